@@ -1,0 +1,189 @@
+"""EmbeddingConfig: the recipe of one vector space. One config, one space.
+
+The fields are the contract that `README.md` lists; what a checkpoint decides (family, trained length, dtype of
+the device) is filled in by `resolve`, and only a resolved config names a space.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from protea_ray.errors import ConfigError
+
+Pooling = Literal["mean", "max", "cls", "mean_max", "std", "none"]
+Dtype = Literal["float32", "float16", "bfloat16"]
+
+POOLINGS: tuple[Pooling, ...] = ("mean", "max", "cls", "mean_max", "std", "none")
+MAX_MODEL_NAME = 512
+_ATTENTION = re.compile(r"exact|local:[1-9][0-9]*")
+_REVISION = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a checkpoint says about itself, as far as a recipe depends on it.
+
+    `n_layers` counts transformer layers, so `n_layers + 1` states exist; `trained_length` is in residues, None
+    where positions are relative; `gpu_dtype` is the half precision that the family is stable in.
+    """
+
+    family: str
+    n_layers: int
+    has_cls: bool
+    trained_length: int | None
+    gpu_dtype: Dtype
+
+
+class EmbeddingConfig(BaseModel):
+    """How one protein becomes vectors. Frozen; unknown fields are refused; all mistakes come in one message."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    model: str = Field(description="hub id, or a local directory")
+    revision: str | None = Field(None, description="40-hex commit of a hub id; unset: resolved and recorded")
+    family: str = Field("auto", description="esm2, esmc, t5, ankh, a plugin's name, or auto")
+    layers: tuple[int, ...] = Field((0,), description="reverse index: 0 = last state, 1 = the one before")
+    layer_agg: Literal["mean", "last", "concat"] = Field("mean", description="how several layers become one")
+    pooling: tuple[Pooling, ...] = Field(("mean",), description="any of mean max cls mean_max std none")
+    normalize_residues: bool = Field(False, description="L2 of each residue before pooling")
+    normalize: bool = Field(True, description="L2 of the pooled vector")
+    max_residues: int | None = Field(None, gt=0, description="longest stretch of one forward pass, in residues")
+    on_long: Literal["window", "truncate", "reject"] = Field("window", description="past max_residues")
+    window_overlap: int = Field(256, ge=0, description="overlap of forward windows, in residues")
+    chunk_size: int | None = Field(None, gt=0, description="residues per stored row; unset: one row a protein")
+    chunk_overlap: int = Field(0, ge=0, description="overlap of stored rows, in residues")
+    chunk_mode: Literal["posthoc", "independent"] = Field("independent", description="cut after or before")
+    dtype: Dtype | None = Field(None, description="compute precision; unset: by device and family")
+    store_dtype: Literal["float16", "float32"] = Field("float16", description="stored precision")
+    attention: str = Field("exact", description="exact, or local:W for |i - j| <= W")
+    quantization: Literal["int8", "int4"] | None = Field(None, description="weights in fewer bits")
+
+    @field_validator("model")
+    @classmethod
+    def _model_is_named(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("is empty; give a hub id or a directory")
+        if len(value) > MAX_MODEL_NAME:
+            raise ValueError(f"has {len(value)} characters; at most {MAX_MODEL_NAME} are accepted")
+        return value
+
+    @field_validator("revision")
+    @classmethod
+    def _revision_is_a_commit(cls, value: str | None) -> str | None:
+        if value is not None and not _REVISION.fullmatch(value):
+            raise ValueError("is not a 40-hex commit; branches move, so pin the commit")
+        return value
+
+    @field_validator("layers")
+    @classmethod
+    def _layers_are_a_set(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value:
+            raise ValueError("is empty; (0,) is the last layer")
+        if min(value) < 0:
+            raise ValueError(f"{min(value)} is negative; count from the end: 0 = last, 1 = penultimate")
+        return tuple(sorted(set(value)))
+
+    @field_validator("pooling")
+    @classmethod
+    def _poolings_are_a_set(cls, value: tuple[Pooling, ...]) -> tuple[Pooling, ...]:
+        if not value:
+            raise ValueError(f"is empty; choose from {', '.join(POOLINGS)}")
+        return tuple(p for p in POOLINGS if p in value)
+
+    @field_validator("attention")
+    @classmethod
+    def _attention_is_known(cls, value: str) -> str:
+        if not _ATTENTION.fullmatch(value):
+            raise ValueError(f"{value!r} is not known; use exact or local:W with W > 0, as in local:1024")
+        return value
+
+    @model_validator(mode="after")
+    def _overlaps_fit(self) -> EmbeddingConfig:
+        problems = overlap_problems(self, self.max_residues)
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def window(self) -> int:
+        """Half width of local attention in residues, -1 for exact."""
+        return -1 if self.attention == "exact" else int(self.attention.split(":")[1])
+
+    @property
+    def pooled(self) -> tuple[Pooling, ...]:
+        """The poolings that give one vector a span (all but `none`)."""
+        return tuple(p for p in self.pooling if p != "none")
+
+    @property
+    def keeps_residues(self) -> bool:
+        """Whether residue-level matrices are stored."""
+        return "none" in self.pooling
+
+    def width(self, hidden: int) -> int:
+        """Columns of the residue matrix after layer aggregation, for states `hidden` wide."""
+        return hidden * len(self.layers) if self.layer_agg == "concat" else hidden
+
+    def widths(self, hidden: int) -> dict[str, int]:
+        """Length of each pooled vector by pooling name, for states `hidden` wide."""
+        base = self.width(hidden)
+        return {p: 2 * base if p == "mean_max" else base for p in self.pooled}
+
+
+def overlap_problems(config: EmbeddingConfig, max_residues: int | None) -> list[str]:
+    """Overlaps that would never move forward."""
+    problems = []
+    windowed = config.on_long == "window" and max_residues is not None
+    if windowed and max_residues is not None and config.window_overlap >= max_residues:
+        problems.append(f"window_overlap {config.window_overlap} must be below max_residues {max_residues}")
+    if config.chunk_size is not None and config.chunk_overlap >= config.chunk_size:
+        problems.append(f"chunk_overlap {config.chunk_overlap} must be below chunk_size {config.chunk_size}")
+    if config.chunk_size is None and config.chunk_overlap:
+        problems.append(f"chunk_overlap {config.chunk_overlap} needs a chunk_size")
+    return problems
+
+
+def embedding_config(fields: dict[str, Any], *, where: str = "EmbeddingConfig") -> EmbeddingConfig:
+    """Build a config from untrusted fields; raises ConfigError that lists every mistake."""
+    try:
+        return EmbeddingConfig(**fields)
+    except ValidationError as error:
+        raise ConfigError(explain(error, EmbeddingConfig), where=where) from None
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """Pydantic's findings in words: field, what is wrong, what would be right."""
+    lines = []
+    for item in error.errors():
+        field = ".".join(str(part) for part in item["loc"]) or "combination"
+        if item["type"] == "extra_forbidden":
+            known = ", ".join(model.model_fields)
+            lines.append(f"unknown field {field!r}; known fields: {known}")
+        else:
+            lines.append(f"{field}: {item['msg'].removeprefix('Value error, ')} (got {item['input']!r})"[:400])
+    return lines
+
+
+def resolve(config: EmbeddingConfig, facts: ModelFacts, device: str, revision: str | None) -> EmbeddingConfig:
+    """Fill in what the checkpoint and the device (`cpu` or `cuda`) decide; raises ConfigError with every misfit."""
+    max_residues = config.max_residues or facts.trained_length
+    dtype = config.dtype or ("float32" if device == "cpu" else facts.gpu_dtype)
+    problems = overlap_problems(config, max_residues) if config.max_residues is None else []
+    if config.layers[-1] > facts.n_layers:
+        problems.append(
+            f"layers: {config.layers[-1]} is deeper than the model, which has {facts.n_layers} layers "
+            f"(reverse index 0 to {facts.n_layers})"
+        )
+    if "cls" in config.pooling and not facts.has_cls:
+        problems.append(f"pooling: {facts.family} has no CLS token; choose from mean, max, mean_max, std, none")
+    if config.family not in ("auto", facts.family):
+        problems.append(f"family: {config.family} was asked for, but the checkpoint is {facts.family}")
+    if dtype == "float16" and device == "cpu":
+        problems.append("dtype: float16 is 4 times slower than float32 on a CPU; use float32 or bfloat16")
+    if problems:
+        raise ConfigError(problems, where=f"{config.model} on {device}")
+    filled = {"family": facts.family, "max_residues": max_residues, "dtype": dtype, "revision": revision}
+    return config.model_copy(update=filled)

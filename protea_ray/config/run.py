@@ -1,0 +1,129 @@
+"""RunConfig: everything about a run that does not change a number, and the loading of run.yaml and --set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from protea_ray.config.embedding import EmbeddingConfig, embedding_config, explain
+from protea_ray.errors import ConfigError
+
+
+class RunOptions(BaseModel):
+    """How a run is carried out. None of these fields is part of a space's identity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the forward pass runs")
+    actors: int | None = Field(None, gt=0, description="encoder actors; unset: one a GPU, else one a core")
+    min_actors: int | None = Field(None, gt=0, description="smallest pool that may start work")
+    token_budget: int | None = Field(None, gt=0, description="tokens of one micro-batch; unset: by device")
+    window_proteins: int = Field(4096, gt=0, description="proteins sorted by length together")
+    unit_seconds: float = Field(20.0, gt=0, description="predicted compute of one unit")
+    commit_units: int = Field(64, gt=0, description="units of one commit, at most")
+    commit_seconds: float = Field(30.0, gt=0, description="seconds between commits, at most")
+    part_bytes: int = Field(64 << 20, ge=1 << 10, description="bytes of one parallel part of a plain FASTA")
+    id_column: str = Field("id", min_length=1, description="column of tabular inputs that holds the id")
+    sequence_column: str = Field("sequence", min_length=1, description="column that holds the letters")
+    limit: int | None = Field(None, gt=0, description="read only the first N records")
+    max_rejects: int | None = Field(None, ge=0, description="exit code 3 when a run rejects more than this")
+    retry_rejects: bool = Field(False, description="try again what an earlier run rejected while embedding")
+    heartbeat_seconds: float = Field(30.0, gt=0, description="a lease older than this may be taken over")
+    address: str | None = Field(None, description="a running Ray cluster; unset: the job's own, else local")
+
+
+class RunConfig(BaseModel):
+    """One run: recipes of one checkpoint, and how to carry them out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipes: tuple[EmbeddingConfig, ...] = Field(min_length=1)
+    run: RunOptions = RunOptions()
+
+
+def run_config(fields: dict[str, Any], *, where: str = "configuration") -> RunConfig:
+    """Build a RunConfig from the fields of run.yaml; raises ConfigError with every mistake of every part.
+
+    `fields` holds the fields of EmbeddingConfig at the top, `recipes` as a list of fields that differ from
+    them (one space each), and `run` for RunOptions.
+    """
+    shared = {k: v for k, v in fields.items() if k not in ("run", "recipes")}
+    variants = fields.get("recipes") or [{}]
+    problems: list[str] = []
+    recipes: list[EmbeddingConfig] = []
+    for position, variant in enumerate(variants):
+        try:
+            recipes.append(embedding_config({**shared, **variant}))
+        except ConfigError as error:
+            label = f"recipes[{position}]: " if len(variants) > 1 else ""
+            problems += [label + p for p in error.problems]
+        except TypeError:
+            problems.append(f"recipes[{position}]: must be a mapping of fields (got {variant!r})")
+    try:
+        options = RunOptions(**(fields.get("run") or {}))
+    except ValidationError as error:
+        problems += [f"run.{line}" for line in explain(error, RunOptions)]
+    except TypeError:
+        problems.append(f"run: must be a mapping of fields (got {fields['run']!r})")
+    problems += _mixed_checkpoints(recipes)
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)), where=where)
+    return RunConfig(recipes=tuple(recipes), run=options)
+
+
+def _mixed_checkpoints(recipes: list[EmbeddingConfig]) -> list[str]:
+    """One pass can serve several recipes only if they share weights and arithmetic."""
+    shared = ("model", "revision", "family", "dtype", "attention", "quantization", "max_residues", "on_long")
+    shared += ("window_overlap",)
+    return [
+        f"recipes differ in {field} ({sorted({str(getattr(r, field)) for r in recipes})}); "
+        "one pass needs one value, so run them one after the other"
+        for field in shared
+        if len({getattr(r, field) for r in recipes}) > 1
+    ]
+
+
+def load_fields(path: str | None, assignments: list[str], overrides: dict[str, Any]) -> dict[str, Any]:
+    """Merge run.yaml, `--set a.b=c` and flags, later ones winning; raises ConfigError with every mistake."""
+    fields = _read_yaml(path) if path else {}
+    problems = []
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or not name.strip():
+            problems.append(f"--set {assignment!r}: write name=value, as in run.actors=2")
+            continue
+        try:
+            problems += _assign(fields, name.strip().split("."), yaml.safe_load(text))
+        except yaml.YAMLError:
+            problems.append(f"--set {assignment!r}: {text!r} is not a YAML value")
+    for name, value in overrides.items():
+        problems += _assign(fields, name.split("."), value)
+    if problems:
+        raise ConfigError(problems)
+    return fields
+
+
+def _read_yaml(path: str) -> dict[str, Any]:
+    try:
+        loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot be read as YAML: {error}", where=path) from None
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
+        raise ConfigError("must be a mapping of field names to values", where=path)
+    return loaded
+
+
+def _assign(fields: dict[str, Any], path: list[str], value: Any) -> list[str]:
+    *parents, last = path
+    for depth, parent in enumerate(parents, 1):
+        below = fields.setdefault(parent, {})
+        if not isinstance(below, dict):
+            return [f"{'.'.join(path)}: {'.'.join(path[:depth])} is a value, not a group of fields"]
+        fields = below
+    fields[last] = value
+    return []
