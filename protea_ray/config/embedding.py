@@ -1,7 +1,7 @@
 """EmbeddingConfig: the recipe of one vector space. One config, one space.
 
-The fields are the contract that `README.md` lists; what a checkpoint decides (family, trained length, dtype of
-the device) is filled in by `resolve`, and only a resolved config names a space.
+What a checkpoint decides (family, trained length, dtype of the device) is filled in by `resolve`, and only a
+resolved config names a space.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _REVISION = re.compile(r"[0-9a-f]{40}")
 class ModelFacts:
     """What a checkpoint says about itself, as far as a recipe depends on it.
 
-    `n_layers` counts transformer layers, so `n_layers + 1` states exist; `trained_length` is in residues, None
-    where positions are relative; `gpu_dtype` is the half precision that the family is stable in.
+    `n_layers` counts transformer layers, so `n_layers + 1` states exist; `trained_length` is in residues,
+    None where positions are relative; `gpu_dtype` is the half precision that the family is stable in.
     """
 
     family: str
@@ -39,28 +39,44 @@ class ModelFacts:
 
 
 class EmbeddingConfig(BaseModel):
-    """How one protein becomes vectors. Frozen; unknown fields are refused; all mistakes come in one message."""
+    """How one protein becomes vectors. Frozen; unknown fields are refused; all mistakes in one message."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     model: str = Field(description="hub id, or a local directory")
-    revision: str | None = Field(None, description="40-hex commit of a hub id; unset: resolved and recorded")
-    family: str = Field("auto", description="esm2, esmc, t5, ankh, a plugin's name, or auto")
-    layers: tuple[int, ...] = Field((0,), description="reverse index: 0 = last state, 1 = the one before")
-    layer_agg: Literal["mean", "last", "concat"] = Field("mean", description="how several layers become one")
-    pooling: tuple[Pooling, ...] = Field(("mean",), description="any of mean max cls mean_max std none")
-    normalize_residues: bool = Field(False, description="L2 of each residue before pooling")
-    normalize: bool = Field(True, description="L2 of the pooled vector")
-    max_residues: int | None = Field(None, gt=0, description="longest stretch of one forward pass, in residues")
-    on_long: Literal["window", "truncate", "reject"] = Field("window", description="past max_residues")
-    window_overlap: int = Field(256, ge=0, description="overlap of forward windows, in residues")
-    chunk_size: int | None = Field(None, gt=0, description="residues per stored row; unset: one row a protein")
-    chunk_overlap: int = Field(0, ge=0, description="overlap of stored rows, in residues")
-    chunk_mode: Literal["posthoc", "independent"] = Field("independent", description="cut after or before")
-    dtype: Dtype | None = Field(None, description="compute precision; unset: by device and family")
-    store_dtype: Literal["float16", "float32"] = Field("float16", description="stored precision")
-    attention: str = Field("exact", description="exact, or local:W for |i - j| <= W")
-    quantization: Literal["int8", "int4"] | None = Field(None, description="weights in fewer bits")
+    revision: str | None = Field(
+        default=None, description="40-hex commit of a hub id; unset: resolved and recorded"
+    )
+    family: str = Field(default="auto", description="esm2, esmc, t5, ankh, a plugin's name, or auto")
+    layers: tuple[int, ...] = Field(
+        default=(0,), description="reverse index: 0 = last state, 1 = the one before"
+    )
+    layer_agg: Literal["mean", "last", "concat"] = Field(
+        default="mean", description="how several layers become one"
+    )
+    pooling: tuple[Pooling, ...] = Field(
+        default=("mean",), description="any of mean max cls mean_max std none"
+    )
+    normalize_residues: bool = Field(default=False, description="L2 of each residue before pooling")
+    normalize: bool = Field(default=True, description="L2 of the pooled vector")
+    max_residues: int | None = Field(
+        None, gt=0, description="longest stretch of one forward pass, in residues"
+    )
+    on_long: Literal["window", "truncate", "reject"] = Field(
+        default="window", description="past max_residues"
+    )
+    window_overlap: int = Field(default=256, ge=0, description="overlap of forward windows, in residues")
+    chunk_size: int | None = Field(
+        None, gt=0, description="residues per stored row; unset: one row a protein"
+    )
+    chunk_overlap: int = Field(default=0, ge=0, description="overlap of stored rows, in residues")
+    chunk_mode: Literal["posthoc", "independent"] = Field(
+        default="independent", description="cut after or before"
+    )
+    dtype: Dtype | None = Field(default=None, description="compute precision; unset: by device and family")
+    store_dtype: Literal["float16", "float32"] = Field(default="float16", description="stored precision")
+    attention: str = Field(default="exact", description="exact, or local:W for |i - j| <= W")
+    quantization: Literal["int8", "int4"] | None = Field(default=None, description="weights in fewer bits")
 
     @field_validator("model")
     @classmethod
@@ -163,12 +179,14 @@ def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
             known = ", ".join(model.model_fields)
             lines.append(f"unknown field {field!r}; known fields: {known}")
         else:
-            lines.append(f"{field}: {item['msg'].removeprefix('Value error, ')} (got {item['input']!r})"[:400])
+            lines.append(
+                f"{field}: {item['msg'].removeprefix('Value error, ')} (got {item['input']!r})"[:400]
+            )
     return lines
 
 
 def resolve(config: EmbeddingConfig, facts: ModelFacts, device: str, revision: str | None) -> EmbeddingConfig:
-    """Fill in what the checkpoint and the device (`cpu` or `cuda`) decide; raises ConfigError with every misfit."""
+    """Fill in what checkpoint and device (`cpu` or `cuda`) decide; raises ConfigError with every misfit."""
     max_residues = config.max_residues or facts.trained_length
     dtype = config.dtype or ("float32" if device == "cpu" else facts.gpu_dtype)
     problems = overlap_problems(config, max_residues) if config.max_residues is None else []
@@ -178,7 +196,9 @@ def resolve(config: EmbeddingConfig, facts: ModelFacts, device: str, revision: s
             f"(reverse index 0 to {facts.n_layers})"
         )
     if "cls" in config.pooling and not facts.has_cls:
-        problems.append(f"pooling: {facts.family} has no CLS token; choose from mean, max, mean_max, std, none")
+        problems.append(
+            f"pooling: {facts.family} has no CLS token; choose from mean, max, mean_max, std, none"
+        )
     if config.family not in ("auto", facts.family):
         problems.append(f"family: {config.family} was asked for, but the checkpoint is {facts.family}")
     if dtype == "float16" and device == "cpu":

@@ -17,22 +17,40 @@ class RunOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the forward pass runs")
-    actors: int | None = Field(None, gt=0, description="encoder actors; unset: one a GPU, else one a core")
-    min_actors: int | None = Field(None, gt=0, description="smallest pool that may start work")
-    token_budget: int | None = Field(None, gt=0, description="tokens of one micro-batch; unset: by device")
-    window_proteins: int = Field(4096, gt=0, description="proteins sorted by length together")
-    unit_seconds: float = Field(20.0, gt=0, description="predicted compute of one unit")
-    commit_units: int = Field(64, gt=0, description="units of one commit, at most")
-    commit_seconds: float = Field(30.0, gt=0, description="seconds between commits, at most")
-    part_bytes: int = Field(64 << 20, ge=1 << 10, description="bytes of one parallel part of a plain FASTA")
-    id_column: str = Field("id", min_length=1, description="column of tabular inputs that holds the id")
-    sequence_column: str = Field("sequence", min_length=1, description="column that holds the letters")
-    limit: int | None = Field(None, gt=0, description="read only the first N records")
-    max_rejects: int | None = Field(None, ge=0, description="exit code 3 when a run rejects more than this")
-    retry_rejects: bool = Field(False, description="try again what an earlier run rejected while embedding")
-    heartbeat_seconds: float = Field(30.0, gt=0, description="a lease older than this may be taken over")
-    address: str | None = Field(None, description="a running Ray cluster; unset: the job's own, else local")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where the forward pass runs")
+    actors: int | None = Field(
+        default=None, gt=0, description="encoder actors; unset: one a GPU, else one a core"
+    )
+    min_actors: int | None = Field(default=None, gt=0, description="smallest pool that may start work")
+    token_budget: int | None = Field(
+        default=None, gt=0, description="tokens of one micro-batch; unset: by device"
+    )
+    window_proteins: int = Field(default=4096, gt=0, description="proteins sorted by length together")
+    unit_seconds: float = Field(default=20.0, gt=0, description="predicted compute of one unit")
+    commit_units: int = Field(default=64, gt=0, description="units of one commit, at most")
+    commit_seconds: float = Field(default=30.0, gt=0, description="seconds between commits, at most")
+    part_bytes: int = Field(
+        default=64 << 20, ge=1 << 10, description="bytes of one parallel part of a plain FASTA"
+    )
+    id_column: str = Field(
+        default="id", min_length=1, description="column of tabular inputs that holds the id"
+    )
+    sequence_column: str = Field(
+        default="sequence", min_length=1, description="column that holds the letters"
+    )
+    limit: int | None = Field(default=None, gt=0, description="read only the first N records")
+    max_rejects: int | None = Field(
+        default=None, ge=0, description="exit code 3 when a run rejects more than this"
+    )
+    retry_rejects: bool = Field(
+        default=False, description="try again what an earlier run rejected while embedding"
+    )
+    heartbeat_seconds: float = Field(
+        default=30.0, gt=0, description="a lease older than this may be taken over"
+    )
+    address: str | None = Field(
+        default=None, description="a running Ray cluster; unset: the job's own, else local"
+    )
 
 
 class RunConfig(BaseModel):
@@ -62,6 +80,7 @@ def run_config(fields: dict[str, Any], *, where: str = "configuration") -> RunCo
             problems += [label + p for p in error.problems]
         except TypeError:
             problems.append(f"recipes[{position}]: must be a mapping of fields (got {variant!r})")
+    options = RunOptions()
     try:
         options = RunOptions(**(fields.get("run") or {}))
     except ValidationError as error:
