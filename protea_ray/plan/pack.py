@@ -13,8 +13,8 @@ from collections.abc import Sequence
 def micro_batches(token_counts: Sequence[int], budget: int) -> list[list[int]]:
     """Indices of `token_counts` in packs of at most `budget` tokens; longest items first, each index once.
 
-    An item above the budget is a pack of its own. The same input always gives the same packs. Raises ValueError
-    when the budget is below one token.
+    An item above the budget is a pack of its own. The same input always gives the same packs. Raises
+    ValueError when the budget is below one token.
     """
     if budget < 1:
         raise ValueError(f"budget {budget} must be at least 1 token")

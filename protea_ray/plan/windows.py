@@ -1,11 +1,13 @@
-"""Where a protein is cut: spans of stored rows, windows of forward passes, and which window a residue is taken from.
+"""Where a protein is cut: spans of stored rows, windows of forward passes, and who owns a residue.
 
-All positions are residues of the protein, 0-based, as half-open pairs (start, end). Spans are what is stored;
-windows are what one forward pass sees. They are not the same thing: spans may be short at the tail, windows of
-one protein are all equally long, so that no residue is seen with little context.
+All positions are residues of the protein, 0-based, as half-open pairs (start, end). Spans are what is
+stored; windows are what one forward pass sees. They are not the same thing: spans may be short at the tail,
+windows of one protein are all equally long, so that no residue is seen with little context.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 Span = tuple[int, int]
 
@@ -22,10 +24,10 @@ def chunk_spans(length: int, size: int, overlap: int) -> list[Span]:
 
 
 def forward_windows(length: int, max_residues: int | None, overlap: int) -> list[Span]:
-    """Windows of forward passes: as few as possible, equally long, evenly spaced, sharing >= `overlap` residues.
+    """Windows of forward passes: as few as possible, equally long, evenly spaced.
 
-    A protein of at most `max_residues` (None: no limit) is one window; an empty one has none. Raises ValueError
-    when overlap >= max_residues.
+    Neighbours share at least `overlap` residues. A protein of at most `max_residues` (None: no limit) is
+    one window; an empty one has none. Raises ValueError when overlap >= max_residues.
     """
     if length <= 0:
         return []
@@ -40,13 +42,14 @@ def forward_windows(length: int, max_residues: int | None, overlap: int) -> list
 
 
 def owned(windows: list[Span], length: int) -> list[Span]:
-    """The residues taken from each window: every residue once, from the window where it lies furthest from an edge.
+    """The residues taken from each window: each once, from where it lies furthest from an edge.
 
-    `windows` are those of `forward_windows`, so the overlap of two neighbours is split in the middle.
+    `windows` are those of `forward_windows`, equally long, so the overlap of two neighbours is split in the
+    middle.
     """
-    middles = [(left[1] + right[0]) // 2 for left, right in zip(windows, windows[1:], strict=False)]
+    middles = [(left[1] + right[0]) // 2 for left, right in pairwise(windows)]
     cuts = [0, *middles, length]
-    return list(zip(cuts, cuts[1:], strict=False)) if windows else []
+    return list(pairwise(cuts)) if windows else []
 
 
 def _ceil(a: int, b: int) -> int:

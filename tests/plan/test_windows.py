@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,7 +44,7 @@ def test_spans_cover_every_residue_and_their_number_is_the_ceiling(length, limit
     spans = chunk_spans(length, size, overlap)
     assert len(spans) == -(-length // (size - overlap))
     assert [end for _, end in spans] == [min(start + size, length) for start, _ in spans]
-    assert all(right[0] <= left[1] for left, right in zip(spans, spans[1:], strict=False))
+    assert all(right[0] <= left[1] for left, right in pairwise(spans))
 
 
 @settings(max_examples=200, deadline=None)
@@ -52,8 +54,8 @@ def test_windows_are_balanced_and_share_the_overlap(length, limit):
     windows = forward_windows(length, size, overlap)
     assert len({end - start for start, end in windows}) <= 1
     assert all(end - start <= size for start, end in windows)
-    assert all(left[1] - right[0] >= overlap for left, right in zip(windows, windows[1:], strict=False))
-    assert all(left[0] < right[0] for left, right in zip(windows, windows[1:], strict=False))
+    assert all(left[1] - right[0] >= overlap for left, right in pairwise(windows))
+    assert all(left[0] < right[0] for left, right in pairwise(windows))
     if length:
         assert (windows[0][0], windows[-1][1]) == (0, length)
 
