@@ -1,0 +1,52 @@
+# Two commands do everything: `make demo` and `make test`. Each sets up its own virtual environment first.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+DEMO   ?= demo-store
+
+# A machine without an NVIDIA GPU must not pull gigabytes of CUDA. On Linux the CPU build of torch is asked for
+# by name; pip finds it in a find-links folder or index of yours (PIP_FIND_LINKS, PIP_EXTRA_INDEX_URL).
+# TORCH=torch==2.13.0 takes whatever build pip prefers.
+ifeq ($(shell uname -s)-$(shell command -v nvidia-smi >/dev/null 2>&1 && echo gpu),Linux-)
+TORCH ?= torch==2.13.0+cpu
+else
+TORCH ?= torch==2.13.0
+endif
+
+.PHONY: help setup demo test lint bench clean
+help:
+	@echo "make demo   embed examples/families.fasta and look at the result"
+	@echo "make test   install everything and run all checks and tests"
+	@echo "make lint   formatting, lint, types, floors"
+	@echo "make bench  residues per second beside plain transformers"
+	@echo "make clean  remove the virtual environment and the demo store"
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet "$(TORCH)" || { echo "No CPU build of torch was found. Point pip at PyTorch's CPU wheels (PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS), or run make with TORCH=torch==2.13.0 to accept the default build."; exit 1; }
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[report,bio,dev]"
+	@touch $(READY)
+
+demo: setup
+	rm -rf $(DEMO)
+	$(BIN)/protea-ray embed examples/families.fasta $(DEMO)
+	$(BIN)/protea-ray status $(DEMO)
+	$(BIN)/protea-ray query $(DEMO) --nearest "$$(sed -n '1s/^>\([^ ]*\).*/\1/p' examples/families.fasta)" -k 5
+
+test: setup lint
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/python -m jobs.bench
+
+clean:
+	rm -rf $(VENV) $(DEMO)

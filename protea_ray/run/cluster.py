@@ -1,0 +1,86 @@
+"""Where a run happens: a laptop, or a Ray cluster that is already there."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+
+import ray
+from ray.data import DataContext
+
+from protea_ray.config.run import RunOptions
+from protea_ray.errors import ConfigError
+
+LOCAL_OBJECT_STORE = (
+    512 << 20
+)  # bytes; units in flight are a few MB, Ray's default would take 30 % of the memory
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The encoder actors of a run. Resources are per actor; a CPU actor runs one thread."""
+
+    device: str
+    actors: int
+    min_actors: int
+    num_cpus: float
+    num_gpus: float
+
+
+def connect(options: RunOptions) -> None:
+    """Join the cluster that was named (by option or RAY_ADDRESS), else start a local one; idempotent.
+
+    A local cluster declares one CPU more than there are cores: encoder actors take one each, and a cluster whose
+    actors hold every CPU leaves none for reading and hangs without a word.
+    """
+    _quieten()
+    if ray.is_initialized():
+        return
+    address = options.address or os.environ.get("RAY_ADDRESS")
+    if address:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    else:
+        ray.init(
+            address="local",
+            num_cpus=usable_cores() + 1,
+            include_dashboard=False,
+            object_store_memory=LOCAL_OBJECT_STORE,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, which is fewer than the machine has under taskset or a container."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def device_of(options: RunOptions) -> str:
+    """`cuda` where the cluster has GPUs and nobody said otherwise; raises ConfigError for a GPU that is not there."""
+    gpus = int(ray.cluster_resources().get("GPU", 0))
+    if options.device == "cuda" and not gpus:
+        raise ConfigError("device: cuda was asked for, but the cluster has no GPU; use --device cpu")
+    return "cuda" if gpus and options.device != "cpu" else "cpu"
+
+
+def pool_for(options: RunOptions, device: str, units: int) -> Pool:
+    """Size the actor pool: one actor a GPU, else one a CPU with one CPU left to read; never more than units."""
+    resources = ray.cluster_resources()
+    if device == "cuda":
+        available, num_cpus, num_gpus = int(resources.get("GPU", 0)), 0.0, 1.0
+    else:
+        available, num_cpus, num_gpus = int(resources.get("CPU", 2)) - 1, 1.0, 0.0
+    actors = max(1, min(options.actors or available, max(available, 1), units))
+    return Pool(device, actors, min(options.min_actors or actors, actors), num_cpus, num_gpus)
+
+
+def _quieten() -> None:
+    """Our own progress is the one on the screen, and Ray Data's older readers are the ones that were tested."""
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.use_datasource_v2 = False

@@ -1,0 +1,144 @@
+"""The main job: sources in, vector spaces out, exactly once.
+
+Order: check options and weights, take the lease, ingest, find what is missing, embed, commit in groups, account.
+Running the same command again is the resume: keys that are present are not wanted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from protea_ray.config.embedding import EmbeddingConfig, resolve
+from protea_ray.config.run import RunConfig, RunOptions
+from protea_ray.embed.checkpoint import Checkpoint, open_checkpoint
+from protea_ray.run import cluster
+from protea_ray.run.embedding import Tally, embed_units
+from protea_ray.run.ingest import Ingested, ingest
+from protea_ray.run.interrupt import interruptible
+from protea_ray.run.probe import operations, probe
+from protea_ray.run.progress import Reporter
+from protea_ray.run.summary import Summary, account
+from protea_ray.run.targets import make_targets
+from protea_ray.run.units import UnitPolicy, Work, cut_units, find_work
+from protea_ray.run.worker import EncoderSpec, Target
+from protea_ray.store.lease import Lease
+from protea_ray.store.location import Location, open_location
+from protea_ray.store.runs import new_run_id, record_run
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Everything that is decided before the first record is read."""
+
+    location: Location
+    checkpoint: Checkpoint
+    recipes: tuple[EmbeddingConfig, ...]
+    options: RunOptions
+    device: str
+    run: str
+
+    @property
+    def encoder(self) -> EncoderSpec:
+        """What an actor loads."""
+        family = self.checkpoint.facts.family
+        return EncoderSpec(self.checkpoint.path, family, self.device, self.options.token_budget)
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What the embedding part of a run did."""
+
+    tally: Tally
+    actors: int = 0
+    seconds: float = 0.0
+    startup_seconds: float = 0.0
+    attention: str = ""
+
+
+def prepare(store: str, config: RunConfig) -> Setting:
+    """Open the checkpoint, connect, and resolve the recipes; nothing is written.
+
+    Raises CheckpointError for weights that must not be used and ConfigError for recipes that do not fit them.
+    """
+    first = config.recipes[0]
+    checkpoint = open_checkpoint(first.model, first.revision, first.family)
+    cluster.connect(config.run)
+    device = cluster.device_of(config.run)
+    recipes = tuple(resolve(r, checkpoint.facts, device, checkpoint.revision) for r in config.recipes)
+    return Setting(open_location(store), checkpoint, recipes, config.run, device, new_run_id())
+
+
+def embed(inputs: Sequence[str], store: str, config: RunConfig, report: Reporter) -> Summary:
+    """Embed every record of `inputs` into one space per recipe of `store`, and account for each.
+
+    Raises InputError, CheckpointError, ConfigError, LeaseHeldError and StoreError; KeyboardInterrupt after the
+    finished units were committed.
+    """
+    started = time.perf_counter()
+    setting = prepare(store, config)
+    with interruptible(), Lease.acquire(setting.location, setting.options.heartbeat_seconds) as lease:
+        ingested = ingest(inputs, setting.location, setting.options, setting.run, lease.check)
+        for uri in ingested.repeated:
+            report.note(f"{uri} is byte for byte another input of this run; it was read once.")
+        targets = make_targets(setting.location, setting.checkpoint, setting.recipes, setting.run)
+        spaces = [t.space for t in targets]
+        work = find_work(setting.location, ingested.labels, spaces, setting.options.retry_rejects)
+        done = Embedding(Tally.of(spaces))
+        if work.proteins:
+            done = _embed(setting, work, targets, lease, report, started)
+        summary = _summarise(setting, ingested, work, targets, done, started)
+        if work.proteins or ingested.read_now:
+            record_run(setting.location, summary.run, summary.to_json(), guard=lease.check)
+        return summary
+
+
+def _embed(
+    setting: Setting, work: Work, targets: Sequence[Target], lease: Lease, report: Reporter, started: float
+) -> Embedding:
+    """Probe, cut, embed."""
+    options = setting.options
+    pool = cluster.pool_for(options, setting.device, work.proteins)
+    seen = probe(
+        setting.encoder, setting.recipes, operations(setting.checkpoint.shape, setting.recipes), pool.num_gpus
+    )
+    report.note(f"{seen.device}, {seen.attention}, torch {seen.torch}")
+    policy = UnitPolicy(setting.run, seen.cost, options.window_proteins, options.unit_seconds, pool.actors)
+    units = cut_units(work.wanted, policy)
+    pool = cluster.pool_for(options, setting.device, units.count)
+    report.start(work.proteins, work.residues, units.seconds)
+    begun = time.perf_counter()
+    tally = embed_units(
+        setting.location, units, targets, setting.encoder, pool, options, setting.run, lease.check, report
+    )
+    return Embedding(tally, pool.actors, time.perf_counter() - begun, begun - started, seen.attention)
+
+
+def _summarise(
+    setting: Setting,
+    ingested: Ingested,
+    work: Work,
+    targets: Sequence[Target],
+    done: Embedding,
+    started: float,
+) -> Summary:
+    spaces = [t.space for t in targets]
+    counts = account(
+        ingested.records, ingested.rejects, spaces, work.counts, done.tally.stored, done.tally.rejected
+    )
+    return Summary(
+        run=setting.run,
+        store=setting.location.uri,
+        model=setting.checkpoint.model,
+        trained=setting.checkpoint.trained,
+        device=setting.device,
+        actors=done.actors,
+        records=ingested.records,
+        spaces=counts,
+        residues=done.tally.residues,
+        seconds=round(time.perf_counter() - started, 3),
+        embed_seconds=round(done.seconds, 3),
+        startup_seconds=round(done.startup_seconds, 3),
+        attention=done.attention,
+    )

@@ -1,0 +1,84 @@
+"""One short look at the encoder before a run: does it work, and how fast is it here."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import ray
+
+from protea_ray.config.embedding import EmbeddingConfig
+from protea_ray.embed.canary import check_canaries
+from protea_ray.plan.cost import Cost, transformer_cost
+from protea_ray.run.worker import EncoderSpec
+
+PROBE_RESIDUES = 300  # near the median of real proteins
+PROBE_PROTEINS = 3  # about one CPU micro-batch
+_LETTERS = np.frombuffer(b"LAGVESIKRDTPNQFYMHCW", dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What was seen: cost in seconds by length, and where it was measured."""
+
+    cost: Cost
+    load_seconds: float
+    first_forward_seconds: float
+    device: str
+    attention: str
+    torch: str
+    transformers: str
+
+
+def probe(spec: EncoderSpec, recipes: Sequence[EmbeddingConfig], shape: Cost, gpus: float) -> Probe:
+    """Load the encoder where the actors will run, embed the canaries, time one micro-batch.
+
+    Raises CheckpointError when a canary is not finite. `shape` is the cost in operations; it comes back in seconds.
+    """
+    task = ray.remote(_probe).options(num_cpus=0 if gpus else 1, num_gpus=gpus, max_retries=1)
+    return ray.get(task.remote(spec, recipes, shape))
+
+
+def _probe(spec: EncoderSpec, recipes: Sequence[EmbeddingConfig], shape: Cost) -> Probe:
+    import torch
+    import transformers
+
+    started = time.perf_counter()
+    encoder = spec.load(recipes)
+    loaded = time.perf_counter()
+    check_canaries(encoder)
+    warm = time.perf_counter()
+    sequences = probe_sequences()
+    for _ in encoder.embed(sequences):
+        pass
+    seconds = time.perf_counter() - warm
+    name = (
+        torch.cuda.get_device_name() if spec.device == "cuda" else platform.processor() or platform.machine()
+    )
+    return Probe(
+        cost=shape.timed(seconds, np.array([len(s) for s in sequences])),
+        load_seconds=loaded - started,
+        first_forward_seconds=warm - loaded,
+        device=name,
+        attention=encoder.attention.name,
+        torch=torch.__version__,
+        transformers=transformers.__version__,
+    )
+
+
+def probe_sequences() -> list[str]:
+    """Random proteins of one length, the same every time."""
+    letters = np.random.default_rng(0).choice(_LETTERS, (PROBE_PROTEINS, PROBE_RESIDUES))
+    return [row.tobytes().decode("ascii") for row in letters]
+
+
+def operations(shape: object, recipes: Sequence[EmbeddingConfig]) -> Cost:
+    """Cost of one protein in operations, from the model's shape and the first recipe's length rule."""
+    s, recipe = shape, recipes[0]
+    cost = transformer_cost(s.layers, s.hidden, s.heads * s.head_dim, s.ffn)  # type: ignore[attr-defined]
+    return Cost(
+        cost.linear, cost.quadratic, recipe.max_residues, recipe.window_overlap, recipe.on_long != "window"
+    )

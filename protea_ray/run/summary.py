@@ -1,0 +1,88 @@
+"""What a run did: the accounting that every run must pass, and the summary that it prints and stores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from protea_ray.errors import AccountingError
+from protea_ray.plan.delta import Counts
+
+
+@dataclass(frozen=True)
+class SpaceCount:
+    """Where every input record went, for one space. Units: records."""
+
+    space: str
+    stored: int
+    duplicate: int
+    rejected: int
+    already_present: int
+
+    @property
+    def total(self) -> int:
+        """Records that have a place."""
+        return self.stored + self.duplicate + self.rejected + self.already_present
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One run. `residues` and `seconds` are those of this run's embedding, start-up counted in `seconds` only."""
+
+    run: str
+    store: str
+    model: str
+    trained: bool
+    device: str
+    actors: int
+    records: int
+    spaces: tuple[SpaceCount, ...]
+    residues: int
+    seconds: float
+    embed_seconds: float
+    startup_seconds: float
+    attention: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The first space's numbers at the top, every space's under `spaces`."""
+        first = asdict(self.spaces[0])
+        rest = {k: v for k, v in asdict(self).items() if k not in ("records", "spaces")}
+        rate = self.residues / self.embed_seconds if self.embed_seconds else 0.0
+        spaces = [asdict(s) for s in self.spaces]
+        return {"in": self.records, **first, **rest, "residues_per_second": round(rate, 1), "spaces": spaces}
+
+
+def account(
+    records: int,
+    ingest_rejects: int,
+    spaces: Sequence[str],
+    planned: Sequence[Counts],
+    stored: dict[str, int],
+    rejected: dict[str, int],
+) -> tuple[SpaceCount, ...]:
+    """Check in = stored + duplicate + rejected + already present for every space.
+
+    `stored` and `rejected` count what units reported in this run. Raises AccountingError that shows both sides.
+    """
+    counts = tuple(
+        SpaceCount(
+            space=space,
+            stored=stored[space],
+            duplicate=plan.duplicate,
+            rejected=ingest_rejects + plan.rejected + rejected[space],
+            already_present=plan.already_present,
+        )
+        for space, plan in zip(spaces, planned, strict=True)
+    )
+    wrong = [c for c in counts if c.total != records]
+    if wrong:
+        sides = "; ".join(
+            f"{c.space}: {records} in, but {c.stored} stored + {c.duplicate} duplicate + {c.rejected} rejected "
+            f"+ {c.already_present} already present = {c.total}"
+            for c in wrong
+        )
+        raise AccountingError(
+            f"the records of this run do not add up: {sides}. Run `protea-ray verify` on the store."
+        )
+    return counts

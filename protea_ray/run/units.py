@@ -1,0 +1,140 @@
+"""From the proteins of a run to a Ray data set of units: delta, windows, cuts, and the reading of their letters.
+
+The work is found and cut in remote tasks, and only counts and references come back: the driver's memory does not
+grow with the number of proteins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+import ray.data
+
+from protea_ray.plan.cost import Cost
+from protea_ray.plan.delta import Counts, delta
+from protea_ray.plan.units import Unit, cut, unit_seconds
+from protea_ray.sequences.schema import KEY
+from protea_ray.store.ledger import present_keys, proteins_of, rejected_keys, take_proteins
+from protea_ray.store.location import Location
+
+UNITS_PER_BLOCK = 64  # units that travel together from the cutting task until they are read
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is left to embed. `wanted` refers to a table (row, length, mask), one row per protein."""
+
+    counts: tuple[Counts, ...]
+    proteins: int
+    residues: int
+    wanted: Any
+
+
+@dataclass(frozen=True)
+class UnitPolicy:
+    """How proteins become units; `cost` in seconds, `run` is put before every unit's name."""
+
+    run: str
+    cost: Cost
+    window: int
+    unit_seconds: float
+    actors: int
+
+
+@dataclass(frozen=True)
+class Units:
+    """`tables` are references to tables of units; `seconds` is the predicted compute of all of them."""
+
+    count: int
+    seconds: float
+    tables: list[Any]
+
+
+def find_work(location: Location, labels: Sequence[str], spaces: Sequence[str], retry_rejects: bool) -> Work:
+    """Compare the proteins of these sources with what each space holds, in one remote task."""
+    task = ray.remote(_find).options(num_cpus=1, num_returns=2)
+    facts, wanted = task.remote(location, list(labels), list(spaces), retry_rejects)
+    found = ray.get(facts)
+    counts = tuple(Counts(**c) for c in found.pop("counts"))
+    return Work(counts=counts, wanted=wanted, **found)
+
+
+def _find(
+    location: Location, labels: Sequence[str], spaces: Sequence[str], retry_rejects: bool
+) -> tuple[dict[str, Any], pa.Table]:
+    records = proteins_of(location, labels, ["key", "length"])
+    none = pa.array([], type=KEY)
+    refused = [none if retry_rejects else rejected_keys(location, space) for space in spaces]
+    held = [present_keys(location, space) for space in spaces]
+    found = delta(records["key"].combine_chunks(), held, refused)
+    wanted = pa.table(
+        {
+            "row": records["_rowid"].to_numpy()[found.rows],
+            "length": records["length"].to_numpy()[found.rows],
+            "mask": found.masks,
+        }
+    )
+    residues = pc.sum(wanted["length"]).as_py() or 0
+    facts = {"counts": [asdict(c) for c in found.counts], "proteins": len(wanted), "residues": residues}
+    return facts, wanted
+
+
+def cut_units(wanted: Any, policy: UnitPolicy) -> Units:
+    """Cut the wanted proteins into units of even predicted cost, in one remote task that streams tables."""
+    task = ray.remote(_cut).options(num_cpus=1, num_returns="streaming")
+    stream = task.remote(wanted, policy)
+    facts = ray.get(next(stream))
+    return Units(tables=list(stream), **facts)
+
+
+def _cut(wanted: pa.Table, policy: UnitPolicy) -> Iterator[Any]:
+    """First the facts, then tables of units."""
+    lengths = wanted["length"].to_numpy()
+    costs = policy.cost.of(lengths)
+    total = float(costs.sum())
+    units = list(cut(lengths, costs, policy.window, unit_seconds(total, policy.actors, policy.unit_seconds)))
+    yield {"count": len(units), "seconds": total}
+    for start in range(0, len(units), UNITS_PER_BLOCK):
+        yield _unit_table(units[start : start + UNITS_PER_BLOCK], wanted, policy.run)
+
+
+def _unit_table(units: Sequence[Unit], wanted: pa.Table, run: str) -> pa.Table:
+    rows, masks = wanted["row"].to_numpy(), wanted["mask"].to_numpy()
+    return pa.table(
+        {
+            "unit": [f"{run}.{unit.name}" for unit in units],
+            "seconds": [unit.cost for unit in units],
+            "rows": pa.array([rows[unit.members] for unit in units], pa.list_(pa.uint64())),
+            "masks": pa.array([masks[unit.members] for unit in units], pa.list_(pa.uint8())),
+        }
+    )
+
+
+def unit_dataset(location: Location, tables: list[Any]) -> ray.data.Dataset:
+    """One block a unit, with the letters of its proteins: column `proteins` is a list of records."""
+
+    def read(table: pa.Table) -> pa.Table:
+        return read_letters(location, table)
+
+    return (
+        ray.data.from_arrow_refs(tables)
+        .repartition(target_num_rows_per_block=1)
+        .map_batches(read, batch_format="pyarrow", batch_size=1, num_cpus=0.5)
+    )
+
+
+def read_letters(location: Location, table: pa.Table) -> pa.Table:
+    """Take the records of each unit from proteins.lance, in the unit's own order."""
+    rows = table["rows"].combine_chunks()
+    columns = ["id", "key", "sequence", "source", "line"]
+    records = take_proteins(location, rows.flatten().to_numpy(), columns).combine_chunks()
+    ends = np.cumsum(pc.list_value_length(rows).to_numpy())
+    structs = pa.StructArray.from_arrays([records[c].combine_chunks() for c in columns], names=columns)
+    letters = pa.ListArray.from_arrays(np.concatenate(([0], ends)).astype(np.int32), structs)
+    return table.drop_columns(["rows"]).append_column("proteins", letters)

@@ -1,0 +1,204 @@
+"""The actor that embeds units: forward pass, fragment write, and what to do with a protein that breaks things.
+
+Two calls may be inside one actor at a time. The lock lets one of them compute; the other reads its input or writes
+its fragment meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import ray
+
+from protea_ray.config.embedding import EmbeddingConfig
+from protea_ray.embed.encoder import Embedded, Encoder, Refused
+from protea_ray.embed.families import family_named
+from protea_ray.errors import EncoderError, ProteaRayError
+from protea_ray.run.attempts import Attempt
+from protea_ray.sequences.record import Reason
+from protea_ray.store.fragments import write_fragments
+from protea_ray.store.schema import space_rows
+
+CUDA_IS_GONE = 13  # exit status of an actor whose CUDA context is beyond repair; Ray starts a new one
+
+
+@dataclass(frozen=True)
+class Target:
+    """One recipe's table."""
+
+    space: str
+    uri: str
+    schema: pa.Schema
+    config: EmbeddingConfig
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """What an actor needs to load the model; plain values, so that a restarted actor can load it again."""
+
+    directory: Path
+    family: str
+    device: str
+    token_budget: int | None
+
+    def load(self, recipes: Sequence[EmbeddingConfig]) -> Encoder:
+        """Load weights on this process's device; one thread per CPU actor (two threads in one are 14 % slower)."""
+        if self.device == "cpu":
+            import torch
+
+            torch.set_num_threads(1)
+        return Encoder.load(
+            self.directory,
+            family_named(self.family),
+            recipes,
+            device=self.device,
+            token_budget=self.token_budget,
+        )
+
+
+@dataclass(frozen=True)
+class Protein:
+    """One member of a unit."""
+
+    id: str
+    key: bytes
+    sequence: str
+    source: str
+    line: int
+
+
+class EmbedUnits:
+    """Ray Data calls this with one unit at a time and gets one row back: the unit's name and a JSON result."""
+
+    def __init__(self, spec: EncoderSpec, targets: Sequence[Target], run: str, attempt_log: str) -> None:
+        self._targets = tuple(targets)
+        self._run = run
+        self._attempt_log = attempt_log
+        self._computing = threading.Lock()
+        self._encoder = spec.load([t.config for t in targets])
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        results = [json.dumps(self._embed(row)) for row in table.to_pylist()]
+        return pa.table({"unit": table["unit"], "result": results})
+
+    def _embed(self, row: dict[str, Any]) -> dict[str, Any]:
+        unit, masks = row["unit"], row["masks"]
+        proteins = [Protein(**p) for p in row["proteins"]]
+        log = ray.get_actor(self._attempt_log)
+        attempt: Attempt = ray.get(log.begin.remote(unit))
+        with self._computing:
+            started = time.perf_counter()
+            found = self._forward(log, unit, proteins, attempt)
+            seconds = time.perf_counter() - started
+        found = [r for r in found if masks[r.index] >> r.recipe & 1]
+        stored = [r for r in found if isinstance(r, Embedded)]
+        fragments = {t.space: self._write(i, t, unit, proteins, stored) for i, t in enumerate(self._targets)}
+        log.finish.remote(unit)
+        return {
+            "spaces": fragments,
+            "rejects": [self._reject(r, proteins, attempt) for r in found if isinstance(r, Refused)],
+            "proteins": len(proteins),
+            "residues": sum(len(p.sequence) for p in proteins),
+            "predicted": row["seconds"],
+            "seconds": seconds,
+            "attempt": attempt.number,
+            "budget": self._encoder.token_budget,
+        }
+
+    def _forward(
+        self, log: Any, unit: str, proteins: Sequence[Protein], attempt: Attempt
+    ) -> list[Embedded | Refused]:
+        """All proteins packed; one at a time after two failed tries, or when the packed pass raised."""
+        if not attempt.careful:
+            try:
+                return list(self._encoder.embed([p.sequence for p in proteins]))
+            except Exception as error:
+                leave_if_cuda_is_gone(error)
+        return self._one_by_one(log, unit, proteins, attempt)
+
+    def _one_by_one(
+        self, log: Any, unit: str, proteins: Sequence[Protein], attempt: Attempt
+    ) -> list[Embedded | Refused]:
+        """Each protein alone, announced first, so that a death or an error has one name.
+
+        Raises EncoderError when every protein of a unit fails: then the encoder is broken, not the proteins.
+        """
+        found: list[Embedded | Refused] = []
+        errors: list[Exception] = []
+        for index, protein in enumerate(proteins):
+            if deaths := attempt.culprits.get(protein.key):
+                found += self._refuse(
+                    index, Reason.KILLS_WORKER, f"the worker died {deaths} times on it alone"
+                )
+                continue
+            ray.get(log.hold.remote(unit, protein.key))
+            try:
+                alone = self._encoder.embed([protein.sequence])
+                found += [_moved(result, index) for result in alone]
+            except Exception as error:
+                leave_if_cuda_is_gone(error)
+                errors.append(error)
+                found += self._refuse(index, Reason.ENCODER_ERROR, f"{type(error).__name__}: {error}"[:500])
+        if errors and len(errors) == len(proteins) > 1:
+            raise EncoderError(
+                f"all {len(proteins)} proteins of unit {unit} failed; first: {errors[0]}"
+            ) from errors[0]
+        return found
+
+    def _refuse(self, index: int, reason: str, detail: str) -> list[Embedded | Refused]:
+        return [Refused(index, recipe, reason, detail) for recipe in range(len(self._targets))]
+
+    def _write(
+        self, recipe: int, target: Target, unit: str, proteins: Sequence[Protein], stored: Sequence[Embedded]
+    ) -> dict[str, Any]:
+        """Write one space's rows of this unit as an uncommitted fragment."""
+        mine = [r for r in stored if r.recipe == recipe]
+        if not mine:
+            return {"fragments": [], "stored": 0}
+        table = space_rows(
+            target.schema,
+            keys=[proteins[r.index].key for r in mine],
+            unit=unit,
+            spans=[r.spans for r in mine],
+            n_residues=[len(proteins[r.index].sequence) for r in mine],
+            n_residues_seen=[r.n_residues_seen for r in mine],
+            n_windows=[r.n_windows for r in mine],
+            truncated=[r.truncated for r in mine],
+            vectors={name: [r.pooled[name] for r in mine] for name in mine[0].pooled},
+            residues=[m for r in mine for m in r.residues or ()] if target.config.keeps_residues else None,
+        )
+        return {"fragments": write_fragments(target.uri, table, target.schema), "stored": len(mine)}
+
+    def _reject(self, refused: Refused, proteins: Sequence[Protein], attempt: Attempt) -> dict[str, Any]:
+        protein = proteins[refused.index]
+        return {
+            "id": protein.id,
+            "key": protein.key.hex(),
+            "source": protein.source,
+            "line": protein.line,
+            "stage": "embed",
+            "reason": refused.reason,
+            "detail": refused.detail,
+            "attempts": attempt.number,
+            "run": self._run,
+            "space": self._targets[refused.recipe].space,
+        }
+
+
+def _moved(result: Embedded | Refused, index: int) -> Embedded | Refused:
+    """The result of a protein embedded alone, at its position in the unit."""
+    return replace(result, index=index)
+
+
+def leave_if_cuda_is_gone(error: Exception) -> None:
+    """A sticky CUDA error poisons the process: end it, Ray restarts the actor and the attempt is on record."""
+    if not isinstance(error, ProteaRayError) and "CUDA error" in str(error):
+        os._exit(CUDA_IS_GONE)
