@@ -1,0 +1,226 @@
+"""A checkpoint that may be used: found, pinned to a commit, whole, of a known family, named by its digests.
+
+Everything here runs in the driver before any actor starts and needs neither torch nor transformers, so a
+wrong checkpoint costs seconds, not a cluster. Nearly all of the time goes into hashing (see `weights`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from protea_ray.config.embedding import ModelFacts
+from protea_ray.config.identity import canonical_json
+from protea_ray.embed.families import recognise
+from protea_ray.embed.families.base import Shape
+from protea_ray.embed.untrained import MODEL_NAME, is_trained, untrained_checkpoint
+from protea_ray.embed.weights import INDEX, SINGLE, check_weights
+from protea_ray.errors import CheckpointError, ProteaRayError
+
+# in the order in which transformers prefers them; an ESM-C checkpoint may have none (its letters are in code)
+VOCABULARIES = ("vocab.txt", "tokenizer.json", "spiece.model")
+DOWNLOADED = (
+    "config.json", SINGLE, "model-*.safetensors", INDEX, *VOCABULARIES,
+    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+)  # fmt: skip
+
+# keys of config.json that change no number of a forward pass in evaluation mode
+_BOOKKEEPING = {
+    "_commit_hash", "_name_or_path", "architectures", "auto_map", "chunk_size_feed_forward", "dtype",
+    "finetuning_task", "gradient_checkpointing", "id2label", "initializer_factor", "initializer_range",
+    "label2id", "output_attentions", "output_hidden_states", "problem_type", "return_dict",
+    "task_specific_params", "torch_dtype", "torchscript", "transformers_version", "use_cache",
+}  # fmt: skip
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One model on this machine's disk, checked.
+
+    `model` is the name that was asked for, `revision` the 40-hex commit of a hub id (None for a directory).
+    `files` maps every weight file to its sha256, and `config` and `vocabulary` to the sha256 of a canonical
+    form of each, so that a rewritten file of the same meaning has the same digest. `trained` is False only
+    for the built-in model, whose vectors carry no biology.
+    """
+
+    model: str
+    path: Path
+    revision: str | None
+    facts: ModelFacts
+    shape: Shape
+    files: dict[str, str]
+    trained: bool
+
+
+def open_checkpoint(model: str | None, revision: str | None = None, family: str = "auto") -> Checkpoint:
+    """Find and check a checkpoint: a directory, a hub id, or None for the built-in untrained model.
+
+    A hub id is downloaded to the hub's own cache (`HF_HOME`), or served from there when the hub cannot be
+    reached. Raises CheckpointError for whatever must not be used, ConfigError for a family that does not fit.
+    """
+    path, commit = _locate(model, revision)
+    config = read_config(path)
+    _refuse_detours(path, config)
+    facts, shape = _recognised(path, config, family)
+    files = check_weights(path, shape)
+    files |= {"config": config_digest(config), "vocabulary": vocabulary_digest(path)}
+    return Checkpoint(model or MODEL_NAME, path, commit, facts, shape, files, is_trained(config))
+
+
+def _locate(model: str | None, revision: str | None) -> tuple[Path, str | None]:
+    """Directory of the files, and the commit if it came from the hub."""
+    if model is None or model == MODEL_NAME:
+        return untrained_checkpoint(), None
+    directory = Path(model).expanduser()
+    if directory.is_dir():
+        if revision is not None:
+            raise CheckpointError(
+                f"revision {revision} was given for the directory {model}, which has none. Drop the "
+                "revision; the weights of a directory are pinned by their sha256."
+            )
+        return directory.absolute(), None
+    if directory.exists():
+        raise CheckpointError(f"{model} is a file; name the directory that holds config.json and {SINGLE}")
+    if model.startswith((".", "/", "~")) or model.count("/") > 1:
+        raise CheckpointError(f"there is no directory {model}; name one that holds config.json and {SINGLE}")
+    return _from_hub(model, revision)
+
+
+def _from_hub(model: str, revision: str | None) -> tuple[Path, str]:
+    """Snapshot of a hub id; its folder is named by the commit, which settles what `main` meant."""
+    from huggingface_hub import errors, snapshot_download
+
+    try:
+        path = Path(snapshot_download(model, revision=revision, allow_patterns=list(DOWNLOADED)))
+    except (errors.HfHubHTTPError, OSError, ValueError) as error:
+        raise CheckpointError(_hub_advice(model, revision, error)) from error
+    if not _COMMIT.fullmatch(path.name):
+        raise CheckpointError(f"{model}: the hub's cache has no commit for it ({path}); delete that entry")
+    if not (path / SINGLE).is_file() and not (path / INDEX).is_file():
+        raise CheckpointError(
+            f"{model} at {path.name} has no safetensors weights, only pickles or none. Look on its hub page "
+            "for a conversion (a pull request's commit works as --revision), or convert it yourself with "
+            "save_pretrained() and name that directory."
+        )
+    return path, path.name
+
+
+def _hub_advice(model: str, revision: str | None, error: Exception) -> str:
+    """What went wrong with the hub, and what to do. Never the request itself: it may carry a token."""
+    from huggingface_hub import errors
+
+    at = f"{model} at revision {revision}" if revision else model
+    if isinstance(error, errors.GatedRepoError):
+        return f"{at} is gated: accept its licence on the hub, then set HF_TOKEN to a token that may read it"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return (
+            f"there is no model {model} on the hub, nor a directory of that name. Check the spelling; "
+            "a private model needs HF_TOKEN."
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return (
+            f"{model} has no revision {revision} on the hub. Give a 40-hex commit from its history, or none."
+        )
+    if isinstance(error, errors.HFValidationError):
+        return f"{model!r} is neither a directory nor a hub id (owner/name)"
+    return (
+        f"{at} cannot be fetched ({type(error).__name__}) and is not complete in the hub's cache. Check the "
+        "network and HF_HUB_OFFLINE, or name a local directory; with no --model a built-in untrained model "
+        "is used that needs no network."
+    )
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """config.json of a checkpoint as a mapping; raises CheckpointError when it is missing or is not one."""
+    path = directory / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{directory} has no config.json, so it is not a model's directory") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} cannot be read as JSON: {error}. Download or copy it again.") from None
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{path} is not a JSON object. Download or copy it again.")
+    return config
+
+
+def _refuse_detours(directory: Path, config: Mapping[str, Any]) -> None:
+    """What would make a load read or compute something other than the files that were checked."""
+    if (directory / "adapter_config.json").exists():
+        raise CheckpointError(
+            f"{directory} has an adapter, which transformers would add on top of the weights. Merge it "
+            "(peft: merge_and_unload, then save_pretrained) and name the merged directory."
+        )
+    if config.get("transformers_weights"):
+        raise CheckpointError(
+            f"{directory}/config.json points the load at {config['transformers_weights']!r}. Remove "
+            f"`transformers_weights` from it and name the weights {SINGLE}."
+        )
+    if config.get("quantization_config"):
+        raise CheckpointError(
+            f"{directory} is quantised already. Use the plain checkpoint, and --quantization to quantise it "
+            "here."
+        )
+
+
+def _recognised(directory: Path, config: Mapping[str, Any], wanted: str) -> tuple[ModelFacts, Shape]:
+    try:
+        family = recognise(config, directory, wanted)
+        return family.facts(config), family.shape(config)
+    except ProteaRayError:
+        raise
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise CheckpointError(
+            f"{directory}/config.json is not complete ({type(error).__name__}: {error}). Download or copy "
+            "it again."
+        ) from error
+
+
+def config_digest(config: Mapping[str, Any]) -> str:
+    """sha256 of what in config.json can change a number: no bookkeeping, no unset keys, no training dropout.
+
+    `token_dropout` stays: ESM-2 scales its embeddings by 0.88 because of it.
+    """
+    kept = {
+        key: value
+        for key, value in config.items()
+        if value is not None and key not in _BOOKKEEPING and ("dropout" not in key or key == "token_dropout")
+    }
+    return _sha256(canonical_json(kept).encode())
+
+
+def vocabulary_digest(directory: Path) -> str:
+    """sha256 of the pieces in order, from the file that the tokenizer reads, and of tokens added to it."""
+    name = next((name for name in VOCABULARIES if (directory / name).is_file()), None)
+    added = directory / "added_tokens.json"
+    try:
+        parts = [
+            _canonical_vocabulary(directory / name) if name else "",
+            canonical_json(json.loads(added.read_text(encoding="utf-8"))) if added.is_file() else "",
+        ]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointError(
+            f"{directory}: the vocabulary cannot be read ({error}). Download or copy it again."
+        ) from None
+    return _sha256("\n".join(parts).encode())
+
+
+def _canonical_vocabulary(path: Path) -> str:
+    """vocab.txt by line, tokenizer.json by its model and added tokens, spiece.model by its bytes."""
+    if path.name == "vocab.txt":
+        return canonical_json(path.read_text(encoding="utf-8").split())
+    if path.name == "tokenizer.json":
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        added = [[token["id"], token["content"]] for token in stored.get("added_tokens") or []]
+        return canonical_json({"model": stored["model"], "added": sorted(added)})
+    return _sha256(path.read_bytes())
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

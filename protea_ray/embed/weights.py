@@ -1,0 +1,222 @@
+"""Weights that may be used: whole, finite, of the right shape, and the same bytes as before.
+
+transformers loads much that it should not: it fills missing tensors with random numbers, and neither a
+flipped bit nor a NaN is an error. So the driver reads every weight file once before any actor starts: headers
+first (milliseconds), then one pass that hashes and tests for NaN and infinity together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from protea_ray.embed.header import TensorHeader, read_header
+from protea_ray.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
+
+    from protea_ray.embed.families.base import Shape
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+_CHUNK = 1 << 20  # bytes hashed and tested at a time; stays in a core's cache
+_EXPONENT = {  # all exponent bits set: NaN or infinity
+    "F64": ("<u8", 0x7FF0_0000_0000_0000),
+    "F32": ("<u4", 0x7F80_0000),
+    "F16": ("<u2", 0x7C00),
+    "BF16": ("<u2", 0x7F80),
+}
+_EMBEDDING = re.compile(r"(^|\.)(word_embeddings|embed_tokens|shared)\.weight$")
+_LAYER = re.compile(r"(?:^|\.)(?:layers?|blocks?|h)\.(\d+)\.(.+)")
+_DECODER = re.compile(r"(^|\.)decoder\.")
+
+
+def check_weights(directory: Path, shape: Shape | None = None) -> dict[str, str]:
+    """sha256 (hex) of every weight file that a load of `directory` reads, by file name.
+
+    Raises CheckpointError for pickles only, a missing shard, a truncated or garbled file, tensors that do not
+    fit `shape`, and NaN or infinity in any tensor. Other files of the directory are not looked at.
+    """
+    files = weight_files(directory)
+    headers = {file: read_header(file) for file in files}
+    _check_index(directory, headers)
+    if shape is not None:
+        _check_fit(directory, [t for tensors in headers.values() for t in tensors], shape)
+    with ThreadPoolExecutor(max_workers=min(len(files), os.cpu_count() or 1)) as pool:
+        digests = pool.map(lambda file: _scan(file, headers[file]), files)
+        return {file.name: digest for file, digest in zip(files, digests, strict=True)}
+
+
+def verify_digests(directory: Path, expected: Mapping[str, str]) -> None:
+    """Raise CheckpointError unless the weight files in `directory` have the recorded sha256 `expected`.
+
+    `expected` is the `files` of a Checkpoint; its entries that are no weight files are left to the caller.
+    """
+    recorded = {name: digest for name, digest in expected.items() if name.endswith(".safetensors")}
+    found = check_weights(directory)
+    changed = [
+        f"{name}: recorded {recorded.get(name, 'nothing')[:16]}, found {found.get(name, 'nothing')[:16]}"
+        for name in sorted(recorded.keys() | found.keys())
+        if recorded.get(name) != found.get(name)
+    ]
+    if changed:
+        raise CheckpointError(
+            f"{directory}: the weights are not those that were recorded (sha256; {'; '.join(changed)}). "
+            "Restore the recorded files, or use a new store: vectors of other weights cannot be compared."
+        )
+
+
+def weight_files(directory: Path) -> tuple[Path, ...]:
+    """The files that transformers would read: `model.safetensors`, else the shards that the index names."""
+    if (directory / SINGLE).is_file():
+        return (directory / SINGLE,)
+    if (directory / INDEX).is_file():
+        names = sorted(set(_weight_map(directory).values()))
+        missing = [name for name in names if not (directory / name).is_file()]
+        if missing:
+            raise CheckpointError(
+                f"{directory}: {len(missing)} of {len(names)} shards named in {INDEX} are missing: "
+                f"{', '.join(missing[:5])}. Download or copy them again."
+            )
+        return tuple(directory / name for name in names)
+    raise _no_weights(directory)
+
+
+def _no_weights(directory: Path) -> CheckpointError:
+    names = sorted(path.name for path in directory.iterdir())
+    if pickles := [name for name in names if name.endswith(PICKLES)]:
+        return CheckpointError(
+            f"{directory} has its weights as pickles only ({', '.join(pickles[:3])}), and a pickle can run "
+            "any code when it is opened. If you trust its source, convert it once: "
+            'python -c "from transformers import AutoModel; '
+            "AutoModel.from_pretrained('OLD').save_pretrained('NEW')\", copy the tokenizer's files too, "
+            "and name the new directory."
+        )
+    other = [name for name in names if name.endswith(".safetensors")]
+    hint = f" It has {', '.join(other[:3])}; rename the file if it is the model." if other else ""
+    return CheckpointError(f"{directory} has no weights: neither {SINGLE} nor {INDEX} is there.{hint}")
+
+
+def _weight_map(directory: Path) -> dict[str, str]:
+    """Tensor name to shard name, from the index; shards are plain names, so nothing outside is ever read."""
+    try:
+        entries = json.loads((directory / INDEX).read_text(encoding="utf-8"))["weight_map"]
+        pairs = {str(name): str(shard) for name, shard in entries.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise CheckpointError(f"{directory / INDEX} is not an index of shards; download it again") from None
+    if bad := [s for s in pairs.values() if Path(s).name != s or not s.endswith(".safetensors")]:
+        raise CheckpointError(f"{directory / INDEX} names {bad[0]!r}, which is not a safetensors file beside it")
+    if not pairs:
+        raise CheckpointError(f"{directory / INDEX} names no tensors; download it again")
+    return pairs
+
+
+def _check_index(directory: Path, headers: Mapping[Path, tuple[TensorHeader, ...]]) -> None:
+    """Every tensor of the index is in the shard that the index names."""
+    if (directory / SINGLE).is_file():
+        return
+    held = {(tensor.name, file.name) for file, tensors in headers.items() for tensor in tensors}
+    absent = [pair for pair in _weight_map(directory).items() if pair not in held]
+    if absent:
+        name, shard = absent[0]
+        raise CheckpointError(
+            f"{directory}: {len(absent)} tensors of {INDEX} are not in their shards, such as {name} in "
+            f"{shard}. The shards are of different versions; download all of them again."
+        )
+
+
+def _check_fit(directory: Path, tensors: list[TensorHeader], shape: Shape) -> None:
+    """Names and shapes fit the configuration; what is asked here would otherwise load as random numbers."""
+    encoder = [tensor for tensor in tensors if not _DECODER.search(tensor.name)]
+    problems = [*_embedding_problems(encoder, shape), *_layer_problems(encoder, shape)]
+    if problems:
+        raise CheckpointError(
+            f"{directory}: the weights are not those of its config.json: {'; '.join(problems)}. "
+            "Put the weights and the config.json of one checkpoint together."
+        )
+
+
+def _embedding_problems(tensors: list[TensorHeader], shape: Shape) -> list[str]:
+    wanted = (shape.vocabulary, shape.hidden)
+    found = [tensor for tensor in tensors if _EMBEDDING.search(tensor.name)]
+    if wrong := [tensor for tensor in found if tensor.shape != wanted]:
+        return [f"{wrong[0].name} is {_by(wrong[0].shape)}, the configuration says {_by(wanted)}"]
+    if not found and not any(tensor.shape == wanted for tensor in tensors):
+        return [f"no token embedding of {_by(wanted)}"]
+    return []
+
+
+def _layer_problems(tensors: list[TensorHeader], shape: Shape) -> list[str]:
+    """As many layers as configured, and the same tensors in each of them."""
+    layers: dict[int, dict[str, tuple[int, ...]]] = defaultdict(dict)
+    for tensor in tensors:
+        if match := _LAYER.search(tensor.name):
+            layers[int(match[1])][match[2]] = tensor.shape
+    if layers and sorted(layers) != list(range(shape.layers)):
+        return [f"{len(layers)} layers (highest {max(layers)}), the configuration says {shape.layers}"]
+    # T5 keeps its one table of relative positions in layer 0, so what only layer 0 has is no gap elsewhere
+    common = {
+        name: size for i in sorted(layers, reverse=True) if i or len(layers) == 1 for name, size in layers[i].items()
+    }
+    gaps = [
+        f"layer {i} has {name} as {_by(layers[i].get(name))}, others as {_by(size)}"
+        for i in sorted(layers)
+        for name, size in common.items()
+        if layers[i].get(name) != size
+    ]
+    return gaps[:1] + _width_problems(common, shape)
+
+
+def _width_problems(layer: dict[str, tuple[int, ...]], shape: Shape) -> list[str]:
+    """A layer has a matrix of each kind that the configuration names."""
+    kinds = {"attention": shape.heads * shape.head_dim, "feed-forward": shape.ffn}
+    return [
+        f"no {kind} matrix of {_by((width, shape.hidden))} in a layer"
+        for kind, width in kinds.items()
+        if layer and (width, shape.hidden) not in layer.values()
+    ]
+
+
+def _by(shape: tuple[int, ...] | None) -> str:
+    return "missing" if shape is None else " x ".join(map(str, shape)) or "a number"
+
+
+def _scan(path: Path, tensors: tuple[TensorHeader, ...]) -> str:
+    """sha256 of the file, read once; raises CheckpointError at the first tensor that is not finite."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        digest.update(file.read(tensors[0].begin if tensors else path.stat().st_size))
+        for tensor in tensors:
+            if not _all_finite(file, tensor, digest):
+                raise CheckpointError(
+                    f"{path}: tensor {tensor.name} holds NaN or infinity, so every vector would too. "
+                    "Download or copy the checkpoint again; if it stays, it is broken at its source."
+                )
+    return digest.hexdigest()
+
+
+def _all_finite(file: BinaryIO, tensor: TensorHeader, digest: Hash) -> bool:
+    """Whether no value has all exponent bits set; reads the tensor's bytes from `file` into `digest`."""
+    unsigned, exponent = _EXPONENT.get(tensor.dtype, ("u1", 0))
+    left = tensor.end - tensor.begin
+    while left:
+        chunk = file.read(min(_CHUNK, left))
+        if not chunk:
+            raise CheckpointError(f"{file.name} became shorter while it was read; is it still being copied?")
+        digest.update(chunk)
+        left -= len(chunk)
+        if exponent and bool(((np.frombuffer(chunk, unsigned) & exponent) == exponent).any()):
+            return False
+    return True
