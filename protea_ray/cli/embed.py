@@ -38,9 +38,7 @@ def embed(
         bool | None,
         _option("--normalize-residues/--no-normalize-residues", "L2 of each residue before pooling"),
     ] = None,
-    normalize: Annotated[
-        bool | None, _option("--normalize/--no-normalize", "L2 of the pooled vector [on]")
-    ] = None,
+    normalize: Annotated[bool | None, _option("--normalize/--no-normalize", "L2 of the pooled vector [on]")] = None,
     max_residues: Annotated[
         str | None, _option("--max-residues", "longest stretch of one forward pass [trained length]")
     ] = None,
@@ -48,20 +46,14 @@ def embed(
     window_overlap: Annotated[
         str | None, _option("--window-overlap", "residues that forward windows share [256]")
     ] = None,
-    chunk_size: Annotated[
-        str | None, _option("--chunk-size", "residues per stored row [whole protein]")
-    ] = None,
-    chunk_overlap: Annotated[
-        str | None, _option("--chunk-overlap", "residues that stored rows share [0]")
-    ] = None,
+    chunk_size: Annotated[str | None, _option("--chunk-size", "residues per stored row [whole protein]")] = None,
+    chunk_overlap: Annotated[str | None, _option("--chunk-overlap", "residues that stored rows share [0]")] = None,
     chunk_mode: Annotated[str | None, _option("--chunk-mode", "independent or posthoc")] = None,
     dtype: Annotated[str | None, _option("--dtype", "float32, float16 or bfloat16 [by device]")] = None,
     store_dtype: Annotated[str | None, _option("--store-dtype", "float16 or float32")] = None,
     attention: Annotated[str | None, _option("--attention", "exact or local:W")] = None,
     quantization: Annotated[str | None, _option("--quantization", "int8 or int4")] = None,
-    actors: Annotated[
-        str | None, _option("--actors", "encoder actors [one a GPU, else one a core]", RUN)
-    ] = None,
+    actors: Annotated[str | None, _option("--actors", "encoder actors [one a GPU, else one a core]", RUN)] = None,
     device: Annotated[str | None, _option("--device", "auto, cpu or cuda", RUN)] = None,
     token_budget: Annotated[str | None, _option("--token-budget", "tokens of one micro-batch", RUN)] = None,
     limit: Annotated[str | None, _option("--limit", "read only the first N records", RUN)] = None,
@@ -73,19 +65,13 @@ def embed(
     sequence_column: Annotated[
         str | None, _option("--sequence-column", "column of the letters in tables [sequence]", RUN)
     ] = None,
-    address: Annotated[
-        str | None, _option("--address", "a running Ray cluster [RAY_ADDRESS, else local]", RUN)
-    ] = None,
+    address: Annotated[str | None, _option("--address", "a running Ray cluster [RAY_ADDRESS, else local]", RUN)] = None,
     config: Annotated[str | None, _option("--config", "run.yaml with any of these fields", RUN)] = None,
     assignments: Annotated[
         list[str] | None, _option("--set", "any field of run.yaml: --set run.unit_seconds=60", RUN)
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="print the plan, embed and write nothing")
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="last line of standard output is one JSON object")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan, embed and write nothing")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="last line of standard output is one JSON object")] = False,
 ) -> None:
     """Embed every protein of INPUT... into STORE, exactly once; the same command again resumes."""
     given = dict(locals())
@@ -110,9 +96,7 @@ def split_paths(paths: list[str]) -> list[str]:
     from protea_ray.errors import ConfigError
 
     if len(paths) < 2:
-        raise ConfigError(
-            f"give at least one INPUT and then the STORE (got only {paths[0]})", where="arguments"
-        )
+        raise ConfigError(f"give at least one INPUT and then the STORE (got only {paths[0]})", where="arguments")
     return paths
 
 

@@ -34,9 +34,7 @@ def run() -> NoReturn:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print(
-            "Stopped. What was finished is committed; it is safe to rerun the same command.", file=sys.stderr
-        )
+        print("Stopped. What was finished is committed; it is safe to rerun the same command.", file=sys.stderr)
         sys.exit(INTERRUPTED)
     sys.exit(0)
 

@@ -11,9 +11,7 @@ def synth(
     output: Annotated[str, typer.Argument(help="FASTA file to write")],
     proteins: Annotated[int, typer.Option("--proteins", "-n", min=1, help="how many")] = 1000,
     seed: Annotated[int, typer.Option("--seed", min=0, help="same seed, same bytes")] = 0,
-    families: Annotated[
-        int | None, typer.Option("--families", min=1, help="how many families [n / 10]")
-    ] = None,
+    families: Annotated[int | None, typer.Option("--families", min=1, help="how many families [n / 10]")] = None,
 ) -> None:
     """Write realistic synthetic proteins: families with a common ancestor, labelled in the header."""
     from protea_ray.sequences.synth import write_fasta

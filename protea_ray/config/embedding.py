@@ -44,35 +44,19 @@ class EmbeddingConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     model: str = Field(description="hub id, or a local directory")
-    revision: str | None = Field(
-        default=None, description="40-hex commit of a hub id; unset: resolved and recorded"
-    )
+    revision: str | None = Field(default=None, description="40-hex commit of a hub id; unset: resolved and recorded")
     family: str = Field(default="auto", description="esm2, esmc, t5, ankh, a plugin's name, or auto")
-    layers: tuple[int, ...] = Field(
-        default=(0,), description="reverse index: 0 = last state, 1 = the one before"
-    )
-    layer_agg: Literal["mean", "last", "concat"] = Field(
-        default="mean", description="how several layers become one"
-    )
-    pooling: tuple[Pooling, ...] = Field(
-        default=("mean",), description="any of mean max cls mean_max std none"
-    )
+    layers: tuple[int, ...] = Field(default=(0,), description="reverse index: 0 = last state, 1 = the one before")
+    layer_agg: Literal["mean", "last", "concat"] = Field(default="mean", description="how several layers become one")
+    pooling: tuple[Pooling, ...] = Field(default=("mean",), description="any of mean max cls mean_max std none")
     normalize_residues: bool = Field(default=False, description="L2 of each residue before pooling")
     normalize: bool = Field(default=True, description="L2 of the pooled vector")
-    max_residues: int | None = Field(
-        None, gt=0, description="longest stretch of one forward pass, in residues"
-    )
-    on_long: Literal["window", "truncate", "reject"] = Field(
-        default="window", description="past max_residues"
-    )
+    max_residues: int | None = Field(None, gt=0, description="longest stretch of one forward pass, in residues")
+    on_long: Literal["window", "truncate", "reject"] = Field(default="window", description="past max_residues")
     window_overlap: int = Field(default=256, ge=0, description="overlap of forward windows, in residues")
-    chunk_size: int | None = Field(
-        None, gt=0, description="residues per stored row; unset: one row a protein"
-    )
+    chunk_size: int | None = Field(None, gt=0, description="residues per stored row; unset: one row a protein")
     chunk_overlap: int = Field(default=0, ge=0, description="overlap of stored rows, in residues")
-    chunk_mode: Literal["posthoc", "independent"] = Field(
-        default="independent", description="cut after or before"
-    )
+    chunk_mode: Literal["posthoc", "independent"] = Field(default="independent", description="cut after or before")
     dtype: Dtype | None = Field(default=None, description="compute precision; unset: by device and family")
     store_dtype: Literal["float16", "float32"] = Field(default="float16", description="stored precision")
     attention: str = Field(default="exact", description="exact, or local:W for |i - j| <= W")
@@ -179,9 +163,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
             known = ", ".join(model.model_fields)
             lines.append(f"unknown field {field!r}; known fields: {known}")
         else:
-            lines.append(
-                f"{field}: {item['msg'].removeprefix('Value error, ')} (got {item['input']!r})"[:400]
-            )
+            lines.append(f"{field}: {item['msg'].removeprefix('Value error, ')} (got {item['input']!r})"[:400])
     return lines
 
 
@@ -196,9 +178,7 @@ def resolve(config: EmbeddingConfig, facts: ModelFacts, device: str, revision: s
             f"(reverse index 0 to {facts.n_layers})"
         )
     if "cls" in config.pooling and not facts.has_cls:
-        problems.append(
-            f"pooling: {facts.family} has no CLS token; choose from mean, max, mean_max, std, none"
-        )
+        problems.append(f"pooling: {facts.family} has no CLS token; choose from mean, max, mean_max, std, none")
     if config.family not in ("auto", facts.family):
         problems.append(f"family: {config.family} was asked for, but the checkpoint is {facts.family}")
     if dtype == "float16" and device == "cpu":

@@ -18,39 +18,21 @@ class RunOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where the forward pass runs")
-    actors: int | None = Field(
-        default=None, gt=0, description="encoder actors; unset: one a GPU, else one a core"
-    )
+    actors: int | None = Field(default=None, gt=0, description="encoder actors; unset: one a GPU, else one a core")
     min_actors: int | None = Field(default=None, gt=0, description="smallest pool that may start work")
-    token_budget: int | None = Field(
-        default=None, gt=0, description="tokens of one micro-batch; unset: by device"
-    )
+    token_budget: int | None = Field(default=None, gt=0, description="tokens of one micro-batch; unset: by device")
     window_proteins: int = Field(default=4096, gt=0, description="proteins sorted by length together")
     unit_seconds: float = Field(default=20.0, gt=0, description="predicted compute of one unit")
     commit_units: int = Field(default=64, gt=0, description="units of one commit, at most")
     commit_seconds: float = Field(default=30.0, gt=0, description="seconds between commits, at most")
-    part_bytes: int = Field(
-        default=64 << 20, ge=1 << 10, description="bytes of one parallel part of a plain FASTA"
-    )
-    id_column: str = Field(
-        default="id", min_length=1, description="column of tabular inputs that holds the id"
-    )
-    sequence_column: str = Field(
-        default="sequence", min_length=1, description="column that holds the letters"
-    )
+    part_bytes: int = Field(default=64 << 20, ge=1 << 10, description="bytes of one parallel part of a plain FASTA")
+    id_column: str = Field(default="id", min_length=1, description="column of tabular inputs that holds the id")
+    sequence_column: str = Field(default="sequence", min_length=1, description="column that holds the letters")
     limit: int | None = Field(default=None, gt=0, description="read only the first N records")
-    max_rejects: int | None = Field(
-        default=None, ge=0, description="exit code 3 when a run rejects more than this"
-    )
-    retry_rejects: bool = Field(
-        default=False, description="try again what an earlier run rejected while embedding"
-    )
-    heartbeat_seconds: float = Field(
-        default=30.0, gt=0, description="a lease older than this may be taken over"
-    )
-    address: str | None = Field(
-        default=None, description="a running Ray cluster; unset: the job's own, else local"
-    )
+    max_rejects: int | None = Field(default=None, ge=0, description="exit code 3 when a run rejects more than this")
+    retry_rejects: bool = Field(default=False, description="try again what an earlier run rejected while embedding")
+    heartbeat_seconds: float = Field(default=30.0, gt=0, description="a lease older than this may be taken over")
+    address: str | None = Field(default=None, description="a running Ray cluster; unset: the job's own, else local")
 
 
 class RunConfig(BaseModel):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -57,4 +58,4 @@ def _even_cuts(costs: np.ndarray, target: float) -> list[tuple[int, int]]:
     inner = np.searchsorted(ends, wanted, side="left") + 1
     edges = np.unique(np.concatenate(([0], inner, [len(costs)])))
     edges = edges[edges <= len(costs)].tolist()
-    return list(zip(edges, edges[1:], strict=False))
+    return list(pairwise(edges))

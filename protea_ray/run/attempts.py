@@ -56,9 +56,7 @@ class AttemptLog:
 def start_attempt_log(run: str) -> str:
     """Start the log of one run; returns the actor's name, by which workers find it after a restart."""
     name = f"protea-ray-attempts-{run}"
-    handle = (
-        ray.remote(AttemptLog).options(name=name, num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
-    )
+    handle = ray.remote(AttemptLog).options(name=name, num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
     _ALIVE[name] = handle
     return name
 

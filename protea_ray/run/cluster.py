@@ -12,9 +12,7 @@ from ray.data import DataContext
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import ConfigError
 
-LOCAL_OBJECT_STORE = (
-    512 << 20
-)  # bytes; units in flight are a few MB, Ray's default would take 30 % of the memory
+LOCAL_OBJECT_STORE = 512 << 20  # bytes; units in flight are a few MB, Ray's default would take 30 % of the memory
 
 
 @dataclass(frozen=True)

@@ -100,9 +100,7 @@ def _embed(
     """Probe, cut, embed."""
     options = setting.options
     pool = cluster.pool_for(options, setting.device, work.proteins)
-    seen = probe(
-        setting.encoder, setting.recipes, operations(setting.checkpoint.shape, setting.recipes), pool.num_gpus
-    )
+    seen = probe(setting.encoder, setting.recipes, operations(setting.checkpoint.shape, setting.recipes), pool.num_gpus)
     report.note(f"{seen.device}, {seen.attention}, torch {seen.torch}")
     policy = UnitPolicy(setting.run, seen.cost, options.window_proteins, options.unit_seconds, pool.actors)
     units = cut_units(work.wanted, policy)
@@ -124,9 +122,7 @@ def _summarise(
     started: float,
 ) -> Summary:
     spaces = [t.space for t in targets]
-    counts = account(
-        ingested.records, ingested.rejects, spaces, work.counts, done.tally.stored, done.tally.rejected
-    )
+    counts = account(ingested.records, ingested.rejects, spaces, work.counts, done.tally.stored, done.tally.rejected)
     return Summary(
         run=setting.run,
         store=setting.location.uri,

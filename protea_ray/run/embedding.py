@@ -65,9 +65,7 @@ def embed_units(
     """Embed every unit once and commit it; on any way out, finished units are committed first."""
     tally = Tally.of([t.space for t in targets])
     committers = {
-        t.space: GroupCommitter(
-            t.uri, max_units=options.commit_units, max_seconds=options.commit_seconds, guard=guard
-        )
+        t.space: GroupCommitter(t.uri, max_units=options.commit_units, max_seconds=options.commit_seconds, guard=guard)
         for t in targets
     }
     log = start_attempt_log(run)
@@ -76,9 +74,7 @@ def embed_units(
             result = json.loads(row["result"])
             _take(result, row["unit"], location, committers, guard)
             tally.add(result)
-            report.advance(
-                result["proteins"], result["residues"], result["predicted"], len(result["rejects"])
-            )
+            report.advance(result["proteins"], result["residues"], result["predicted"], len(result["rejects"]))
     finally:
         for committer in committers.values():
             committer.flush()

@@ -77,9 +77,7 @@ def ingest(
     return Ingested(labels, records, rejects, len(fresh), tuple(repeated))
 
 
-def scan_all(
-    sources: Sequence[Source], columns: Columns, options: RunOptions
-) -> tuple[list[Scan], list[str]]:
+def scan_all(sources: Sequence[Source], columns: Columns, options: RunOptions) -> tuple[list[Scan], list[str]]:
     """Fingerprint every source in parallel; the second value names inputs that repeat another one's bytes."""
     remote = ray.remote(_scan).options(num_cpus=0.5)
     refs = [remote.remote(source, columns, options.part_bytes) for source in sources]
@@ -169,9 +167,7 @@ def ingest_part(
                 yield batch.proteins
 
     try:
-        fragments = write_fragments(
-            proteins, lambda: pa.RecordBatchReader.from_batches(PROTEINS, accepted()), PROTEINS
-        )
+        fragments = write_fragments(proteins, lambda: pa.RecordBatchReader.from_batches(PROTEINS, accepted()), PROTEINS)
         if refused:
             written.extend(write_fragments(rejects, pa.Table.from_batches(refused, REJECTS), REJECTS))
     except ProteaRayError as error:

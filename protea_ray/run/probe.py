@@ -55,9 +55,7 @@ def _probe(spec: EncoderSpec, recipes: Sequence[EmbeddingConfig], shape: Cost) -
     for _ in encoder.embed(sequences):
         pass
     seconds = time.perf_counter() - warm
-    name = (
-        torch.cuda.get_device_name() if spec.device == "cuda" else platform.processor() or platform.machine()
-    )
+    name = torch.cuda.get_device_name() if spec.device == "cuda" else platform.processor() or platform.machine()
     return Probe(
         cost=shape.timed(seconds, np.array([len(s) for s in sequences])),
         load_seconds=loaded - started,
@@ -79,6 +77,4 @@ def operations(shape: object, recipes: Sequence[EmbeddingConfig]) -> Cost:
     """Cost of one protein in operations, from the model's shape and the first recipe's length rule."""
     s, recipe = shape, recipes[0]
     cost = transformer_cost(s.layers, s.hidden, s.heads * s.head_dim, s.ffn)  # type: ignore[attr-defined]
-    return Cost(
-        cost.linear, cost.quadratic, recipe.max_residues, recipe.window_overlap, recipe.on_long != "window"
-    )
+    return Cost(cost.linear, cost.quadratic, recipe.max_residues, recipe.window_overlap, recipe.on_long != "window")

@@ -82,7 +82,5 @@ def account(
             f"+ {c.already_present} already present = {c.total}"
             for c in wrong
         )
-        raise AccountingError(
-            f"the records of this run do not add up: {sides}. Run `protea-ray verify` on the store."
-        )
+        raise AccountingError(f"the records of this run do not add up: {sides}. Run `protea-ray verify` on the store.")
     return counts

@@ -113,9 +113,7 @@ class EmbedUnits:
             "budget": self._encoder.token_budget,
         }
 
-    def _forward(
-        self, log: Any, unit: str, proteins: Sequence[Protein], attempt: Attempt
-    ) -> list[Embedded | Refused]:
+    def _forward(self, log: Any, unit: str, proteins: Sequence[Protein], attempt: Attempt) -> list[Embedded | Refused]:
         """All proteins packed; one at a time after two failed tries, or when the packed pass raised."""
         if not attempt.careful:
             try:
@@ -135,9 +133,7 @@ class EmbedUnits:
         errors: list[Exception] = []
         for index, protein in enumerate(proteins):
             if deaths := attempt.culprits.get(protein.key):
-                found += self._refuse(
-                    index, Reason.KILLS_WORKER, f"the worker died {deaths} times on it alone"
-                )
+                found += self._refuse(index, Reason.KILLS_WORKER, f"the worker died {deaths} times on it alone")
                 continue
             ray.get(log.hold.remote(unit, protein.key))
             try:
@@ -148,9 +144,7 @@ class EmbedUnits:
                 errors.append(error)
                 found += self._refuse(index, Reason.ENCODER_ERROR, f"{type(error).__name__}: {error}"[:500])
         if errors and len(errors) == len(proteins) > 1:
-            raise EncoderError(
-                f"all {len(proteins)} proteins of unit {unit} failed; first: {errors[0]}"
-            ) from errors[0]
+            raise EncoderError(f"all {len(proteins)} proteins of unit {unit} failed; first: {errors[0]}") from errors[0]
         return found
 
     def _refuse(self, index: int, reason: str, detail: str) -> list[Embedded | Refused]:
