@@ -1,0 +1,76 @@
+"""What travels between driver and readers: a source, its columns, and the parts it is cut into.
+
+Plain frozen dataclasses of strings and numbers, so that any of them can be sent to another machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Names of the columns of tabular inputs. FASTA has none and ignores them."""
+
+    id: str = "id"
+    sequence: str = "sequence"
+    description: str = "description"  # used where it exists, never required
+
+    @property
+    def required(self) -> tuple[tuple[str, str], ...]:
+        """(column, the flag that sets it) of each column without which a table cannot be read."""
+        return (self.id, "--id-column"), (self.sequence, "--sequence-column")
+
+    def problems(self, names: Sequence[str]) -> list[str]:
+        """What is wrong with a table that has columns `names`: required ones that are missing or ambiguous."""
+        said = []
+        for column, flag in self.required:
+            if names.count(column) != 1:
+                what = "more than one column" if column in names else "no column"
+                said.append(f"{what} {column!r}; its columns are {_listed(names)}, choose with {flag}")
+        return said
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One input file, or one Lance dataset.
+
+    `format` is one of fasta, parquet, csv, tsv, arrow, jsonl, lance; `compression` one of none, gzip, bzip2, xz,
+    zstd; `size` is in bytes (0 where a server does not tell); `version` pins a Lance dataset.
+    """
+
+    uri: str
+    format: str
+    compression: str
+    size: int
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A stretch of one source that can be read by itself.
+
+    `start` and `end` (exclusive) are bytes of a FASTA or text table, row groups of a Parquet file, fragments of a
+    Lance dataset. `line` is the 1-based line (row of a table) of the first record.
+    """
+
+    source: Source
+    index: int
+    start: int
+    end: int
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A source after one pass over it: sha256 of its bytes, and its parts in input order."""
+
+    source: Source
+    digest: str
+    parts: tuple[Part, ...]
+
+
+def _listed(names: Sequence[str], most: int = 30) -> str:
+    shown = ", ".join(repr(name[:80]) for name in names[:most]) or "(none)"
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

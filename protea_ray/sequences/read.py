@@ -1,0 +1,122 @@
+"""Records of a part as Arrow batches: proteins to store, and rejects with a reason.
+
+The memory in use is one batch, a few blocks and one record, whatever the size of the input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+
+from protea_ray.sequences.fasta import fasta_records
+from protea_ray.sequences.parts import Columns, Part
+from protea_ray.sequences.record import (
+    MAX_ID,
+    Found,
+    RejectedError,
+    checked_id,
+    key_of,
+    normalise,
+    printable,
+)
+from protea_ray.sequences.rows import text_records
+from protea_ray.sequences.schema import PROTEINS, REJECTS
+from protea_ray.sequences.tables import table_records
+
+BATCH_BYTES = 16 << 20
+BATCH_ROWS = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive records: `proteins` of schema PROTEINS and `rejects` of schema REJECTS, each in input order."""
+
+    proteins: pa.RecordBatch
+    rejects: pa.RecordBatch
+
+
+def read_part(
+    part: Part,
+    columns: Columns,
+    label: str,
+    run: str,
+    batch_bytes: int = BATCH_BYTES,
+    limit: int | None = None,
+) -> Iterator[Batch]:
+    """Read the first `limit` records (all if None) of a part.
+
+    `label` fills the column `source` of both tables, `run` the column `run` of the rejects. A batch is closed at
+    `batch_bytes` bytes of text or 8,192 records. A bad record becomes a row of the rejects and reading goes on.
+    Raises InputError, with the file's name and what to do, when the file is not what it says.
+    """
+    gathering = _Gathering(label, run)
+    for found in islice(_records(part, columns), limit):
+        gathering.add(found)
+        if gathering.bytes >= batch_bytes or gathering.rows >= BATCH_ROWS:
+            yield gathering.batch()
+            gathering = _Gathering(label, run)
+    if gathering.rows:
+        yield gathering.batch()
+
+
+def _records(part: Part, columns: Columns) -> Iterator[Found]:
+    match part.source.format:
+        case "fasta":
+            return fasta_records(part)
+        case "csv" | "tsv" | "jsonl":
+            return text_records(part, columns)
+        case _:
+            return table_records(part, columns)
+
+
+class _Gathering:
+    """The rows of the batch that is being filled."""
+
+    def __init__(self, label: str, run: str) -> None:
+        self._label, self._run = label, run
+        self._proteins: list[tuple[Any, ...]] = []
+        self._rejects: list[tuple[Any, ...]] = []
+        self.bytes = 0
+
+    @property
+    def rows(self) -> int:
+        return len(self._proteins) + len(self._rejects)
+
+    def add(self, found: Found) -> None:
+        """Judge one record and put it where it belongs."""
+        try:
+            if found.problem:
+                raise found.problem
+            letters = normalise(found.letters)
+        except RejectedError as problem:
+            self._reject(found, None, problem)
+            return
+        key = key_of(letters)
+        try:
+            name = checked_id(found.id)
+        except RejectedError as problem:
+            self._reject(found, key, problem)
+            return
+        about = printable(found.description)
+        self.bytes += len(letters) + len(name) + len(about)
+        self._proteins.append((name, key, len(letters), letters, about, self._label, found.line))
+
+    def _reject(self, found: Found, key: bytes | None, problem: RejectedError) -> None:
+        name = printable(found.id, MAX_ID)
+        self.bytes += len(name) + len(problem.detail)
+        self._rejects.append(
+            (name, key, self._label, found.line, "ingest", str(problem.reason), problem.detail, 1, self._run, None)
+        )
+
+    def batch(self) -> Batch:
+        return Batch(_record_batch(self._proteins, PROTEINS), _record_batch(self._rejects, REJECTS))
+
+
+def _record_batch(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.RecordBatch:
+    values = zip(*rows, strict=True) if rows else ((),) * len(schema)
+    arrays = [pa.array(column, field.type) for column, field in zip(values, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)

@@ -1,0 +1,124 @@
+"""One protein record: which letters are legal, what its key is, and why a record is turned away.
+
+The rules are the same for every input format. Letters: white space is removed, lower case becomes upper case, one
+trailing `*` is dropped, and anything that is not A to Z after that rejects the record. So gaps (`-`, `.`) reject:
+an aligned row is not the protein. Nucleotides are legal letters and are stored as they are.
+
+Ids are kept byte for byte, up to `MAX_ID` characters and without control characters (they end up in tables,
+terminals and exports). Descriptions are for people only: control characters become spaces and the text is cut
+at `MAX_DESCRIPTION` characters. Text is UTF-8; bytes that are not UTF-8 are read as Latin-1, which never fails.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from enum import StrEnum
+from typing import NamedTuple
+
+from protea_ray.sequences.schema import KEY_BYTES
+
+MAX_ID = 1024  # characters; the longest real ids (metagenome contigs with coordinates) have about 200
+MAX_DESCRIPTION = 8192  # characters; merged NCBI headers reach hundreds of thousands
+MAX_RECORD = 64 << 20  # bytes of one record in its file: 1,000 times the longest known protein; reading holds 5 copies
+
+_UPPER = bytes(range(256)).upper()  # ASCII only: bytes.upper leaves 0x80 to 0xff alone
+_BLANK = b" \t\n\r\x0b\x0c"
+_NOT_A_LETTER = re.compile(rb"[^A-Z]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+class Reason(StrEnum):
+    """Why a record is not stored: one stable word to group by. The last four are set while embedding."""
+
+    EMPTY_SEQUENCE = "empty_sequence"
+    ILLEGAL_LETTER = "illegal_letter"
+    TOO_LARGE = "too_large"
+    EMPTY_ID = "empty_id"
+    LONG_ID = "long_id"
+    ILLEGAL_ID = "illegal_id"
+    MALFORMED_ROW = "malformed_row"
+    NON_FINITE = "non_finite"
+    TOO_LONG = "too_long"
+    KILLS_WORKER = "kills_worker"
+    OUT_OF_MEMORY = "out_of_memory"
+
+
+class RejectedError(Exception):
+    """A record that cannot be stored. Readers turn it into a row of the rejects; it never leaves this floor."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+class Found(NamedTuple):
+    """A record as it stands in a file, before it is judged. `line` is 1-based (a row, in a table)."""
+
+    line: int
+    id: bytes
+    description: bytes
+    letters: bytes
+    problem: RejectedError | None = None  # set where the reader itself could not make sense of the record
+
+
+def normalise(letters: str | bytes) -> str:
+    """The stored spelling of a sequence: A to Z only. Raises RejectedError for anything else.
+
+    `bytes` are the letters as they stand in a file, whatever their encoding: a legal letter is ASCII.
+    """
+    raw = letters.encode("utf-8", "surrogatepass") if isinstance(letters, str) else letters
+    residues = raw.translate(_UPPER, _BLANK).removesuffix(b"*")
+    if not residues:
+        raise RejectedError(Reason.EMPTY_SEQUENCE, "no residues")
+    bad = _NOT_A_LETTER.search(residues)
+    if bad:
+        raise RejectedError(Reason.ILLEGAL_LETTER, f"{_shown(residues, bad.start())}, residue {bad.start() + 1}")
+    return residues.decode("ascii")
+
+
+def key_of(normalised: str) -> bytes:
+    """Identity of a protein: the first 16 bytes of sha256 of its normalised letters."""
+    return hashlib.sha256(normalised.encode("ascii")).digest()[:KEY_BYTES]
+
+
+def text_of(raw: bytes) -> str:
+    """Header text: UTF-8, else Latin-1 (which every byte string is)."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def checked_id(raw: bytes) -> str:
+    """The id of a record; raises RejectedError when it is empty, too long or holds control characters."""
+    found = text_of(raw)
+    if not found.strip():
+        raise RejectedError(Reason.EMPTY_ID, "the record has no id")
+    if len(found) > MAX_ID:
+        raise RejectedError(Reason.LONG_ID, f"the id has {len(found)} characters, at most {MAX_ID} are kept")
+    control = _CONTROL.search(found)
+    if control:
+        raise RejectedError(Reason.ILLEGAL_ID, f"the id holds the control character {control.group()!r}")
+    return found
+
+
+def printable(raw: bytes, limit: int = MAX_DESCRIPTION) -> str:
+    """Text for people: control characters become spaces, at most `limit` characters."""
+    # a character takes at most 4 bytes, so no more than that is ever decoded of a header of any size
+    found = text_of(raw[: 4 * limit])[:limit]
+    return found if found.isprintable() else _CONTROL.sub(" ", found)
+
+
+def _shown(residues: bytes, position: int) -> str:
+    """The offending character for a person: itself if it is text, else its byte value."""
+    for width in (1, 2, 3, 4):
+        try:
+            character = residues[position : position + width].decode("utf-8")
+        except UnicodeDecodeError:
+            continue
+        if character.isprintable():
+            return f"letter {character!r}"
+        break
+    return f"byte 0x{residues[position]:02x}"

@@ -1,0 +1,176 @@
+"""Bytes of a source, bounded: blocks, decompression, line ends, and splitting at a separator.
+
+Nothing here holds more than a few blocks, or one record of at most `MAX_RECORD` bytes. Decompressors are the strict
+ones: Arrow's raise on a truncated, damaged or padded stream and read on through several members, where python's bz2
+and lzma files ignore what follows the first member if it is damaged, and the zstd reader of python-zstandard
+returns half a truncated frame as if it were all (measured: 150,236 of 650,000 bytes and no error).
+"""
+
+from __future__ import annotations
+
+import lzma
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, NamedTuple
+
+import pyarrow as pa
+from fsspec.core import url_to_fs
+
+from protea_ray.errors import InputError
+from protea_ray.sequences.parts import Source
+from protea_ray.sequences.record import MAX_RECORD
+
+BLOCK = 8 << 20
+KEPT = 64 << 10  # of an oversized record: enough for its header
+BOM = b"\xef\xbb\xbf"
+_ARROW_CODECS = {"gzip": "gzip", "bzip2": "bz2", "zstd": "zstd"}
+
+
+@contextmanager
+def opened(uri: str) -> Iterator[BinaryIO]:
+    """A seekable binary file for any fsspec URL; raises InputError when it cannot be opened."""
+    try:
+        filesystem, path = url_to_fs(uri)
+        handle = filesystem.open(path, "rb")
+    except Exception as error:  # every remote filesystem has its own exception types
+        raise unreadable(uri, error) from error
+    with handle:
+        yield handle
+
+
+def unreadable(uri: str, error: BaseException) -> InputError:
+    """The error for a file that the filesystem does not give."""
+    if isinstance(error, FileNotFoundError):
+        return InputError(f"{uri}: no such file")
+    said = " ".join(str(error).split()) or "no reason given"
+    return InputError(f"{uri}: cannot be read ({type(error).__name__}: {said[:300]})")
+
+
+def raw_blocks(uri: str, start: int = 0, end: int | None = None, size: int = BLOCK) -> Iterator[bytes]:
+    """The bytes [start, end) as they stand in the file; raises InputError when it has fewer."""
+    with opened(uri) as handle:
+        at = start
+        if start:
+            handle.seek(start)
+        while end is None or at < end:
+            try:
+                block = handle.read(size if end is None else min(size, end - at))
+            except Exception as error:  # as above
+                raise unreadable(uri, error) from error
+            if not block:
+                break
+            at += len(block)
+            yield block
+    if end is not None and at < end:
+        raise InputError(f"{uri}: ends at byte {at}, {end} were there before; it changed, so start again")
+
+
+def blocks(source: Source, start: int = 0, end: int | None = None, size: int = BLOCK) -> Iterator[bytes]:
+    """The decompressed bytes of a source; a range only makes sense where there is no compression.
+
+    Raises InputError on a stream that is truncated, damaged, or followed by something else.
+    """
+    if source.compression == "none":
+        return raw_blocks(source.uri, start, end, size)
+    if source.compression == "xz":
+        return _unxz(source.uri, size)
+    return _arrow_blocks(source, size)
+
+
+def _arrow_blocks(source: Source, size: int) -> Iterator[bytes]:
+    done = 0
+    with opened(source.uri) as handle:
+        stream = pa.CompressedInputStream(pa.PythonFile(handle, mode="r"), _ARROW_CODECS[source.compression])
+        while True:
+            try:
+                block = stream.read(size)
+            except OSError as error:
+                raise damaged(source.uri, source.compression, done, error) from error
+            if not block:
+                return
+            done += len(block)
+            yield block
+
+
+def _unxz(uri: str, size: int) -> Iterator[bytes]:
+    decoder, done = lzma.LZMADecompressor(lzma.FORMAT_XZ), 0
+    try:
+        for raw in raw_blocks(uri, size=1 << 20):
+            data = raw
+            while data or not (decoder.eof or decoder.needs_input):
+                if decoder.eof:
+                    decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ)
+                block = decoder.decompress(data, size)
+                data = decoder.unused_data
+                done += len(block)
+                if block:
+                    yield block
+        if not decoder.eof:
+            raise EOFError("truncated stream")
+    except (lzma.LZMAError, EOFError) as error:
+        raise damaged(uri, "xz", done, error) from error
+
+
+def damaged(uri: str, compression: str, done: int, error: BaseException) -> InputError:
+    """The error for a compressed stream that does not decompress to its end."""
+    said = " ".join(str(error).split())
+    return InputError(
+        f"{uri}: truncated or damaged {compression}, after {done} good bytes ({said}); download or compress it again"
+    )
+
+
+def whole_lines(raw: Iterable[bytes], lead: bytes = b"") -> Iterator[bytes]:
+    """The same bytes in blocks that never end inside or right after a line end, except the last.
+
+    So a pattern such as newline + `>` is never split over two blocks. `lead` is put in front.
+    """
+    held = lead
+    for block in raw:
+        data = held + block
+        keep = 2 if data.endswith(b"\r\n") else int(data.endswith((b"\r", b"\n")))
+        cut = len(data) - keep
+        held = data[cut:]
+        if cut:
+            yield data[:cut]
+    if held:
+        yield held
+
+
+def unix_lines(raw: Iterable[bytes], lead: bytes = b"") -> Iterator[bytes]:
+    """`whole_lines` without a byte order mark, every line end (LF, CRLF, CR) spelled as one LF."""
+    for block in whole_lines(_without_bom(raw), lead):
+        yield block.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in block else block
+
+
+def _without_bom(raw: Iterable[bytes]) -> Iterator[bytes]:
+    for number, block in enumerate(raw):
+        yield block if number else block.removeprefix(BOM)
+
+
+class Piece(NamedTuple):
+    """What stands between two separators: its bytes, how many they are, and its LF count.
+
+    Of a piece above the limit only the first `KEPT` bytes are in `data`.
+    """
+
+    data: bytes
+    size: int
+    newlines: int
+
+
+def pieces(text: Iterable[bytes], separator: bytes, limit: int = MAX_RECORD) -> Iterator[Piece]:
+    """Split blocks at a separator that no block border cuts; an oversized piece is counted, not held."""
+    held: list[bytes] = []
+    size = newlines = 0
+    for block in text:
+        for position, data in enumerate(block.split(separator)):
+            if position:
+                yield Piece(held[0] if len(held) == 1 else b"".join(held), size, newlines)
+                held, size, newlines = [], 0, 0
+            if data and size + len(data) <= limit:
+                held.append(data)
+            elif size <= limit:
+                held = [b"".join([*held[:2], data])[:KEPT]]
+            size += len(data)
+            newlines += data.count(b"\n")
+    yield Piece(b"".join(held), size, newlines)
