@@ -124,9 +124,7 @@ def _hub_advice(model: str, revision: str | None, error: Exception) -> str:
             "a private model needs HF_TOKEN."
         )
     if isinstance(error, errors.RevisionNotFoundError):
-        return (
-            f"{model} has no revision {revision} on the hub. Give a 40-hex commit from its history, or none."
-        )
+        return f"{model} has no revision {revision} on the hub. Give a 40-hex commit from its history, or none."
     if isinstance(error, errors.HFValidationError):
         return f"{model!r} is neither a directory nor a hub id (owner/name)"
     return (
@@ -164,8 +162,7 @@ def _refuse_detours(directory: Path, config: Mapping[str, Any]) -> None:
         )
     if config.get("quantization_config"):
         raise CheckpointError(
-            f"{directory} is quantised already. Use the plain checkpoint, and --quantization to quantise it "
-            "here."
+            f"{directory} is quantised already. Use the plain checkpoint, and --quantization to quantise it here."
         )
 
 
@@ -177,8 +174,7 @@ def _recognised(directory: Path, config: Mapping[str, Any], wanted: str) -> tupl
         raise
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise CheckpointError(
-            f"{directory}/config.json is not complete ({type(error).__name__}: {error}). Download or copy "
-            "it again."
+            f"{directory}/config.json is not complete ({type(error).__name__}: {error}). Download or copy it again."
         ) from error
 
 

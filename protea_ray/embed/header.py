@@ -70,11 +70,7 @@ def _check_extent(path: Path, tensors: tuple[TensorHeader, ...], size: int, star
                 "read. Use the unquantised checkpoint (and --quantization to quantise it here)."
             )
         length = math.prod(tensor.shape) * ITEM_BYTES[tensor.dtype]
-        if (
-            tensor.begin != position
-            or tensor.end - tensor.begin != length
-            or min(tensor.shape, default=0) < 0
-        ):
+        if tensor.begin != position or tensor.end - tensor.begin != length or min(tensor.shape, default=0) < 0:
             raise _garbled(path, f"the offsets of tensor {tensor.name} do not fit its shape {tensor.shape}")
         position = tensor.end
     if position > size:

@@ -131,9 +131,7 @@ def _move_into_place(fresh: Path, target: Path) -> None:
 
 def _write(directory: Path) -> None:
     (directory / "config.json").write_text(json.dumps(_CONFIG, indent=2) + "\n", encoding="utf-8")
-    (directory / "tokenizer_config.json").write_text(
-        json.dumps(_TOKENIZER, indent=2) + "\n", encoding="utf-8"
-    )
+    (directory / "tokenizer_config.json").write_text(json.dumps(_TOKENIZER, indent=2) + "\n", encoding="utf-8")
     (directory / "vocab.txt").write_text("\n".join(_VOCABULARY) + "\n", encoding="utf-8")
     from safetensors.numpy import save_file
 
