@@ -73,6 +73,7 @@ def format_of(head: bytes, path: str) -> str:
     named = plain_name(path)
     if named.endswith((".csv", ".tsv")):
         return named[-3:]
+    # an array is often spread over lines
     joined = b"".join(text[:64].split(None, 1)) if text.startswith(b"[") else text
     for magic, words in _FOREIGN:
         if joined.startswith(magic):
