@@ -1,0 +1,83 @@
+"""Aliases: a name that stands for one space, and optionally one version of it.
+
+Each move is one appended row, so it is atomic, and the history stays. The last row of an alias counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from protea_ray.errors import StoreError, UnknownSpaceError
+from protea_ray.store import names
+from protea_ray.store.commit import Guard, append_table
+from protea_ray.store.location import Location, table_name
+from protea_ray.store.space import list_spaces, open_space
+from protea_ray.store.tables import ensure_table, find_table
+
+CURRENT = "current"
+ALIASES = pa.schema(
+    [
+        pa.field("alias", pa.string(), nullable=False),
+        pa.field("space", pa.string(), nullable=False),
+        pa.field("version", pa.int64()),  # null: the latest
+        pa.field("moved_at", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("run", pa.string(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Alias:
+    """Where an alias points; `version` is None for the latest."""
+
+    alias: str
+    space: str
+    version: int | None
+    moved_at: datetime
+    run: str
+
+
+def move(location: Location, alias: str, space: str, *, version: int | None = None, run: str, guard: Guard) -> Alias:
+    """Point `alias` at a space, atomically: a reader gets the one before or this one.
+
+    Raises UnknownSpaceError for a space that is not there and StoreError for an alias that is a table's name.
+    """
+    open_space(location, space, version)
+    if table_name(alias) in names.OWN or location.exists(alias):
+        raise StoreError(f"{alias} is the name of a table; choose another alias")
+    uri = location.table(names.ALIASES)
+    ensure_table(uri, ALIASES)
+    moved = Alias(alias, space, version, datetime.now(UTC), run)
+    append_table(uri, pa.Table.from_pylist([vars(moved)], ALIASES), guard=guard)
+    return moved
+
+
+def list_aliases(location: Location) -> dict[str, Alias]:
+    """Where every alias points now."""
+    table = find_table(location.table(names.ALIASES))
+    rows: list[dict[str, Any]] = table.to_table().to_pylist() if table is not None else []
+    return {row["alias"]: Alias(**row) for row in rows}
+
+
+def resolve(location: Location, name: str = CURRENT, version: int | None = None) -> tuple[str, int | None]:
+    """(space, version) that a space's name or an alias stands for; `version` overrules that of the alias.
+
+    `current` is the store's only space while it has one space and the alias was never moved. Raises
+    UnknownSpaceError that lists what exists.
+    """
+    aliases = list_aliases(location)
+    if name in aliases:
+        return aliases[name].space, version if version is not None else aliases[name].version
+    spaces = [s.name for s in list_spaces(location)]
+    if name in spaces:
+        return name, version
+    if name == CURRENT and len(spaces) == 1:
+        return spaces[0], version
+    known = f"spaces: {', '.join(spaces) or 'none yet'}; aliases: {', '.join(sorted(aliases)) or 'none'}"
+    if name == CURRENT and spaces:
+        raise UnknownSpaceError(f"{location.uri} has {len(spaces)} spaces and no alias {CURRENT!r}; name one. {known}")
+    raise UnknownSpaceError(f"{location.uri} has no space or alias {name!r}; {known}")

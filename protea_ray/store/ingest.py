@@ -1,0 +1,80 @@
+"""Recording a source exactly once, over three tables that no single commit spans.
+
+The row in `sources` is what says "ingested", and it is written last. A crash before it leaves rows of a source that
+`sources` does not know; the next attempt removes these first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from protea_ray.errors import StoreError
+from protea_ray.sequences.schema import PROTEINS, REJECTS
+from protea_ray.store import names
+from protea_ray.store.commit import Guard, append, append_table
+from protea_ray.store.location import Location
+from protea_ray.store.remove import remove_rows
+from protea_ray.store.schema import SOURCES
+from protea_ray.store.sql import both, equals
+from protea_ray.store.tables import ensure_table
+
+
+def record_source(
+    location: Location,
+    *,
+    label: str,
+    digest: str,
+    variant: str,
+    uri: str,
+    format: str,
+    records: int,
+    rejects: int,
+    residues: int,
+    protein_fragments: Sequence[str],
+    reject_fragments: Sequence[str],
+    run: str,
+    guard: Guard,
+) -> bool:
+    """Commit one source's rejects, proteins and its row in `sources`, in this order, under the lease.
+
+    `label` is what the rows carry in `source`, unique to (digest, variant); the fragments are uncommitted ones of
+    proteins.lance and rejects.lance. Returns False, with nothing written, when the source is recorded already.
+    Raises StoreError for a label that stands for other bytes, CommitError as `append`.
+    """
+    sources = ensure_table(location.table(names.SOURCES), SOURCES)
+    known = sources.to_table(filter=equals("source", label)).to_pylist()
+    if known:
+        if (known[0]["digest"], known[0]["variant"]) == (digest, variant):
+            return False
+        raise StoreError(f"source {label!r} was ingested from other bytes or with other options; use another label")
+    _forget(location, label, guard)
+    for name, fragments in ((names.REJECTS, reject_fragments), (names.PROTEINS, protein_fragments)):
+        if fragments:
+            append(location.table(name), fragments, guard=guard)
+    row = {
+        "source": label,
+        "digest": digest,
+        "variant": variant,
+        "uri": uri,
+        "format": format,
+        "records": records,
+        "proteins": records - rejects,
+        "rejects": rejects,
+        "residues": residues,
+        "run": run,
+        "added": datetime.now(UTC),
+    }
+    append_table(location.table(names.SOURCES), pa.Table.from_pylist([row], SOURCES), guard=guard)
+    return True
+
+
+def _forget(location: Location, label: str, guard: Guard) -> None:
+    """Remove what an attempt that did not finish left of this source."""
+    mine = equals("source", label)
+    ensure_table(location.table(names.PROTEINS), PROTEINS)
+    ensure_table(location.table(names.REJECTS), REJECTS)
+    remove_rows(location.table(names.REJECTS), both(mine, equals("stage", "ingest")) or mine, guard=guard)
+    remove_rows(location.table(names.PROTEINS), mine, guard=guard)

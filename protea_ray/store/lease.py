@@ -1,0 +1,202 @@
+"""The lease: one driver writes a store at a time.
+
+The lease is a Lance table without rows whose table config holds one JSON record. Replacing the record is an
+UpdateConfig based on the version that was read, and of two such updates from one version Lance takes one: a
+compare-and-swap, on a local disk as on S3. Without it two drivers wrote 600 rows where there should have been 300.
+
+A record keeps others out while its heartbeat is in time, unless it is that of a dead process of this machine. Who
+follows a holder that did not leave in good order first *fences* every table (see commit.py), so that nothing the
+earlier one had under way can land. A crash between any two steps leaves either the old record or the new one, and
+both are of a holder that did not leave in good order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+import lance
+import pyarrow as pa
+
+from protea_ray.errors import LeaseHeldError, LeaseLostError, StoreError
+from protea_ray.store.commit import fence
+from protea_ray.store.holder import ABANDONED, RELEASED, Holder, this_process
+from protea_ray.store.location import Location, plain
+from protea_ray.store.names import LEASE
+from protea_ray.store.tables import PAUSES, ensure_table, open_table
+
+_RECORD = "protea.lease"
+_SCHEMA = pa.schema([pa.field("unused", pa.int8())])
+_BEATS_PER_TERM = 3  # two may be lost before the lease is
+_BEATS_PER_CLEANUP = 20
+_VERSIONS_KEPT = 8  # a reader that listed the latest version may still be about to open it
+
+
+class Lease:
+    """Held from `acquire` until the `with` block ends. Leaving by an exception makes the next holder fence."""
+
+    def __init__(self, location: Location, holder: Holder, now: Callable[[], float]) -> None:
+        self.location = location
+        self.holder = holder
+        self._uri = location.table(LEASE)
+        self._now = now
+        self._renewed = holder.heartbeat
+        self._replaced_by: Holder | None = None
+        self._stop = threading.Event()
+        self._beats = 0
+        self._thread = threading.Thread(target=self._run, name="protea-ray-lease", daemon=True)
+
+    @classmethod
+    def acquire(
+        cls, location: Location, heartbeat_seconds: float = 30.0, *, now: Callable[[], float] = time.time
+    ) -> Self:
+        """Become the one writer of the store.
+
+        `heartbeat_seconds` is how long others wait for a sign of life before they take over; it is renewed three
+        times in that time. `now` gives seconds since the epoch. Raises LeaseHeldError naming the holder, and
+        StoreError when the store does not answer or cannot be written.
+        """
+        uri = location.table(LEASE)
+        ensure_table(uri, _SCHEMA)
+        ours = this_process(now(), heartbeat_seconds)
+        in_order = _take(location, ours, now)
+        lease = cls(location, ours, now)
+        lease._thread.start()
+        try:
+            if not in_order:
+                fence_tables(location)
+        except BaseException:
+            lease.release(in_order=False)
+            raise
+        return lease
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release(in_order=kind is None)
+
+    def check(self) -> None:
+        """Read the lease; raises LeaseLostError when somebody else has it or our heartbeat is overdue."""
+        overdue = self._now() - self._renewed
+        if self._replaced_by is None and overdue > self.holder.seconds:
+            raise LeaseLostError(
+                f"this process could not renew its lease on {self.location.uri} for {overdue:.0f} s "
+                f"(limit {self.holder.seconds:.0f} s). Run the same command again: what is stored is not repeated."
+            )
+        found = self._replaced_by or read_record(open_table(self._uri))
+        if found is None or found.token != self.holder.token:
+            who = found.describe(self._now()) if found else "nobody, its table was replaced"
+            raise LeaseLostError(
+                f"the lease on {self.location.uri} was taken over by {who}. Nothing was written since; "
+                "when that driver has finished, run the same command again."
+            )
+
+    def release(self, *, in_order: bool = True) -> None:
+        """Give the lease back; others need not wait for the heartbeat then. Never raises: the heartbeat ends anyway."""
+        self._stop.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(timeout=self.holder.seconds)
+        for pause in PAUSES:
+            time.sleep(pause)
+            with contextlib.suppress(OSError, StoreError):
+                if self._replace(RELEASED if in_order else ABANDONED):
+                    self._clean()
+                return
+
+    def _run(self) -> None:
+        while not self._stop.wait(self.holder.seconds / _BEATS_PER_TERM):
+            self._beat()
+
+    def _beat(self) -> None:
+        """Renew once. A store that does not answer is left to the next beat; `check` tells when it is too late."""
+        with contextlib.suppress(OSError, StoreError):
+            if not self._replace(self.holder.state):
+                self._stop.set()
+                return
+            self._beats += 1
+            if self._beats % _BEATS_PER_CLEANUP == 0:
+                self._clean()
+
+    def _replace(self, state: str) -> bool:
+        """Write our record anew; False when it is not ours to write any more."""
+        table = open_table(self._uri)
+        found = read_record(table)
+        if found is None or found.token != self.holder.token:
+            self._replaced_by = found
+            return False
+        renewed = replace(self.holder, state=state, heartbeat=self._now())
+        table.update_config({_RECORD: renewed.to_json()})
+        self._renewed = renewed.heartbeat
+        return True
+
+    def _clean(self) -> None:
+        """Each heartbeat is a version; without this a week at 10 s would leave 60,000."""
+        with contextlib.suppress(OSError):
+            open_table(self._uri).cleanup_old_versions(retain_versions=_VERSIONS_KEPT)
+
+
+def _take(location: Location, ours: Holder, now: Callable[[], float]) -> bool:
+    """Put our record in place; returns whether the one before had left in good order. Raises LeaseHeldError."""
+    problem: Exception | None = None
+    in_order = True
+    for pause in PAUSES:
+        time.sleep(pause)
+        try:
+            table = open_table(location.table(LEASE))
+            found = read_record(table)
+            if found is not None and found.token == ours.token:
+                return in_order  # taken before; only the answer was lost
+            if found is not None and found.blocks(now()):
+                raise LeaseHeldError(_held(location, found, now()))
+            in_order = found is None or found.state == RELEASED
+            table.update_config({_RECORD: ours.to_json()})
+            return in_order
+        except LeaseHeldError:
+            raise
+        except (OSError, StoreError) as error:  # lost the race, or the store did not answer: look again
+            problem = error
+    raise StoreError(
+        f"the lease on {location.uri} cannot be taken: {plain(problem) if problem else ''}. "
+        "Check that the store can be written."
+    ) from problem
+
+
+def _held(location: Location, holder: Holder, now: float) -> str:
+    left = max(1, round(holder.heartbeat + holder.seconds - now))
+    return (
+        f"another driver is writing {location.uri}: {holder.describe(now)}. "
+        f"Wait for it to finish, or stop it; without a heartbeat the lease is free in {left} s."
+    )
+
+
+def read_record(table: lance.LanceDataset) -> Holder | None:
+    """The lease's record, None in a new table."""
+    text = table.config().get(_RECORD)
+    return Holder.from_json(text) if text else None
+
+
+def fence_tables(location: Location) -> None:
+    """Refuse whatever an earlier holder has under way, in every table. Raises StoreError if a table takes no fence."""
+    for name in location.tables():
+        if name != LEASE:
+            _fence(location.table(name))
+
+
+def _fence(uri: str) -> None:
+    problem: Exception | None = None
+    for pause in PAUSES:
+        time.sleep(pause)
+        try:
+            fence(uri)
+            return
+        except OSError as error:  # the earlier holder's commit came in between, or the store did not answer
+            problem = error
+    raise StoreError(f"{uri} cannot be fenced: {plain(problem) if problem else ''}") from problem

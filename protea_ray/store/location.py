@@ -1,0 +1,84 @@
+"""Where a store is: one URI, and the tables in it.
+
+A store is a Lance directory namespace: the table `proteins` is `<uri>/proteins.lance`, so that lancedb, polars and
+Ray open it without this package. All listing goes through Lance's own object store, so local paths, s3:// and gs://
+behave the same and take credentials from the same provider chain.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from lance.file import LanceFileSession
+
+from protea_ray.errors import StoreError
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
+_SUFFIX = ".lance"
+
+
+@dataclass(frozen=True)
+class Location:
+    """A store's normalised URI: an absolute local path, or `scheme://...` without a trailing slash."""
+
+    uri: str
+
+    def table(self, name: str) -> str:
+        """URI of the table `name`; raises StoreError for a name that could leave the store."""
+        return f"{self.uri}/{table_name(name)}{_SUFFIX}"
+
+    def tables(self) -> list[str]:
+        """Names of all tables that have at least one committed version, sorted."""
+        names = [p.strip("/").rsplit("/", 1)[-1] for p in self._list(None).common_prefixes]
+        found = (n.removesuffix(_SUFFIX) for n in names if n.endswith(_SUFFIX))
+        return sorted(n for n in found if self.exists(n))
+
+    def exists(self, name: str) -> bool:
+        """Whether the table has a committed version; a folder that a crash left behind is not a table."""
+        objects = self._list(f"{table_name(name)}{_SUFFIX}/_versions").objects
+        return any(o.endswith(".manifest") for o in objects)
+
+    def _list(self, path: str | None):
+        try:
+            return LanceFileSession(self.uri).list_with_delimiter(path)
+        except OSError as error:
+            raise StoreError(f"{self.uri} cannot be listed: {plain(error)}") from error
+
+
+def open_location(uri: str | Path) -> Location:
+    """Normalise a store's URI; nothing is created or contacted.
+
+    Raises StoreError for an empty URI and for one that carries credentials: those come from the environment or the
+    cloud's provider chain only, never from a name that ends up in tables and logs.
+    """
+    text = str(uri).strip()
+    if not text:
+        raise StoreError("the store's URI is empty; give a directory, s3://bucket/path or gs://bucket/path")
+    if "://" not in text:
+        return Location(str(Path(text).expanduser().absolute()))
+    parts = urlsplit(text)
+    if "@" in parts.netloc or parts.query:
+        raise StoreError(
+            f"the {parts.scheme} URI of the store carries credentials or options; "
+            "give only scheme://bucket/path and let the environment supply the rest"
+        )
+    if parts.scheme == "file":
+        return Location(str(Path(parts.path).absolute()))
+    return Location(text.rstrip("/"))
+
+
+def table_name(name: str) -> str:
+    """`name`, if it is one plain path segment; raises StoreError otherwise."""
+    if not _NAME.fullmatch(name) or ".." in name or name.endswith(_SUFFIX):
+        raise StoreError(
+            f"{name[:80]!r} is not a table name; use letters, digits, '_', '-' and single dots, at most 200"
+        )
+    return name
+
+
+def plain(error: BaseException) -> str:
+    """Lance's message without the source lines of its build."""
+    return re.split(r",? ?/home/runner/|,? ?/root/\.cargo/", str(error))[0].strip().rstrip(",:")

@@ -1,0 +1,46 @@
+"""Runs: one row for every run that finished, so that a store tells its own history."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from protea_ray.store import names
+from protea_ray.store.commit import Guard, append_table
+from protea_ray.store.location import Location
+from protea_ray.store.tables import find_table
+
+RUNS = pa.schema(
+    [
+        pa.field("run", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),  # embed, reembed, import, ...
+        pa.field("finished", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("summary", pa.string(), nullable=False),  # JSON
+    ]
+)
+
+
+def new_run_id() -> str:
+    """A name that sorts by time: 20260214-183000-1a2b3c."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def record_run(location: Location, run: str, summary: Mapping[str, Any], *, guard: Guard, kind: str = "embed") -> None:
+    """Add a finished run; `summary` must be JSON-able."""
+    row = {"run": run, "kind": kind, "finished": datetime.now(UTC), "summary": json.dumps(summary, sort_keys=True)}
+    append_table(location.table(names.RUNS), pa.Table.from_pylist([row], RUNS), guard=guard)
+
+
+def last_run(location: Location) -> dict[str, Any] | None:
+    """The newest run: run, kind, finished, and summary as a mapping; None when there was none."""
+    table = find_table(location.table(names.RUNS))
+    rows = table.count_rows() if table is not None else 0
+    if table is None or not rows:
+        return None
+    row = table.take([rows - 1]).to_pylist()[0]
+    return {**row, "summary": json.loads(row["summary"])}

@@ -1,0 +1,121 @@
+"""A vector space: one table, one recipe, one checkpoint, all written into the table's own schema metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import pyarrow as pa
+
+from protea_ray.errors import StoreError, UnknownSpaceError
+from protea_ray.store.location import Location
+from protea_ray.store.names import OWN
+from protea_ray.store.tables import ensure_table, find_table
+
+PREFIX = "protea."
+
+
+@dataclass(frozen=True)
+class SpaceInfo:
+    """What a space's vectors are: enough to compute them again, or to refuse to mix them with others.
+
+    `identity` holds what changes numbers (see config/identity.py), `config` the whole resolved recipe,
+    `checkpoint` the keys model, revision and files (name to sha256), `versions` the libraries that computed it,
+    `hidden` the width of the model's states, `created` an ISO time in UTC. `trained` is False for random weights.
+    """
+
+    name: str
+    identity: dict[str, Any]
+    config: dict[str, Any]
+    checkpoint: dict[str, Any]
+    hidden: int
+    run: str
+    created: str
+    versions: dict[str, str] = field(default_factory=dict)
+    trained: bool = True
+    imported: bool = False
+
+    @property
+    def model(self) -> str:
+        """Hub id or directory that was asked for."""
+        return str(self.checkpoint.get("model", ""))
+
+    @property
+    def poolings(self) -> tuple[str, ...]:
+        """Columns of pooled vectors."""
+        return tuple(p for p in self.config.get("pooling", ()) if p != "none")
+
+    @property
+    def chunked(self) -> bool:
+        """Whether a protein may have several rows."""
+        return self.config.get("chunk_size") is not None
+
+    def to_metadata(self) -> dict[str, str]:
+        """Schema metadata: every field as JSON under `protea.<field>`."""
+        return {f"{PREFIX}{name}": json.dumps(value, sort_keys=True) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_schema(cls, schema: pa.Schema) -> SpaceInfo | None:
+        """The inverse of `to_metadata`; None for a table that is not a vector space of this package."""
+        metadata = schema.metadata or {}
+        names = [f.name for f in fields(cls)]
+        if any(f"{PREFIX}{n}".encode() not in metadata for n in names):
+            return None
+        return cls(**{n: json.loads(metadata[f"{PREFIX}{n}".encode()]) for n in names})
+
+
+def ensure_space(location: Location, info: SpaceInfo, schema: pa.Schema) -> SpaceInfo:
+    """Create the space's table, or open it if it holds the same space; returns what the table says of itself.
+
+    Raises StoreError that names every difference when the table holds another space, and when its columns differ.
+    """
+    if info.name in OWN:
+        raise StoreError(f"{info.name} is a table of the store itself and cannot be a space's name")
+    described = schema.with_metadata({**(schema.metadata or {}), **_bytes(info.to_metadata())})
+    table = ensure_table(location.table(info.name), described)
+    found = SpaceInfo.from_schema(table.schema)
+    if found is None:
+        raise StoreError(f"{table.uri} is not a vector space of this package; nothing was written to it")
+    if found.identity != info.identity:
+        raise StoreError(
+            f"space {info.name} holds other vectors: {'; '.join(differences(found.identity, info.identity))}. "
+            "One table holds one space; nothing was written."
+        )
+    return found
+
+
+def open_space(location: Location, name: str, version: int | None = None) -> SpaceInfo:
+    """What a space's table says of itself; raises UnknownSpaceError that lists the spaces that exist."""
+    table = find_table(location.table(name), version) if name not in OWN else None
+    found = SpaceInfo.from_schema(table.schema) if table is not None else None
+    if found is None:
+        known = ", ".join(s.name for s in list_spaces(location)) or "none yet"
+        raise UnknownSpaceError(f"{location.uri} has no space {name!r}; spaces: {known}")
+    return found
+
+
+def list_spaces(location: Location) -> list[SpaceInfo]:
+    """All spaces of the store, by name. Tables of other programs in the same directory are left out."""
+    tables = (find_table(location.table(n)) for n in location.tables() if n not in OWN)
+    infos = (SpaceInfo.from_schema(t.schema) for t in tables if t is not None)
+    return [info for info in infos if info is not None]
+
+
+def differences(have: dict[str, Any], want: dict[str, Any], where: str = "") -> Iterator[str]:
+    """Every field in which two nested records differ, in words."""
+    for name in sorted({*have, *want}):
+        path, a, b = f"{where}{name}", have.get(name), want.get(name)
+        if isinstance(a, dict) and isinstance(b, dict):
+            yield from differences(a, b, f"{path}.")
+        elif a != b:
+            yield f"{path} is {_short(a)} there, {_short(b)} here"
+
+
+def _short(value: Any) -> str:
+    return "absent" if value is None else f"{json.dumps(value)[:60]}"
+
+
+def _bytes(metadata: dict[str, str]) -> dict[bytes, bytes]:
+    return {k.encode(): v.encode() for k, v in metadata.items()}
