@@ -18,14 +18,13 @@ from protea_ray.config.embedding import ModelFacts
 from protea_ray.config.identity import canonical_json
 from protea_ray.embed.families import recognise
 from protea_ray.embed.families.base import Shape
+from protea_ray.embed.families.vocabulary import FILES, read_vocabulary
 from protea_ray.embed.untrained import MODEL_NAME, is_trained, untrained_checkpoint
 from protea_ray.embed.weights import INDEX, SINGLE, check_weights
 from protea_ray.errors import CheckpointError, ProteaRayError
 
-# in the order in which transformers prefers them; an ESM-C checkpoint may have none (its letters are in code)
-VOCABULARIES = ("vocab.txt", "tokenizer.json", "spiece.model")
 DOWNLOADED = (
-    "config.json", SINGLE, "model-*.safetensors", INDEX, *VOCABULARIES,
+    "config.json", SINGLE, "model-*.safetensors", INDEX, *FILES,
     "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
 )  # fmt: skip
 
@@ -127,8 +126,9 @@ def _hub_advice(model: str, revision: str | None, error: Exception) -> str:
         return f"{model} has no revision {revision} on the hub. Give a 40-hex commit from its history, or none."
     if isinstance(error, errors.HFValidationError):
         return f"{model!r} is neither a directory nor a hub id (owner/name)"
+    detail = ", ".join(filter(None, (type(error).__name__, getattr(error, "strerror", None))))
     return (
-        f"{at} cannot be fetched ({type(error).__name__}) and is not complete in the hub's cache. Check the "
+        f"{at} cannot be fetched ({detail}) and is not complete in the hub's cache. Check the "
         "network and HF_HUB_OFFLINE, or name a local directory; with no --model a built-in untrained model "
         "is used that needs no network."
     )
@@ -192,30 +192,11 @@ def config_digest(config: Mapping[str, Any]) -> str:
 
 
 def vocabulary_digest(directory: Path) -> str:
-    """sha256 of the pieces in order, from the file that the tokenizer reads, and of tokens added to it."""
-    name = next((name for name in VOCABULARIES if (directory / name).is_file()), None)
-    added = directory / "added_tokens.json"
-    try:
-        parts = [
-            _canonical_vocabulary(directory / name) if name else "",
-            canonical_json(json.loads(added.read_text(encoding="utf-8"))) if added.is_file() else "",
-        ]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(
-            f"{directory}: the vocabulary cannot be read ({error}). Download or copy it again."
-        ) from None
-    return _sha256("\n".join(parts).encode())
+    """sha256 of which token has which id, whatever the format of the file that says so.
 
-
-def _canonical_vocabulary(path: Path) -> str:
-    """vocab.txt by line, tokenizer.json by its model and added tokens, spiece.model by its bytes."""
-    if path.name == "vocab.txt":
-        return canonical_json(path.read_text(encoding="utf-8").split())
-    if path.name == "tokenizer.json":
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        added = [[token["id"], token["content"]] for token in stored.get("added_tokens") or []]
-        return canonical_json({"model": stored["model"], "added": sorted(added)})
-    return _sha256(path.read_bytes())
+    An ESM-C checkpoint may have no such file, its letters being in transformers' code: then it is that of nothing.
+    """
+    return _sha256(canonical_json(read_vocabulary(directory)).encode())
 
 
 def _sha256(data: bytes) -> str:
