@@ -29,7 +29,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class Reason(StrEnum):
-    """Why a record is not stored: one stable word to group by. The last four are set while embedding."""
+    """Why a record is not stored: one stable word to group by. The last five are set while embedding."""
 
     EMPTY_SEQUENCE = "empty_sequence"
     ILLEGAL_LETTER = "illegal_letter"
@@ -42,6 +42,7 @@ class Reason(StrEnum):
     TOO_LONG = "too_long"
     KILLS_WORKER = "kills_worker"
     OUT_OF_MEMORY = "out_of_memory"
+    ENCODER_ERROR = "encoder_error"
 
 
 class RejectedError(Exception):
