@@ -42,9 +42,9 @@ def _check_preamble(piece: Piece, part: Part) -> None:
     if part.start:
         raise InputError(f"{part.source.uri}: changed while it was read (no record at byte {part.start}); start again")
     lines = piece.data.split(b"\n")
-    at = next(i for i, line in enumerate(lines) if line.strip())  # lines[0] is the lead's
+    at = next(i for i, line in enumerate(lines) if line.strip())  # lines[0] is what stands before the lead
     raise InputError(
-        f"{part.source.uri}:{max(at, 1)}: {printable(lines[at], 60)!r} stands before the first '>'; "
+        f"{part.source.uri}:{at}: {printable(lines[at], 60)!r} stands before the first '>'; "
         "a FASTA record begins with '>' at the start of a line, so mend or convert the file"
     )
 

@@ -96,6 +96,8 @@ class _Place:
         """The sources under a directory; raises InputError when there are none, or a promised one is broken."""
         sources, skipped, problems = [], [], []
         for entry, info in self._walk(path):
+            if entry == path:
+                return [self._lance(path)]
             try:
                 source = self._lance(entry) if info is None else self.file(entry, info)
                 unfit = _table_misfit(source, columns)

@@ -23,6 +23,7 @@ from protea_ray.sequences.record import MAX_RECORD
 BLOCK = 8 << 20
 KEPT = 64 << 10  # of an oversized record: enough for its header
 BOM = b"\xef\xbb\xbf"
+_XZ_MEMORY = 256 << 20  # `xz -9` needs 65 MiB; a header may ask for 4 GiB. zstd has such a limit by itself (128 MiB)
 _ARROW_CODECS = {"gzip": "gzip", "bzip2": "bz2", "zstd": "zstd"}
 
 
@@ -93,13 +94,13 @@ def _arrow_blocks(source: Source, size: int) -> Iterator[bytes]:
 
 
 def _unxz(uri: str, size: int) -> Iterator[bytes]:
-    decoder, done = lzma.LZMADecompressor(lzma.FORMAT_XZ), 0
+    decoder, done = _xz_decoder(), 0
     try:
         for raw in raw_blocks(uri, size=1 << 20):
             data = raw
             while data or not (decoder.eof or decoder.needs_input):
                 if decoder.eof:
-                    decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ)
+                    decoder = _xz_decoder()
                 block = decoder.decompress(data, size)
                 data = decoder.unused_data
                 done += len(block)
@@ -109,6 +110,10 @@ def _unxz(uri: str, size: int) -> Iterator[bytes]:
             raise EOFError("truncated stream")
     except (lzma.LZMAError, EOFError) as error:
         raise damaged(uri, "xz", done, error) from error
+
+
+def _xz_decoder() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
 
 
 def damaged(uri: str, compression: str, done: int, error: BaseException) -> InputError:
@@ -164,13 +169,21 @@ def pieces(text: Iterable[bytes], separator: bytes, limit: int = MAX_RECORD) -> 
     size = newlines = 0
     for block in text:
         for position, data in enumerate(block.split(separator)):
-            if position:
+            if position:  # a separator came before it
                 yield Piece(held[0] if len(held) == 1 else b"".join(held), size, newlines)
                 held, size, newlines = [], 0, 0
-            if data and size + len(data) <= limit:
+            if size + len(data) <= limit:
                 held.append(data)
             elif size <= limit:
-                held = [b"".join([*held[:2], data])[:KEPT]]
+                held = [_beginning([*held, data])]
             size += len(data)
             newlines += data.count(b"\n")
     yield Piece(b"".join(held), size, newlines)
+
+
+def _beginning(held: Iterable[bytes]) -> bytes:
+    """The first `KEPT` bytes, without joining the rest."""
+    kept = bytearray()
+    for data in held:
+        kept += data[: KEPT - len(kept)]
+    return bytes(kept)

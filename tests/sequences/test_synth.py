@@ -1,0 +1,95 @@
+"""Synthetic families: reproducible, streamed, and like real proteins where it matters."""
+
+from __future__ import annotations
+
+import io
+import tracemalloc
+from collections import Counter
+from difflib import SequenceMatcher
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from protea_ray.errors import ConfigError
+from protea_ray.sequences.synth import SyntheticProtein, synthesise, write_fasta
+from tests.sequences.reading import read
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "families.fasta"
+EXAMPLE_ARGUMENTS = {"n": 300, "seed": 1, "families": 30, "max_length": 600}
+
+
+def test_the_example_is_made_by_the_generator(tmp_path: Path) -> None:
+    made = tmp_path / "families.fasta"
+    residues = write_fasta(made, **EXAMPLE_ARGUMENTS)
+    assert made.read_bytes() == EXAMPLE.read_bytes()
+    assert residues <= 90_000
+    got = read(EXAMPLE)
+    assert (len(got.proteins), got.rejects) == (300, [])
+    assert sum(row["length"] for row in got.proteins) == residues
+    assert len({row["key"] for row in got.proteins}) == 300
+    assert Counter(Counter(row["description"] for row in got.proteins).values()) == {10: 30}
+
+
+def test_same_seed_same_proteins_other_seed_others() -> None:
+    assert list(synthesise(50, 4)) == list(synthesise(50, 4))
+    assert {p.sequence for p in synthesise(50, 4)}.isdisjoint(p.sequence for p in synthesise(50, 5))
+
+
+def test_ids_families_and_order() -> None:
+    proteins = list(synthesise(205, 1, families=100))
+    assert [p.id for p in proteins] == [f"SYN{i:06d}" for i in range(1, 206)]
+    assert sorted(Counter(p.family for p in proteins).values()) == [2] * 95 + [3] * 5
+    assert [p.family for p in proteins[:3]] == ["F0001", "F0002", "F0003"]  # relatives are not neighbours
+
+
+def test_lengths_and_composition_are_those_of_proteins() -> None:
+    proteins = list(synthesise(4000, 3, families=4000))
+    lengths = np.array([len(p.sequence) for p in proteins])
+    assert 270 < np.median(lengths) < 310
+    assert 340 < lengths.mean() < 385
+    assert 1100 < np.percentile(lengths, 99) < 1650
+    assert (lengths.min(), lengths.max()) >= (20, 1500)
+    assert lengths.max() <= 5000
+    share = Counter("".join(p.sequence for p in proteins))
+    assert share["L"] / share.total() == pytest.approx(0.0965, abs=0.005)
+    assert share["W"] / share.total() == pytest.approx(0.0110, abs=0.002)
+
+
+def test_relatives_are_alike_and_strangers_are_not() -> None:
+    proteins = list(synthesise(60, 2, families=6, max_length=200))
+    within, between = [], []
+    for one in proteins[:12]:
+        for other in proteins[12:40]:
+            (within if one.family == other.family else between).append(_identity(one, other))
+    assert min(within) > 0.35 and max(within) < 1
+    assert np.mean(within) > 0.55 > 0.35 > np.mean(between)
+
+
+def _identity(one: SyntheticProtein, other: SyntheticProtein) -> float:
+    return SequenceMatcher(None, one.sequence, other.sequence, autojunk=False).ratio()
+
+
+def test_ten_million_are_a_stream() -> None:
+    tracemalloc.start()
+    try:
+        assert len(list(islice(synthesise(10_000_000, 1), 500))) == 500
+        assert tracemalloc.get_traced_memory()[1] < 5 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_written_to_an_open_file() -> None:
+    sink = io.BytesIO()
+    residues = write_fasta(sink, 1, seed=0)
+    header, *lines = sink.getvalue().decode().splitlines()
+    assert header == ">SYN000001 family=F0001"
+    assert sum(map(len, lines)) == residues
+    assert max(map(len, lines)) == 60
+
+
+def test_every_impossible_argument_is_named() -> None:
+    with pytest.raises(ConfigError) as caught:
+        synthesise(0, -1, families=5, max_length=10)
+    assert len(caught.value.problems) == 4
