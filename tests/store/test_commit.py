@@ -1,0 +1,199 @@
+"""Commits land exactly once, whatever the store answers and whoever comes in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lance
+import pytest
+
+from protea_ray.errors import CommitError, LeaseLostError, StoreError
+from protea_ray.sequences.schema import PROTEINS
+from protea_ray.store import commit as commits
+from protea_ray.store.commit import GroupCommitter, append, fence
+from protea_ray.store.fragments import write_fragments
+from protea_ray.store.tables import count_rows, ensure_table, open_table
+from tests.store import build
+
+
+@pytest.fixture
+def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(commits, "PAUSES", (0.0, 0.0, 0.0))
+    found = f"{tmp_path}/proteins.lance"
+    ensure_table(found, PROTEINS)
+    return found
+
+
+def five(uri: str, start: int = 0) -> list[str]:
+    return write_fragments(uri, build.proteins(range(start, start + 5)), PROTEINS)
+
+
+def ids(uri: str) -> list[str]:
+    return sorted(open_table(uri).to_table(columns=["id"])["id"].to_pylist())
+
+
+Commit = Callable[..., Any]
+
+
+def patch_commit(monkeypatch: pytest.MonkeyPatch, made: Callable[[Commit], Commit]) -> None:
+    monkeypatch.setattr(lance.LanceDataset, "commit", staticmethod(made(lance.LanceDataset.commit)))
+
+
+def test_every_second_acknowledgement_lost_with_a_compaction_in_between(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def losing(real: Commit) -> Commit:
+        def commit(*args: Any, **kwargs: Any) -> Any:
+            done = real(*args, **kwargs)
+            calls.append(1)
+            if len(calls) % 2:
+                open_table(uri).optimize.compact_files()
+                raise OSError("connection reset by peer")
+            return done
+
+        return commit
+
+    patch_commit(monkeypatch, losing)
+    for start in range(0, 60, 5):
+        append(uri, five(uri, start), guard=build.free)
+    assert ids(uri) == [f"P{n:05d}" for n in range(60)]
+
+
+def test_a_commit_that_was_refused_is_made_again(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def refusing(real: Commit) -> Commit:
+        def commit(*args: Any, **kwargs: Any) -> Any:
+            calls.append(1)
+            if len(calls) == 1:
+                raise OSError("503 slow down")
+            return real(*args, **kwargs)
+
+        return commit
+
+    patch_commit(monkeypatch, refusing)
+    append(uri, five(uri), guard=build.free)
+    assert count_rows(uri) == 5
+
+
+def test_a_put_that_lands_late_is_found(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer times out, the look-up finds nothing, and only then does the store apply it."""
+    late: list[tuple[Any, Any]] = []
+
+    def delaying(real: Commit) -> Commit:
+        def commit(*args: Any, **kwargs: Any) -> Any:
+            if not late:
+                late.append((args, kwargs))
+                raise OSError("timed out")
+            if len(late) == 1:
+                late.append((None, None))
+                real(*late[0][0], **late[0][1])
+            return real(*args, **kwargs)
+
+        return commit
+
+    patch_commit(monkeypatch, delaying)
+    append(uri, five(uri), guard=build.free)
+    assert ids(uri) == [f"P{n:05d}" for n in range(5)]
+
+
+def test_a_store_that_takes_nothing_gives_one_clean_error(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fragments = five(uri)
+
+    def full(_: Commit) -> Commit:
+        def commit(*args: Any, **kwargs: Any) -> Any:
+            raise OSError("No space left on device")
+
+        return commit
+
+    with monkeypatch.context() as patched:
+        patch_commit(patched, full)
+        with pytest.raises(CommitError, match=r"No space left on device.*run the same command again"):
+            append(uri, fragments, guard=build.free)
+    assert count_rows(uri) == 0
+    append(uri, fragments, guard=build.free)
+    assert count_rows(uri) == 5
+
+
+def test_a_driver_replaced_between_reading_and_committing_is_fenced(uri: str) -> None:
+    """An UpdateConfig by the new holder would not stop this append; a Project does."""
+    calls = []
+
+    def replaced() -> None:
+        calls.append(1)
+        if len(calls) > 1:
+            raise LeaseLostError("taken over")
+        fence(uri)
+
+    with pytest.raises(LeaseLostError):
+        append(uri, five(uri), guard=replaced)
+    assert count_rows(uri) == 0
+
+
+def test_a_fence_changes_nothing_that_a_reader_sees(tmp_path: Path) -> None:
+    location = build.store(tmp_path / "s", with_residues=True)
+    uri = location.table("esm2-00000001")
+    before = open_table(uri)
+    before.update_config({"someones": "setting"})
+    version = fence(uri)
+    after = open_table(uri)
+    assert version == after.version == before.version + 1
+    assert after.schema.equals(before.schema, check_metadata=True)
+    assert after.config() == {"someones": "setting"}
+    assert after.read_blobs("residues", indices=[3])[0][1] == before.read_blobs("residues", indices=[3])[0][1]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_units_are_committed_in_groups(uri: str) -> None:
+    clock = Clock()
+    group = GroupCommitter(uri, max_units=3, max_seconds=30, guard=build.free, clock=clock)
+    version = open_table(uri).version
+    for unit in range(4):
+        group.add(f"u{unit}", five(uri, 5 * unit), 5)
+    assert (group.commits, group.committed_rows, count_rows(uri)) == (1, 15, 15)
+    clock.now = 29.0
+    group.tick()
+    assert group.commits == 1
+    clock.now = 30.0
+    group.tick()
+    assert (group.commits, group.committed_rows) == (2, 20)
+    group.add("rejected whole", [], 0)
+    group.flush()
+    assert open_table(uri).version == version + 2
+    assert count_rows(uri) == 20
+
+
+def test_a_unit_twice_is_refused(uri: str) -> None:
+    group = GroupCommitter(uri, guard=build.free)
+    group.add("u1", five(uri), 5)
+    with pytest.raises(StoreError, match="u1 was finished twice"):
+        group.add("u1", five(uri), 5)
+    group.flush()
+    assert count_rows(uri) == 5
+
+
+def test_after_a_failed_commit_nothing_is_guessed(uri: str) -> None:
+    answers = iter([LeaseLostError("gone")])
+
+    def guard() -> None:
+        for error in answers:
+            raise error
+
+    group = GroupCommitter(uri, guard=guard)
+    group.add("u1", five(uri), 5)
+    with pytest.raises(LeaseLostError):
+        group.flush()
+    with pytest.raises(CommitError, match="did not finish"):
+        group.flush()
+    assert count_rows(uri) == 0

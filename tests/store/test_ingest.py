@@ -1,0 +1,112 @@
+"""A source is recorded exactly once, wherever the driver dies."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from protea_ray.errors import StoreError
+from protea_ray.sequences.schema import REJECTS
+from protea_ray.store.commit import append_table
+from protea_ray.store.fragments import write_fragments
+from protea_ray.store.ingest import record_source
+from protea_ray.store.ledger import recorded_source
+from protea_ray.store.location import Location, open_location
+from protea_ray.store.tables import open_table
+from tests.store import build
+
+
+def record(location: Location, numbers: range, label: str, digest: str) -> bool:
+    """A source whose records are `numbers`, the last of them rejected."""
+    reject = {"id": "bad", "key": None, "source": label, "line": 99, "stage": "ingest", "reason": "letters",
+              "detail": "", "attempts": 1, "run": "r1", "space": None}  # fmt: skip
+    proteins = build.proteins(numbers[:-1], label)
+    return record_source(
+        location,
+        label=label,
+        digest=digest,
+        variant="v",
+        uri="/data/a.fasta",
+        format="fasta",
+        records=len(numbers),
+        rejects=1,
+        residues=1,
+        protein_fragments=write_fragments(location.table("proteins"), proteins, proteins.schema),
+        reject_fragments=write_fragments(location.table("rejects"), pa.Table.from_pylist([reject], REJECTS), REJECTS),
+        run="r1",
+        guard=build.free,
+    )
+
+
+def contents(location: Location) -> tuple[list[str], int, list[tuple[str, int]]]:
+    tables = {n: open_table(location.table(n)).to_table() for n in ("proteins", "rejects", "sources")}
+    sources = [(r["source"], r["records"]) for r in tables["sources"].to_pylist()]
+    return sorted(tables["proteins"]["id"].to_pylist()), tables["rejects"].num_rows, sources
+
+
+def test_a_source_is_recorded_once(tmp_path: Path) -> None:
+    location = open_location(tmp_path / "s")
+    assert recorded_source(location, "d1", "v") is None
+    assert record(location, range(6), "a#d1", "d1")
+    assert not record(location, range(6), "a#d1", "d1")
+    assert contents(location) == ([f"P{n:05d}" for n in range(5)], 1, [("a#d1", 6)])
+    found = recorded_source(location, "d1", "v")
+    assert found is not None
+    assert (found["source"], found["proteins"], found["rejects"]) == ("a#d1", 5, 1)
+    assert recorded_source(location, "d1", "other options") is None
+
+
+def test_a_label_stands_for_one_file(tmp_path: Path) -> None:
+    location = open_location(tmp_path / "s")
+    record(location, range(6), "a", "d1")
+    with pytest.raises(StoreError, match="other bytes"):
+        record(location, range(6), "a", "d2")
+
+
+def test_only_the_unfinished_source_is_removed(tmp_path: Path) -> None:
+    location = open_location(tmp_path / "s")
+    record(location, range(6), "it's a#d1", "d1")
+    left = build.proteins(range(10, 14), "b#d2")
+    append_table(location.table("proteins"), left, guard=build.free)
+    record(location, range(10, 16), "b#d2", "d2")
+    ids = [f"P{n:05d}" for n in [*range(5), *range(10, 15)]]
+    assert contents(location) == (ids, 2, [("it's a#d1", 6), ("b#d2", 6)])
+
+
+DIES = """
+import os, sys
+import lance
+from protea_ray.store.location import open_location
+from tests.store.test_ingest import record
+
+where, number = sys.argv[2], int(sys.argv[3])
+real, calls = lance.LanceDataset.commit, []
+
+def dying(*args, **kwargs):
+    calls.append(1)
+    if len(calls) == number and where == "before":
+        os._exit(9)
+    done = real(*args, **kwargs)
+    if len(calls) == number and where == "after":
+        os._exit(9)
+    return done
+
+lance.LanceDataset.commit = staticmethod(dying)
+record(open_location(sys.argv[1]), range(6), "a#d1", "d1")
+"""
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+@pytest.mark.parametrize("number", [2, 4, 5, 6])
+def test_a_driver_that_dies_between_any_two_commits_is_repaired(tmp_path: Path, where: str, number: int) -> None:
+    """Commits 1 to 3 create the tables; 4 to 6 are rejects, proteins and the sources row."""
+    location = open_location(tmp_path / "s")
+    command = [sys.executable, "-c", DIES, location.uri, where, str(number)]
+    done = subprocess.run(command, check=False, cwd=Path(__file__).parents[2])
+    assert done.returncode == 9
+    assert record(location, range(6), "a#d1", "d1") is not (number == 6 and where == "after")
+    assert contents(location) == ([f"P{n:05d}" for n in range(5)], 1, [("a#d1", 6)])
