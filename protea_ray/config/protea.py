@@ -46,12 +46,12 @@ class Converted:
 def protea_config_id(identity: Mapping[str, Any]) -> str:
     """PROTEA's id of a recipe: uuid5 over the sorted, compact JSON of its twelve identity fields.
 
-    Other keys are left out, as PROTEA does. Raises ConfigError that lists the fields that are missing, because an
-    id made from defaults would name a recipe that nobody described.
+    Other keys are left out, as PROTEA does. Raises ConfigError that lists every field that is missing or is not of
+    its kind: an id made from defaults would name a recipe that nobody described.
     """
-    missing = [f"{field} is missing" for field in IDENTITY if field not in identity]
-    if missing:
-        raise ConfigError(missing, where="PROTEA embedding config")
+    problems = _mistyped(identity)
+    if problems:
+        raise ConfigError(problems, where="PROTEA embedding config")
     recipe = {field: identity[field] for field in IDENTITY}
     recipe["embedding_scale"] = float(recipe["embedding_scale"])  # 1.0 and 1 are different JSON
     return str(uuid.uuid5(NAMESPACE, json.dumps(recipe, sort_keys=True, separators=(",", ":"))))
