@@ -18,9 +18,7 @@ FOLD_LETTERS = "algvsredtipkfqnymhwc"  # ids 128 to 147 of ProstT5
 FAMILIES = ("esm2", "esmc", "t5", "prostt5", "ankh")
 
 
-def build(
-    family: str, directory: Path, *, layers: int = 3, hidden: int = 32, heads: int = 4, seed: int = 0
-) -> Path:
+def build(family: str, directory: Path, *, layers: int = 3, hidden: int = 32, heads: int = 4, seed: int = 0) -> Path:
     """Write a random checkpoint of `family` into `directory` and return the directory."""
     import torch
 
@@ -133,9 +131,7 @@ def _esmc_vocabulary(directory: Path) -> None:
 def _t5_vocabulary(directory: Path) -> None:
     _write_spiece(directory / "spiece.model")
     extra = [f"<extra_id_{i}>" for i in range(100)]
-    _tokenizer_config(
-        directory, tokenizer_class="T5Tokenizer", extra_ids=100, additional_special_tokens=extra
-    )
+    _tokenizer_config(directory, tokenizer_class="T5Tokenizer", extra_ids=100, additional_special_tokens=extra)
 
 
 def _prostt5_vocabulary(directory: Path) -> None:

@@ -1,0 +1,195 @@
+"""The one attention function of all families: proteins packed side by side, none sees another, nothing is padded.
+
+transformers' modules call `attend` for every layer (it is registered as the implementation "protea"). Stock
+attention on a packed row would mix proteins without a word: the error is 1.6 at an output deviation of 1.0.
+
+| kernel | where | cost above the weights |
+|---|---|---|
+| sdpa | CPU, and CUDA float32: one scaled-dot-product call for each protein | 24 MiB at L = 16,384 |
+| toeplitz | the same with a relative bias as a strided view, never (heads, L, L) | 53 MiB at L = 8,192 |
+| varlen | CUDA half precision without bias: one flash kernel for the pack | none |
+| flex | CUDA with bias: the bias inside the kernel, blocks of other proteins skipped | a block mask |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from protea_ray.embed import flex
+from protea_ray.errors import EncoderError
+
+HALF = ("float16", "bfloat16")
+QUERY_BLOCK = 512  # queries of one local-attention call
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The attention kernel in use and the reason, for the run card and `protea-ray doctor`."""
+
+    name: str
+    why: str
+
+
+def choose(device: Any, dtype: Any, has_bias: bool, forced: str | None = None, head_dim: int | None = None) -> Choice:
+    """The kernel for a device, a dtype and a family with or without relative bias.
+
+    `forced` names one instead. Raises EncoderError when it cannot run there, with those that can.
+    """
+    kind, precision = str(device).split(":")[0], str(dtype).removeprefix("torch.")
+    possible = _possible(kind, precision, has_bias, head_dim)
+    if forced is None:
+        return possible[0]
+    for choice in possible:
+        if choice.name == forced:
+            return Choice(forced, "asked for")
+    names = ", ".join(choice.name for choice in possible)
+    bias = "a relative bias" if has_bias else "no bias"
+    raise EncoderError(f"attention {forced!r} cannot run on {kind} in {precision} with {bias}; use {names}")
+
+
+def _possible(kind: str, precision: str, has_bias: bool, head_dim: int | None) -> list[Choice]:
+    """Kernels that work, the best first."""
+    fused = Choice("flex", "the only fused kernel that takes a relative bias")
+    if has_bias:
+        view = Choice("toeplitz", "one exact call for each protein, the bias a view of O(L) memory")
+        return [fused, view] if kind == "cuda" else [view, fused]
+    sliced = Choice("sdpa", f"one exact call for each protein; the fastest for {kind} in {precision}")
+    if kind == "cuda" and precision in HALF and (head_dim or 8) % 8 == 0:
+        return [Choice("varlen", "one flash kernel for the whole pack"), sliced, fused]
+    return [sliced, fused]
+
+
+def register() -> None:
+    """Make `attend` known to transformers; again is harmless. No mask function may go with it.
+
+    A name without a mask function makes transformers build no mask and hand our keywords through.
+    """
+    from transformers import AttentionInterface
+
+    AttentionInterface.register("protea", attend)
+
+
+def attend(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None,
+    scaling: float | None = None, dropout: float = 0.0, position_bias: Tensor | None = None,
+    cu_seqlens: Tensor | None = None, max_len: int = 0, window: int = -1, kernel: str = "sdpa",
+    block_mask: Any = None, record: Callable[[Tensor], None] | None = None, **_: Any,
+) -> tuple[Tensor, None]:  # fmt: skip
+    """Attention of one pack: query, key, value (1, H, T, d) in, (1, T, H, d) out, as transformers wants it.
+
+    `cu_seqlens` is (n + 1,) int32, the first row of each window and T; `window` the half width of local attention,
+    -1 for exact; `position_bias` the (H, 2D + 1) table of `t5.relative_bias`; `record` gets each layer's
+    explicit weights. Raises EncoderError on a call without `cu_seqlens`, which would mix proteins.
+    """
+    if cu_seqlens is None:
+        raise EncoderError("this module was loaded for packed proteins; run it through protea_ray.embed.Encoder")
+    scale = float(query.shape[-1] ** -0.5 if scaling is None else scaling)
+    if record is not None:
+        return _explicit(query, key, value, position_bias, window, scale, record), None
+    if kernel == "flex":
+        return flex.attend(query, key, value, position_bias, block_mask, scale).transpose(1, 2), None
+    q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
+    if position_bias is None:
+        out = torch.ops.protea.varlen(q, k, v, cu_seqlens, max_len, window, scale, kernel == "varlen")
+    else:
+        out = torch.ops.protea.biased(q, k, v, position_bias, cu_seqlens, window, scale)
+    return out[None], None
+
+
+@torch.library.custom_op("protea::varlen", mutates_args=())
+def varlen(q: Tensor, k: Tensor, v: Tensor, cu: Tensor, max_len: int, window: int, scale: float, fused: bool) -> Tensor:
+    """Attention inside each window of a pack, (T, H, d); opaque to torch.compile, so packs never recompile."""
+    if fused:
+        from torch.nn.attention.varlen import varlen_attn
+
+        width = (window, window)
+        out = varlen_attn(q, k, v, cu, cu, max_len, max_len, scale=scale, window_size=width)
+        return out if isinstance(out, Tensor) else out[0]
+    return _each(q, k, v, cu, lambda a, b, c: _one(a, b, c, None, window, scale))
+
+
+@torch.library.custom_op("protea::biased", mutates_args=())
+def biased(q: Tensor, k: Tensor, v: Tensor, table: Tensor, cu: Tensor, window: int, scale: float) -> Tensor:
+    """The same with a relative bias from `table` (H, 2D + 1)."""
+    return _each(q, k, v, cu, lambda a, b, c: _one(a, b, c, table, window, scale))
+
+
+@varlen.register_fake
+def _(q: Tensor, k: Tensor, v: Tensor, cu: Tensor, max_len: int, window: int, scale: float, fused: bool) -> Tensor:
+    return torch.empty(q.shape, dtype=q.dtype, device=q.device)
+
+
+@biased.register_fake
+def _(q: Tensor, k: Tensor, v: Tensor, table: Tensor, cu: Tensor, window: int, scale: float) -> Tensor:
+    return torch.empty(q.shape, dtype=q.dtype, device=q.device)
+
+
+def _each(q: Tensor, k: Tensor, v: Tensor, cu: Tensor, one: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+    """`one` on every window of a pack; it sees and returns (1, H, L, d)."""
+    out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
+    rows = cu.tolist()
+    for start, end in pairwise(rows):
+        alone = (x[start:end].transpose(0, 1)[None] for x in (q, k, v))
+        out[start:end] = one(*alone)[0].transpose(0, 1)
+    return out
+
+
+def _one(q: Tensor, k: Tensor, v: Tensor, table: Tensor | None, window: int, scale: float) -> Tensor:
+    """One window, (1, H, L, d): exact, or where |i - j| <= window in blocks of queries, O(L x window)."""
+    length = q.shape[2]
+    if window < 0 or window >= length - 1:
+        if table is None:
+            return F.scaled_dot_product_attention(q, k, v, scale=scale)
+        bias = toeplitz(table, length)
+        return F.scaled_dot_product_attention(q.flip(2), k, v, attn_mask=bias, scale=scale).flip(2)
+    out = torch.empty_like(q)
+    for i in range(0, length, QUERY_BLOCK):
+        j, a, e = min(i + QUERY_BLOCK, length), max(0, i - window), min(length, i + QUERY_BLOCK + window)
+        mask = _near(i, j, a, e, window, table, q.device)
+        out[:, :, i:j] = F.scaled_dot_product_attention(
+            q[:, :, i:j], k[:, :, a:e], v[:, :, a:e], attn_mask=mask, scale=scale
+        )
+    return out
+
+
+def toeplitz(table: Tensor, length: int) -> Tensor:
+    """The bias for flipped queries, (1, H, L, L), as a strided view of 2L - 1 numbers a head.
+
+    Row i of the flipped queries is query L - 1 - i, so bias[i, j] depends on i + j alone: every row is the same
+    line of numbers, begun one further along.
+    """
+    reach = table.shape[1] // 2
+    distance = torch.arange(1 - length, length, device=table.device).clamp(-reach, reach)
+    return table[:, distance + reach].unfold(1, length, 1)[None]
+
+
+def _near(i: int, j: int, a: int, e: int, window: int, table: Tensor | None, device: torch.device) -> Tensor:
+    """Mask of queries i to j against keys a to e: True, or the bias, where they are near."""
+    distance = torch.arange(a, e, device=device) - torch.arange(i, j, device=device)[:, None]
+    near = distance.abs() <= window
+    if table is None:
+        return near
+    reach = table.shape[1] // 2
+    return table[:, distance.clamp(-reach, reach) + reach].masked_fill(~near, float("-inf"))[None]
+
+
+def _explicit(
+    q: Tensor, k: Tensor, v: Tensor, table: Tensor | None, window: int, scale: float,
+    record: Callable[[Tensor], None],
+) -> Tensor:  # fmt: skip
+    """One window with its weights (H, L, L) in float32 written out; memory grows with the square of L."""
+    length = q.shape[2]
+    scores = torch.matmul(q[0], k[0].transpose(1, 2)).float() * scale
+    width = window if window >= 0 else length
+    mask = _near(0, length, 0, length, width, table, q.device)
+    scores = scores.masked_fill(~mask, float("-inf")) if table is None else scores + mask[0]
+    weights = scores.softmax(-1)
+    record(weights)
+    return torch.matmul(weights.to(v.dtype), v[0]).transpose(0, 1)[None]

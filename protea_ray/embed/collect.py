@@ -1,0 +1,113 @@
+"""Collect what the windows of one protein give to one recipe, in any order, and finish the stored rows.
+
+Pieces are combined in float64 in the order of the protein, so the result does not depend on which packs the
+windows were in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from protea_ray.config.embedding import EmbeddingConfig
+from protea_ray.embed.layout import Layout
+from protea_ray.embed.results import Embedded, Refused
+from protea_ray.sequences.record import Reason
+
+SMALLEST_NORM = 1e-12
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one window gives to one piece; arrays (width,) float32, `rows` (residues, width) in store_dtype."""
+
+    count: int
+    total: np.ndarray | None = None
+    peak: np.ndarray | None = None
+    spread: np.ndarray | None = None
+    rows: np.ndarray | None = None
+
+
+class Collector:
+    """One protein under one recipe, until its last window has come."""
+
+    def __init__(self, index: int, number: int, recipe: EmbeddingConfig, layout: Layout, length: int) -> None:
+        self.index, self.number, self.recipe, self.layout = index, number, recipe, layout
+        self._length = length
+        self._parts: list[Part | None] = [None] * len(layout.pieces)
+        self._windows_left = len(layout.windows)
+        self._cls: np.ndarray | None = None
+        self._refusal: Refused | None = None
+
+    def take(self, parts: dict[int, Part], cls: np.ndarray | None) -> None:
+        """One window has come: its pieces by number, and its CLS vector where this recipe wants it."""
+        for number, part in parts.items():
+            self._parts[number] = part
+        self._cls = self._cls if cls is None else cls
+        self._windows_left -= 1
+
+    def refuse(self, reason: Reason, detail: str) -> None:
+        """One window has failed; the first reason stays."""
+        self._refusal = self._refusal or Refused(self.index, self.number, reason, detail)
+        self._windows_left -= 1
+
+    def result(self) -> Embedded | Refused | None:
+        """The protein's result, None as long as windows are missing."""
+        if self._windows_left:
+            return None
+        return self._refusal or self._finish()
+
+    def _finish(self) -> Embedded | Refused:
+        dtype = np.dtype(self.recipe.store_dtype)
+        with np.errstate(over="ignore"):  # an overflow of the cast is reported below
+            pooled = {name: vectors.astype(dtype) for name, vectors in self._pool().items()}
+        residues = self._residues() if self.recipe.keeps_residues else None
+        if not all(np.isfinite(x).all() for x in (*pooled.values(), *(residues or ()))):
+            return Refused(self.index, self.number, Reason.NON_FINITE, f"a number does not fit into {dtype}")
+        spans = np.array(self.layout.spans, np.int32).reshape(-1, 2)
+        seen, windows = self.layout.seen, len(self.layout.windows)
+        return Embedded(self.index, self.number, spans, pooled, residues, seen, windows, seen < self._length)
+
+    def _pool(self) -> dict[str, np.ndarray]:
+        """Pooled vectors, (n, width) float64, unit length where the recipe says so."""
+        wanted = self.recipe.pooled
+        pooled: dict[str, np.ndarray] = {}
+        if self._cls is not None:
+            pooled["cls"] = np.repeat(self._cls[None].astype(np.float64), len(self.layout.spans), 0)
+        if set(wanted) - {"cls"}:
+            pooled |= self._reduce()
+        pooled = {name: pooled[name] for name in wanted}
+        return {name: _unit(x) for name, x in pooled.items()} if self.recipe.normalize else pooled
+
+    def _reduce(self) -> dict[str, np.ndarray]:
+        parts = [part for part in self._parts if part is not None]
+        spans = np.array([piece.span for piece in self.layout.pieces])
+        first = np.flatnonzero(np.diff(spans, prepend=-1))  # pieces are sorted by span
+        count = np.array([part.count for part in parts], np.float64)[:, None]
+        total = _stack(parts, "total")
+        n = np.add.reduceat(count, first)
+        mean = np.add.reduceat(total, first) / n
+        pooled = {"mean": mean}
+        if parts[0].peak is not None:
+            pooled["max"] = np.maximum.reduceat(_stack(parts, "peak"), first)
+            pooled["mean_max"] = np.concatenate([mean, pooled["max"]], 1)
+        if parts[0].spread is not None:
+            away = (total / count - mean[spans]) ** 2 * count
+            pooled["std"] = np.sqrt(np.add.reduceat(_stack(parts, "spread") + away, first) / n)
+        return pooled
+
+    def _residues(self) -> tuple[np.ndarray, ...]:
+        matrices: list[list[np.ndarray]] = [[] for _ in self.layout.spans]
+        for piece, part in zip(self.layout.pieces, self._parts, strict=True):
+            if part is not None and part.rows is not None:
+                matrices[piece.span].append(part.rows)
+        return tuple(rows[0] if len(rows) == 1 else np.concatenate(rows) for rows in matrices)
+
+
+def _stack(parts: list[Part], name: str) -> np.ndarray:
+    return np.stack([getattr(part, name) for part in parts]).astype(np.float64)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), SMALLEST_NORM)

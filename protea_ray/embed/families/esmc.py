@@ -1,0 +1,82 @@
+"""ESM-C (EvolutionaryScale 2024, weights and module by BioHub): BOS and EOS, rotary positions, SwiGLU.
+
+Trained on 2,048 tokens. States are counted as transformers does: the last one is after the final norm (the esm
+package returns it before the norm).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from protea_ray.embed.families.base import Family, Shape, Stack, number
+from protea_ray.embed.families.vocabulary import AMINO_ACIDS, lacking
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+class Esmc(Family):
+    """biohub/ESMC-300M, ESMC-600M, ESMC-6B."""
+
+    name = "esmc"
+    has_cls = True
+    gpu_dtype = "bfloat16"
+
+    def misfit(self, config: Mapping[str, Any], vocabulary: Mapping[str, int]) -> str | None:
+        if config.get("model_type") != "esmc":
+            return f"model_type is {config.get('model_type')!r}, not 'esmc'"
+        missing = lacking(vocabulary, AMINO_ACIDS + "X") if vocabulary else ""
+        return f"the vocabulary has no {missing}" if missing else None
+
+    def shape(self, config: Mapping[str, Any]) -> Shape:
+        hidden, heads = number(config, "hidden_size"), number(config, "num_attention_heads")
+        return Shape(
+            hidden=hidden, layers=number(config, "num_hidden_layers"), heads=heads, head_dim=hidden // heads,
+            ffn=number(config, "intermediate_size"), vocabulary=number(config, "vocab_size"), gated=True,
+        )  # fmt: skip
+
+    def trained_length(self, config: Mapping[str, Any]) -> int | None:
+        """2,046: 2,048 tokens less BOS and EOS."""
+        return number(config, "max_position_embeddings") - 2
+
+    def tokenizer(self, directory: Path) -> Any:
+        """The vocabulary is part of transformers' class; a tokenizer.json in the checkpoint is read through it."""
+        from transformers import EsmcTokenizer
+
+        saved = (directory / "tokenizer.json").is_file()
+        own = EsmcTokenizer.from_pretrained(directory, local_files_only=True) if saved else EsmcTokenizer()
+        return lambda letters: own(letters)["input_ids"], own.unk_token_id
+
+    def load(self, directory: Path, dtype: torch.dtype) -> nn.Module:
+        from transformers import EsmcModel
+
+        from protea_ray.embed.families.loading import exact_frequencies, load_module
+
+        module = load_module(EsmcModel, directory, dtype)
+        exact_frequencies(module.rotary_emb)
+        return module
+
+    def stack(self, module: Any) -> Stack:
+        def begin(ids: torch.Tensor, positions: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
+            x = module.embed_tokens(ids[None])
+            return x, {"position_embeddings": module.rotary_emb(x, positions[None])}
+
+        return Stack(begin, module.layers, module.norm)
+
+    def lm_head(self, module: Any, directory: Path) -> nn.Module | None:
+        from transformers.models.esmc.modeling_esmc import EsmcMaskedLMHead
+
+        from protea_ray.embed.families.loading import read_tensors
+
+        weights = read_tensors(directory, "lm_head.")
+        if "dense.weight" not in weights:
+            return None
+        head = EsmcMaskedLMHead(module.config.hidden_size, module.config.vocab_size)
+        head.load_state_dict(weights)
+        return head.to(module.embed_tokens.weight).eval().requires_grad_(False)
+
+
+FAMILY = Esmc()

@@ -1,0 +1,79 @@
+"""Weights into transformers' modules: safetensors from a local directory, nothing fetched, nothing made up.
+
+float32 weights are mapped, not read: two actors on one node share their pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from protea_ray.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+def load_module(
+    kind: Any, directory: Path, dtype: torch.dtype, may_miss: tuple[str, ...] = (), **options: Any
+) -> nn.Module:
+    """Load `kind` (a transformers class) in `dtype`, frozen and in evaluation mode.
+
+    transformers fills a missing weight with random numbers and only warns; here that is a CheckpointError, except
+    for names that contain one of `may_miss`. So is any file that cannot be read.
+    """
+    from safetensors import SafetensorError
+
+    from protea_ray.embed.attention import register
+
+    register()
+    try:
+        with _quietly():
+            module, report = kind.from_pretrained(
+                str(directory), dtype=dtype, attn_implementation="protea", use_safetensors=True,
+                local_files_only=True, trust_remote_code=False, output_loading_info=True, **options,
+            )  # fmt: skip
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        raise CheckpointError(f"{directory}: {kind.__name__} cannot be loaded: {error}") from error
+    missing = [key for key in report["missing_keys"] if not any(part in key for part in may_miss)]
+    if missing:
+        shown = ", ".join(sorted(missing)[:5])
+        raise CheckpointError(f"{directory}: {len(missing)} weights are missing from the files: {shown}")
+    return module.eval().requires_grad_(False)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """No progress bar and no table of unused weights (a decoder, a head) in the log of every actor."""
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def read_tensors(directory: Path, prefix: str) -> dict[str, torch.Tensor]:
+    """Tensors whose names start with `prefix`, the prefix removed, from every safetensors file of a checkpoint."""
+    from safetensors import safe_open
+
+    found = {}
+    for path in sorted(directory.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 (not a dict)
+            found |= {name.removeprefix(prefix): file.get_tensor(name) for name in names}
+    return found
+
+
+def exact_frequencies(rotary: Any) -> None:
+    """Refuse rotary frequencies below float32: bfloat16 ones turn by 0.4 rad at a distance of 1,000 residues."""
+    import torch
+
+    if rotary.inv_freq.dtype is not torch.float32:
+        raise CheckpointError(f"rotary frequencies are {rotary.inv_freq.dtype}; they must stay float32")

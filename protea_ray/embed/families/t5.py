@@ -1,0 +1,111 @@
+"""T5 encoders: ProtT5 (Elnaggar et al. 2021) and ProstT5 (Heinzinger et al. 2023). EOS after the residues, no CLS.
+
+Positions are a relative bias by bucketed distance, shared by all layers and constant past a distance of 128, so
+the whole rule is a table of (heads, 257) numbers and no length is too long. ProstT5 is told apart by its
+vocabulary: it has <AA2fold>, which then stands before the residues, and letters of structure (3Di, lower case),
+which stand behind <fold2AA>.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from protea_ray.embed.families.alphabet import Alphabet
+from protea_ray.embed.families.base import Family, Shape, Stack, number
+from protea_ray.embed.families.vocabulary import AMINO_ACIDS, lacking, read_vocabulary
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+LARGEST_VOCABULARY = 512  # ProstT5 has 150; T5 models of natural language have 32,000
+
+
+class T5(Family):
+    """Rostlab/prot_t5_xl_half_uniref50-enc, prot_t5_xl_uniref50, ProstT5."""
+
+    name = "t5"
+    has_cls = False
+    has_bias = True
+    gpu_dtype = "bfloat16"  # float16 overflows; transformers would clamp it and say nothing
+    replaced = "JUZOB"
+
+    def misfit(self, config: Mapping[str, Any], vocabulary: Mapping[str, int]) -> str | None:
+        wrong = not_residue_t5(config, vocabulary)
+        missing = lacking(vocabulary, [f"▁{letter}" for letter in AMINO_ACIDS + "X"])
+        return wrong or (f"the vocabulary has no {missing}" if missing else None)
+
+    def shape(self, config: Mapping[str, Any]) -> Shape:
+        return Shape(
+            hidden=number(config, "d_model"), layers=number(config, "num_layers"),
+            heads=number(config, "num_heads"), head_dim=number(config, "d_kv"), ffn=number(config, "d_ff"),
+            vocabulary=number(config, "vocab_size"),
+            gated=str(config.get("feed_forward_proj", "relu")).startswith("gated"),
+        )  # fmt: skip
+
+    def tokenizer(self, directory: Path) -> Any:
+        """Upper-case letters separated by spaces, <AA2fold> in front where the vocabulary has it."""
+        own = _own(directory)
+        prefix = "<AA2fold> " if "<AA2fold>" in read_vocabulary(directory) else ""
+        return lambda letters: own(prefix + " ".join(letters))["input_ids"], own.unk_token_id
+
+    def alphabet(self, directory: Path) -> Alphabet:
+        alphabet = super().alphabet(directory)
+        if "<fold2AA>" not in read_vocabulary(directory):
+            return alphabet
+        own = _own(directory)
+        spelt = {letter: own(f"<fold2AA> {letter}")["input_ids"] for letter in AMINO_ACIDS.lower()}
+        return alphabet.with_letters({a: ids[1] for a, ids in spelt.items()}, tuple(spelt["a"][:1]))
+
+    def load(self, directory: Path, dtype: torch.dtype) -> nn.Module:
+        from transformers import T5EncoderModel
+
+        from protea_ray.embed.families.loading import load_module
+
+        return load_module(T5EncoderModel, directory, dtype)
+
+    def stack(self, module: Any) -> Stack:
+        encoder = module.encoder
+        bias = relative_bias(encoder.block[0].layer[0].SelfAttention)
+
+        def begin(ids: torch.Tensor, positions: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
+            return encoder.embed_tokens(ids[None]), {"position_bias": bias}
+
+        return Stack(begin, encoder.block, encoder.final_layer_norm)
+
+
+FAMILY = T5()
+
+
+def not_residue_t5(config: Mapping[str, Any], vocabulary: Mapping[str, int]) -> str | None:
+    """Why a checkpoint is no T5 of proteins at all, None when it may be."""
+    if config.get("model_type") != "t5":
+        return f"model_type is {config.get('model_type')!r}, not 't5'"
+    if not vocabulary:
+        return "none of vocab.txt, tokenizer.json, spiece.model is there"
+    if len(vocabulary) > LARGEST_VOCABULARY:
+        return f"a vocabulary of {len(vocabulary)} tokens is not one of residues"
+    return None
+
+
+def relative_bias(attention: Any) -> torch.Tensor:
+    """The bias by distance, (heads, 2 * max_distance + 1); column max_distance + (key - query), clamped.
+
+    From max_distance on all distances share one bucket, so this is the whole L x L bias of any L.
+    """
+    import torch
+
+    reach = attention.relative_attention_max_distance
+    distance = torch.arange(-reach, reach + 1, device=attention.relative_attention_bias.weight.device)
+    bucket = attention._relative_position_bucket(
+        distance, bidirectional=True, num_buckets=attention.relative_attention_num_buckets, max_distance=reach
+    )
+    return attention.relative_attention_bias(bucket).T.contiguous()
+
+
+def _own(directory: Path) -> Any:
+    from transformers import T5Tokenizer
+
+    return T5Tokenizer.from_pretrained(directory, local_files_only=True)

@@ -1,0 +1,85 @@
+"""The layer loop: one pack of windows through transformers' own layers, states handed out as they appear.
+
+The loop owns nothing but the order of calls. It never keeps a state, so that the caller decides what is held,
+and it stops after the deepest state that is wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from protea_ray.embed import flex
+from protea_ray.embed.attention import Choice
+from protea_ray.embed.families.base import Stack
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Windows side by side: `ids` and `positions` (T,) int64 on the device, `rows` (n + 1,) on the host."""
+
+    ids: Tensor
+    positions: Tensor
+    cu_seqlens: Tensor
+    rows: np.ndarray
+
+    @property
+    def tokens(self) -> int:
+        """Rows of the pack, special tokens counted."""
+        return int(self.rows[-1])
+
+
+@dataclass(frozen=True)
+class Core:
+    """A loaded encoder on its device: layers, and how they attend (`window` -1 for exact)."""
+
+    stack: Stack
+    choice: Choice
+    window: int
+    device: torch.device
+
+    def pack(self, windows: Sequence[np.ndarray]) -> Pack:
+        """Lay out windows given as token ids; lengths stay on the host, so nothing waits for the device."""
+        lengths = [len(ids) for ids in windows]
+        rows = np.concatenate([[0], np.cumsum(lengths)])
+        positions = np.arange(rows[-1]) - np.repeat(rows[:-1], lengths)
+        ids, places, cu = (
+            torch.from_numpy(x).to(self.device, non_blocking=True)
+            for x in (np.concatenate(windows), positions, rows.astype(np.int32))
+        )
+        return Pack(ids, places, cu, rows)
+
+    def states(
+        self, pack: Pack, wanted: frozenset[int], record: Callable[[Tensor], None] | None = None
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Each wanted state with its index, (T, D) in the compute dtype, the shallowest first.
+
+        Indices are those of `hidden_states` in transformers: 0 the embeddings, n the last layer after the final
+        norm. `record` gets the explicit attention weights of each layer, for packs of one window.
+        """
+        x, keywords = self.stack.begin(pack.ids, pack.positions)
+        keywords |= self._attention(pack) | {"record": record}
+        if 0 in wanted:
+            yield 0, x[0]
+        last = len(self.stack.layers)
+        for index, layer in enumerate(self.stack.layers[: max(wanted)], 1):
+            out = layer(x, attention_mask=None, **keywords)
+            x = out[0] if isinstance(out, tuple) else out  # T5 layers return their bias too
+            if index in wanted and index < last:
+                yield index, x[0]
+        if last in wanted:
+            yield last, self.stack.norm(x)[0]
+
+    def _attention(self, pack: Pack) -> dict[str, Any]:
+        keywords = {
+            "cu_seqlens": pack.cu_seqlens, "max_len": int(np.diff(pack.rows).max()), "window": self.window,
+            "kernel": self.choice.name,
+        }  # fmt: skip
+        if self.choice.name == "flex":
+            keywords["block_mask"] = flex.block_mask(pack.rows, self.window, self.device)
+        return keywords

@@ -1,0 +1,84 @@
+"""How one protein goes through one recipe: windows of forward passes, spans of stored rows, and who gives what.
+
+`on_long` decides about the protein, in both chunk modes alike: it is cut to `max_residues`, refused, or seen in
+windows. Independent chunks are then forward passes of their own (a chunk longer than `max_residues` in windows of
+its own); posthoc chunks are cut from the windows of the whole protein.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from protea_ray.config.embedding import EmbeddingConfig
+from protea_ray.plan.windows import Span, chunk_spans, forward_windows, owned
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Residues [start, end) of the protein that span number `span` takes from window number `window`."""
+
+    window: int
+    span: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Windows and spans in residues; `pieces` by span, then by position; `cls` is the window whose CLS is taken.
+
+    `seen` residues went through the model; the rest was cut off.
+    """
+
+    windows: tuple[Span, ...]
+    spans: tuple[Span, ...]
+    pieces: tuple[Piece, ...]
+    cls: int | None
+    seen: int
+
+    def of_window(self, window: int) -> list[int]:
+        """Numbers of the pieces that come from one window."""
+        return [number for number, piece in enumerate(self.pieces) if piece.window == window]
+
+
+def layout(length: int, recipe: EmbeddingConfig) -> Layout | None:
+    """The layout of a protein of `length` residues; None when the recipe rejects it as too long.
+
+    A recipe of nothing but `cls` runs the first window alone and says that no more was seen.
+    """
+    limit, overlap = recipe.max_residues, recipe.window_overlap
+    is_long = limit is not None and length > limit
+    if is_long and recipe.on_long == "reject":
+        return None
+    seen = limit if limit is not None and is_long and recipe.on_long == "truncate" else length
+    whole = forward_windows(seen, limit, overlap)
+    if recipe.pooling == ("cls",):
+        return Layout((whole[0],), (whole[0],), (), 0, whole[0][1])
+    spans = [(0, seen)] if recipe.chunk_size is None else chunk_spans(seen, recipe.chunk_size, recipe.chunk_overlap)
+    alone = recipe.chunk_size is not None and recipe.chunk_mode == "independent"
+    numbers: dict[Span, int] = {}
+    pieces = _alone(spans, limit, overlap, numbers) if alone else _cut(spans, whole, seen, numbers)
+    cls = numbers.setdefault(whole[0], len(numbers)) if "cls" in recipe.pooling else None
+    return Layout(tuple(numbers), tuple(spans), tuple(pieces), cls, seen)
+
+
+def _alone(spans: list[Span], limit: int | None, overlap: int, numbers: dict[Span, int]) -> list[Piece]:
+    """Pieces of independent chunks: each span has windows of its own."""
+    pieces = []
+    for span, (start, end) in enumerate(spans):
+        windows = forward_windows(end - start, limit, overlap)
+        for (first, last), (a, b) in zip(windows, owned(windows, end - start), strict=True):
+            window = numbers.setdefault((start + first, start + last), len(numbers))
+            pieces.append(Piece(window, span, start + a, start + b))
+    return pieces
+
+
+def _cut(spans: list[Span], whole: list[Span], seen: int, numbers: dict[Span, int]) -> list[Piece]:
+    """Pieces of spans cut from the residues of the whole protein."""
+    pieces = []
+    for window, (a, b) in zip(whole, owned(whole, seen), strict=True):
+        number = numbers.setdefault(window, len(numbers))
+        for span, (start, end) in enumerate(spans):
+            if max(a, start) < min(b, end):
+                pieces.append(Piece(number, span, max(a, start), min(b, end)))
+    return sorted(pieces, key=lambda piece: (piece.span, piece.start))

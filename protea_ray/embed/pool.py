@@ -1,0 +1,120 @@
+"""From states to vectors, in float32 on the device: aggregate the layers, reduce stretches of residues.
+
+Aggregation happens inside the layer loop: `mean` over several layers holds one matrix, `concat` one for each
+requested layer, and nothing else is kept (35M model, three layers: no memory above the model's own, where
+`output_hidden_states=True` takes 200 MiB more).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from protea_ray.config.embedding import EmbeddingConfig
+
+
+@dataclass(frozen=True)
+class View:
+    """What becomes of the layers: `states` are forward indices, the one nearest the output first."""
+
+    states: tuple[int, ...]
+    concat: bool
+
+    @classmethod
+    def of(cls, recipe: EmbeddingConfig, n_layers: int) -> View:
+        """The view of a recipe whose `layers` count from the output; `last` needs the first of them alone."""
+        states = tuple(n_layers - layer for layer in recipe.layers)
+        if recipe.layer_agg == "last":
+            states = states[:1]
+        return cls(states, recipe.layer_agg == "concat" and len(states) > 1)
+
+
+class Views:
+    """Aggregated matrices of one pack, (T, width) float32, filled as the states come by."""
+
+    def __init__(self, views: Iterable[View]) -> None:
+        self.matrices: dict[View, Tensor] = {}
+        self._views = tuple(dict.fromkeys(views))
+        self.wanted = frozenset(state for view in self._views for state in view.states)
+
+    def add(self, index: int, state: Tensor) -> None:
+        """Take in one state, (T, D)."""
+        for view in self._views:
+            if index in view.states:
+                self._into(view, index, state)
+
+    def _into(self, view: View, index: int, state: Tensor) -> None:
+        count = len(view.states)
+        if count == 1:
+            self.matrices[view] = state.float()
+        elif view.concat:
+            tokens, width = state.shape
+            if view not in self.matrices:
+                self.matrices[view] = state.new_empty((tokens, count * width), dtype=torch.float32)
+            column = view.states.index(index) * width
+            self.matrices[view][:, column : column + width] = state
+        elif view not in self.matrices:
+            self.matrices[view] = state.to(torch.float32, copy=True).div_(count)
+        else:
+            self.matrices[view].add_(state.float(), alpha=1 / count)
+
+
+def unit(matrix: Tensor) -> Tensor:
+    """Rows of Euclidean length 1; rows of zeros stay zeros."""
+    return F.normalize(matrix, dim=1)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Reductions of k stretches of rows, float32 on the host: `total`, `peak`, `spread` are (k, width).
+
+    `spread` is the sum of squared deviations from the stretch's own mean, so that stretches of one span can be
+    combined without cancellation (Chan et al. 1979). `peak` and `spread` are None where no pooling needs them.
+    """
+
+    count: np.ndarray
+    total: np.ndarray
+    peak: np.ndarray | None
+    spread: np.ndarray | None
+
+
+def reduce(matrix: Tensor, stretches: Sequence[tuple[int, int]], peak: bool, spread: bool) -> Sums:
+    """Sum, maximum and squared deviation of stretches [start, end) of rows of `matrix` (T, width) float32."""
+    count = np.array([end - start for start, end in stretches])
+    if matrix.is_cuda:
+        return _segments(matrix, stretches, count, peak, spread)
+    rows = [matrix[start:end] for start, end in stretches]
+    total = torch.stack([x.sum(0) for x in rows])
+    highest = torch.stack([x.amax(0) for x in rows]) if peak else None
+    deviation = torch.stack([(x - x.mean(0)).square_().sum(0) for x in rows]) if spread else None
+    return Sums(count, total.numpy(), _host(highest), _host(deviation))
+
+
+def _segments(
+    matrix: Tensor, stretches: Sequence[tuple[int, int]], count: np.ndarray, peak: bool, spread: bool
+) -> Sums:
+    """The same in three kernels instead of three for each stretch; deterministic, unlike `index_add_` on CUDA."""
+    lengths = torch.from_numpy(count).to(matrix.device)
+    index = torch.from_numpy(np.concatenate([np.arange(*stretch) for stretch in stretches])).to(matrix.device)
+    x = matrix.index_select(0, index)
+    total = torch.segment_reduce(x, "sum", lengths=lengths, axis=0)
+    highest = torch.segment_reduce(x, "max", lengths=lengths, axis=0) if peak else None
+    deviation = None
+    if spread:
+        mean = (total / lengths[:, None]).repeat_interleave(lengths, 0)
+        deviation = torch.segment_reduce((x - mean).square_(), "sum", lengths=lengths, axis=0)
+    return Sums(count, total.cpu().numpy(), _host(highest), _host(deviation))
+
+
+def _host(values: Tensor | None) -> np.ndarray | None:
+    return None if values is None else values.cpu().numpy()
+
+
+def finite_rows(matrix: Tensor) -> np.ndarray:
+    """(T,) booleans on the host: every number of the row is finite."""
+    return torch.isfinite(matrix).all(1).cpu().numpy()
