@@ -8,14 +8,13 @@ vectors without an error. 180 residues, a moment even for a large model on a CPU
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
 
-from protea_ray.embed.encoder import Embedded, Refused
+from protea_ray.embed.results import Embedded, Refused
 from protea_ray.errors import CheckpointError, EncoderError
-from protea_ray.sequences.record import Reason
 
 CANARIES = {
     "ubiquitin": "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG",
@@ -36,7 +35,7 @@ _LEAK = 0.05
 class Embeds(Protocol):
     """The part of an encoder that is used here."""
 
-    def embed(self, sequences: list[str]) -> Iterator[Embedded | Refused]: ...
+    def embed(self, sequences: Sequence[str]) -> Iterator[Embedded | Refused]: ...
 
 
 def check_canaries(encoder: Embeds) -> float:
@@ -75,7 +74,7 @@ def _vectors(encoder: Embeds, names: list[str]) -> dict[tuple[int, str], np.ndar
 
 
 def _require_length_limit(name: str, refused: Refused) -> None:
-    if refused.reason != Reason.TOO_LONG:
+    if refused.reason != "too_long":
         raise CheckpointError(_message(name, f"was refused: {refused.reason}, {refused.detail}"))
 
 
@@ -100,5 +99,5 @@ def _distance(one: np.ndarray, other: np.ndarray) -> float:
 def _message(name: str, what: str) -> str:
     return (
         f"the canary {name} {what}. The weights, the vocabulary or the compute dtype do not work: check that the "
-        "directory is complete, try --dtype float32, or use another checkpoint."
+        "directory is complete, try --dtype float32 or --store-dtype float32, or use another checkpoint."
     )
