@@ -13,6 +13,8 @@ from typing import Any
 
 import ray
 
+from protea_ray.run.cluster import remote
+
 CAREFUL_FROM = 3  # attempts 1 and 2 run at full speed: most deaths are the machine's, not the protein's
 DEATHS_TO_REJECT = 2
 
@@ -56,7 +58,7 @@ class AttemptLog:
 def start_attempt_log(run: str) -> str:
     """Start the log of one run; returns the actor's name, by which workers find it after a restart."""
     name = f"protea-ray-attempts-{run}"
-    handle = ray.remote(AttemptLog).options(name=name, num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
+    handle = remote(AttemptLog, name=name, num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
     _ALIVE[name] = handle
     return name
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 from ray.data import DataContext
@@ -36,17 +39,24 @@ def connect(options: RunOptions) -> None:
     if ray.is_initialized():
         return
     address = options.address or os.environ.get("RAY_ADDRESS")
-    if address:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    else:
-        ray.init(
-            address="local",
-            num_cpus=usable_cores() + 1,
-            include_dashboard=False,
-            object_store_memory=LOCAL_OBJECT_STORE,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+    with warnings.catch_warnings():
+        # Ray starts its processes by fork and exec at once; nothing of lance runs in between
+        warnings.filterwarnings("ignore", message="lance is not fork-safe")
+        if address:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        else:
+            _start_local()
+
+
+def _start_local() -> None:
+    ray.init(
+        address="local",
+        num_cpus=usable_cores() + 1,
+        include_dashboard=False,
+        object_store_memory=LOCAL_OBJECT_STORE,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
 
 
 def usable_cores() -> int:
@@ -73,6 +83,11 @@ def pool_for(options: RunOptions, device: str, units: int) -> Pool:
         available, num_cpus, num_gpus = int(resources.get("CPU", 2)) - 1, 1.0, 0.0
     actors = max(1, min(options.actors or available, max(available, 1), units))
     return Pool(device, actors, min(options.min_actors or actors, actors), num_cpus, num_gpus)
+
+
+def remote(function: Callable[..., Any], **options: Any) -> Any:
+    """A Ray task of a plain function; Ray's own types do not follow `options`."""
+    return ray.remote(function).options(**options)
 
 
 def _quieten() -> None:

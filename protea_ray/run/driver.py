@@ -23,6 +23,7 @@ from protea_ray.run.summary import Summary, account
 from protea_ray.run.targets import make_targets
 from protea_ray.run.units import UnitPolicy, Work, cut_units, find_work
 from protea_ray.run.worker import EncoderSpec, Target
+from protea_ray.store.alias import CURRENT, list_aliases, move
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location, open_location
 from protea_ray.store.runs import new_run_id, record_run
@@ -48,7 +49,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Embedding:
-    """What the embedding part of a run did."""
+    """What the embedding part of a run did. `seconds` run from the first forward pass to the last commit."""
 
     tally: Tally
     actors: int = 0
@@ -76,7 +77,7 @@ def embed(inputs: Sequence[str], store: str, config: RunConfig, report: Reporter
     Raises InputError, CheckpointError, ConfigError, LeaseHeldError and StoreError; KeyboardInterrupt after the
     finished units were committed.
     """
-    started = time.perf_counter()
+    started = time.time()
     setting = prepare(store, config)
     with interruptible(), Lease.acquire(setting.location, setting.options.heartbeat_seconds) as lease:
         ingested = ingest(inputs, setting.location, setting.options, setting.run, lease.check)
@@ -89,6 +90,8 @@ def embed(inputs: Sequence[str], store: str, config: RunConfig, report: Reporter
         if work.proteins:
             done = _embed(setting, work, targets, lease, report, started)
         summary = _summarise(setting, ingested, work, targets, done, started)
+        if CURRENT not in list_aliases(setting.location):
+            move(setting.location, CURRENT, spaces[0], run=setting.run, guard=lease.check)
         if work.proteins or ingested.read_now:
             record_run(setting.location, summary.run, summary.to_json(), guard=lease.check)
         return summary
@@ -100,17 +103,18 @@ def _embed(
     """Probe, cut, embed."""
     options = setting.options
     pool = cluster.pool_for(options, setting.device, work.proteins)
-    seen = probe(setting.encoder, setting.recipes, operations(setting.checkpoint.shape, setting.recipes), pool.num_gpus)
+    seen = probe(
+        setting.encoder, setting.recipes, operations(setting.checkpoint.shape, setting.recipes[0]), pool.num_gpus
+    )
     report.note(f"{seen.device}, {seen.attention}, torch {seen.torch}")
     policy = UnitPolicy(setting.run, seen.cost, options.window_proteins, options.unit_seconds, pool.actors)
     units = cut_units(work.wanted, policy)
     pool = cluster.pool_for(options, setting.device, units.count)
     report.start(work.proteins, work.residues, units.seconds)
-    begun = time.perf_counter()
     tally = embed_units(
         setting.location, units, targets, setting.encoder, pool, options, setting.run, lease.check, report
     )
-    return Embedding(tally, pool.actors, time.perf_counter() - begun, begun - started, seen.attention)
+    return Embedding(tally, pool.actors, time.time() - tally.began, tally.began - started, seen.attention)
 
 
 def _summarise(
@@ -133,7 +137,7 @@ def _summarise(
         records=ingested.records,
         spaces=counts,
         residues=done.tally.residues,
-        seconds=round(time.perf_counter() - started, 3),
+        seconds=round(time.time() - started, 3),
         embed_seconds=round(done.seconds, 3),
         startup_seconds=round(done.startup_seconds, 3),
         attention=done.attention,

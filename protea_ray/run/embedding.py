@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +34,7 @@ class Tally:
     rejected: dict[str, int]
     residues: int = 0
     proteins: int = 0
+    began: float = math.inf  # seconds since the epoch: the first forward pass
     reasons: dict[str, int] = field(default_factory=dict)
 
     @classmethod
@@ -44,6 +46,7 @@ class Tally:
         """Count one unit's result."""
         self.residues += result["residues"]
         self.proteins += result["proteins"]
+        self.began = min(self.began, result["began"])
         for space, written in result["spaces"].items():
             self.stored[space] += written["stored"]
         for reject in result["rejects"]:

@@ -18,6 +18,7 @@ import ray.data
 
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import InputError, ProteaRayError
+from protea_ray.run.cluster import remote
 from protea_ray.sequences.read import read_part
 from protea_ray.sequences.schema import PROTEINS, REJECTS
 from protea_ray.sequences.sources import Columns, Part, Scan, Source, expand, scan
@@ -55,7 +56,7 @@ def ingest(
 ) -> Ingested:
     """Bring the store's proteins up to date with `inputs`; raises InputError that lists every unusable file."""
     columns = Columns(options.id_column, options.sequence_column)
-    scans, repeated = scan_all(expand(inputs), columns, options)
+    scans, repeated = scan_all(expand(inputs, columns), columns, options)
     limited = limit_suffix(scans, options.limit)
     variant = f"{columns.id}/{columns.sequence}{limited}"
     known = {s.digest: row for s in scans if (row := recorded_source(location, s.digest, variant))}
@@ -79,8 +80,8 @@ def ingest(
 
 def scan_all(sources: Sequence[Source], columns: Columns, options: RunOptions) -> tuple[list[Scan], list[str]]:
     """Fingerprint every source in parallel; the second value names inputs that repeat another one's bytes."""
-    remote = ray.remote(_scan).options(num_cpus=0.5)
-    refs = [remote.remote(source, columns, options.part_bytes) for source in sources]
+    task = remote(_scan, num_cpus=0.5)
+    refs = [task.remote(source, columns, options.part_bytes) for source in sources]
     scans: dict[str, Scan] = {}
     problems, repeated = [], []
     for source, (found, error) in zip(sources, ray.get(refs), strict=True):

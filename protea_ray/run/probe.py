@@ -5,14 +5,16 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import ray
 
 from protea_ray.config.embedding import EmbeddingConfig
 from protea_ray.embed.canary import check_canaries
+from protea_ray.embed.families import Shape
 from protea_ray.plan.cost import Cost, transformer_cost
+from protea_ray.run.cluster import remote
 from protea_ray.run.worker import EncoderSpec
 
 PROBE_RESIDUES = 300  # near the median of real proteins
@@ -38,7 +40,7 @@ def probe(spec: EncoderSpec, recipes: Sequence[EmbeddingConfig], shape: Cost, gp
 
     Raises CheckpointError when a canary is not finite. `shape` is the cost in operations; it comes back in seconds.
     """
-    task = ray.remote(_probe).options(num_cpus=0 if gpus else 1, num_gpus=gpus, max_retries=1)
+    task = remote(_probe, num_cpus=0 if gpus else 1, num_gpus=gpus, max_retries=1)
     return ray.get(task.remote(spec, recipes, shape))
 
 
@@ -73,8 +75,9 @@ def probe_sequences() -> list[str]:
     return [row.tobytes().decode("ascii") for row in letters]
 
 
-def operations(shape: object, recipes: Sequence[EmbeddingConfig]) -> Cost:
-    """Cost of one protein in operations, from the model's shape and the first recipe's length rule."""
-    s, recipe = shape, recipes[0]
-    cost = transformer_cost(s.layers, s.hidden, s.heads * s.head_dim, s.ffn)  # type: ignore[attr-defined]
-    return Cost(cost.linear, cost.quadratic, recipe.max_residues, recipe.window_overlap, recipe.on_long != "window")
+def operations(shape: Shape, recipe: EmbeddingConfig) -> Cost:
+    """Cost of one protein in operations, from the model's shape and the recipe's length rule."""
+    width = shape.heads * shape.head_dim
+    cost = transformer_cost(shape.layers, shape.hidden, width, shape.ffn, 3 if shape.gated else 2)
+    truncates = recipe.on_long != "window"
+    return replace(cost, max_residues=recipe.max_residues, overlap=recipe.window_overlap, truncates=truncates)

@@ -28,7 +28,8 @@ class SpaceCount:
 
 @dataclass(frozen=True)
 class Summary:
-    """One run. `residues` and `seconds` are those of this run's embedding, start-up counted in `seconds` only."""
+    """One run. `residues` were embedded now; `startup_seconds` end with the first forward pass, `embed_seconds` go
+    from there to the last commit, `seconds` are all of it."""
 
     run: str
     store: str

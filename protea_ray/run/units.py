@@ -10,15 +10,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import ray
 import ray.data
 
 from protea_ray.plan.cost import Cost
 from protea_ray.plan.delta import Counts, delta
 from protea_ray.plan.units import Unit, cut, unit_seconds
+from protea_ray.run.cluster import remote
 from protea_ray.sequences.schema import KEY
 from protea_ray.store.ledger import present_keys, proteins_of, rejected_keys, take_proteins
 from protea_ray.store.location import Location
@@ -58,7 +57,7 @@ class Units:
 
 def find_work(location: Location, labels: Sequence[str], spaces: Sequence[str], retry_rejects: bool) -> Work:
     """Compare the proteins of these sources with what each space holds, in one remote task."""
-    task = ray.remote(_find).options(num_cpus=1, num_returns=2)
+    task = remote(_find, num_cpus=1, num_returns=2)
     facts, wanted = task.remote(location, list(labels), list(spaces), retry_rejects)
     found = ray.get(facts)
     counts = tuple(Counts(**c) for c in found.pop("counts"))
@@ -71,7 +70,7 @@ def _find(
     records = proteins_of(location, labels, ["key", "length"])
     none = pa.array([], type=KEY)
     refused = [none if retry_rejects else rejected_keys(location, space) for space in spaces]
-    held = [present_keys(location, space) for space in spaces]
+    held = [keys_of(location, space) for space in spaces]
     found = delta(records["key"].combine_chunks(), held, refused)
     wanted = pa.table(
         {
@@ -80,14 +79,19 @@ def _find(
             "mask": found.masks,
         }
     )
-    residues = pc.sum(wanted["length"]).as_py() or 0
+    residues = int(wanted["length"].to_numpy().sum())
     facts = {"counts": [asdict(c) for c in found.counts], "proteins": len(wanted), "residues": residues}
     return facts, wanted
 
 
+def keys_of(location: Location, space: str) -> pa.Array:
+    """All keys of a space, each once; empty for a space that is not there yet."""
+    return pa.concat_arrays([pa.array([], type=KEY), *present_keys(location, space)])
+
+
 def cut_units(wanted: Any, policy: UnitPolicy) -> Units:
     """Cut the wanted proteins into units of even predicted cost, in one remote task that streams tables."""
-    task = ray.remote(_cut).options(num_cpus=1, num_returns="streaming")
+    task = remote(_cut, num_cpus=1, num_returns="streaming")
     stream = task.remote(wanted, policy)
     facts = ray.get(next(stream))
     return Units(tables=list(stream), **facts)
@@ -134,7 +138,7 @@ def read_letters(location: Location, table: pa.Table) -> pa.Table:
     rows = table["rows"].combine_chunks()
     columns = ["id", "key", "sequence", "source", "line"]
     records = take_proteins(location, rows.flatten().to_numpy(), columns).combine_chunks()
-    ends = np.cumsum(pc.list_value_length(rows).to_numpy())
+    offsets = rows.offsets.to_numpy()
     structs = pa.StructArray.from_arrays([records[c].combine_chunks() for c in columns], names=columns)
-    letters = pa.ListArray.from_arrays(np.concatenate(([0], ends)).astype(np.int32), structs)
+    letters = pa.ListArray.from_arrays(pa.array(offsets - offsets[0], pa.int32()), structs)
     return table.drop_columns(["rows"]).append_column("proteins", letters)

@@ -19,8 +19,9 @@ import pyarrow as pa
 import ray
 
 from protea_ray.config.embedding import EmbeddingConfig
+from protea_ray.embed.checkpoint import read_config
 from protea_ray.embed.encoder import Embedded, Encoder, Refused
-from protea_ray.embed.families import family_named
+from protea_ray.embed.families import recognise
 from protea_ray.errors import EncoderError, ProteaRayError
 from protea_ray.run.attempts import Attempt
 from protea_ray.sequences.record import Reason
@@ -55,13 +56,8 @@ class EncoderSpec:
             import torch
 
             torch.set_num_threads(1)
-        return Encoder.load(
-            self.directory,
-            family_named(self.family),
-            recipes,
-            device=self.device,
-            token_budget=self.token_budget,
-        )
+        family = recognise(read_config(self.directory), self.directory, self.family)
+        return Encoder.load(self.directory, family, recipes, device=self.device, token_budget=self.token_budget)
 
 
 @dataclass(frozen=True)
@@ -93,11 +89,11 @@ class EmbedUnits:
         unit, masks = row["unit"], row["masks"]
         proteins = [Protein(**p) for p in row["proteins"]]
         log = ray.get_actor(self._attempt_log)
-        attempt: Attempt = ray.get(log.begin.remote(unit))
+        attempt: Any = ray.get(log.begin.remote(unit))
         with self._computing:
-            started = time.perf_counter()
+            began = time.time()
             found = self._forward(log, unit, proteins, attempt)
-            seconds = time.perf_counter() - started
+            seconds = time.time() - began
         found = [r for r in found if masks[r.index] >> r.recipe & 1]
         stored = [r for r in found if isinstance(r, Embedded)]
         fragments = {t.space: self._write(i, t, unit, proteins, stored) for i, t in enumerate(self._targets)}
@@ -108,6 +104,7 @@ class EmbedUnits:
             "proteins": len(proteins),
             "residues": sum(len(p.sequence) for p in proteins),
             "predicted": row["seconds"],
+            "began": began,
             "seconds": seconds,
             "attempt": attempt.number,
             "budget": self._encoder.token_budget,

@@ -1,0 +1,161 @@
+"""`--dry-run`: what a run would do, without writing a byte. The model is loaded once, to be timed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+import ray.data
+
+from protea_ray.config.embedding import EmbeddingConfig
+from protea_ray.config.identity import space_name
+from protea_ray.config.run import RunConfig
+from protea_ray.plan.delta import Counts, delta
+from protea_ray.plan.windows import chunk_spans, forward_windows
+from protea_ray.run import cluster
+from protea_ray.run.cluster import remote
+from protea_ray.run.driver import Setting, prepare
+from protea_ray.run.ingest import scan_all
+from protea_ray.run.probe import operations, probe
+from protea_ray.run.units import keys_of
+from protea_ray.sequences.read import read_part
+from protea_ray.sequences.schema import KEY
+from protea_ray.sequences.sources import Columns, Part, expand
+from protea_ray.store.ledger import rejected_keys
+from protea_ray.store.location import Location
+
+ROW_BYTES = 64  # key, unit, spans and counts of one stored row
+_SEEN = pa.schema([pa.field("key", KEY), pa.field("length", pa.int32())])  # a reject has neither
+
+
+@dataclass(frozen=True)
+class SpacePlan:
+    """What one space would get. `windows` are forward passes, `bytes` what its rows take on disk."""
+
+    space: str
+    proteins: int
+    residues: int
+    windows: int
+    bytes: int
+    already_present: int
+    duplicate: int
+    rejected: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The whole run. `seconds` is predicted compute on `actors` actors, start-up not counted."""
+
+    store: str
+    model: str
+    records: int
+    device: str
+    actors: int
+    seconds: float
+    spaces: tuple[SpacePlan, ...]
+
+
+def plan(inputs: Sequence[str], store: str, config: RunConfig) -> Plan:
+    """Read the inputs, compare them with the store, time the model; raises what `embed` would raise."""
+    setting = prepare(store, config)
+    names = [space_name(recipe, setting.checkpoint.files) for recipe in setting.recipes]
+    seen = _records(inputs, setting).to_arrow_refs()
+    task = remote(_compare, num_cpus=1)
+    found: _Comparison = ray.get(task.remote(setting.location, names, setting.options.retry_rejects, *seen))
+    spaces = tuple(
+        _space_plan(setting, recipe, name, found.lengths[found.masks >> position & 1 == 1], count, found.rejects)
+        for position, (recipe, name, count) in enumerate(zip(setting.recipes, names, found.counts, strict=True))
+    )
+    pool = cluster.pool_for(setting.options, setting.device, max(len(found.lengths), 1))
+    seconds = 0.0
+    if len(found.lengths):
+        shape = operations(setting.checkpoint.shape, setting.recipes[0])
+        cost = probe(setting.encoder, setting.recipes, shape, pool.num_gpus).cost
+        seconds = float(cost.of(found.lengths).sum()) / pool.actors
+    return Plan(
+        store=setting.location.uri,
+        model=setting.checkpoint.model,
+        records=found.records,
+        device=setting.device,
+        actors=pool.actors,
+        seconds=seconds,
+        spaces=spaces,
+    )
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    records: int
+    rejects: int
+    lengths: np.ndarray  # (m,) residues of the proteins to embed
+    masks: np.ndarray  # (m,) which spaces lack them
+    counts: tuple[Counts, ...]
+
+
+def _records(inputs: Sequence[str], setting: Setting) -> ray.data.Dataset:
+    """Key and length of every record, read in parallel as ingest would; the first `limit` of them."""
+    options = setting.options
+    columns = Columns(options.id_column, options.sequence_column)
+    scans, _ = scan_all(expand(inputs, columns), columns, options)
+
+    def read(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        for batch in read_part(row["part"], columns, "", "", limit=options.limit):
+            yield from batch.proteins.select(_SEEN.names).to_pylist()
+            yield from ({"key": None, "length": None} for _ in range(batch.rejects.num_rows))
+
+    parts: list[dict[str, Part]] = [{"part": part} for found in scans for part in found.parts]
+    records = ray.data.from_items(parts, override_num_blocks=1 if options.limit else len(parts)).flat_map(
+        read, num_cpus=1
+    )
+    return records.limit(options.limit) if options.limit else records
+
+
+def _compare(location: Location, spaces: Sequence[str], retry_rejects: bool, *tables: pa.Table) -> _Comparison:
+    records = pa.concat_tables([t.cast(_SEEN) for t in tables if t.num_rows] or [_SEEN.empty_table()])
+    accepted = records.drop_null()
+    none = pa.array([], type=KEY)
+    refused = [none if retry_rejects else rejected_keys(location, space) for space in spaces]
+    held = [keys_of(location, space) for space in spaces]
+    found = delta(accepted["key"].combine_chunks(), held, refused)
+    lengths = accepted["length"].to_numpy()[found.rows]
+    return _Comparison(len(records), len(records) - len(accepted), lengths, found.masks, found.counts)
+
+
+def _space_plan(
+    setting: Setting, recipe: EmbeddingConfig, name: str, lengths: np.ndarray, count: Counts, rejects: int
+) -> SpacePlan:
+    distinct, times = np.unique(lengths, return_counts=True)
+    windows = sum(n * _windows(recipe, length) for length, n in zip(distinct.tolist(), times.tolist(), strict=True))
+    rows = sum(n * _rows(recipe, length) for length, n in zip(distinct.tolist(), times.tolist(), strict=True))
+    item = 2 if recipe.store_dtype == "float16" else 4
+    hidden = setting.checkpoint.shape.hidden
+    pooled = rows * (ROW_BYTES + item * sum(recipe.widths(hidden).values()))
+    residue_level = item * recipe.width(hidden) * int(lengths.sum()) if recipe.keeps_residues else 0
+    return SpacePlan(
+        space=name,
+        proteins=len(lengths),
+        residues=int(lengths.sum()),
+        windows=windows,
+        bytes=pooled + residue_level,
+        already_present=count.already_present,
+        duplicate=count.duplicate,
+        rejected=rejects + count.rejected,
+    )
+
+
+def _windows(recipe: EmbeddingConfig, length: int) -> int:
+    """Forward passes of one protein."""
+    if recipe.chunk_size is not None and recipe.chunk_mode == "independent":
+        return len(chunk_spans(length, recipe.chunk_size, recipe.chunk_overlap))
+    if recipe.max_residues is None or recipe.on_long != "window":
+        return 1
+    return len(forward_windows(length, recipe.max_residues, recipe.window_overlap))
+
+
+def _rows(recipe: EmbeddingConfig, length: int) -> int:
+    """Stored rows of one protein."""
+    return len(chunk_spans(length, recipe.chunk_size, recipe.chunk_overlap)) if recipe.chunk_size else 1

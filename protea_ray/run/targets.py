@@ -1,0 +1,44 @@
+"""The tables that a run writes: one per recipe, created once, refused to any other recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from protea_ray.config.embedding import EmbeddingConfig
+from protea_ray.config.identity import identity, space_name
+from protea_ray.embed.checkpoint import Checkpoint
+from protea_ray.run.worker import Target
+from protea_ray.store.location import Location
+from protea_ray.store.schema import space_schema
+from protea_ray.store.space import SpaceInfo, ensure_space
+
+LIBRARIES = ("protea-ray", "ray", "torch", "transformers", "pylance", "pyarrow")
+
+
+def make_targets(
+    location: Location, checkpoint: Checkpoint, recipes: Sequence[EmbeddingConfig], run: str
+) -> list[Target]:
+    """Open or create the table of every recipe; raises StoreError for a table that holds something else."""
+    return [_target(location, checkpoint, recipe, run) for recipe in recipes]
+
+
+def _target(location: Location, checkpoint: Checkpoint, recipe: EmbeddingConfig, run: str) -> Target:
+    hidden = checkpoint.shape.hidden
+    info = SpaceInfo(
+        name=space_name(recipe, checkpoint.files),
+        identity=identity(recipe, checkpoint.files),
+        config=recipe.model_dump(mode="json"),
+        checkpoint={"model": checkpoint.model, "revision": checkpoint.revision, "files": checkpoint.files},
+        versions={name: version(name) for name in LIBRARIES},
+        run=run,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        hidden=hidden,
+        trained=checkpoint.trained,
+        imported=False,
+    )
+    residue_width = recipe.width(hidden) if recipe.keeps_residues else None
+    schema = space_schema(recipe.widths(hidden), recipe.store_dtype, residue_width, {})
+    ensure_space(location, info, schema)
+    return Target(info.name, location.table(info.name), schema, recipe)
