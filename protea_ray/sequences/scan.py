@@ -27,29 +27,29 @@ def scan(source: Source, columns: Columns, part_bytes: int) -> Scan:
 
     Raises InputError when the source cannot be read, or is a table without the id or the sequence column.
     """
-    match source.format:
-        case "lance":
-            _require(source, columns)
-            return _scan_lance(source, part_bytes)
-        case "fasta" if source.compression == "none":
-            return _scan_fasta(source, part_bytes)
-        case "parquet":
-            _require(source, columns)
-            return Scan(source, _digest(source), _parquet_parts(source, part_bytes))
-        case "fasta":
-            pass
-        case _:
-            _require(source, columns)
+    problems = column_problems(source, columns)
+    if problems:
+        raise InputError(problems)
+    if source.format == "lance":
+        return _scan_lance(source, part_bytes)
+    if source.format == "parquet":
+        return Scan(source, _digest(source), _parquet_parts(source, part_bytes))
+    if source.format == "fasta" and source.compression == "none":
+        return _scan_fasta(source, part_bytes)
     return Scan(source, _digest(source), (Part(source, 0, 0, source.size, 1),))
 
 
-def _require(source: Source, columns: Columns) -> None:
-    if source.format in ("csv", "tsv", "jsonl"):
-        problems = columns.problems(text_columns(source))
-    else:
-        problems = table_problems(table_schema(source), columns)
-    if problems:
-        raise InputError([f"{source.uri}: {problem}" for problem in problems])
+def column_problems(source: Source, columns: Columns) -> list[str]:
+    """Why a source cannot be read with these columns; nothing for FASTA. Raises InputError when it is damaged."""
+    match source.format:
+        case "fasta":
+            return []
+        case "csv" | "tsv" | "jsonl":
+            found = columns.problems(text_columns(source))
+        case _:
+            with explained(source):  # also column names that are not text
+                found = table_problems(table_schema(source), columns)
+    return [f"{source.uri}: {problem}" for problem in found]
 
 
 def _digest(source: Source) -> str:

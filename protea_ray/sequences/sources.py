@@ -18,11 +18,10 @@ from fsspec.core import url_to_fs
 
 from protea_ray.errors import InputError
 from protea_ray.sequences.parts import Columns, Part, Scan, Source
-from protea_ray.sequences.rows import text_columns
-from protea_ray.sequences.scan import scan
+from protea_ray.sequences.scan import column_problems, scan
 from protea_ray.sequences.sniff import HEAD, NotSequencesError, compression_of, format_of, has_sequence_name
 from protea_ray.sequences.streams import blocks, opened, unreadable
-from protea_ray.sequences.tables import lance_dataset, table_problems, table_schema
+from protea_ray.sequences.tables import explained, lance_dataset
 
 __all__ = ["Columns", "Part", "Scan", "Source", "expand", "scan"]
 
@@ -100,16 +99,16 @@ class _Place:
                 return [self._lance(path)]
             try:
                 source = self._lance(entry) if info is None else self.file(entry, info)
-                unfit = _table_misfit(source, columns)
+                unfit = column_problems(source, columns)
             except InputError as error:
                 if info is None or has_sequence_name(entry):
                     problems += error.problems
                     continue
-                source, unfit = None, error.problems[0]
+                source, unfit = None, list(error.problems)
             if source and not unfit:
                 sources.append(source)
             else:
-                skipped.append(unfit.removeprefix(self.uri(path)).lstrip("/"))
+                skipped.append(unfit[0].removeprefix(self.uri(path)).lstrip("/"))
         if problems:
             raise InputError(problems)
         if not sources:
@@ -139,11 +138,8 @@ class _Place:
     def _lance(self, path: str) -> Source:
         uri = self.uri(path)
         source = Source(uri, "lance", "none", 0)
-        try:
-            version = lance_dataset(source).version
-        except (OSError, ValueError, RuntimeError) as error:
-            raise InputError(f"{uri}: a damaged Lance dataset ({str(error)[:200]}); write it again") from error
-        return Source(uri, "lance", "none", 0, version)
+        with explained(source):
+            return Source(uri, "lance", "none", 0, lance_dataset(source).version)
 
     def file(self, path: str, info: dict[str, Any]) -> Source:
         """One file by its content; raises InputError when it holds no sequences."""
@@ -181,17 +177,6 @@ def _first_bytes(source: Source) -> bytes:
         if buffer.tell() >= HEAD:
             break
     return buffer.getvalue()
-
-
-def _table_misfit(source: Source, columns: Columns) -> str:
-    """Why a table cannot be a sequence file, or nothing."""
-    if source.format == "fasta":
-        return ""
-    if source.format in ("csv", "tsv", "jsonl"):
-        problems = columns.problems(text_columns(source))
-    else:
-        problems = table_problems(table_schema(source), columns)
-    return f"{source.uri}: {problems[0]}" if problems else ""
 
 
 def _aside(skipped: list[str], most: int = 10) -> str:

@@ -214,3 +214,30 @@ def test_a_csv_without_rows_has_no_records(tmp_path: Path) -> None:
 def test_ambiguous_columns_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="more than one column 'id'"):
         read(written(tmp_path, b"id,id,sequence\na,b,MKV\n", "in.csv"))
+
+
+def test_a_damaged_column_name_is_an_input_error(tmp_path: Path) -> None:
+    _stream(ROWS, str(tmp_path / "table"))
+    data = (tmp_path / "table").read_bytes()
+    with pytest.raises(InputError, match="table: truncated or damaged arrow"):
+        read(written(tmp_path, data.replace(b"other", b"ot\xf1er"), "table"))
+
+
+def _half(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def _unknown_type(data: bytes) -> bytes:
+    assert b"string" in data
+    return data.replace(b"string", b"strikg")  # Lance panics on it
+
+
+@pytest.mark.parametrize(
+    ("part", "damage"), [("_versions/*.manifest", _half), ("_versions/*.manifest", _unknown_type), ("data/*", _half)]
+)
+def test_a_damaged_lance_dataset_is_an_input_error(tmp_path: Path, part: str, damage: Callable[[bytes], bytes]) -> None:
+    lance.write_dataset(ROWS, str(tmp_path / "set.lance"))
+    file = next((tmp_path / "set.lance").glob(part))
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(InputError, match=r"set\.lance: truncated or damaged lance"):
+        read(tmp_path / "set.lance")
