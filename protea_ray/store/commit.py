@@ -6,8 +6,7 @@ rules give exactly one:
 * Read the version, then check the lease, then commit on that version. A driver that was replaced in between meets
   the new holder's *fence*, a Project onto the same schema: it changes nothing, but every append that began before it
   is refused. (An UpdateConfig does not refuse appends, and `max_retries=0` alone does not either: Lance rebases.)
-* One put per commit (`max_retries=0`): when a put was applied and its answer lost, Lance's own retry would see its
-  own version as somebody else's, rebase and append again.
+* One put per commit (`max_retries=0`), so that after an error there is one thing to ask: is this transaction there?
 * After an error look the transaction's uuid up in the versions since. Only when it is not there, and a fence has
   made sure that a late put cannot land any more, commit again.
 """

@@ -1,0 +1,138 @@
+"""What a store holds, for a person and as JSON."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from protea_ray.store import alias, names
+from protea_ray.store.holder import HELD
+from protea_ray.store.lease import read_record
+from protea_ray.store.ledger import FIRST_ROW
+from protea_ray.store.location import Location
+from protea_ray.store.runs import last_run
+from protea_ray.store.schema import vector_facts
+from protea_ray.store.space import SpaceInfo
+from protea_ray.store.tables import find_table, open_table
+
+
+@dataclass(frozen=True)
+class TableStatus:
+    """One table. `bytes` counts every file under it, those of earlier versions included."""
+
+    name: str
+    rows: int
+    version: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class SpaceStatus:
+    """One vector space. `widths` is the length of each pooled vector, `keys` the number of proteins."""
+
+    name: str
+    model: str
+    family: str
+    revision: str | None
+    trained: bool
+    imported: bool
+    rows: int
+    keys: int
+    version: int
+    widths: dict[str, int]
+    store_dtype: str
+    residue_width: int | None
+    config: dict[str, Any]
+    run: str
+    created: str
+
+
+@dataclass(frozen=True)
+class StoreStatus:
+    """The whole store. `rejects` counts by reason, `writer` says who holds the lease (None: nobody)."""
+
+    uri: str
+    proteins: int
+    tables: tuple[TableStatus, ...]
+    spaces: tuple[SpaceStatus, ...]
+    aliases: dict[str, dict[str, Any]]
+    rejects: dict[str, int]
+    last_run: dict[str, Any] | None
+    writer: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values only; times in ISO format."""
+        return _plain(asdict(self))
+
+
+def status(location: Location) -> StoreStatus:
+    """Read every table's latest version; raises StoreError for one that cannot be read."""
+    tables = [_table(location, name) for name in location.tables()]
+    spaces = [_space(location, t) for t in tables if t.name not in names.OWN]
+    rows = {t.name: t.rows for t in tables}
+    aliases = {name: asdict(found) for name, found in alias.list_aliases(location).items()}
+    return StoreStatus(
+        uri=location.uri,
+        proteins=rows.get(names.PROTEINS, 0),
+        tables=tuple(tables),
+        spaces=tuple(s for s in spaces if s is not None),
+        aliases=aliases,
+        rejects=rejects_by_reason(location),
+        last_run=last_run(location),
+        writer=_writer(location),
+    )
+
+
+def _table(location: Location, name: str) -> TableStatus:
+    table = open_table(location.table(name))
+    size = sum(sum(b.column("size_bytes").to_pylist()) for b in table.all_files())
+    return TableStatus(name, table.count_rows(), table.version, size)
+
+
+def _space(location: Location, table: TableStatus) -> SpaceStatus | None:
+    vectors = open_table(location.table(table.name), table.version)
+    info = SpaceInfo.from_schema(vectors.schema)
+    if info is None:
+        return None
+    return SpaceStatus(
+        name=info.name,
+        model=info.model,
+        family=str(info.config.get("family", "")),
+        revision=info.checkpoint.get("revision"),
+        trained=info.trained,
+        imported=info.imported,
+        rows=table.rows,
+        keys=vectors.count_rows(FIRST_ROW),
+        version=table.version,
+        config=info.config,
+        run=info.run,
+        created=info.created,
+        **vector_facts(vectors.schema),
+    )
+
+
+def rejects_by_reason(location: Location) -> dict[str, int]:
+    """How many records were rejected for each reason, most frequent first."""
+    table = find_table(location.table(names.REJECTS))
+    counts: dict[str, int] = {}
+    for batch in table.to_batches(columns=["reason"]) if table is not None else ():
+        for item in batch.column("reason").value_counts().to_pylist():
+            counts[item["values"]] = counts.get(item["values"], 0) + item["counts"]
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _writer(location: Location) -> str | None:
+    table = find_table(location.table(names.LEASE))
+    holder = read_record(table) if table is not None else None
+    now = time.time()
+    return holder.describe(now) if holder is not None and holder.state == HELD and holder.blocks(now) else None
+
+
+def _plain(value: Any) -> Any:
+    """Nested records with everything JSON can hold."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.isoformat() if hasattr(value, "isoformat") else value

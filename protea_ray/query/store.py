@@ -1,0 +1,178 @@
+"""Reading a store from Python: `protea_ray.open_store(uri)`.
+
+A `Store` holds a URI and nothing else: every call resolves the space and its version anew, so that a reader of
+`current` sees one whole version each time. To read the same rows again later, take a `Pin` and give it in place of
+the space's name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from protea_ray.errors import StoreError
+from protea_ray.query import search
+from protea_ray.query.keys import key_array
+from protea_ray.query.residues import ResidueMatrix
+from protea_ray.query.status import StoreStatus, status
+from protea_ray.query.view import DESCRIBES, MISSING, Pin, View, distinct, matching
+from protea_ray.store import names
+from protea_ray.store.alias import CURRENT
+from protea_ray.store.location import Location, open_location
+from protea_ray.store.sql import both, equals
+from protea_ray.store.tables import find_table, open_table
+
+
+def open_store(uri: str | Path) -> Store:
+    """Open a store for reading; raises StoreError when there is none."""
+    location = open_location(uri)
+    if not location.tables():
+        raise StoreError(f"there is no store at {location.uri}; `protea-ray embed INPUT {location.uri}` makes one")
+    return Store(location)
+
+
+class Store:
+    """Queries over one store. `space` is a space's name, an alias, or a Pin; `current` resolves the alias or the
+    only space. All tables that come back carry the pin they were read at in their metadata."""
+
+    def __init__(self, location: Location) -> None:
+        self.location = location
+
+    @property
+    def uri(self) -> str:
+        """Normalised URI."""
+        return self.location.uri
+
+    def status(self) -> StoreStatus:
+        """Tables, spaces, aliases, rejects by reason, last run."""
+        return status(self.location)
+
+    def pin(self, space: str | Pin = CURRENT, version: int | None = None) -> Pin:
+        """What the other methods would read now; give it to them later to read the same."""
+        return self.view(space, version).pin
+
+    def view(self, space: str | Pin = CURRENT, version: int | None = None) -> View:
+        """The tables themselves at one pin; raises UnknownSpaceError that lists what exists."""
+        return View.open(self.location, space, version)
+
+    def get(
+        self,
+        ids: Sequence[str] | str = (),
+        *,
+        keys: Sequence[bytes] = (),
+        space: str | Pin = CURRENT,
+        columns: Sequence[str] | None = None,
+        version: int | None = None,
+    ) -> pa.Table:
+        """Proteins by id, then by key, with their vectors, in the order asked for.
+
+        Columns are id, key, length, description and every pooled vector (plus chunk_start and chunk_end in a chunked
+        space), or those named. An id from several sources comes once per distinct key. What is unknown or has no
+        vector in this space is left out and named by `missing(table)`.
+        """
+        view = self.view(space, version)
+        asked = [ids] if isinstance(ids, str) else list(ids)
+        own, vectors = view.split_columns(columns)
+        rows, unknown = _ordered(distinct(view.records_by("id", asked, own)), "id", asked)
+        by_key, absent = _ordered(distinct(view.records_by("key", list(keys), own)), "key", list(keys))
+        records = pa.concat_tables([rows, by_key])
+        joined, without = view.with_vectors(records, vectors)
+        nameless = [key.hex() for key in absent if isinstance(key, bytes)]
+        bare = records["id"].take(pa.array(without)).to_pylist()
+        return view.stamped(joined, [*map(str, unknown), *nameless], bare)
+
+    def nearest(
+        self,
+        id: str,
+        k: int = 10,
+        *,
+        space: str | Pin = CURRENT,
+        pooling: str | None = None,
+        where: str | None = None,
+        version: int | None = None,
+    ) -> pa.Table:
+        """The `k` proteins most similar to `id` by cosine: rank, id, similarity, length, description, n_ids, key.
+
+        Exact. The query's own sequence is left out, and a protein counts once, by its best chunk. `where` is SQL
+        over protein columns. Raises StoreError for an id that is unknown or has no vector.
+        """
+        view = self.view(space, version)
+        pooling = search.pooling_of(view, pooling)
+        key = self._key_of(view, id)
+        queries = search.matrix(view.rows_of(key_array([key]), [pooling])[pooling])
+        if not len(queries):
+            raise StoreError(f"protein {id!r} has no vector in space {view.pin.space}{self._reason(id, view)}")
+        found = search.nearest(view, key, queries, k, pooling, search.allowed_keys(view, where))
+        return view.stamped(search.described(view, found))
+
+    def to_arrow(
+        self,
+        *,
+        columns: Sequence[str] | None = None,
+        space: str | Pin = CURRENT,
+        where: str | None = None,
+        version: int | None = None,
+    ) -> pa.Table:
+        """Every protein that matches `where` (SQL over protein columns) with its vectors, in the proteins' order.
+
+        In memory as a whole: 2.6 kB a protein for 1,280 float16 values.
+        """
+        view = self.view(space, version)
+        own, vectors = view.split_columns(columns)
+        joined, without = view.with_vectors(records := distinct(view.records(where, own)), vectors)
+        return view.stamped(joined, no_vector=records["id"].take(pa.array(without)).to_pylist())
+
+    def where(self, sql: str | None = None, *, columns: Sequence[str] = DESCRIBES) -> pa.Table:
+        """Protein records that match a SQL filter over their columns, without vectors, in row order."""
+        return matching(open_table(self.location.table(names.PROTEINS)), sql, columns)
+
+    def residues(
+        self, id: str, *, chunk: int = 0, space: str | Pin = CURRENT, version: int | None = None
+    ) -> ResidueMatrix:
+        """The residue-level matrix of a protein (or of its chunk number `chunk`), read by the crop.
+
+        Raises StoreError for an id without one, and for a space that keeps no residues.
+        """
+        view = self.view(space, version)
+        if view.facts["residue_width"] is None:
+            raise StoreError(f"space {view.pin.space} keeps no residue matrices; embed with --pooling none")
+        mine = equals("key", self._key_of(view, id))
+        rows = view.vectors.to_table(columns=["chunk_start"], filter=mine, with_row_id=True).sort_by("chunk_start")
+        if not 0 <= chunk < len(rows):
+            have = f"{len(rows)} chunk(s)" if len(rows) else "no vector"
+            raise StoreError(f"protein {id!r} has {have} in space {view.pin.space}{self._reason(id, view)}")
+        row_id, start = rows["_rowid"][chunk].as_py(), rows["chunk_start"][chunk].as_py()
+        return ResidueMatrix(view.vectors, row_id, start, view.facts["residue_width"], view.facts["store_dtype"])
+
+    def _key_of(self, view: View, id: str) -> bytes:
+        records = view.records_by("id", [id], ["id", "key"])
+        if not len(records):
+            raise StoreError(f"{self.uri} has no protein with the id {id!r}{self._reason(id, view)}")
+        return records["key"][0].as_py()
+
+    def _reason(self, id: str, view: View) -> str:
+        """Why a record is not there, if it was rejected."""
+        table = find_table(self.location.table(names.REJECTS))
+        wanted = both(equals("id", id), f"space IS NULL OR {equals('space', view.pin.space)}")
+        rows = table.to_table(columns=["reason", "detail"], filter=wanted).to_pylist() if table is not None else []
+        return f": rejected, {rows[-1]['reason']} ({rows[-1]['detail']})" if rows else ""
+
+
+def missing(table: pa.Table) -> dict[str, list[str]]:
+    """What a query was asked for and did not find: `unknown` ids or keys (hex), and ids `without_vector`."""
+    raw = (table.schema.metadata or {}).get(MISSING)
+    return json.loads(raw) if raw else {"unknown": [], "without_vector": []}
+
+
+def _ordered(records: pa.Table, column: str, asked: Sequence[str | bytes]) -> tuple[pa.Table, list[str | bytes]]:
+    """Records in the order of `asked`, each as often as asked; and what is not among them."""
+    rows: dict[str | bytes, list[int]] = {}
+    for row, value in enumerate(records[column].to_pylist()):
+        rows.setdefault(value, []).append(row)
+    order = [row for value in asked for row in rows.get(value, ())]
+    absent = [value for value in dict.fromkeys(asked) if value not in rows]
+    return records.take(pa.array(np.array(order, np.int64))), absent

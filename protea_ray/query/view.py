@@ -1,0 +1,171 @@
+"""One consistent reading of a store: a space at a version beside the proteins at a version."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import lance
+import numpy as np
+import pyarrow as pa
+
+from protea_ray.errors import ConfigError, StoreError
+from protea_ray.query.keys import KeyIndex, join
+from protea_ray.sequences.schema import PROTEINS
+from protea_ray.store import alias, names
+from protea_ray.store.location import Location, plain
+from protea_ray.store.schema import RESIDUES, vector_facts
+from protea_ray.store.space import SpaceInfo
+from protea_ray.store.sql import among
+from protea_ray.store.tables import open_table
+
+DESCRIBES = ("id", "key", "length", "description")
+CHUNK = ("chunk_start", "chunk_end")
+MISSING = b"protea.missing"
+PIN = b"protea.pin"
+_IDS_OF_ONE_FILTER = 1000  # an IN list of 1,000 ids over 2 million rows costs 94 ms, with or without an index
+
+
+@dataclass(frozen=True)
+class Pin:
+    """What a reader read: a space and a version of it, and the version of the proteins. Recorded, it reads the same."""
+
+    space: str
+    version: int
+    proteins: int
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class View:
+    """Reads at one pin, however the store goes on growing."""
+
+    def __init__(self, location: Location, pin: Pin) -> None:
+        self.location = location
+        self.pin = pin
+
+    @classmethod
+    def open(cls, location: Location, space: str | Pin, version: int | None = None) -> View:
+        """Resolve a space, alias or pin now; raises UnknownSpaceError, and StoreError for a version that is gone."""
+        if isinstance(space, Pin):
+            return cls(location, space)
+        name, at = alias.resolve(location, space, version)
+        vectors = open_table(location.table(name), at)
+        proteins = open_table(location.table(names.PROTEINS))
+        return cls(location, Pin(name, vectors.version, proteins.version))
+
+    @cached_property
+    def vectors(self) -> lance.LanceDataset:
+        """The space's table."""
+        return open_table(self.location.table(self.pin.space), self.pin.version)
+
+    @cached_property
+    def proteins(self) -> lance.LanceDataset:
+        """The proteins' table."""
+        return open_table(self.location.table(names.PROTEINS), self.pin.proteins)
+
+    @cached_property
+    def info(self) -> SpaceInfo:
+        """What the space says of itself."""
+        found = SpaceInfo.from_schema(self.vectors.schema)
+        if found is None:
+            raise StoreError(f"{self.vectors.uri} is not a vector space of this package")
+        return found
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """`widths` by pooling, `store_dtype` and `residue_width`."""
+        return vector_facts(self.vectors.schema)
+
+    @property
+    def poolings(self) -> list[str]:
+        """Columns of pooled vectors."""
+        return list(self.facts["widths"])
+
+    def split_columns(self, columns: Sequence[str] | None) -> tuple[list[str], list[str]]:
+        """Columns of the proteins and of the space; None: ids, lengths, descriptions and all pooled vectors.
+
+        `id` and `key` always come first. Raises ConfigError that lists unknown names.
+        """
+        own = [n for n in self.vectors.schema.names if n not in ("key", RESIDUES)]
+        if columns is None:
+            chunk = CHUNK if self.info.chunked else ()
+            return list(DESCRIBES), [*chunk, *self.poolings]
+        unknown = [c for c in columns if c not in own and c not in PROTEINS.names]
+        if unknown:
+            hint = " (read residue matrices with .residues(id))" if RESIDUES in unknown else ""
+            known = ", ".join([*PROTEINS.names, *own])
+            raise ConfigError(f"unknown columns {', '.join(unknown)}{hint}; known: {known}", where="columns")
+        chosen = [c for c in columns if c in PROTEINS.names and c not in ("id", "key")]
+        return ["id", "key", *chosen], [c for c in columns if c in own]
+
+    def records(self, filter: str | None, columns: Sequence[str]) -> pa.Table:
+        """Protein records that match a SQL filter, in row order; raises ConfigError for a filter that is none."""
+        return matching(self.proteins, filter, columns)
+
+    def records_by(self, column: str, values: Sequence[str | bytes], columns: Sequence[str]) -> pa.Table:
+        """Protein records whose `column` is one of `values`, in row order within each thousand values."""
+        wanted = list(dict.fromkeys(values))
+        parts = [wanted[i : i + _IDS_OF_ONE_FILTER] for i in range(0, len(wanted), _IDS_OF_ONE_FILTER)] or [[]]
+        return pa.concat_tables([self.records(among(column, part), columns) for part in parts])
+
+    def rows_of(self, keys: pa.Array | pa.ChunkedArray, columns: Sequence[str]) -> pa.Table:
+        """The space's rows of these keys, in the space's order, with `key` first."""
+        wanted = KeyIndex(keys)
+        if len(keys) * 10 > self.vectors.count_rows():
+            return self._scan(wanted, ["key", *columns])
+        batches = self.vectors.to_batches(columns=["key"], with_row_id=True)
+        found = [b.column("_rowid").to_numpy()[wanted.contains(b.column("key"))] for b in batches]
+        rows = np.concatenate(found) if found else np.zeros(0, np.uint64)
+        return self.vectors._take_rows(rows.tolist(), columns=["key", *columns])
+
+    def _scan(self, wanted: KeyIndex, columns: list[str]) -> pa.Table:
+        """One pass over the space; for more than a tenth of it that is cheaper than taking rows."""
+
+        def hits() -> Iterator[pa.RecordBatch]:
+            for batch in self.vectors.to_batches(columns=columns):
+                yield batch.filter(pa.array(wanted.contains(batch.column("key"))))
+
+        schema = pa.schema([self.vectors.schema.field(c) for c in columns])
+        return pa.Table.from_batches(hits(), schema)
+
+    def with_vectors(self, records: pa.Table, columns: Sequence[str]) -> tuple[pa.Table, np.ndarray]:
+        """`records` (with `key`) joined to the space's `columns`: one row per record and chunk.
+
+        The second value holds the row numbers of `records` that have no vector.
+        """
+        keys = records["key"]
+        rows = self.rows_of(keys, columns)
+        left, right = join(keys, rows["key"])
+        joined = records.take(pa.array(left))
+        vectors = rows.take(pa.array(right))
+        for name in columns:
+            joined = joined.append_column(rows.schema.field(name), vectors[name])
+        without = np.setdiff1d(np.arange(len(records)), left)
+        return joined, without
+
+    def stamped(self, table: pa.Table, unknown: Sequence[str] = (), no_vector: Sequence[str] = ()) -> pa.Table:
+        """Write the pin, and what was asked for and not found, into the table's metadata."""
+        missing = {"unknown": list(unknown), "without_vector": list(no_vector)}
+        metadata = {PIN: json.dumps(self.pin.to_json()).encode(), MISSING: json.dumps(missing).encode()}
+        return table.replace_schema_metadata(metadata)
+
+
+def matching(proteins: lance.LanceDataset, filter: str | None, columns: Sequence[str]) -> pa.Table:
+    """Rows of the proteins' table that match a user's SQL; raises ConfigError that says what is wrong with it."""
+    try:
+        return proteins.to_table(columns=list(columns), filter=filter)
+    except ValueError as error:
+        known = ", ".join(PROTEINS.names)
+        raise ConfigError(f"{filter!r}: {plain(error)}. Columns: {known}", where="where") from None
+
+
+def distinct(records: pa.Table) -> pa.Table:
+    """Records with each (id, key) once, the first kept: the same protein may come from several sources."""
+    pairs = records.select(["id", "key"]).append_column("row", pa.array(np.arange(len(records))))
+    first = pairs.group_by(["id", "key"]).aggregate([("row", "min")])["row_min"].to_numpy()
+    return records if len(first) == len(records) else records.take(pa.array(np.sort(first)))
