@@ -57,11 +57,13 @@ class Esm2(Family):
     def load(self, directory: Path, dtype: torch.dtype) -> nn.Module:
         from transformers import EsmModel
 
-        from protea_ray.embed.families.loading import exact_frequencies, load_module
+        from protea_ray.embed.families.loading import exact_frequencies, load_module, stores
 
         _fuse_gelu()
-        module = load_module(EsmModel, directory, dtype, ("contact_head",), add_pooling_layer=False)
+        module: Any = load_module(EsmModel, directory, dtype, ("contact_head",), add_pooling_layer=False)
         exact_frequencies(module.rotary_embeddings)
+        if not stores(directory, "contact_head.regression.weight"):
+            module.contact_head = None  # else random numbers would pass for contacts
         return module
 
     def stack(self, module: Any) -> Stack:

@@ -71,6 +71,17 @@ def read_tensors(directory: Path, prefix: str) -> dict[str, torch.Tensor]:
     return found
 
 
+def stores(directory: Path, ending: str) -> bool:
+    """Whether some weight of the checkpoint has a name that ends so."""
+    from safetensors import safe_open
+
+    for path in sorted(directory.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            if any(name.endswith(ending) for name in file.keys()):  # noqa: SIM118 (not a dict)
+                return True
+    return False
+
+
 def exact_frequencies(rotary: Any) -> None:
     """Refuse rotary frequencies below float32: bfloat16 ones turn by 0.4 rad at a distance of 1,000 residues."""
     import torch

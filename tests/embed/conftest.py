@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from protea_ray.config.embedding import EmbeddingConfig, resolve
+from protea_ray.embed.encoder import Encoder
+from protea_ray.embed.families import recognise
+from tests.checkpoints import build
+from tests.embed.reference import Reference
+
+ALL_LETTERS = "ACDEFGHIKLMNPQRSTVWYUZOBXJ"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A random checkpoint of a family, built once."""
+    return cache(lambda family: build(family, tmp_path_factory.mktemp(family) / "model"))
+
+
+@pytest.fixture(scope="session")
+def reference(checkpoint: Callable[[str], Path]) -> Callable[[str], Reference]:
+    """The plain transformers model of the same checkpoint."""
+    return cache(lambda family: Reference(family, checkpoint(family)))
+
+
+@pytest.fixture(scope="session")
+def encoder(checkpoint: Callable[[str], Path]) -> Callable[..., Encoder]:
+    """An encoder under recipes given as dicts of fields."""
+
+    def make(family: str, *recipes: dict[str, Any], **options: Any) -> Encoder:
+        return load(checkpoint(family), *recipes, **options)
+
+    return make
+
+
+def load(directory: Path, *recipes: dict[str, Any], **options: Any) -> Encoder:
+    """The production path: recognise, resolve, load."""
+    config = json.loads((directory / "config.json").read_text())
+    family = recognise(config, directory)
+    made = [EmbeddingConfig(model=str(directory), **{"store_dtype": "float32"} | fields) for fields in recipes]
+    resolved = [resolve(recipe, family.facts(config), "cpu", None) for recipe in made]
+    return Encoder.load(directory, family, resolved, **options)
+
+
+def proteins(*lengths: int, seed: int = 0, letters: str = ALL_LETTERS) -> list[str]:
+    draw = random.Random(seed)
+    return ["".join(draw.choices(letters, k=length)) for length in lengths]
