@@ -1,0 +1,208 @@
+"""One call, in memory, no cluster: sequences in, a dict of arrays out.
+
+The name and the arguments are those of FastESM's `embed_dataset` (Synthyra/FastPLMs), for people who have scripts
+that use it; the numbers come from this package's encoder, so they equal what `protea-ray embed` stores.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from protea_ray.config.embedding import POOLINGS, EmbeddingConfig, embedding_config, resolve
+from protea_ray.embed.checkpoint import Checkpoint, open_checkpoint, read_config
+from protea_ray.embed.families import recognise
+from protea_ray.embed.results import Embedded
+from protea_ray.embed.untrained import MODEL_NAME
+from protea_ray.errors import ConfigError, EncoderError, InputError, numbered
+from protea_ray.sequences.record import RejectedError, normalise
+
+if TYPE_CHECKING:
+    from protea_ray.embed.encoder import Encoder
+
+_STORE = "use `protea-ray embed INPUT STORE` and read it with protea_ray.open_store(STORE)"
+_NOT_HERE = {  # arguments of the original that have no meaning here, unless they are unset
+    "tokenizer": "every checkpoint is read with its own tokenizer; leave it out",
+    "num_workers": "letters become tokens through a table, there is nothing to spread; for several processes "
+    "use `protea-ray embed`",
+    "sql": f"no SQLite is written; {_STORE}",
+    "sql_db_path": f"no SQLite is written; {_STORE}",
+    "save": f"no .pth (a pickle) is written; {_STORE}",
+    "save_path": f"no .pth (a pickle) is written; {_STORE}",
+}
+_NAMED_ELSE = {  # fields of EmbeddingConfig that have the original's name here, or no place
+    "pooling": "is called pooling_types here",
+    "store_dtype": "is called embed_dtype here",
+    "max_residues": "is called max_len here",
+    "on_long": "is given by max_len and truncate here",
+    **dict.fromkeys(
+        ("chunk_size", "chunk_overlap", "chunk_mode"), f"one protein is one array here; for chunks {_STORE}"
+    ),
+}
+_DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
+_POOLED = tuple(name for name in POOLINGS if name != "none")
+
+
+def embed_dataset(
+    sequences: Iterable[str],
+    model: str | Path | None = None,
+    *,
+    pooling_types: Sequence[str] = ("mean",),
+    max_len: int | None = None,
+    truncate: bool = True,
+    full_embeddings: bool = False,
+    embed_dtype: Any = "float32",
+    batch_size: int | None = None,
+    tokenizer: None = None,
+    num_workers: int = 0,
+    sql: bool = False,
+    sql_db_path: str | None = None,
+    save: bool = False,
+    save_path: str | None = None,
+    revision: str | None = None,
+    device: str = "auto",
+    **recipe: Any,
+) -> dict[str, np.ndarray]:
+    """Embed `sequences` and return {sequence as given: array}, in the order given, repeats once.
+
+    An array is (width,) with the `pooling_types` (mean, max, cls, mean_max, std) end to end in the order given, or
+    (residues, width) with `full_embeddings=True`, where pooling is not used. `model` is a hub id, a directory, or
+    None for the built-in untrained model (with a warning). `embed_dtype` is that of the arrays: float32 or float16,
+    by name, numpy's or torch's. Any other field of EmbeddingConfig (layers, layer_agg, dtype, attention, ...) may be
+    given by name. The model is loaded on every call, so give all sequences at once.
+
+    Where this differs from FastESM:
+    * Special tokens are never pooled and have no row: mean and full embeddings are over the residues alone.
+    * Nothing is cut unless `max_len` says so, and that counts residues; 512 is not a default. Past `max_len` a
+      protein is cut, or refused with `truncate=False`; with no `max_len` it is embedded whole, in overlapping windows
+      of the model's trained length.
+    * A protein that is cut keeps its whole sequence as the key.
+    * std is over the residues of one protein; var, norm, median and parti are not offered.
+    * `batch_size` bounds memory, at that many of the longest proteins at a time, and changes no number; unset, the
+      device's own budget is used.
+    * Arrays are numpy's, nothing is written, and vectors are not normalised unless `normalize=True`.
+
+    Raises ConfigError for arguments that cannot work (all at once), InputError for sequences that are none, all at
+    once, CheckpointError, and EncoderError when a protein has no embedding (too long, not finite).
+    """
+    unset = {"tokenizer": tokenizer, "num_workers": num_workers, "sql": sql, "save": save}
+    unset |= {"sql_db_path": sql_db_path, "save_path": save_path}
+    problems = [f"{name}: {_NOT_HERE[name]}" for name, value in unset.items() if value]
+    problems += _problems(sequences, pooling_types, max_len, batch_size, embed_dtype, recipe)
+    problems += [] if _DEVICE.fullmatch(device) else [f"device: must be auto, cpu, cuda or cuda:N (got {device!r})"]
+    known = [name for name in pooling_types or () if name in _POOLED] or ["mean"]
+    config = _config(
+        problems,
+        {"model": str(model or MODEL_NAME), "revision": revision, "normalize": False}
+        | {name: value for name, value in recipe.items() if name not in _NAMED_ELSE}
+        | {"pooling": ["none"] if full_embeddings else known}
+        | {"store_dtype": _dtype_name(embed_dtype) or "float32"}
+        | ({"max_residues": max_len, "on_long": "truncate" if truncate else "reject"} if max_len else {}),
+    )
+    letters = _normalised(sequences)
+    distinct = list(dict.fromkeys(letters.values()))
+    if not distinct:
+        return {}
+    order = None if full_embeddings else list(dict.fromkeys(pooling_types))
+    vectors = dict(zip(distinct, _embed(distinct, config, device, batch_size, order), strict=True))
+    return {given: vectors[normal] for given, normal in letters.items()}
+
+
+def _problems(
+    sequences: Iterable[str], pooling_types: Sequence[str], max_len: int | None, batch_size: int | None,
+    embed_dtype: Any, recipe: dict[str, Any],
+) -> list[str]:  # fmt: skip
+    """What is wrong with the arguments that EmbeddingConfig knows under another name or not at all."""
+    problems = [f"{name}: {_NAMED_ELSE[name]}" for name in recipe if name in _NAMED_ELSE]
+    if isinstance(sequences, str):
+        problems.append("sequences: is one string; give a list of them")
+    wanted = ", ".join(_POOLED)
+    if isinstance(pooling_types, str) or not pooling_types:
+        problems.append(f"pooling_types: must be a list with at least one of {wanted} (got {pooling_types!r})")
+    elif odd := [name for name in pooling_types if name not in _POOLED]:
+        problems.append(f"pooling_types: {', '.join(map(repr, odd))} not offered; choose from {wanted}")
+    for name, value in {"max_len": max_len, "batch_size": batch_size}.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            problems.append(f"{name}: must be a positive whole number or unset (got {value!r})")
+    if _dtype_name(embed_dtype) is None:
+        problems.append(f"embed_dtype: must be float32 or float16, which numpy has (got {embed_dtype!r})")
+    return problems
+
+
+def _dtype_name(dtype: Any) -> str | None:
+    """`float32` from "float32", numpy.float32, numpy.dtype("float32") or torch.float32; None for others."""
+    name = getattr(dtype, "__name__", None) or str(dtype).removeprefix("torch.")
+    return name if name in ("float32", "float16") else None
+
+
+def _config(problems: list[str], fields: dict[str, Any]) -> EmbeddingConfig:
+    """The recipe, unless there are `problems` or it has some of its own; all of them in one ConfigError."""
+    try:
+        config = embedding_config(fields)
+    except ConfigError as error:
+        raise ConfigError([*problems, *error.problems], where="embed_dataset") from None
+    if problems:
+        raise ConfigError(problems, where="embed_dataset")
+    return config
+
+
+def _normalised(sequences: Iterable[str]) -> dict[str, str]:
+    """Sequence as given to the letters that are embedded; raises InputError with every sequence that is none."""
+    letters, problems = {}, []
+    for position, given in enumerate(sequences):
+        try:
+            letters[given] = normalise(given)
+        except RejectedError as error:
+            problems.append(f"sequences[{position}]: {error.detail} ({error.reason})")
+        except (AttributeError, TypeError):
+            problems.append(f"sequences[{position}]: is {type(given).__name__}, not a string of residues")
+    if problems:
+        raise InputError(problems)
+    return letters
+
+
+def _embed(
+    letters: list[str], config: EmbeddingConfig, device: str, batch_size: int | None, order: list[str] | None
+) -> list[np.ndarray]:
+    """One array for each of `letters`; `order` of the poolings, None for residue matrices."""
+    checkpoint = open_checkpoint(config.model, config.revision, config.family)
+    if not checkpoint.trained:
+        warnings.warn(f"{checkpoint.model} was never trained: its vectors carry no biology", stacklevel=3)
+    longest = min(max(map(len, letters)), config.max_residues or sys.maxsize)
+    encoder = _encoder(checkpoint, config, device, batch_size and batch_size * longest)
+    arrays: list[np.ndarray] = [np.empty(0)] * len(letters)
+    problems = []
+    for result in encoder.embed(letters):
+        if isinstance(result, Embedded):
+            arrays[result.index] = _array(result, order)
+        else:
+            problems.append(f"{letters[result.index][:20]}...: {result.reason}, {result.detail}")
+    if problems:
+        raise EncoderError(numbered("embed_dataset: proteins without an embedding", problems))
+    return arrays
+
+
+def _encoder(checkpoint: Checkpoint, config: EmbeddingConfig, device: str, token_budget: int | None) -> Encoder:
+    import torch
+
+    from protea_ray.embed.encoder import Encoder
+
+    place = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    if place != "cpu" and not torch.cuda.is_available():
+        raise ConfigError("device: this machine has no CUDA device; use cpu or auto", where="embed_dataset")
+    resolved = resolve(config, checkpoint.facts, torch.device(place).type, checkpoint.revision)
+    family = recognise(read_config(checkpoint.path), checkpoint.path, checkpoint.facts.family)
+    return Encoder.load(checkpoint.path, family, [resolved], device=place, token_budget=token_budget)
+
+
+def _array(result: Embedded, order: list[str] | None) -> np.ndarray:
+    if order is None:
+        assert result.residues is not None
+        return result.residues[0]
+    return np.concatenate([result.pooled[name][0] for name in order])

@@ -1,0 +1,170 @@
+"""embed_dataset: FastESM's call, checked against transformers run on one protein at a time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from protea_ray.embed.checkpoint import open_checkpoint
+from protea_ray.embed.convenience import embed_dataset
+from protea_ray.errors import CheckpointError, ConfigError, EncoderError, InputError
+from tests.checkpoints import build
+
+SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQ", "GIVEQCC", "M", "FVNQHLCGSHLVEALYLVCGERGFFYTPKTXBUZO"]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("esm2", tmp_path_factory.mktemp("tiny") / "esm2")
+
+
+def states(directory: Path, sequence: str, layer: int = -1) -> np.ndarray:
+    """Residue states of transformers' own module, (residues, width)."""
+    import torch
+    from transformers import EsmModel, EsmTokenizer
+
+    model = EsmModel.from_pretrained(directory, add_pooling_layer=False, attn_implementation="eager").eval()
+    ids = EsmTokenizer.from_pretrained(directory)(sequence, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        return model(ids, output_hidden_states=True).hidden_states[layer][0, 1:-1].numpy()
+
+
+def close(found: np.ndarray, expected: np.ndarray) -> None:
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_poolings_end_to_end_in_the_order_given(tiny: Path):
+    found = embed_dataset(SEQUENCES, model=tiny, pooling_types=["std", "mean", "max"])
+    assert list(found) == SEQUENCES
+    for sequence, vector in found.items():
+        expected = states(tiny, sequence)
+        close(vector, np.concatenate([expected.std(axis=0), expected.mean(axis=0), expected.max(axis=0)]))
+
+
+def test_one_row_for_each_residue(tiny: Path):
+    found = embed_dataset(SEQUENCES, model=str(tiny), full_embeddings=True)
+    for sequence, matrix in found.items():
+        assert matrix.shape == (len(sequence), 32)
+        close(matrix, states(tiny, sequence))
+
+
+def test_any_field_of_a_recipe(tiny: Path):
+    (vector,) = embed_dataset([SEQUENCES[0]], model=tiny, layers=[1], normalize=True).values()
+    expected = states(tiny, SEQUENCES[0], layer=-2).mean(axis=0)
+    close(vector, expected / np.linalg.norm(expected))
+
+
+def test_keys_are_the_sequences_as_given(tiny: Path):
+    given = ["gived", "GIVED", "G IV\nED*", "GIVED"]
+    found = embed_dataset(given, model=tiny)
+    assert list(found) == ["gived", "GIVED", "G IV\nED*"]
+    for vector in found.values():
+        close(vector, states(tiny, "GIVED").mean(axis=0))
+
+
+def test_max_len_cuts_residues(tiny: Path):
+    (matrix,) = embed_dataset([SEQUENCES[0]], model=tiny, max_len=5, full_embeddings=True).values()
+    close(matrix, states(tiny, SEQUENCES[0][:5]))
+
+
+def test_max_len_may_be_past_the_trained_length(tiny: Path):
+    long = "MKTAYIAKQR" * 120
+    (matrix,) = embed_dataset([long], model=tiny, max_len=2000, full_embeddings=True).values()
+    close(matrix, states(tiny, long))
+
+
+def test_without_max_len_nothing_is_cut(tiny: Path):
+    (matrix,) = embed_dataset(["MKTAYIAKQR" * 120], model=tiny, full_embeddings=True).values()
+    assert matrix.shape == (1200, 32)
+
+
+def test_too_long_is_an_error_where_cutting_is_not_allowed(tiny: Path):
+    with pytest.raises(EncoderError, match="too_long"):
+        embed_dataset(SEQUENCES, model=tiny, max_len=10, truncate=False)
+
+
+@pytest.mark.parametrize("dtype", ["float16", np.float16, np.dtype("float16"), "torch"])
+def test_embed_dtype_in_any_spelling(tiny: Path, dtype: object):
+    if dtype == "torch":
+        import torch
+
+        dtype = torch.float16
+    (vector,) = embed_dataset(["GIVED"], model=tiny, embed_dtype=dtype).values()
+    assert vector.dtype == np.float16
+
+
+def test_batch_size_changes_no_number(tiny: Path):
+    one, many = (embed_dataset(SEQUENCES, model=tiny, batch_size=n) for n in (1, 64))
+    for sequence in SEQUENCES:
+        close(one[sequence], many[sequence])
+
+
+def test_no_model_is_the_untrained_one_and_says_so():
+    with pytest.warns(UserWarning, match="no biology"):
+        found = embed_dataset(["GIVED"])
+    close(found["GIVED"], states(open_checkpoint(None).path, "GIVED").mean(axis=0))
+
+
+def test_nothing_in_nothing_out(tiny: Path):
+    assert embed_dataset([], model=tiny) == {}
+    assert embed_dataset(iter(["GIVED"]), model=tiny).keys() == {"GIVED"}
+
+
+MISUSES = {
+    "tokenizer": object(), "num_workers": 4, "sql": True, "sql_db_path": "x.db", "save": True, "save_path": "x.pth",
+    "pooling": ["mean"], "store_dtype": "float16", "max_residues": 5, "on_long": "window", "chunk_size": 10,
+    "pooling_types": ["parti"], "max_len": 0, "batch_size": -1, "embed_dtype": "bfloat16", "device": "tpu",
+    "colour": 1, "layers": [-1],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("poolings", [None, [], "mean", ["mean", 3]])
+def test_poolings_that_are_no_list_of_names(poolings: object):
+    with pytest.raises(ConfigError, match="pooling_types"):
+        embed_dataset(["GIVED"], pooling_types=poolings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", MISUSES)
+def test_arguments_that_cannot_work(name: str):
+    with pytest.raises(ConfigError) as caught:
+        embed_dataset(["GIVED"], **{name: MISUSES[name]})
+    (problem,) = caught.value.problems
+    assert name in problem
+
+
+def test_all_of_them_come_at_once():
+    with pytest.raises(ConfigError) as caught:
+        embed_dataset("GIVED", **MISUSES)
+    assert len(caught.value.problems) == len(MISUSES) + 1
+
+
+def test_sequences_that_are_none_come_at_once(tiny: Path):
+    with pytest.raises(InputError) as caught:
+        embed_dataset(["GIVED", "", "GI-VED", None, 3], model=tiny)  # type: ignore[list-item]
+    assert [problem.split(":")[0] for problem in caught.value.problems] == [f"sequences[{i}]" for i in (1, 2, 3, 4)]
+
+
+def test_a_model_without_cls(tmp_path: Path):
+    with pytest.raises(ConfigError, match="no CLS"):
+        embed_dataset(["GIVED"], model=build("t5", tmp_path / "t5"), pooling_types=["cls"])
+
+
+def test_a_model_that_is_not_there(tmp_path: Path):
+    with pytest.raises(CheckpointError):
+        embed_dataset(["GIVED"], model=tmp_path / "none")
+
+
+def test_no_cluster_is_started():
+    code = (
+        "import sys, warnings; warnings.simplefilter('ignore'); "
+        "from protea_ray.embed.convenience import embed_dataset; "
+        "assert 'torch' not in sys.modules; embed_dataset(['GIVED']); "
+        "print([m for m in ('ray', 'lance') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
