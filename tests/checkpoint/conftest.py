@@ -55,7 +55,7 @@ def checkpoint(tmp_path: Path) -> Path:
     return write(tmp_path / "tiny")
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory):
     """No test builds into, or reads from, the cache of the person who runs it."""
     with pytest.MonkeyPatch.context() as patch:
