@@ -32,7 +32,9 @@ def query(
     k: Annotated[int, typer.Option("-k", min=1, help="how many with --nearest")] = 10,
     space: Annotated[str, typer.Option("--space", help="space or alias")] = "current",
     pooling: Annotated[str | None, typer.Option("--pooling", help="vector column of --nearest")] = None,
-    out: Annotated[str | None, typer.Option("--out", metavar="FILE.parquet", help="write all rows, with vectors")] = None,
+    out: Annotated[
+        str | None, typer.Option("--out", metavar="FILE.parquet", help="write all rows, with vectors")
+    ] = None,
     as_json: JSON = False,
 ) -> None:
     """Find proteins by id, by SQL or by similarity."""

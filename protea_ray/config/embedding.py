@@ -62,6 +62,13 @@ class EmbeddingConfig(BaseModel):
     attention: str = Field(default="exact", description="exact, or local:W for |i - j| <= W")
     quantization: Literal["int8", "int4"] | None = Field(default=None, description="weights in fewer bits")
 
+    @field_validator("layers", "max_residues", "window_overlap", "chunk_size", "chunk_overlap", mode="before")
+    @classmethod
+    def _counts_are_numbers(cls, value: Any) -> Any:
+        if isinstance(value, bool):  # pydantic would read True as 1
+            raise ValueError("must be a number, not true or false")
+        return value
+
     @field_validator("model")
     @classmethod
     def _model_is_named(cls, value: str) -> str:
@@ -138,7 +145,7 @@ def overlap_problems(config: EmbeddingConfig, max_residues: int | None) -> list[
     problems = []
     windowed = config.on_long == "window" and max_residues is not None
     if windowed and max_residues is not None and config.window_overlap >= max_residues:
-        problems.append(f"window_overlap {config.window_overlap} must be below max_residues {max_residues}")
+        problems.append(f"window_overlap {config.window_overlap} must be below max_residues {max_residues}; set it too")
     if config.chunk_size is not None and config.chunk_overlap >= config.chunk_size:
         problems.append(f"chunk_overlap {config.chunk_overlap} must be below chunk_size {config.chunk_size}")
     if config.chunk_size is None and config.chunk_overlap:
@@ -151,7 +158,19 @@ def embedding_config(fields: dict[str, Any], *, where: str = "EmbeddingConfig") 
     try:
         return EmbeddingConfig(**fields)
     except ValidationError as error:
-        raise ConfigError(explain(error, EmbeddingConfig), where=where) from None
+        raise ConfigError(explain(error, EmbeddingConfig) + _combinations(fields, error), where=where) from None
+
+
+def _combinations(fields: dict[str, Any], error: ValidationError) -> list[str]:
+    """What is wrong between the fields that are right: pydantic looks at combinations only when every field is."""
+    wrong = {item["loc"][0] for item in error.errors() if item["loc"]}
+    if not wrong:
+        return []
+    try:
+        EmbeddingConfig(**{"model": "any", **{name: value for name, value in fields.items() if name not in wrong}})
+    except ValidationError as rest:
+        return explain(rest, EmbeddingConfig)
+    return []
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:

@@ -51,8 +51,11 @@ def run_config(fields: dict[str, Any], *, where: str = "configuration") -> RunCo
     them (one space each), and `run` for RunOptions.
     """
     shared = {k: v for k, v in fields.items() if k not in ("run", "recipes")}
-    variants = fields.get("recipes") or [{}]
     problems: list[str] = []
+    variants = fields.get("recipes") or [{}]
+    if not isinstance(variants, list | tuple):
+        problems.append(f"recipes: must be a list of mappings (got {variants!r})")
+        variants = [{}]
     recipes: list[EmbeddingConfig] = []
     for position, variant in enumerate(variants):
         try:

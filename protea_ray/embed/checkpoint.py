@@ -63,7 +63,7 @@ def open_checkpoint(model: str | None, revision: str | None = None, family: str 
     A hub id is downloaded to the hub's own cache (`HF_HOME`), or served from there when the hub cannot be
     reached. Raises CheckpointError for whatever must not be used, ConfigError for a family that does not fit.
     """
-    path, commit = _locate(model, revision)
+    path, commit = locate(model, revision)
     config = read_config(path)
     _refuse_detours(path, config)
     facts, shape = _recognised(path, config, family)
@@ -72,8 +72,8 @@ def open_checkpoint(model: str | None, revision: str | None = None, family: str 
     return Checkpoint(model or MODEL_NAME, path, commit, facts, shape, files, is_trained(config))
 
 
-def _locate(model: str | None, revision: str | None) -> tuple[Path, str | None]:
-    """Directory of the files, and the commit if it came from the hub."""
+def locate(model: str | None, revision: str | None) -> tuple[Path, str | None]:
+    """Directory of the files on this machine, and the commit if they came from the hub; raises CheckpointError."""
     if model is None or model == MODEL_NAME:
         return untrained_checkpoint(), None
     directory = Path(model).expanduser()

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
+from protea_ray.report.console import wide_console
 from protea_ray.run.dry import Plan
 from protea_ray.run.progress import clock_time
 
 
 def print_plan(plan: Plan, as_json: bool) -> None:
     """One row a space, then the prediction; with `as_json` the last line is one JSON object."""
-    console = Console(highlight=False)
+    console = wide_console()
     table = Table("space", "to embed", "residues", "windows", "on disk", "already present", "duplicate", "rejected")
     for space in plan.spaces:
         numbers = (space.proteins, space.residues, space.windows)

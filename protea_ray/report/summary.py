@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.table import Table
 
+from protea_ray.report.console import wide_console
 from protea_ray.run.summary import Summary
 
 
 def print_summary(summary: Summary) -> None:
     """The accounting of every space, then rate and place, on standard output."""
-    console = Console(highlight=False)
+    console = wide_console()
     table = Table(
         "space",
         *(f"[bold]{name}[/bold]" for name in ("in", "stored", "duplicate", "rejected", "already present")),

@@ -49,6 +49,8 @@ def connect(options: RunOptions) -> None:
 
 
 def _start_local() -> None:
+    # Ray's C++ side writes to our standard error, among others a warning on every actor pool of Ray Data
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     ray.init(
         address="local",
         num_cpus=usable_cores() + 1,

@@ -6,6 +6,7 @@ Running the same command again is the resume: keys that are present are not want
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from protea_ray.run import cluster
 from protea_ray.run.embedding import Tally, embed_units
 from protea_ray.run.ingest import Ingested, ingest
 from protea_ray.run.interrupt import interruptible
-from protea_ray.run.probe import operations, probe
+from protea_ray.run.probe import probe
 from protea_ray.run.progress import Reporter
 from protea_ray.run.summary import Summary, account
 from protea_ray.run.targets import make_targets
@@ -43,8 +44,17 @@ class Setting:
     @property
     def encoder(self) -> EncoderSpec:
         """What an actor loads."""
-        family = self.checkpoint.facts.family
-        return EncoderSpec(self.checkpoint.path, family, self.device, self.options.token_budget)
+        found = self.checkpoint
+        return EncoderSpec(
+            model=found.model,
+            revision=found.revision,
+            directory=found.path,
+            host=platform.node(),
+            files=found.files,
+            family=found.facts.family,
+            device=self.device,
+            token_budget=self.options.token_budget,
+        )
 
 
 @dataclass(frozen=True)
@@ -103,10 +113,8 @@ def _embed(
     """Probe, cut, embed."""
     options = setting.options
     pool = cluster.pool_for(options, setting.device, work.proteins)
-    seen = probe(
-        setting.encoder, setting.recipes, operations(setting.checkpoint.shape, setting.recipes[0]), pool.num_gpus
-    )
-    report.note(f"{seen.device}, {seen.attention}, torch {seen.torch}")
+    seen = probe(setting.encoder, setting.checkpoint, setting.recipes, pool.num_gpus)
+    report.note(f"{seen.device}, {seen.attention}")
     policy = UnitPolicy(setting.run, seen.cost, options.window_proteins, options.unit_seconds, pool.actors)
     units = cut_units(work.wanted, policy)
     pool = cluster.pool_for(options, setting.device, units.count)

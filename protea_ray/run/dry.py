@@ -20,7 +20,7 @@ from protea_ray.run import cluster
 from protea_ray.run.cluster import remote
 from protea_ray.run.driver import Setting, prepare
 from protea_ray.run.ingest import scan_all
-from protea_ray.run.probe import operations, probe
+from protea_ray.run.probe import probe
 from protea_ray.run.units import keys_of
 from protea_ray.sequences.read import read_part
 from protea_ray.sequences.schema import KEY
@@ -73,8 +73,7 @@ def plan(inputs: Sequence[str], store: str, config: RunConfig) -> Plan:
     pool = cluster.pool_for(setting.options, setting.device, max(len(found.lengths), 1))
     seconds = 0.0
     if len(found.lengths):
-        shape = operations(setting.checkpoint.shape, setting.recipes[0])
-        cost = probe(setting.encoder, setting.recipes, shape, pool.num_gpus).cost
+        cost = probe(setting.encoder, setting.checkpoint, setting.recipes, pool.num_gpus).cost
         seconds = float(cost.of(found.lengths).sum()) / pool.actors
     return Plan(
         store=setting.location.uri,

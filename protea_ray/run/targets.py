@@ -9,10 +9,11 @@ from importlib.metadata import version
 from protea_ray.config.embedding import EmbeddingConfig
 from protea_ray.config.identity import identity, space_name
 from protea_ray.embed.checkpoint import Checkpoint
+from protea_ray.embed.weights import verify_digests
 from protea_ray.run.worker import Target
 from protea_ray.store.location import Location
 from protea_ray.store.schema import space_schema
-from protea_ray.store.space import SpaceInfo, ensure_space
+from protea_ray.store.space import SpaceInfo, ensure_space, list_spaces
 
 LIBRARIES = ("protea-ray", "ray", "torch", "transformers", "pylance", "pyarrow")
 
@@ -20,8 +21,21 @@ LIBRARIES = ("protea-ray", "ray", "torch", "transformers", "pylance", "pyarrow")
 def make_targets(
     location: Location, checkpoint: Checkpoint, recipes: Sequence[EmbeddingConfig], run: str
 ) -> list[Target]:
-    """Open or create the table of every recipe; raises StoreError for a table that holds something else."""
+    """Open or create the table of every recipe.
+
+    Raises StoreError for a table that holds something else, and CheckpointError when a commit of a hub id does not
+    have the weights that an earlier run recorded for it.
+    """
+    _require_recorded_weights(location, checkpoint)
     return [_target(location, checkpoint, recipe, run) for recipe in recipes]
+
+
+def _require_recorded_weights(location: Location, checkpoint: Checkpoint) -> None:
+    """One commit has one set of weights: another digest under it is a damaged download, not a new model."""
+    for space in list_spaces(location):
+        known = space.checkpoint
+        if checkpoint.revision and (known["model"], known["revision"]) == (checkpoint.model, checkpoint.revision):
+            verify_digests(checkpoint.path, known["files"])
 
 
 def _target(location: Location, checkpoint: Checkpoint, recipe: EmbeddingConfig, run: str) -> Target:

@@ -59,7 +59,7 @@ def find_work(location: Location, labels: Sequence[str], spaces: Sequence[str], 
     """Compare the proteins of these sources with what each space holds, in one remote task."""
     task = remote(_find, num_cpus=1, num_returns=2)
     facts, wanted = task.remote(location, list(labels), list(spaces), retry_rejects)
-    found = ray.get(facts)
+    found: dict[str, Any] = dict(ray.get(facts))
     counts = tuple(Counts(**c) for c in found.pop("counts"))
     return Work(counts=counts, wanted=wanted, **found)
 
@@ -93,7 +93,7 @@ def cut_units(wanted: Any, policy: UnitPolicy) -> Units:
     """Cut the wanted proteins into units of even predicted cost, in one remote task that streams tables."""
     task = remote(_cut, num_cpus=1, num_returns="streaming")
     stream = task.remote(wanted, policy)
-    facts = ray.get(next(stream))
+    facts: dict[str, Any] = dict(ray.get(next(stream)))
     return Units(tables=list(stream), **facts)
 
 

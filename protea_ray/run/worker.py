@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import threading
 import time
 from collections.abc import Sequence
@@ -19,9 +20,10 @@ import pyarrow as pa
 import ray
 
 from protea_ray.config.embedding import EmbeddingConfig
-from protea_ray.embed.checkpoint import read_config
+from protea_ray.embed.checkpoint import locate, read_config
 from protea_ray.embed.encoder import Embedded, Encoder, Refused
 from protea_ray.embed.families import recognise
+from protea_ray.embed.weights import verify_digests
 from protea_ray.errors import EncoderError, ProteaRayError
 from protea_ray.run.attempts import Attempt
 from protea_ray.sequences.record import Reason
@@ -43,21 +45,40 @@ class Target:
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """What an actor needs to load the model; plain values, so that a restarted actor can load it again."""
+    """What an actor needs to load the model; plain values, so that a restarted actor can load it again.
 
+    `directory` is where the driver found the checkpoint on its machine, `host`; `files` are the digests it saw.
+    """
+
+    model: str
+    revision: str | None
     directory: Path
+    host: str
+    files: dict[str, str]
     family: str
     device: str
     token_budget: int | None
 
     def load(self, recipes: Sequence[EmbeddingConfig]) -> Encoder:
-        """Load weights on this process's device; one thread per CPU actor (two threads in one are 14 % slower)."""
+        """Load weights on this process's device; one thread per CPU actor (two threads in one are 14 % slower).
+
+        Raises CheckpointError when this machine has other weights under the same name than the driver's.
+        """
         if self.device == "cpu":
             import torch
 
             torch.set_num_threads(1)
-        family = recognise(read_config(self.directory), self.directory, self.family)
-        return Encoder.load(self.directory, family, recipes, device=self.device, token_budget=self.token_budget)
+        directory = self._here()
+        family = recognise(read_config(directory), directory, self.family)
+        return Encoder.load(directory, family, recipes, device=self.device, token_budget=self.token_budget)
+
+    def _here(self) -> Path:
+        """The checkpoint on this machine: the driver's own directory, else found anew and compared by digest."""
+        if platform.node() == self.host:
+            return self.directory
+        directory, _ = locate(self.model, self.revision)
+        verify_digests(directory, self.files)
+        return directory
 
 
 @dataclass(frozen=True)

@@ -163,6 +163,5 @@ def test_the_trained_length_must_leave_room_for_the_overlap():
         resolve(config(), short, "cpu", None)
 
 
-@pytest.mark.xfail(strict=True, reason="overlaps are compared only once every field alone is right")
 def test_overlaps_are_told_together_with_other_mistakes():
     assert len(problems(model="m", chunk_size=4, chunk_overlap=4, colour=1)) == 2

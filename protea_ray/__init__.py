@@ -1,0 +1,29 @@
+"""protea_ray: protein sequences to language-model embeddings at any scale, every protein accounted for.
+
+Names are loaded when they are first used, so that `import protea_ray` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from protea_ray.config.embedding import EmbeddingConfig as EmbeddingConfig
+    from protea_ray.embed.convenience import embed_dataset as embed_dataset
+    from protea_ray.query.store import open_store as open_store
+    from protea_ray.run.api import embed as embed
+
+_HOME = {
+    "EmbeddingConfig": "protea_ray.config.embedding",
+    "embed": "protea_ray.run.api",
+    "embed_dataset": "protea_ray.embed.convenience",
+    "open_store": "protea_ray.query.store",
+}
+__all__ = ["EmbeddingConfig", "embed", "embed_dataset", "open_store"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'protea_ray' has no attribute {name!r}; it has {', '.join(sorted(_HOME))}")
+    return getattr(import_module(_HOME[name]), name)
