@@ -15,7 +15,7 @@ from protea_ray.config.embedding import EmbeddingConfig, resolve
 from protea_ray.config.run import RunConfig, RunOptions
 from protea_ray.embed.checkpoint import Checkpoint, open_checkpoint
 from protea_ray.run import cluster
-from protea_ray.run.embedding import Tally, embed_units
+from protea_ray.run.embedding import Job, Tally, embed_units
 from protea_ray.run.ingest import Ingested, ingest
 from protea_ray.run.interrupt import interruptible
 from protea_ray.run.probe import probe
@@ -119,9 +119,8 @@ def _embed(
     units = cut_units(work.wanted, policy)
     pool = cluster.pool_for(options, setting.device, units.count)
     report.start(work.proteins, work.residues, units.seconds)
-    tally = embed_units(
-        setting.location, units, targets, setting.encoder, pool, options, setting.run, lease.check, report
-    )
+    job = Job(setting.location, tuple(targets), setting.encoder, pool, options, setting.run, lease.check)
+    tally = embed_units(job, units, report)
     return Embedding(tally, pool.actors, time.time() - tally.began, tally.began - started, seen.attention)
 
 

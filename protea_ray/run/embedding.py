@@ -54,28 +54,33 @@ class Tally:
             self.reasons[reject["reason"]] = self.reasons.get(reject["reason"], 0) + 1
 
 
-def embed_units(
-    location: Location,
-    units: Units,
-    targets: Sequence[Target],
-    spec: EncoderSpec,
-    pool: Pool,
-    options: RunOptions,
-    run: str,
-    guard: Callable[[], None],
-    report: Reporter,
-) -> Tally:
+@dataclass(frozen=True)
+class Job:
+    """Where the units of one run go and who works on them; `guard` raises when this driver may no longer write."""
+
+    location: Location
+    targets: tuple[Target, ...]
+    encoder: EncoderSpec
+    pool: Pool
+    options: RunOptions
+    run: str
+    guard: Callable[[], None]
+
+    def committers(self) -> dict[str, GroupCommitter]:
+        """One for each space."""
+        limits = {"max_units": self.options.commit_units, "max_seconds": self.options.commit_seconds}
+        return {t.space: GroupCommitter(t.uri, **limits, guard=self.guard) for t in self.targets}
+
+
+def embed_units(job: Job, units: Units, report: Reporter) -> Tally:
     """Embed every unit once and commit it; on any way out, finished units are committed first."""
-    tally = Tally.of([t.space for t in targets])
-    committers = {
-        t.space: GroupCommitter(t.uri, max_units=options.commit_units, max_seconds=options.commit_seconds, guard=guard)
-        for t in targets
-    }
-    log = start_attempt_log(run)
+    tally = Tally.of([t.space for t in job.targets])
+    committers = job.committers()
+    log = start_attempt_log(job.run)
     try:
-        for row in _results(location, units, targets, spec, pool, run, log).iter_rows():
+        for row in _results(job, units, log).iter_rows():
             result = json.loads(row["result"])
-            _take(result, row["unit"], location, committers, guard)
+            _take(result, row["unit"], job, committers)
             tally.add(result)
             report.advance(result["proteins"], result["residues"], result["predicted"], len(result["rejects"]))
     finally:
@@ -85,26 +90,18 @@ def embed_units(
     return tally
 
 
-def _results(
-    location: Location,
-    units: Units,
-    targets: Sequence[Target],
-    spec: EncoderSpec,
-    pool: Pool,
-    run: str,
-    log: str,
-) -> ray.data.Dataset:
+def _results(job: Job, units: Units, log: str) -> ray.data.Dataset:
     """Units through the actor pool: one row of JSON back per unit, in any order."""
-    return unit_dataset(location, units.tables).map_batches(
+    return unit_dataset(job.location, units.tables).map_batches(
         EmbedUnits,
-        fn_constructor_args=(spec, tuple(targets), run, log),
+        fn_constructor_args=(job.encoder, job.targets, job.run, log),
         batch_format="pyarrow",
         batch_size=1,
-        num_cpus=pool.num_cpus,
-        num_gpus=pool.num_gpus or None,
+        num_cpus=job.pool.num_cpus,
+        num_gpus=job.pool.num_gpus or None,
         compute=ActorPoolStrategy(
-            min_size=pool.min_actors,
-            max_size=pool.actors,
+            min_size=job.pool.min_actors,
+            max_size=job.pool.actors,
             max_tasks_in_flight_per_actor=QUEUED_PER_ACTOR,
             max_concurrent_calls_per_actor=CALLS_PER_ACTOR,
             enable_true_multi_threading=True,
@@ -112,17 +109,11 @@ def _results(
     )
 
 
-def _take(
-    result: dict[str, Any],
-    unit: str,
-    location: Location,
-    committers: dict[str, GroupCommitter],
-    guard: Callable[[], None],
-) -> None:
+def _take(result: dict[str, Any], unit: str, job: Job, committers: dict[str, GroupCommitter]) -> None:
     """Rejects first: a crash between the two leaves keys that are refused, never keys that are refused twice."""
     if result["rejects"]:
         rows = [{**r, "key": bytes.fromhex(r["key"])} for r in result["rejects"]]
-        append_table(location.table("rejects"), pa.Table.from_pylist(rows, schema=REJECTS), guard=guard)
+        append_table(job.location.table("rejects"), pa.Table.from_pylist(rows, schema=REJECTS), guard=job.guard)
     for space, written in result["spaces"].items():
         if written["fragments"]:
             committers[space].add(unit, written["fragments"], written["stored"])
