@@ -86,4 +86,7 @@ def _specials(one: list[int], other: list[int]) -> tuple[tuple[int, ...], tuple[
 def _check(alphabet: Alphabet, tokenize: Tokenize) -> None:
     ours, theirs = alphabet.window(alphabet.residues(PROBE)).tolist(), tokenize(PROBE)
     if ours != theirs:
-        raise CheckpointError(f"the letter table and the tokenizer differ on {PROBE}: {ours} against {theirs}")
+        raise CheckpointError(
+            f"the tokenizer turns {len(PROBE)} residues into {len(theirs)} tokens, {theirs[:8]}...; letter by letter "
+            f"they are {ours[:8]}...: it does not spell residue by residue"
+        )

@@ -1,0 +1,99 @@
+"""Logits, attention maps and contacts against transformers' own heads and eager attention."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import EsmcForMaskedLM, EsmForMaskedLM
+
+from protea_ray.embed.outputs import attention_maps, contact_map, logits
+from protea_ray.embed.results import Refused
+from protea_ray.errors import EncoderError
+from tests.checkpoints import FAMILIES
+from tests.embed.conftest import load, proteins
+from tests.embed.reference import SPECIALS, Reference
+
+HEADS = {"esm2": EsmForMaskedLM, "esmc": EsmcForMaskedLM}
+
+
+@pytest.mark.parametrize("family", HEADS)
+def test_logits_equal_the_language_model(family, encoder, checkpoint, reference):
+    model = HEADS[family].from_pretrained(checkpoint(family)).eval()
+    sequences = proteins(1, 30, 200)
+    results = list(logits(encoder(family, {"layers": (1, 2), "pooling": ("max",)}), sequences))
+    assert sorted(result.index for result in results) == [0, 1, 2]
+    for result in results:
+        with torch.inference_mode():
+            expected = model(torch.tensor([reference(family).ids(sequences[result.index])])).logits[0, 1:-1]
+        assert result.values.shape == expected.shape
+        assert np.abs(result.values - expected.numpy()).max() < 1e-4  # logits reach 10
+
+
+def test_logits_of_long_and_of_refused_proteins(encoder):
+    run = encoder("esm2", {"max_residues": 50, "window_overlap": 10, "on_long": "truncate"})
+    long, strange = sorted(logits(run, ["M" * 80, "M-K"]), key=lambda result: result.index)
+    assert long.values.shape == (50, 33)
+    assert long.truncated
+    assert strange == Refused(1, 0, "illegal_letter", "not residues of this model: -")
+
+
+@pytest.mark.parametrize("family", ["t5", "ankh"])
+def test_families_that_predict_with_a_decoder_have_no_logits(family, encoder):
+    with pytest.raises(EncoderError, match="no language-model head"):
+        next(logits(encoder(family, {}), ["MKT"]))
+
+
+def test_a_checkpoint_saved_without_heads(tmp_path, checkpoint):
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(checkpoint("esm2"), tmp_path, dirs_exist_ok=True)
+    weights = load_file(tmp_path / "model.safetensors")
+    bare = {k.removeprefix("esm."): v for k, v in weights.items() if "head" not in k}
+    save_file(bare, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    run = load(tmp_path, {})
+    assert len(list(run.embed(["MKT"]))) == 1
+    with pytest.raises(EncoderError, match="no language-model head"):
+        next(logits(run, ["MKT"]))
+    with pytest.raises(EncoderError, match="no contact head"):
+        contact_map(run, "MKT")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_attention_maps_equal_eager_attention(family, encoder, checkpoint):
+    (sequence,) = proteins(150)
+    plain = Reference(family, checkpoint(family), attn_implementation="eager")
+    before = SPECIALS[family][0]
+    with torch.inference_mode():
+        out = plain.model(input_ids=torch.tensor([plain.ids(sequence)]), output_attentions=True)
+    expected = torch.stack([layer[0] for layer in out.attentions]).numpy()
+    expected = expected[:, :, before : before + 150, before : before + 150]
+    maps = attention_maps(encoder(family, {}), sequence)
+    assert maps.shape == (3, 4, 150, 150)
+    assert np.abs(maps - expected).max() < 1e-5
+
+
+def test_contacts_equal_transformers(encoder, checkpoint, reference):
+    (sequence,) = proteins(90)
+    model = EsmForMaskedLM.from_pretrained(checkpoint("esm2"), attn_implementation="eager").eval()
+    ids = torch.tensor([reference("esm2").ids(sequence)])
+    with torch.inference_mode():
+        expected = model.predict_contacts(ids, torch.ones_like(ids))[0].numpy()
+    contacts = contact_map(encoder("esm2", {}), sequence)
+    assert contacts.shape == (90, 90)
+    assert np.abs(contacts - expected).max() < 1e-5
+    assert np.allclose(contacts, contacts.T, atol=1e-6)
+
+
+def test_maps_are_for_short_proteins_of_known_letters(encoder):
+    run = encoder("esm2", {})
+    with pytest.raises(EncoderError, match=r"maps of 1023 residues are refused: 1 to 1022 only \(17 MB a layer\)"):
+        attention_maps(run, "M" * 1023)
+    with pytest.raises(EncoderError, match="maps of 11 residues are refused: 1 to 10"):
+        contact_map(run, "M" * 11, limit=10)
+    with pytest.raises(EncoderError, match="maps of 0 residues"):
+        contact_map(run, "")
+    with pytest.raises(EncoderError, match="not residues"):
+        attention_maps(run, "M-K")
+    with pytest.raises(EncoderError, match="no contact head"):
+        contact_map(encoder("ankh", {}), "MKT")
