@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from protea_ray.errors import ConfigError
-from protea_ray.query.keys import KeyIndex, key_array
 from protea_ray.query.view import View
+from protea_ray.store.keys import KeyIndex, key_array
 
-_SAFE_NORM = 1e-12
+SAFE_NORM = 1e-12
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def _scanned(view: View, query: np.ndarray, key: bytes, k: int, pooling: str) ->
 
 def _among(view: View, query: np.ndarray, key: bytes, pooling: str, allowed: KeyIndex) -> list[tuple[bytes, float]]:
     """Similarity to every allowed protein's best row, by one pass: any filter costs the same as none."""
-    wanted = query.astype(np.float32) / max(float(np.linalg.norm(query.astype(np.float32))), _SAFE_NORM)
+    wanted = query.astype(np.float32) / max(float(np.linalg.norm(query.astype(np.float32))), SAFE_NORM)
     found: dict[bytes, float] = {}
     for batch in view.vectors.to_batches(columns=["key", pooling]):
         rows = np.flatnonzero(allowed.contains(batch.column("key")))
@@ -77,7 +77,7 @@ def _among(view: View, query: np.ndarray, key: bytes, pooling: str, allowed: Key
 def _cosine(rows: np.ndarray, unit: np.ndarray) -> np.ndarray:
     """(n, D) against a vector of length 1."""
     wide = rows.astype(np.float32)
-    return wide @ unit / np.maximum(np.linalg.norm(wide, axis=1), _SAFE_NORM)
+    return wide @ unit / np.maximum(np.linalg.norm(wide, axis=1), SAFE_NORM)
 
 
 def matrix(column: pa.Array | pa.ChunkedArray) -> np.ndarray:

@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from protea_ray.errors import ConfigError, StoreError
-from protea_ray.query.keys import KeyIndex, join
 from protea_ray.sequences.schema import PROTEINS
 from protea_ray.store import alias, names
+from protea_ray.store.keys import KeyIndex, join
 from protea_ray.store.location import Location, plain
 from protea_ray.store.schema import RESIDUES, vector_facts
 from protea_ray.store.space import SpaceInfo

@@ -13,8 +13,10 @@ from lance.blob import BlobType
 
 from protea_ray.errors import StoreError
 from protea_ray.sequences.schema import KEY, KEY_BYTES
+from protea_ray.store.checksum import row_checksums
 
 RESIDUES = "residues"  # column of residue-level matrices
+CHECKSUM = "crc"
 VECTORS = b"protea.vectors"  # metadata key: JSON of widths, store_dtype, residue_width
 _DTYPES = {"float16": pa.float16(), "float32": pa.float32()}
 
@@ -43,6 +45,7 @@ _FACTS = [
     pa.field("n_residues_seen", pa.int32(), nullable=False),  # below n_residues where the protein was cut
     pa.field("n_windows", pa.int32(), nullable=False),  # forward passes that saw the protein
     pa.field("truncated", pa.bool_(), nullable=False),
+    pa.field(CHECKSUM, pa.uint32(), nullable=False),  # CRC-32 of all the row's other values, see checksum.py
 ]
 
 
@@ -93,7 +96,7 @@ def space_rows(
     are not finite after the cast: those are rejected by the encoder and must never arrive here.
     """
     facts = vector_facts(schema)
-    dtype = np.dtype(facts["store_dtype"])
+    dtype, residue_width = np.dtype(facts["store_dtype"]), facts["residue_width"]
     pairs = [np.asarray(s, dtype=np.int32).reshape(-1, 2) for s in spans]
     repeat = [len(p) for p in pairs]
     span = np.concatenate(pairs) if pairs else np.zeros((0, 2), np.int32)
@@ -102,15 +105,23 @@ def space_rows(
         "unit": pa.array([unit] * len(span), pa.string()),
         "chunk_start": pa.array(span[:, 0]),
         "chunk_end": pa.array(span[:, 1]),
+        "n_residues": _repeated(n_residues, repeat, np.int32),
+        "n_residues_seen": _repeated(n_residues_seen, repeat, np.int32),
+        "n_windows": _repeated(n_windows, repeat, np.int32),
+        "truncated": _repeated(truncated, repeat, np.bool_),
     }
-    for name, values in (("n_residues", n_residues), ("n_residues_seen", n_residues_seen), ("n_windows", n_windows)):
-        columns[name] = pa.array(np.repeat(np.asarray(values, dtype=np.int32), repeat))
-    columns["truncated"] = pa.array(np.repeat(np.asarray(truncated, dtype=bool), repeat))
     for pooling, width in facts["widths"].items():
         columns[pooling] = _vectors(vectors[pooling], len(span), width, dtype, f"{pooling} of unit {unit}")
-    if facts["residue_width"] is not None:
-        columns[RESIDUES] = _matrices(residues or (), span, facts["residue_width"], dtype, f"unit {unit}")
+    if residue_width is not None:
+        columns[RESIDUES] = _matrices(residues or (), span, residue_width, dtype, f"unit {unit}")
+    columns[CHECKSUM] = pa.array(row_checksums(columns, list(facts["widths"]), RESIDUES in columns))
+    if RESIDUES in columns:
+        columns[RESIDUES] = _blobs(columns[RESIDUES])
     return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+
+def _repeated(values: Sequence[Any] | np.ndarray, repeat: Sequence[int], dtype: type) -> pa.Array:
+    return pa.array(np.repeat(np.asarray(values, dtype=dtype), repeat))
 
 
 def _keys(keys: Sequence[bytes] | np.ndarray, repeat: Sequence[int]) -> pa.Array:
@@ -130,16 +141,20 @@ def _vectors(values: Sequence[np.ndarray] | np.ndarray, rows: int, width: int, d
 
 
 def _matrices(matrices: Sequence[np.ndarray], span: np.ndarray, width: int, dtype: np.dtype, what: str) -> pa.Array:
-    """Residue matrices as one blob column: a single buffer and its offsets, no Python bytes per row."""
+    """Residue matrices as one large_binary column: a single buffer and its offsets, no Python bytes per row."""
     shapes = [m.shape for m in matrices]
     if shapes != [(end - start, width) for start, end in span.tolist()]:
         raise StoreError(f"residues of {what}: matrices are {shapes[:5]}, the spans and the space want others")
     offsets = np.concatenate(([0], np.cumsum([rows * width * dtype.itemsize for rows, _ in shapes])))
     whole = _cast(np.concatenate(matrices), dtype, f"residues of {what}") if matrices else np.zeros(0, dtype)
     buffers = [None, pa.py_buffer(offsets.astype(np.int64)), pa.py_buffer(np.ascontiguousarray(whole))]
-    data = pa.Array.from_buffers(pa.large_binary(), len(matrices), buffers)
+    return pa.Array.from_buffers(pa.large_binary(), len(matrices), buffers)
+
+
+def _blobs(data: pa.Array) -> pa.Array:
+    """large_binary as Lance's blob type, not copied."""
     storage = list(BlobType().storage_type)
-    rest = [pa.nulls(len(matrices), field.type) for field in storage[1:]]
+    rest = [pa.nulls(len(data), field.type) for field in storage[1:]]
     return pa.ExtensionArray.from_storage(BlobType(), pa.StructArray.from_arrays([data, *rest], fields=storage))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from protea_ray.query.keys import KeyIndex, join, key_array
+from protea_ray.store.keys import KeyIndex, join, key_array
 
 
 def random_keys(n: int, distinct: int, shared_half: bool, seed: int) -> list[bytes]:

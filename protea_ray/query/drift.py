@@ -1,0 +1,199 @@
+"""How far two spaces of one store are apart: what a person looks at before an alias is moved.
+
+Two measures over one sample of proteins that both spaces hold. *Cosine* compares a protein's two vectors, and means
+something only when the second checkpoint grew out of the first: two models that were trained apart have unrelated
+axes, and a cosine near 0 says nothing of either. *Overlap* asks how many of a protein's 10 nearest neighbours inside
+the sample are the same in both spaces; it needs no common axes or widths, and is what a search sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from protea_ray.errors import ConfigError, StoreError
+from protea_ray.query.search import SAFE_NORM, matrix
+from protea_ray.query.view import CHUNK, View
+from protea_ray.store.keys import KeyIndex, words
+from protea_ray.store.ledger import FIRST_ROW
+from protea_ray.store.location import Location
+
+NEIGHBOURS = 10
+SAMPLE = 2_000
+BUCKETS = ((1, 99), (100, 199), (200, 399), (400, 799), (800, 1599), (1600, None))  # residues; half of all are 200-399
+_BLOCK = 1024  # rows of similarities in memory at once: 80 MB beside a sample of 20,000
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Proteins of one length bucket. `cosine_*` are None when the widths differ; `overlap` is 0 to 1."""
+
+    residues: str
+    proteins: int
+    cosine_mean: float | None
+    cosine_low: float | None  # 5th percentile
+    overlap: float
+
+
+@dataclass(frozen=True)
+class Side:
+    """One space as it was read."""
+
+    space: str
+    version: int
+    model: str
+    width: int
+    proteins: int
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Two spaces compared over `whole.proteins` sampled ones of the `shared` that both hold.
+
+    `chance` is the overlap of two unrelated spaces, k / (sample - 1). `notes` say what the numbers cannot.
+    """
+
+    a: Side
+    b: Side
+    pooling: str
+    shared: int
+    k: int
+    chance: float
+    whole: Agreement
+    buckets: tuple[Agreement, ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values only."""
+        return asdict(self)
+
+
+def drift(
+    location: Location, a: str, b: str, *, sample: int = SAMPLE, seed: int = 0, pooling: str | None = None
+) -> Drift:
+    """Compare two spaces (names or aliases) over `sample` proteins; the same seed draws the same proteins.
+
+    A protein of a chunked space stands for the mean of its chunks, weighted by their residues. Raises ConfigError
+    for a pooling that the two do not share, UnknownSpaceError, and StoreError when fewer than three proteins are in
+    both.
+    """
+    left, right = View.open(location, a), View.open(location, b)
+    pooling = _common_pooling(left, right, pooling)
+    keys = [view.vectors.to_table(columns=["key"], filter=FIRST_ROW)["key"].combine_chunks() for view in (left, right)]
+    shared = keys[0].filter(pa.array(KeyIndex(keys[1]).contains(keys[0])))
+    if len(shared) < 3:
+        raise StoreError(f"{left.pin.space} and {right.pin.space} share {len(shared)} protein(s); at least 3 are needed")
+    drawn = draw(shared, sample, seed)
+    ours, lengths = protein_vectors(left, drawn, pooling)
+    theirs, _ = protein_vectors(right, drawn, pooling)
+    k = min(NEIGHBOURS, len(drawn) - 1)
+    cosine = (ours * theirs).sum(axis=1) if ours.shape == theirs.shape else None
+    overlap = shared_neighbours(ours, theirs, k)
+    return Drift(
+        a=_side(left, ours, len(keys[0])),
+        b=_side(right, theirs, len(keys[1])),
+        pooling=pooling,
+        shared=len(shared),
+        k=k,
+        chance=k / (len(drawn) - 1),
+        whole=_agreement("all", cosine, overlap, np.ones(len(drawn), bool)),
+        buckets=tuple(_by_length(cosine, overlap, lengths)),
+        notes=tuple(_notes(left, right, ours, theirs)),
+    )
+
+
+def _common_pooling(left: View, right: View, wanted: str | None) -> str:
+    common = [p for p in left.poolings if p in right.poolings]
+    if wanted is None and common:
+        return "mean" if "mean" in common else common[0]
+    if wanted is None or wanted not in common:
+        sides = "; ".join(f"{v.pin.space} has {', '.join(v.poolings) or 'no pooled vectors'}" for v in (left, right))
+        raise ConfigError(f"the two spaces do not share {wanted or 'a pooling'}: {sides}", where="pooling")
+    return wanted
+
+
+def draw(keys: pa.Array, count: int, seed: int) -> pa.Array:
+    """The `count` keys whose hash with the seed is smallest, in that order.
+
+    So the sample does not depend on the order of rows, a larger one holds the smaller one, and a store that grows
+    keeps most of it.
+    """
+    high, low = words(keys)
+    mixed = _mix(high ^ _mix(low ^ np.uint64(seed)))
+    return keys.take(pa.array(np.argsort(mixed, kind="stable")[:count]))
+
+
+def _mix(values: np.ndarray) -> np.ndarray:
+    """The finaliser of splitmix64 (Steele, Lea and Flood 2014); arithmetic is modulo 2^64."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def protein_vectors(view: View, keys: pa.Array, pooling: str) -> tuple[np.ndarray, np.ndarray]:
+    """One float32 vector of length 1 per key, (n, D), and the residues of each, (n,), in the order of `keys`."""
+    rows = view.rows_of(keys, [*CHUNK, "n_residues", pooling])
+    index = KeyIndex(keys)
+    owner = index.order[index.find(rows["key"])[0]]
+    start, end = (rows[name].to_numpy() for name in CHUNK)
+    vectors = matrix(rows[pooling]).astype(np.float32) * (end - start)[:, None].astype(np.float32)
+    summed = np.zeros((len(keys), vectors.shape[1]), np.float32)
+    np.add.at(summed, owner, vectors)
+    lengths = np.zeros(len(keys), np.int64)
+    lengths[owner] = rows["n_residues"].to_numpy()
+    return summed / np.maximum(np.linalg.norm(summed, axis=1, keepdims=True), SAFE_NORM), lengths
+
+
+def shared_neighbours(ours: np.ndarray, theirs: np.ndarray, k: int) -> np.ndarray:
+    """(n,) share of each row's `k` nearest other rows that are the same in both spaces; ties go to the lower row."""
+    found = np.zeros(len(ours))
+    for start in range(0, len(ours), _BLOCK):
+        rows = slice(start, min(start + _BLOCK, len(ours)))
+        one, other = (_nearest(vectors, rows, k) for vectors in (ours, theirs))
+        found[rows] = [len(np.intersect1d(a, b)) / k for a, b in zip(one, other, strict=True)]
+    return found
+
+
+def _nearest(vectors: np.ndarray, rows: slice, k: int) -> np.ndarray:
+    """(rows, k) row numbers of the nearest others."""
+    similar = vectors[rows] @ vectors.T
+    similar[np.arange(rows.stop - rows.start), np.arange(rows.start, rows.stop)] = -np.inf
+    return np.argsort(-similar, axis=1, kind="stable")[:, :k]
+
+
+def _agreement(label: str, cosine: np.ndarray | None, overlap: np.ndarray, rows: np.ndarray) -> Agreement:
+    return Agreement(
+        residues=label,
+        proteins=int(rows.sum()),
+        cosine_mean=None if cosine is None else float(cosine[rows].mean()),
+        cosine_low=None if cosine is None else float(np.percentile(cosine[rows], 5)),
+        overlap=float(overlap[rows].mean()),
+    )
+
+
+def _by_length(cosine: np.ndarray | None, overlap: np.ndarray, lengths: np.ndarray) -> Sequence[Agreement]:
+    found = []
+    for low, high in BUCKETS:
+        rows = (lengths >= low) & (lengths <= (high or np.inf))
+        if rows.any():
+            found.append(_agreement(f"{low}-{high}" if high else f"{low}+", cosine, overlap, rows))
+    return found
+
+
+def _side(view: View, vectors: np.ndarray, proteins: int) -> Side:
+    return Side(view.pin.space, view.pin.version, view.info.model, vectors.shape[1], proteins)
+
+
+def _notes(left: View, right: View, ours: np.ndarray, theirs: np.ndarray) -> list[str]:
+    notes = []
+    if ours.shape != theirs.shape:
+        widths = f"{ours.shape[1]} and {theirs.shape[1]}"
+        notes.append(f"the vectors are {widths} numbers wide, so there is no cosine; the overlap needs none")
+    chunked = [view.pin.space for view in (left, right) if view.info.chunked]
+    if chunked:
+        notes.append(f"{' and '.join(chunked)} stores chunks; a protein stands for their mean, weighted by residues")
+    return notes

@@ -1,0 +1,76 @@
+"""What can be wrong with a store, and how bad it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+KEYS_NAMED = 10  # of each finding; `count` tells how many there are
+
+DAMAGE, INCOMPLETE, LITTER = "damage", "incomplete", "litter"
+SEVERITY = {
+    "unreadable": DAMAGE,  # a table or data file that cannot be read
+    "checksum": DAMAGE,  # a row whose values are not those that were written
+    "non_finite": DAMAGE,  # NaN or Inf in a vector
+    "dimension": DAMAGE,  # a column or matrix of another size than the space's
+    "duplicate": DAMAGE,  # one key and chunk in several rows
+    "wrong_key": DAMAGE,  # a protein whose key is not that of its letters
+    "missing": INCOMPLETE,  # a protein without a vector and without a reject; the next embed fills it
+    "unrecorded_source": INCOMPLETE,  # rows of a source whose ingest did not finish; the next embed removes them
+    "dangling_alias": INCOMPLETE,  # an alias of a space or version that is gone
+    "no_protein": LITTER,  # a vector whose protein is not in the store any more
+    "orphans": LITTER,  # files of writes that were never committed; upkeep removes them
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing wrong with one table, as far as known with its unit, its fragment and the first keys (hex)."""
+
+    kind: str
+    table: str
+    detail: str
+    count: int = 1
+    unit: str | None = None
+    fragment: int | None = None
+    keys: tuple[str, ...] = ()
+
+    @property
+    def severity(self) -> str:
+        """`damage`, `incomplete` or `litter`."""
+        return SEVERITY[self.kind]
+
+    def __str__(self) -> str:
+        unit = f", unit {self.unit}" if self.unit is not None else ""
+        keys = f" [{', '.join(self.keys)}{', ...' if self.count > len(self.keys) else ''}]" if self.keys else ""
+        return f"{self.kind}: {self.table}{unit}: {self.detail}{keys}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `verify` found. `rows` are those that were read, by table."""
+
+    uri: str
+    rows: dict[str, int]
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Nothing damaged and nothing missing; files that nobody needs do not count."""
+        return all(f.severity == LITTER for f in self.findings)
+
+    @property
+    def damage(self) -> tuple[Finding, ...]:
+        """What repair is for."""
+        return tuple(f for f in self.findings if f.severity == DAMAGE)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values only."""
+        found = [{"severity": f.severity, **asdict(f)} for f in self.findings]
+        return {"uri": self.uri, "ok": self.ok, "rows": self.rows, "findings": found}
+
+
+def named(keys: Iterable[bytes]) -> tuple[str, ...]:
+    """The first keys, in hexadecimal."""
+    return tuple(key.hex() for key, _ in zip(keys, range(KEYS_NAMED), strict=False))

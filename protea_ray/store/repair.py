@@ -1,0 +1,98 @@
+"""Taking damaged units out of a space, so that the next embed computes them again."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import lance
+
+from protea_ray.store import names
+from protea_ray.store.commit import Guard, commit
+from protea_ray.store.findings import Finding, Report
+from protea_ray.store.lease import Lease
+from protea_ray.store.location import Location
+from protea_ray.store.remove import remove_rows
+from protea_ray.store.sql import among
+from protea_ray.store.tables import count_rows, open_table
+from protea_ray.store.verify import verify
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What is taken out of one space: rows of whole units, and fragments that cannot be read at all."""
+
+    space: str
+    units: tuple[str, ...]
+    fragments: tuple[int, ...]
+    rows: int
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """`left` is damage that only the original inputs can mend: that of the proteins' own table."""
+
+    removals: tuple[Removal, ...]
+    left: tuple[Finding, ...]
+    dry_run: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values only."""
+        return asdict(self)
+
+
+def repair(
+    location: Location, space: str | None = None, *, dry_run: bool = False, heartbeat_seconds: float = 30.0
+) -> Repaired:
+    """Verify, then remove the rows of damaged units from their spaces, one or two versions a space.
+
+    Earlier versions keep their rows, so a pinned reader is not disturbed. Takes the lease unless `dry_run`. Raises
+    LeaseHeldError, CommitError, UnknownSpaceError.
+    """
+    if dry_run:
+        report = verify(location, space)
+        return Repaired(tuple(_removals(location, report)), _beyond(report), dry_run)
+    with Lease.acquire(location, heartbeat_seconds) as lease:
+        report = verify(location, space)
+        removals = tuple(_removals(location, report))
+        for removal in removals:
+            _remove(location.table(removal.space), removal, lease.check)
+    return Repaired(removals, _beyond(report), dry_run)
+
+
+def _beyond(report: Report) -> tuple[Finding, ...]:
+    return tuple(f for f in report.damage if f.unit is None and f.fragment is None)
+
+
+def _removals(location: Location, report: Report) -> Iterator[Removal]:
+    units: dict[str, set[str]] = defaultdict(set)
+    fragments: dict[str, set[int]] = defaultdict(set)
+    for finding in report.damage:
+        if finding.table in names.OWN:
+            continue
+        if finding.fragment is not None:
+            fragments[finding.table].add(finding.fragment)
+        elif finding.unit is not None:
+            units[finding.table].add(finding.unit)
+    for space in sorted({*units, *fragments}):
+        yield _removal(location, space, units[space], fragments[space])
+
+
+def _removal(location: Location, space: str, units: set[str], fragments: set[int]) -> Removal:
+    table = open_table(location.table(space))
+    gone = [f for f in table.get_fragments() if f.fragment_id in fragments]
+    kept = [f for f in table.get_fragments() if f.fragment_id not in fragments]
+    wanted = among("unit", sorted(units))
+    rows = sum(f.metadata.num_rows for f in gone) + sum(f.count_rows(filter=wanted) for f in kept)
+    return Removal(space, tuple(sorted(units)), tuple(sorted(fragments)), rows)
+
+
+def _remove(uri: str, removal: Removal, guard: Guard) -> None:
+    """Fragments first: a filter on `unit` would have to read them."""
+    if removal.fragments:
+        operation = lance.LanceOperation.Delete([], list(removal.fragments), "damaged fragments")
+        commit(uri, operation, guard=guard)
+    if removal.units and count_rows(uri):
+        remove_rows(uri, among("unit", removal.units), guard=guard)

@@ -1,0 +1,131 @@
+"""Upkeep makes a store smaller and never different."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from protea_ray.errors import LeaseHeldError, StoreError, UnknownSpaceError
+from protea_ray.query.store import open_store
+from protea_ray.store import alias
+from protea_ray.store.fragments import write_fragments
+from protea_ray.store.lease import Lease
+from protea_ray.store.location import Location, open_location
+from protea_ray.store.space import ensure_space, list_spaces
+from protea_ray.store.tables import open_table
+from protea_ray.store.upkeep import drop_space, upkeep
+from protea_ray.store.verify import verify
+from tests.store import build
+
+SPACE = "esm2-00000001"
+NOW = timedelta(0)
+
+
+def versions(location: Location) -> list[int]:
+    return [v["version"] for v in open_table(location.table(SPACE)).versions()]
+
+
+def test_fragments_merge_and_orphans_go(tmp_path: Path) -> None:
+    location = build.store(tmp_path / "s", range(40), with_residues=True)
+    of = build.schema(build.WIDTH)
+    write_fragments(location.table(SPACE), build.rows([50], "lost", of, True), of)
+    before = open_store(location.uri).to_arrow()
+    planned = {t.table: t for t in upkeep(location, keep=NOW, dry_run=True)}[SPACE]
+    assert verify(location).findings[0].kind == "orphans"
+    done = {t.table: t for t in upkeep(location, keep=NOW)}[SPACE]
+    assert (done.fragments_before, done.fragments_after) == (8, 1)
+    assert (planned.fragments_before, planned.fragments_after) == (8, 1)
+    assert done.files_removed >= 9  # eight merged, one lost
+    assert done.bytes_removed > 0
+    assert verify(location).findings == ()
+    after = open_store(location.uri).to_arrow()
+    assert after.replace_schema_metadata().equals(before.replace_schema_metadata())
+    crop = open_store(location.uri).residues("P00033")[2:6]
+    assert crop.tobytes() == build.residues(33)[2:6].tobytes()
+    again = {t.table: t for t in upkeep(location, keep=NOW)}[SPACE]
+    assert (again.fragments_after, again.files_removed) == (1, 0)
+
+
+def test_pinned_tagged_and_young_versions_stay(tmp_path: Path) -> None:
+    location = build.store(tmp_path / "s", range(40))
+    open_table(location.table(SPACE)).tags.create("training-7", 3)
+    alias.move(location, "current", SPACE, version=5, run="r", guard=build.free)
+    before = versions(location)
+    upkeep(location)
+    assert set(before) <= set(versions(location))  # younger than a day
+    upkeep(location, now=lambda: datetime.now() + timedelta(days=2))
+    kept = versions(location)
+    assert kept[:2] == [3, 5]
+    assert len(kept) == 3
+    store = open_store(location.uri)
+    assert store.to_arrow().num_rows == 20
+    assert store.to_arrow(space=SPACE, version=3).num_rows == 10
+    assert store.to_arrow(space=SPACE).num_rows == 40
+
+
+def test_a_reader_keeps_its_version(tmp_path: Path) -> None:
+    location = build.store(tmp_path / "s", range(40))
+    store = open_store(location.uri)
+    pin = store.pin()
+    upkeep(location)
+    assert store.to_arrow(space=pin).num_rows == 40
+
+
+def test_upkeep_waits_for_the_writer(tmp_path: Path) -> None:
+    location = build.store(tmp_path / "s", range(10))
+    with Lease.acquire(location):
+        for work in (lambda: upkeep(location), lambda: drop_space(location, SPACE)):
+            with pytest.raises(LeaseHeldError):
+                work()
+    assert upkeep(location, dry_run=True)
+
+
+def test_a_space_is_dropped_whole(tmp_path: Path) -> None:
+    location = build.store(tmp_path / "s", range(10))
+    ensure_space(location, build.info("second"), build.schema())
+    alias.move(location, "current", SPACE, run="r", guard=build.free)
+    with pytest.raises(StoreError, match="current points to; move the alias first"):
+        drop_space(location, SPACE)
+    alias.move(location, "current", "second", run="r", guard=build.free)
+    rows, size = drop_space(location, SPACE, dry_run=True)
+    assert (rows, size > 0) == (10, True)
+    assert drop_space(location, SPACE)[0] == 10
+    assert not Path(location.table(SPACE)).exists()
+    assert [s.name for s in list_spaces(location)] == ["second"]
+    for name in (SPACE, "proteins"):
+        with pytest.raises(UnknownSpaceError, match="spaces: second"):
+            drop_space(location, name)
+
+
+DIES = """
+import os, sys, lance
+from protea_ray.store.location import open_location
+from protea_ray.store.upkeep import drop_space, upkeep
+step = sys.argv[2]
+if step == "drop":
+    lance.LanceDataset.drop = staticmethod(lambda uri: os._exit(9))
+    drop_space(open_location(sys.argv[1]), "esm2-00000001")
+else:
+    lance.LanceDataset.cleanup_old_versions = lambda *a, **k: os._exit(9)
+    upkeep(open_location(sys.argv[1]))
+"""
+
+
+def test_upkeep_that_dies_is_repeated(tmp_path: Path) -> None:
+    location = build.store(tmp_path / "s", range(10))
+    root = Path(__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", DIES, location.uri, "clean"], check=False, cwd=root).returncode == 9
+    assert open_store(location.uri).to_arrow().num_rows == 10
+    upkeep(location, keep=NOW)
+    assert verify(location).findings == ()
+    assert subprocess.run([sys.executable, "-c", DIES, location.uri, "drop"], check=False, cwd=root).returncode == 9
+    assert list_spaces(location) == []
+    with pytest.raises(StoreError, match="not a vector space"):
+        ensure_space(location, build.info(), build.schema())
+    drop_space(location, SPACE)
+    assert not open_location(location.uri).exists(SPACE)
+    ensure_space(location, build.info(), build.schema())
