@@ -16,7 +16,7 @@ from protea_ray.config.run import RunConfig, RunOptions
 from protea_ray.embed.checkpoint import Checkpoint, open_checkpoint
 from protea_ray.run import cluster
 from protea_ray.run.embedding import Job, Tally, embed_units
-from protea_ray.run.ingest import Ingested, ingest
+from protea_ray.run.ingest import ingest
 from protea_ray.run.interrupt import interruptible
 from protea_ray.run.probe import probe
 from protea_ray.run.progress import Reporter
@@ -74,11 +74,15 @@ def prepare(store: str, config: RunConfig) -> Setting:
     Raises CheckpointError for weights that must not be used and ConfigError for recipes that do not fit them.
     """
     first = config.recipes[0]
-    checkpoint = open_checkpoint(first.model, first.revision, first.family)
+    return settle(open_location(store), open_checkpoint(first.model, first.revision, first.family), config)
+
+
+def settle(location: Location, checkpoint: Checkpoint, config: RunConfig) -> Setting:
+    """Connect, and fit the recipes to an open checkpoint; raises ConfigError for recipes that do not fit it."""
     cluster.connect(config.run)
     device = cluster.device_of(config.run)
     recipes = tuple(resolve(r, checkpoint.facts, device, checkpoint.revision) for r in config.recipes)
-    return Setting(open_location(store), checkpoint, recipes, config.run, device, new_run_id())
+    return Setting(location, checkpoint, recipes, config.run, device, new_run_id())
 
 
 def embed(inputs: Sequence[str], store: str, config: RunConfig, report: Reporter) -> Summary:
@@ -96,10 +100,8 @@ def embed(inputs: Sequence[str], store: str, config: RunConfig, report: Reporter
         targets = make_targets(setting.location, setting.checkpoint, setting.recipes, setting.run)
         spaces = [t.space for t in targets]
         work = find_work(setting.location, ingested.labels, spaces, setting.options.retry_rejects)
-        done = Embedding(Tally.of(spaces))
-        if work.proteins:
-            done = _embed(setting, work, targets, lease, report, started)
-        summary = _summarise(setting, ingested, work, targets, done, started)
+        done = embed_work(setting, work, targets, lease, report, started)
+        summary = summarise(setting, ingested.records, ingested.rejects, work, done, started)
         if CURRENT not in list_aliases(setting.location):
             move(setting.location, CURRENT, spaces[0], run=setting.run, guard=lease.check)
         if work.proteins or ingested.read_now:
@@ -107,10 +109,15 @@ def embed(inputs: Sequence[str], store: str, config: RunConfig, report: Reporter
         return summary
 
 
-def _embed(
+def embed_work(
     setting: Setting, work: Work, targets: Sequence[Target], lease: Lease, report: Reporter, started: float
 ) -> Embedding:
-    """Probe, cut, embed."""
+    """Probe, cut, embed and commit under the lease; nothing at all when nothing is wanted.
+
+    `started`: seconds since the epoch, from which start-up is counted.
+    """
+    if not work.proteins:
+        return Embedding(Tally.of([t.space for t in targets]))
     options = setting.options
     pool = cluster.pool_for(options, setting.device, work.proteins)
     seen = probe(setting.encoder, setting.checkpoint, setting.recipes, pool.num_gpus)
@@ -124,16 +131,12 @@ def _embed(
     return Embedding(tally, pool.actors, time.time() - tally.began, tally.began - started, seen.attention)
 
 
-def _summarise(
-    setting: Setting,
-    ingested: Ingested,
-    work: Work,
-    targets: Sequence[Target],
-    done: Embedding,
-    started: float,
+def summarise(
+    setting: Setting, records: int, ingest_rejects: int, work: Work, done: Embedding, started: float
 ) -> Summary:
-    spaces = [t.space for t in targets]
-    counts = account(ingested.records, ingested.rejects, spaces, work.counts, done.tally.stored, done.tally.rejected)
+    """The accounting of a run over `records`, `ingest_rejects` of which were no proteins; raises AccountingError."""
+    tally = done.tally
+    counts = account(records, ingest_rejects, list(tally.stored), work.counts, tally.stored, tally.rejected)
     return Summary(
         run=setting.run,
         store=setting.location.uri,
@@ -141,7 +144,7 @@ def _summarise(
         trained=setting.checkpoint.trained,
         device=setting.device,
         actors=done.actors,
-        records=ingested.records,
+        records=records,
         spaces=counts,
         residues=done.tally.residues,
         seconds=round(time.time() - started, 3),

@@ -19,8 +19,11 @@ from protea_ray.plan.delta import Counts, delta
 from protea_ray.plan.units import Unit, cut, unit_seconds
 from protea_ray.run.cluster import remote
 from protea_ray.sequences.schema import KEY
+from protea_ray.store.keys import KeyIndex
 from protea_ray.store.ledger import present_keys, proteins_of, rejected_keys, take_proteins
 from protea_ray.store.location import Location
+from protea_ray.store.names import PROTEINS
+from protea_ray.store.tables import open_table
 
 UNITS_PER_BLOCK = 64  # units that travel together from the cutting task until they are read
 
@@ -55,19 +58,34 @@ class Units:
     tables: list[Any]
 
 
-def find_work(location: Location, labels: Sequence[str], spaces: Sequence[str], retry_rejects: bool) -> Work:
-    """Compare the proteins of these sources with what each space holds, in one remote task."""
+def find_work(
+    location: Location,
+    labels: Sequence[str] | None,
+    spaces: Sequence[str],
+    retry_rejects: bool,
+    since: int | None = None,
+) -> Work:
+    """Compare the proteins of these sources (None: all) with what each space holds, in one remote task.
+
+    With `since` only proteins that version of proteins.lance did not hold. Raises StoreError for a version that is
+    not there.
+    """
+    if since is not None:
+        open_table(location.table(PROTEINS), since)
     task = remote(_find, num_cpus=1, num_returns=2)
-    facts, wanted = task.remote(location, list(labels), list(spaces), retry_rejects)
+    facts, wanted = task.remote(location, labels, list(spaces), retry_rejects, since)
     found: dict[str, Any] = dict(ray.get(facts))
     counts = tuple(Counts(**c) for c in found.pop("counts"))
     return Work(counts=counts, wanted=wanted, **found)
 
 
 def _find(
-    location: Location, labels: Sequence[str], spaces: Sequence[str], retry_rejects: bool
+    location: Location, labels: Sequence[str] | None, spaces: Sequence[str], retry_rejects: bool, since: int | None
 ) -> tuple[dict[str, Any], pa.Table]:
     records = proteins_of(location, labels, ["key", "length"])
+    if since is not None:
+        before = KeyIndex(proteins_of(location, None, ["key"], version=since)["key"])
+        records = records.filter(pa.array(~before.contains(records["key"])))
     none = pa.array([], type=KEY)
     refused = [none if retry_rejects else rejected_keys(location, space) for space in spaces]
     held = [keys_of(location, space) for space in spaces]
