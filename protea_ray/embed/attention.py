@@ -89,7 +89,9 @@ def attend(
     explicit weights. Raises EncoderError on a call without `cu_seqlens`, which would mix proteins.
     """
     if cu_seqlens is None:
-        raise EncoderError("this module was loaded for packed proteins; run it through protea_ray.embed.Encoder")
+        raise EncoderError(
+            "this module was loaded for packed proteins; run it through protea_ray.embed.encoder.Encoder"
+        )
     scale = float(query.shape[-1] ** -0.5 if scaling is None else scaling)
     if record is not None:
         return _explicit(query, key, value, position_bias, window, scale, record), None

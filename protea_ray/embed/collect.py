@@ -82,8 +82,8 @@ class Collector:
 
     def _reduce(self) -> dict[str, np.ndarray]:
         parts = [part for part in self._parts if part is not None]
-        spans = np.array([piece.span for piece in self.layout.pieces])
-        first = np.flatnonzero(np.diff(spans, prepend=-1))  # pieces are sorted by span
+        spans = [piece.span for piece in self.layout.pieces]  # sorted
+        first = [i for i, span in enumerate(spans) if i == 0 or span != spans[i - 1]]
         count = np.array([part.count for part in parts], np.float64)[:, None]
         total = _stack(parts, "total")
         n = np.add.reduceat(count, first)

@@ -26,7 +26,7 @@ from protea_ray.embed.forward import Core
 from protea_ray.embed.layout import layout
 from protea_ray.embed.pool import View
 from protea_ray.embed.results import Embedded, Refused, Stats
-from protea_ray.errors import EncoderError, numbered
+from protea_ray.errors import CheckpointError, EncoderError, numbered
 from protea_ray.plan.pack import micro_batches
 from protea_ray.sequences.record import Reason
 
@@ -62,8 +62,8 @@ class Encoder:
         CheckpointError when the files cannot be used.
         """
         directory, first = Path(directory), _shared(recipes)
-        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-        shape, place = family.shape(config), torch.device(device)
+        config, place = _config(directory), _place(device)
+        shape = family.shape(config)
         chosen = choose(place, first.dtype, family.has_bias, attention, shape.head_dim)
         module = family.load(directory, getattr(torch, str(first.dtype))).to(place)
         return cls(
@@ -153,6 +153,20 @@ class Encoder:
             torch.cuda.empty_cache()
 
 
+def _config(directory: Path) -> dict[str, Any]:
+    try:
+        return json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{directory}: no readable config.json ({error})") from error
+
+
+def _place(device: str) -> torch.device:
+    place = torch.device(device)
+    if place.type == "cuda" and not torch.cuda.is_available():
+        raise EncoderError(f"device {device!r} was asked for, but torch {torch.__version__} sees no GPU; use cpu")
+    return place
+
+
 def _deliver(given: batch.Handover) -> Iterator[Embedded | Refused]:
     if given.finite:
         given.collector.take(given.parts, given.cls)
@@ -176,8 +190,8 @@ def _problem(sequence: str, ids: np.ndarray) -> tuple[Reason, str] | None:
     """Why these letters cannot go through a model at all."""
     if not sequence:
         return Reason.EMPTY_SEQUENCE, "no residues"
-    strange = sorted({letter for letter, token in zip(sequence, ids.tolist(), strict=True) if token < 0})
-    if strange:
+    if (ids < 0).any():
+        strange = sorted({letter for letter, token in zip(sequence, ids.tolist(), strict=True) if token < 0})
         return Reason.ILLEGAL_LETTER, f"not residues of this model: {' '.join(strange)}"
     return None
 

@@ -214,3 +214,47 @@ def test_an_entry_point_that_is_no_family_and_one_that_takes_a_built_in_name(reg
         recognise(config_of(checkpoint("esm2")), checkpoint("esm2"))
     registered("json:dumps", name="esm2")
     assert recognise(config_of(checkpoint("esm2")), checkpoint("esm2")) is families.esm2.FAMILY
+
+
+def test_the_direction_tokens_may_stand_in_either_file(tmp_path, encoder):
+    directory = build("prostt5", tmp_path)
+    added = json.loads((directory / "added_tokens.json").read_text())
+    (directory / "added_tokens.json").unlink()
+    config = json.loads((directory / "tokenizer_config.json").read_text())
+    config["added_tokens_decoder"] = {str(i): {"content": token, "special": False} for token, i in added.items()}
+    (directory / "tokenizer_config.json").write_text(json.dumps(config))
+    assert read_vocabulary(directory)["<AA2fold>"] == 149
+    expected = next(encoder("prostt5", {}).embed(["MKTAYI"])).pooled["mean"]
+    assert np.array_equal(next(load(directory, {}).embed(["MKTAYI"])).pooled["mean"], expected)
+
+
+def test_the_encoder_of_a_whole_t5_is_loaded_without_its_decoder(tmp_path, checkpoint, encoder):
+    import torch
+    from safetensors.torch import load_file, save_file
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    directory = build("t5", tmp_path)
+    config = config_of(directory) | {"is_encoder_decoder": True, "tie_word_embeddings": False}
+    whole = T5ForConditionalGeneration(T5Config(**config))
+    encoder_weights = load_file(directory / "model.safetensors")
+    decoder = {k: torch.zeros_like(v) for k, v in whole.state_dict().items() if k.startswith(("decoder", "lm_head"))}
+    save_file(encoder_weights | decoder, directory / "model.safetensors", metadata={"format": "pt"})
+    (directory / "config.json").write_text(json.dumps(config | {"architectures": ["T5ForConditionalGeneration"]}))
+    expected = next(encoder("t5", {}).embed(["MKTAYI"])).pooled["mean"]
+    assert np.array_equal(next(load(directory, {}).embed(["MKTAYI"])).pooled["mean"], expected)
+
+
+def test_an_old_esm2_file_with_position_tables_and_frequencies_in_every_layer(tmp_path, encoder):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    directory = build("esm2", tmp_path)
+    weights = load_file(directory / "model.safetensors")
+    frequencies = weights.pop("esm.rotary_embeddings.inv_freq")
+    for layer in range(3):
+        key = f"esm.encoder.layer.{layer}.attention.self.rotary_embeddings.inv_freq"
+        weights[key] = frequencies.clone()
+    weights["esm.embeddings.position_embeddings.weight"] = torch.zeros(1026, 32)
+    save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
+    expected = next(encoder("esm2", {}).embed(["MKTAYI"])).pooled["mean"]
+    assert np.array_equal(next(load(directory, {}).embed(["MKTAYI"])).pooled["mean"], expected)

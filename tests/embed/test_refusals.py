@@ -130,3 +130,12 @@ def test_files_that_cannot_be_read_are_a_checkpoint_error(tmp_path):
     (directory / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match="EsmModel cannot be loaded"):
         load(directory, {})
+
+
+def test_no_configuration_and_no_gpu(tmp_path, encoder):
+    run = encoder("esm2", {})
+    with pytest.raises(CheckpointError, match=r"no readable config\.json"):
+        type(run).load(tmp_path, run.family, run.recipes)
+    if not torch.cuda.is_available():
+        with pytest.raises(EncoderError, match="sees no GPU"):
+            type(run).load(run.directory, run.family, run.recipes, device="cuda")

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from protea_ray.embed.families.alphabet import Alphabet
 from protea_ray.embed.families.base import Family, Shape, Stack, number
-from protea_ray.embed.families.vocabulary import AMINO_ACIDS, lacking, read_vocabulary
+from protea_ray.embed.families.vocabulary import AMINO_ACIDS, lacking
+from protea_ray.errors import CheckpointError
 
 if TYPE_CHECKING:
     import torch
@@ -46,17 +47,20 @@ class T5(Family):
         )  # fmt: skip
 
     def tokenizer(self, directory: Path) -> Any:
-        """Upper-case letters separated by spaces, <AA2fold> in front where the vocabulary has it."""
+        """Upper-case letters separated by spaces, <AA2fold> in front where the tokenizer knows it."""
         own = _own(directory)
-        prefix = "<AA2fold> " if "<AA2fold>" in read_vocabulary(directory) else ""
+        prefix = "<AA2fold> " if _knows(own, "<AA2fold>") else ""
         return lambda letters: own(prefix + " ".join(letters))["input_ids"], own.unk_token_id
 
     def alphabet(self, directory: Path) -> Alphabet:
+        """The letter table; with the 20 structure letters where the tokenizer knows <fold2AA>."""
         alphabet = super().alphabet(directory)
-        if "<fold2AA>" not in read_vocabulary(directory):
-            return alphabet
         own = _own(directory)
+        if not _knows(own, "<fold2AA>"):
+            return alphabet
         spelt = {letter: own(f"<fold2AA> {letter}")["input_ids"] for letter in AMINO_ACIDS.lower()}
+        if any(len(ids) != 3 or ids[1] == own.unk_token_id for ids in spelt.values()):
+            raise CheckpointError(f"{directory}: <fold2AA> is known, but not every structure letter: {spelt}")
         return alphabet.with_letters({a: ids[1] for a, ids in spelt.items()}, tuple(spelt["a"][:1]))
 
     def load(self, directory: Path, dtype: torch.dtype) -> nn.Module:
@@ -103,6 +107,10 @@ def relative_bias(attention: Any) -> torch.Tensor:
         distance, bidirectional=True, num_buckets=attention.relative_attention_num_buckets, max_distance=reach
     )
     return attention.relative_attention_bias(bucket).T.contiguous()
+
+
+def _knows(own: Any, token: str) -> bool:
+    return own.convert_tokens_to_ids(token) not in (None, own.unk_token_id)
 
 
 def _own(directory: Path) -> Any:

@@ -17,17 +17,20 @@ FILES = ("vocab.txt", "tokenizer.json", "spiece.model")
 
 
 def read_vocabulary(directory: Path) -> dict[str, int]:
-    """Token to id from vocab.txt, tokenizer.json or spiece.model, with added_tokens.json; empty if none exists.
+    """Token to id from vocab.txt, tokenizer.json or spiece.model, with the tokens added later.
 
-    Raises CheckpointError when a file is there but is not what its name says.
+    Those are in added_tokens.json, or in tokenizer_config.json as newer releases write it. Empty if no file
+    exists; raises CheckpointError when one is there but is not what its name says.
     """
     readers = dict(zip(FILES, (_lines, _tokenizer_json, _spiece), strict=True))
     vocabulary: dict[str, int] = {}
     for name, read in readers.items():
         if (directory / name).is_file() and not vocabulary:
             vocabulary = _guarded(read, directory / name)
-    added = directory / "added_tokens.json"
-    return vocabulary | (_guarded(_json, added) if added.is_file() else {})
+    for name, read in (("added_tokens.json", _json), ("tokenizer_config.json", _added)):
+        if (directory / name).is_file():
+            vocabulary |= _guarded(read, directory / name)
+    return vocabulary
 
 
 def lacking(vocabulary: Mapping[str, int], tokens: Iterable[str]) -> str:
@@ -48,6 +51,11 @@ def _lines(path: Path) -> dict[str, int]:
 
 def _json(path: Path) -> dict[str, int]:
     return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _added(path: Path) -> dict[str, int]:
+    tokens = json.loads(path.read_text(encoding="utf-8")).get("added_tokens_decoder", {})
+    return {token["content"]: int(number) for number, token in tokens.items()}
 
 
 def _tokenizer_json(path: Path) -> dict[str, int]:
