@@ -1,0 +1,113 @@
+"""What is written for other programs is what the store holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from protea_ray.errors import ConfigError
+from protea_ray.query import export as exports
+from protea_ray.query.export import export, export_rejects
+from protea_ray.query.store import Store, open_store
+from protea_ray.sequences.schema import REJECTS
+from protea_ray.store.commit import append_table
+from protea_ray.store.space import ensure_space
+from tests.store import build
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Twenty proteins with half-precision vectors and residues; 20 and 21 were rejected, one with an ugly id."""
+    location = build.store(tmp_path_factory.mktemp("export") / "s", range(20), with_residues=True)
+    of = build.schema(dtype="float16")
+    ensure_space(location, build.info("half"), of)
+    build.fill(location, "half", range(20), "u", of)
+    build.ingest(location, build.proteins([20, 21], "b", ids=["P00020", "../x\n>y"]), "b", "d2")
+    reject = {"id": "x", "key": None, "source": "b", "line": 1, "stage": "embed", "reason": "non_finite",
+              "detail": "NaN", "attempts": 1, "run": "r1", "space": "half"}  # fmt: skip
+    rows = [{**reject, "key": build.key(20)}, {**reject, "key": build.key(21)},
+            {**reject, "stage": "ingest", "space": None}]  # fmt: skip
+    append_table(location.table("rejects"), pa.Table.from_pylist(rows, REJECTS), guard=build.free)
+    return open_store(location.uri)
+
+
+def half(number: int) -> np.ndarray:
+    return build.vector(number).astype(np.float16)
+
+
+@pytest.mark.parametrize("at_once", [7, 100])
+def test_parquet_in_single_precision_is_exact(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(exports, "_AT_ONCE", at_once)
+    done = export(store, tmp_path / "v.parquet", space="half", float32=True)
+    assert (done.rows, done.left_out) == (20, 2)
+    table = pq.read_table(tmp_path / "v.parquet")
+    assert table.schema.field("mean").type.value_type == pa.float32()
+    assert table["id"].to_pylist() == [f"P{n:05d}" for n in range(20)]
+    assert np.array_equal(np.array(table["mean"].to_pylist(), np.float32), [half(n) for n in range(20)])
+    assert b"protea.pin" in table.schema.metadata
+
+
+def test_parquet_keeps_half_precision(store: Store, tmp_path: Path) -> None:
+    export(store, tmp_path / "v.parquet", space="half", where="length > 30")
+    table = pq.read_table(tmp_path / "v.parquet")
+    assert table.schema.field("mean").type.value_type == pa.float16()
+    assert table["id"].to_pylist() == [f"P{n:05d}" for n in range(20) if len(build.sequence(n)) > 30]
+
+
+def test_npz_needs_no_pickle(store: Store, tmp_path: Path) -> None:
+    export(store, tmp_path / "v.npz", space="half")
+    with np.load(tmp_path / "v.npz", allow_pickle=False) as found:
+        assert found["id"].tolist() == [f"P{n:05d}" for n in range(20)]
+        assert found["key"][3].tobytes() == build.key(3)
+        assert np.array_equal(found["mean"], [half(n) for n in range(20)])
+        assert found["span"][3].tolist() == [0, len(build.sequence(3))]
+
+
+def test_hdf5_for_biotrainer(store: Store, tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed")
+    export(store, tmp_path / "v.h5", space="half")
+    with h5py.File(tmp_path / "v.h5") as file:
+        found = {dataset.attrs["original_id"]: dataset[:] for dataset in file.values()}
+    assert set(found) == {f"P{n:05d}" for n in range(20)}
+    assert np.array_equal(found["P00007"], half(7))
+    export(store, tmp_path / "r.h5", space="esm2-00000001", pooling="none")
+    with h5py.File(tmp_path / "r.h5") as file:
+        found = {dataset.attrs["original_id"]: dataset[:] for dataset in file.values()}
+    assert np.array_equal(found["P00007"], build.residues(7))
+    with pytest.raises(ConfigError, match="keeps no residue matrices"):
+        export(store, tmp_path / "x.h5", space="half", pooling="none")
+
+
+@pytest.mark.filterwarnings("ignore")  # anndata's own
+def test_anndata(store: Store, tmp_path: Path) -> None:
+    anndata = pytest.importorskip("anndata", reason="anndata is not installed")
+    export(store, tmp_path / "v.h5ad", space="half")
+    found = anndata.read_h5ad(tmp_path / "v.h5ad")
+    assert found.obs_names.tolist() == [f"P{n:05d}" for n in range(20)]
+    assert np.array_equal(found.X, np.array([half(n) for n in range(20)], np.float32))
+    assert found.obs["length"].tolist() == [len(build.sequence(n)) for n in range(20)]
+    assert found.uns["space"] == "half"
+
+
+def test_rejects_as_fasta(store: Store, tmp_path: Path) -> None:
+    done = export_rejects(store, tmp_path / "r.fasta", space="half")
+    assert (done.rows, done.left_out) == (2, 1)
+    lines = (tmp_path / "r.fasta").read_text().split("\n")
+    headers = [line for line in lines if line.startswith(">")]
+    assert headers == [">P00020 non_finite: NaN", ">../x >y non_finite: NaN"]
+    assert "".join(lines[1 : lines.index(headers[1])]) == build.sequence(20)
+
+
+def test_what_cannot_be_written_is_said(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"\.parquet, \.npz, \.h5ad, \.h5"):
+        export(store, tmp_path / "v.csv", space="half")
+    with pytest.raises(ConfigError, match="no pooling 'max'"):
+        export(store, tmp_path / "v.npz", space="half", pooling="max")
+    with pytest.raises(ConfigError, match="Columns:"):
+        export(store, tmp_path / "v.parquet", space="half", where="nope = 1")
