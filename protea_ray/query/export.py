@@ -168,7 +168,8 @@ def _h5ad(request: Request, path: Path) -> Exported:
     info = request.view.info
     uns = {**request.view.pin.to_json(), "pooling": pooling, "model": info.model, "trained": info.trained}
     values = matrix(table[pooling]).astype(np.float32)  # AnnData has no half precision
-    anndata.AnnData(X=values, obs=obs, uns=uns).write_h5ad(path)
+    var = pandas.DataFrame(index=pandas.Index([str(i) for i in range(values.shape[1])], dtype=object))
+    anndata.AnnData(X=values, obs=obs, var=var, uns=uns).write_h5ad(path)
     return Exported(str(path), len(table), left_out)
 
 
