@@ -10,8 +10,6 @@ import typer
 from protea_ray.cli import embed, store, synth
 from protea_ray.errors import ProteaRayError
 
-INTERRUPTED = 130  # what a shell reports for Ctrl-C
-
 app = typer.Typer(
     name="protea-ray",
     help="Protein sequences to language-model embeddings in a Lance store, every protein accounted for.",
@@ -33,9 +31,6 @@ def run() -> NoReturn:
     except ProteaRayError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("Stopped. What was finished is committed; it is safe to rerun the same command.", file=sys.stderr)
-        sys.exit(INTERRUPTED)
     sys.exit(0)
 
 

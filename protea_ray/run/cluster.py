@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,16 +50,32 @@ def connect(options: RunOptions) -> None:
 
 
 def _start_local() -> None:
-    # Ray's C++ side writes to our standard error, among others a warning on every actor pool of Ray Data
+    # Ray's C++ side writes to our standard error: a warning on every actor pool of Ray Data, which the level
+    # removes, and a line about the level, which goes the way of everything that is written while Ray starts.
+    # What matters comes as an exception.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    ray.init(
-        address="local",
-        num_cpus=usable_cores() + 1,
-        include_dashboard=False,
-        object_store_memory=LOCAL_OBJECT_STORE,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
+    with _silent_stderr():
+        ray.init(
+            address="local",
+            num_cpus=usable_cores() + 1,
+            include_dashboard=False,
+            object_store_memory=LOCAL_OBJECT_STORE,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Point file descriptor 2 to nowhere: C++ does not know Python's sys.stderr."""
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
 
 
 def usable_cores() -> int:

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-RERUN = "Stopped. What was finished is committed; it is safe to rerun the same command."
-
 
 @contextmanager
 def interruptible() -> Iterator[None]:
