@@ -47,8 +47,7 @@ def move(location: Location, alias: str, space: str, *, version: int | None = No
     Raises UnknownSpaceError for a space that is not there and StoreError for an alias that is a table's name.
     """
     open_space(location, space, version)
-    if table_name(alias) in names.OWN or location.exists(alias):
-        raise StoreError(f"{alias} is the name of a table; choose another alias")
+    check_name(location, alias)
     uri = location.table(names.ALIASES)
     ensure_table(uri, ALIASES)
     moved = Alias(alias, space, version, datetime.now(UTC), run)
@@ -56,11 +55,22 @@ def move(location: Location, alias: str, space: str, *, version: int | None = No
     return moved
 
 
-def list_aliases(location: Location) -> dict[str, Alias]:
-    """Where every alias points now."""
+def check_name(location: Location, alias: str) -> None:
+    """Raise StoreError for an alias that is, or cannot be, the name of a table."""
+    if table_name(alias) in names.OWN or location.exists(alias):
+        raise StoreError(f"{alias} is the name of a table; choose another alias")
+
+
+def history(location: Location) -> list[Alias]:
+    """Every move of every alias, oldest first."""
     table = find_table(location.table(names.ALIASES))
     rows: list[dict[str, Any]] = table.to_table().to_pylist() if table is not None else []
-    return {row["alias"]: Alias(**row) for row in rows}
+    return [Alias(**row) for row in rows]
+
+
+def list_aliases(location: Location) -> dict[str, Alias]:
+    """Where every alias points now."""
+    return {moved.alias: moved for moved in history(location)}
 
 
 def resolve(location: Location, name: str = CURRENT, version: int | None = None) -> tuple[str, int | None]:
