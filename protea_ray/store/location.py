@@ -44,8 +44,10 @@ class Location:
     def _list(self, path: str | None):
         try:
             return LanceFileSession(self.uri).list_with_delimiter(path)
-        except OSError as error:
-            raise StoreError(f"{self.uri} cannot be listed: {plain(error)}") from error
+        except (OSError, RuntimeError) as error:  # Lance's file session raises the latter for a bucket that is gone
+            raise StoreError(
+                f"{self.uri} cannot be listed: {plain(error)[:400]}. Does it exist, and may you?"
+            ) from error
 
 
 def open_location(uri: str | Path) -> Location:
