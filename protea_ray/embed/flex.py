@@ -27,10 +27,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, table: Tensor | None, mask: BlockMas
     run = _compiled() if q.is_cuda else flex_attention
     if table is None:
         return run(q, k, v, block_mask=mask, scale=scale)
-    reach = table.shape[1] // 2
+    reach = _captured(table.shape[1] // 2, table.device)
 
     def add_bias(score: Tensor, batch: Tensor, head: Tensor, i: Tensor, j: Tensor) -> Tensor:
-        return score + table[head, (j - i).clamp(-reach, reach) + reach]
+        return score + table[head, torch.minimum(torch.maximum(j - i, -reach), reach) + reach]
 
     return run(q, k, v, score_mod=add_bias, block_mask=mask, scale=scale)
 
@@ -44,9 +44,10 @@ def block_mask(rows: np.ndarray, window: int, device: torch.device) -> BlockMask
     live, full = _blocks(rows, window)
     protein = torch.from_numpy(np.repeat(np.arange(len(rows) - 1), np.diff(rows))).to(device)
 
+    width = _captured(window if window >= 0 else int(rows[-1]), device)
+
     def allowed(batch: Tensor, head: Tensor, i: Tensor, j: Tensor) -> Tensor:
-        together = protein[i] == protein[j]
-        return together if window < 0 else together & ((i - j).abs() <= window)
+        return (protein[i] == protein[j]) & ((i - j).abs() <= width)
 
     lists = (_listed(live & ~full, device), _listed(full, device))
     (counts, indices), (full_counts, full_indices) = lists
@@ -54,6 +55,11 @@ def block_mask(rows: np.ndarray, window: int, device: torch.device) -> BlockMask
     return BlockMask.from_kv_blocks(
         counts, indices, full_counts, full_indices, BLOCK_SIZE=BLOCK, mask_mod=allowed, seq_lengths=(total, total)
     )
+
+
+def _captured(value: int, device: torch.device) -> Tensor:
+    """A whole number for a closure: as a Python int it becomes a symbol, which flex cannot lower (torch 2.13)."""
+    return torch.full((), value, dtype=torch.int64, device=device)
 
 
 def _blocks(rows: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:

@@ -184,3 +184,24 @@ def test_the_ops_trace_without_graph_breaks():
     cu = torch.from_numpy(ROWS.astype(np.int32))
     torch.library.opcheck(torch.ops.protea.varlen, (*packed, cu, 253, -1, 0.3, False))
     torch.library.opcheck(torch.ops.protea.biased, (*packed, table, cu, 5, 0.3))
+
+
+@pytest.mark.parametrize("family", ["esm2", "ankh"])
+def test_layers_compile_whole_and_no_pack_recompiles_them(family, encoder):
+    """One graph for all layers and all packs, without a break: what `torch.compile` on a GPU will need."""
+    from torch._dynamo.utils import counters
+
+    from tests.embed.conftest import proteins
+
+    sequences = proteins(3, 90, 200, 7, 130, 45, 61)
+    expected = {r.index: r.pooled["mean"] for r in encoder(family, {}).embed(sequences)}
+    torch._dynamo.reset()
+    counters.clear()
+    run = encoder(family, {}, token_budget=210)
+    for layer in run.core.stack.layers:
+        layer.compile(backend="eager", fullgraph=True, dynamic=True)
+    for result in run.embed(sequences):
+        assert np.abs(result.pooled["mean"] - expected[result.index]).max() < 1e-5
+    assert run.stats.forward_passes > 2
+    assert counters["stats"]["unique_graphs"] == 1
+    assert not counters["graph_break"]

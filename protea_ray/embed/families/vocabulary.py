@@ -1,6 +1,6 @@
 """The vocabulary that a checkpoint's own files hold, read without transformers.
 
-Recognition needs it on the driver, where importing transformers would cost three seconds and 400 MB.
+Recognition needs it on the driver, where importing transformers would cost three seconds.
 """
 
 from __future__ import annotations
