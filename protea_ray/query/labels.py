@@ -1,0 +1,148 @@
+"""A user's labels, joined to proteins by id. Whatever does not join is counted by what is missing, and said."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from protea_ray.errors import ConfigError, InputError
+
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_SHOWN = 5  # ids named in a message
+_log = logging.getLogger("protea_ray")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """One row per id: `ids` (n,), and `columns`, a table of the label columns (n rows), without nulls.
+
+    `blank` counts rows that had no value in one of the columns; they are left out here, and reported.
+    """
+
+    source: str
+    ids: pa.Array
+    columns: pa.Table
+    blank: int
+
+
+@dataclass(frozen=True)
+class LabelReport:
+    """What became of the labels, in ids and in protein records.
+
+    Every id of the file is in exactly one of `used`, `unknown` (no protein of the store, after the filter, has it),
+    `without_vector` (the space has no vector of it) and `blank`. `unlabelled` counts the protein records that have
+    a vector and no label; they are not part of the data set.
+    """
+
+    source: str
+    ids: int
+    used: int
+    unknown: int
+    without_vector: int
+    blank: int
+    unlabelled: int
+    unknown_ids: tuple[str, ...] = ()  # the first few
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "unknown_ids": list(self.unknown_ids)}
+
+    def __str__(self) -> str:
+        named = f" ({', '.join(self.unknown_ids)}, ...)" if self.unknown_ids else ""
+        return (
+            f"{self.source}: {self.used:,} of {self.ids:,} labelled ids are used; {self.unknown:,} unknown{named}, "
+            f"{self.without_vector:,} without a vector, {self.blank:,} without a value. "
+            f"{self.unlabelled:,} embedded records have no label and are left out."
+        )
+
+    def say(self) -> None:
+        """Log it: as a warning when labels were lost, else for information."""
+        lost = self.unknown + self.without_vector + self.blank
+        _log.log(logging.WARNING if lost else logging.INFO, "%s", self)
+
+
+def read_labels(
+    source: str | Path | pa.Table | Labels, *, id_column: str = "id", columns: Sequence[str] | None = None
+) -> Labels:
+    """Labels from a Parquet, CSV or TSV file, or from a table in memory; `columns` None takes all but the id.
+
+    Ids are text, whatever they look like. Repeated rows count once. Raises InputError for a file of another kind
+    and for an id with two different labels, ConfigError for columns that are not there.
+    """
+    if isinstance(source, Labels):
+        return source
+    if isinstance(source, str | Path):
+        name, table = str(source), _read(Path(source), id_column)
+    else:
+        name, table = "the table of labels", source
+    wanted = [c for c in table.column_names if c != id_column] if columns is None else list(columns)
+    absent = [c for c in (id_column, *wanted) if c not in table.column_names]
+    if absent or not wanted:
+        raise ConfigError(f"{name} has no column {', '.join(absent) or 'of labels'}; it has "
+                          f"{', '.join(table.column_names)}", where="labels")  # fmt: skip
+    ids = table[id_column].cast(pa.string())
+    table = table.select(wanted).add_column(0, "id", ids).combine_chunks()
+    return _checked(name, table)
+
+
+def _read(path: Path, id_column: str) -> pa.Table:
+    try:
+        if path.suffix in _DELIMITERS:
+            as_text = pa_csv.ConvertOptions(column_types={id_column: pa.string()})
+            return pa_csv.read_csv(
+                path, parse_options=pa_csv.ParseOptions(delimiter=_DELIMITERS[path.suffix]), convert_options=as_text
+            )
+        if path.suffix == ".parquet":
+            return pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path} cannot be read as labels: {error}") from error
+    raise InputError(f"{path}: labels are read from .parquet, .csv or .tsv")
+
+
+def _checked(name: str, table: pa.Table) -> Labels:
+    """Every value present, and each id once."""
+    full = table.drop_null()
+    codes = full["id"].combine_chunks().dictionary_encode().indices.to_numpy()
+    _, first, which = np.unique(codes, return_index=True, return_inverse=True)
+    again = np.setdiff1d(np.arange(len(full)), first).tolist()
+    differ = {full["id"][row].as_py() for row in again if full.slice(row, 1) != full.slice(first[which[row]], 1)}
+    if differ:
+        shown = ", ".join(sorted(differ)[:_SHOWN])
+        raise InputError(f"{name}: {len(differ)} id(s) have more than one label: {shown}; keep one of each")
+    once = full.take(pa.array(np.sort(first))) if again else full
+    blank = len(table["id"].unique()) - len(once)
+    return Labels(name, once["id"].combine_chunks(), once.drop_columns(["id"]), blank)
+
+
+def label_rows(labels: Labels, ids: pa.ChunkedArray) -> np.ndarray:
+    """Row of `labels` for each protein id, -1 where there is none; (n,) int32."""
+    found: pa.ChunkedArray = pc.call_function("index_in", [ids], pc.SetLookupOptions(labels.ids))
+    return found.fill_null(-1).to_numpy().astype(np.int32)
+
+
+def label_report(labels: Labels, known: np.ndarray, used: np.ndarray, unlabelled: int) -> LabelReport:
+    """`known` and `used` are label rows (-1 allowed) of the matching records and of those that have a vector."""
+    n = len(labels.ids)
+    is_known, is_used = np.zeros(n, bool), np.zeros(n, bool)
+    is_known[known[known >= 0]] = True
+    is_used[used[used >= 0]] = True
+    unknown = np.flatnonzero(~is_known)
+    return LabelReport(
+        source=labels.source,
+        ids=n + labels.blank,
+        used=int(is_used.sum()),
+        unknown=len(unknown),
+        without_vector=int((is_known & ~is_used).sum()),
+        blank=labels.blank,
+        unlabelled=unlabelled,
+        unknown_ids=tuple(labels.ids.take(pa.array(unknown[:_SHOWN])).to_pylist()),
+    )

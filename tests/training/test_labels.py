@@ -1,0 +1,102 @@
+"""Labels join by id, and every one that does not is counted by the reason."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from protea_ray.errors import ConfigError, InputError
+from protea_ray.query.labels import read_labels
+from protea_ray.query.store import Store
+from tests.store import build
+from tests.training import helpers
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Thirty embedded proteins, and P00100 to P00104 that have no vector yet."""
+    found = helpers.make(tmp_path_factory.mktemp("labels"), 30)
+    build.ingest(found.location, build.proteins(range(100, 105), "b"), "b", "d2")
+    return found
+
+
+def test_labels_come_with_their_proteins_and_losses_are_counted(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    table = helpers.labels([*range(10), 100, 101, 900])
+    blank = pa.table({"id": ["P00020", "P00021"], "label": pa.nulls(2, pa.int64())})
+    with caplog.at_level(logging.WARNING, "protea_ray"):
+        data = store.torch(labels=pa.concat_tables([table, blank]), batch_size=100)
+    (batch,) = data
+    assert batch["label"].tolist() == [helpers.number(id) % 7 for id in batch["id"]]
+    assert sorted(batch["id"]) == [f"P{n:05d}" for n in range(10)]
+    report = data.report
+    assert report is not None
+    assert (report.ids, report.used, report.unknown, report.without_vector, report.blank) == (15, 10, 1, 2, 2)
+    assert report.ids == report.used + report.unknown + report.without_vector + report.blank
+    assert report.unlabelled == 20
+    assert report.unknown_ids == ("P00900",)
+    assert "10 of 15 labelled ids are used; 1 unknown (P00900, ...), 2 without a vector, 2 without" in caplog.text
+
+
+def test_labels_that_all_join_are_no_warning(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "protea_ray"):
+        store.torch(labels=helpers.labels(range(30)), batch_size=100)
+    assert not caplog.records
+
+
+def test_a_filter_counts_as_unknown(store: Store) -> None:
+    report = store.torch(labels=helpers.labels(range(30)), filter="id < 'P00010'", batch_size=100).report
+    assert report is not None
+    assert (report.used, report.unknown) == (10, 20)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
+def test_files(store: Store, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"labels{suffix}"
+    rows = [(f"P{n:05d}", n / 2, "odd" if n % 2 else "even") for n in range(12)]
+    if suffix == ".parquet":
+        ids, halves, kinds = map(list, zip(*rows, strict=True))
+        pq.write_table(pa.table({"accession": ids, "half": halves, "kind": kinds}), path)
+    else:
+        mark = "," if suffix == ".csv" else "\t"
+        path.write_text("\n".join(mark.join(map(str, r)) for r in [("accession", "half", "kind"), *rows]))
+    (batch,) = store.torch(labels=read_labels(path, id_column="accession"), batch_size=100)
+    assert batch["half"].tolist() == [helpers.number(id) / 2 for id in batch["id"]]
+    assert batch["kind"] == ["odd" if helpers.number(id) % 2 else "even" for id in batch["id"]]
+    (one,) = store.torch(labels=read_labels(path, id_column="accession", columns=["kind"]), batch_size=100)
+    assert set(one) == {"id", "mean", "kind"}
+
+
+def test_ids_stay_text(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("id,label\n00123,1\n1e5,0\n")
+    assert read_labels(path).ids.to_pylist() == ["00123", "1e5"]
+
+
+def test_an_id_with_two_labels_is_refused_and_a_repeated_row_is_not() -> None:
+    same = pa.table({"id": ["a", "b", "a"], "label": [1, 2, 1]})
+    assert read_labels(same).ids.to_pylist() == ["a", "b"]
+    differ = pa.table({"id": ["a", "b", "a", "b"], "label": [1, 2, 1, 3]})
+    with pytest.raises(InputError, match=r"1 id\(s\) have more than one label: b"):
+        read_labels(differ)
+    several = pa.table({"id": ["a", "b", "a"], "terms": [["x"], ["y"], ["x"]]})
+    assert read_labels(several).columns["terms"].to_pylist() == [["x"], ["y"]]
+
+
+def test_what_is_not_labels_is_said(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("{}")
+    (tmp_path / "x.csv").write_text("name,label\na,1\n")
+    (tmp_path / "x.parquet").write_text("not parquet")
+    with pytest.raises(InputError, match="cannot be read as labels"):
+        store.torch(labels=tmp_path / "nothing.csv", batch_size=1)
+    with pytest.raises(InputError, match="cannot be read as labels"):
+        store.torch(labels=tmp_path / "x.parquet", batch_size=1)
+    with pytest.raises(InputError, match=r"from \.parquet, \.csv or \.tsv"):
+        store.torch(labels=tmp_path / "x.json", batch_size=1)
+    with pytest.raises(ConfigError, match="has no column id; it has name, label"):
+        store.torch(labels=tmp_path / "x.csv", batch_size=1)
+    with pytest.raises(ConfigError, match="read from the store: mean; rename"):
+        store.torch(labels=pa.table({"id": ["P00001"], "mean": [1]}), batch_size=1)
