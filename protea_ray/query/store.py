@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,12 @@ from protea_ray.store.keys import key_array
 from protea_ray.store.location import Location, open_location
 from protea_ray.store.sql import both, equals
 from protea_ray.store.tables import find_table, open_table
+
+if TYPE_CHECKING:
+    import ray.data
+
+    from protea_ray.query.labels import Labels
+    from protea_ray.query.torch_dataset import TorchDataset
 
 
 def open_store(uri: str | Path) -> Store:
@@ -94,10 +101,13 @@ class Store:
         pooling: str | None = None,
         where: str | None = None,
         version: int | None = None,
+        approximate: bool = False,
     ) -> pa.Table:
         """The `k` proteins most similar to `id` by cosine: rank, id, similarity, length, description, n_ids, key.
 
-        Exact. The query's own sequence is left out, and a protein counts once, by its best chunk. `where` is SQL
+        Exact, whether the space has a vector index or not, unless `approximate` allows the index (without `where`):
+        then a neighbour may be missing, and every similarity is still that of the vectors. The query's own sequence
+        is left out, and a protein counts once, by its best chunk. `where` is SQL
         over protein columns. Raises StoreError for an id that is unknown or has no vector.
         """
         view = self.view(space, version)
@@ -106,7 +116,8 @@ class Store:
         queries = search.matrix(view.rows_of(key_array([key]), [pooling])[pooling])
         if not len(queries):
             raise StoreError(f"protein {id!r} has no vector in space {view.pin.space}{self._reason(id, view)}")
-        found = search.nearest(view, key, queries, k, pooling, search.allowed_keys(view, where))
+        allowed = search.allowed_keys(view, where)
+        found = search.nearest(view, key, queries, k, pooling, allowed, approximate)
         return view.stamped(search.described(view, found))
 
     def to_arrow(
@@ -147,6 +158,65 @@ class Store:
             raise StoreError(f"protein {id!r} has {have} in space {view.pin.space}{self._reason(id, view)}")
         row_id, start = rows["_rowid"][chunk].as_py(), rows["chunk_start"][chunk].as_py()
         return ResidueMatrix(view.vectors, row_id, start, view.facts["residue_width"], view.facts["store_dtype"])
+
+    def dataset(
+        self,
+        space: str | Pin = CURRENT,
+        *,
+        columns: Sequence[str] | None = None,
+        filter: str | None = None,
+        version: int | None = None,
+        labels: str | Path | pa.Table | Labels | None = None,
+    ) -> ray.data.Dataset:
+        """A Ray Data data set: proteins and vectors joined by key, read in parallel by the fragment.
+
+        `filter` is SQL over protein columns; `columns` None reads id and every pooled vector. `labels` (Parquet,
+        CSV, TSV or a table, with a column `id`) keeps the labelled proteins only and adds their label columns.
+        """
+        from protea_ray.query.dataset import ray_dataset
+        from protea_ray.query.labels import read_labels
+
+        known = None if labels is None else read_labels(labels)
+        return ray_dataset(self.view(space, version), columns, filter, known)
+
+    def torch(
+        self,
+        space: str | Pin = CURRENT,
+        *,
+        columns: Sequence[str] | None = None,
+        filter: str | None = None,
+        version: int | None = None,
+        labels: str | Path | pa.Table | Labels | None = None,
+        batch_size: int | None = None,
+        token_budget: int | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        drop_last: bool = False,
+    ) -> TorchDataset:
+        """A PyTorch iterable data set of whole batches, the same at every reading of the same pin and seed.
+
+        `columns`, `filter` and `labels` as in `dataset`; the column `residues` gives padded matrices, in batches of
+        similar length of at most `token_budget` residues. Raises ConfigError that lists what cannot work.
+        """
+        from protea_ray.query.labels import read_labels
+        from protea_ray.query.torch_dataset import torch_dataset
+
+        known = None if labels is None else read_labels(labels)
+        return torch_dataset(
+            self.view(space, version),
+            columns,
+            filter,
+            known,
+            batch_size=batch_size,
+            token_budget=token_budget,
+            shuffle=shuffle,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+            drop_last=drop_last,
+        )
 
     def _key_of(self, view: View, id: str) -> bytes:
         records = view.records_by("id", [id], ["id", "key"])
