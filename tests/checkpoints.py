@@ -41,6 +41,8 @@ def _spread(model: Any) -> None:
         flat = "norm" in name.lower() and name.endswith("weight")
         scale = 0.1 if parameter.ndim == 1 or "bias" in name else parameter.shape[-1] ** -0.5
         scale = 1.0 if "embed" in name or "shared" in name or "attention_bias" in name else scale
+        if name.endswith(("o_proj.weight", "down_proj.weight")):
+            scale *= 0.3  # ESM-C multiplies its branches by sqrt(36 / layers), 3.5 at 3 layers
         with torch.no_grad():
             parameter.normal_(1.0 if flat else 0.0, scale)
 
