@@ -155,6 +155,10 @@ def ingest_part(
     written: list[str] = []
 
     def accepted() -> Iterator[pa.RecordBatch]:
+        # the store may ask for the rows again, after an attempt that failed: count and collect from the start
+        counts.update(records=0, rejects=0, residues=0)
+        refused.clear()
+        written.clear()
         for batch in read_part(part, columns, label, run, limit=limit):
             counts["records"] += batch.proteins.num_rows + batch.rejects.num_rows
             counts["rejects"] += batch.rejects.num_rows
