@@ -32,6 +32,9 @@ def query(
     k: Annotated[int, typer.Option("-k", min=1, help="how many with --nearest")] = 10,
     space: Annotated[str, typer.Option("--space", help="space or alias")] = "current",
     pooling: Annotated[str | None, typer.Option("--pooling", help="vector column of --nearest")] = None,
+    approximate: Annotated[
+        bool, typer.Option("--approximate", help="--nearest may use the vector index and miss a neighbour")
+    ] = False,
     out: Annotated[
         str | None, typer.Option("--out", metavar="FILE.parquet", help="write all rows, with vectors")
     ] = None,
@@ -45,7 +48,7 @@ def query(
         raise ConfigError("give --id or --nearest (either may go with --where), --where alone, or --out", where="query")
     opened = open_store(store)
     if nearest is not None:
-        rows = opened.nearest(nearest, k, space=space, pooling=pooling, where=where)
+        rows = opened.nearest(nearest, k, space=space, pooling=pooling, where=where, approximate=approximate)
     elif ids is not None:
         rows = opened.get(ids, space=space)
     else:

@@ -86,7 +86,9 @@ def drift(
     keys = [view.vectors.to_table(columns=["key"], filter=FIRST_ROW)["key"].combine_chunks() for view in (left, right)]
     shared = keys[0].filter(pa.array(KeyIndex(keys[1]).contains(keys[0])))
     if len(shared) < 3:
-        raise StoreError(f"{left.pin.space} and {right.pin.space} share {len(shared)} protein(s); at least 3 are needed")
+        raise StoreError(
+            f"{left.pin.space} and {right.pin.space} share {len(shared)} protein(s); at least 3 are needed"
+        )
     drawn = draw(shared, sample, seed)
     ours, lengths = protein_vectors(left, drawn, pooling)
     theirs, _ = protein_vectors(right, drawn, pooling)

@@ -1,0 +1,120 @@
+"""The vector index of a space: IVF-PQ by cosine, for searches that may miss a neighbour to be quick.
+
+Exact search reads every vector: 2.6 GB a query for a million rows of 1,280 halves, about a second from a warm disk.
+Below tens of thousands of rows that is milliseconds, and an index would only lose neighbours. Rows that are appended
+after it was built are searched exactly beside it until `build_index` takes them in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import lance
+
+from protea_ray.errors import ConfigError, StoreError
+from protea_ray.store.commit import Guard
+from protea_ray.store.lease import Lease
+from protea_ray.store.location import Location, plain
+from protea_ray.store.schema import vector_facts
+from protea_ray.store.space import open_space
+from protea_ray.store.tables import open_table
+
+MIN_ROWS = 50_000
+VALUES_PER_CODE = 8  # one byte stands for 8 values: a tenth to a sixteenth of the vector
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """What was done, or would be, to the index of one vector column; `reason` in words."""
+
+    space: str
+    column: str
+    rows: int
+    action: str  # none, build or extend
+    reason: str
+    dry_run: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values only."""
+        return asdict(self)
+
+
+def build_index(
+    location: Location,
+    space: str,
+    pooling: str | None = None,
+    *,
+    min_rows: int = MIN_ROWS,
+    force: bool = False,
+    dry_run: bool = False,
+    heartbeat_seconds: float = 30.0,
+) -> tuple[Indexed, ...]:
+    """Index every vector column of a space, or the one that is named; under the lease, one version a column.
+
+    Nothing is done below `min_rows` rows, an index that is there takes in rows that came since, and `force` builds
+    it anew whatever there is. Raises UnknownSpaceError, ConfigError for a pooling that the space does not have,
+    LeaseHeldError, and StoreError when the index cannot be built.
+    """
+    columns = _columns(location, space, pooling)
+    if dry_run:
+        table = open_table(location.table(space))
+        return tuple(_planned(table, space, column, min_rows, force, dry_run) for column in columns)
+    with Lease.acquire(location, heartbeat_seconds) as lease:
+        return tuple(_carried_out(location, space, column, min_rows, force, lease.check) for column in columns)
+
+
+def _columns(location: Location, space: str, pooling: str | None) -> list[str]:
+    open_space(location, space)
+    have = list(vector_facts(open_table(location.table(space)).schema)["widths"])
+    if pooling is None and have:
+        return have
+    if pooling not in have:
+        asked = f"no pooling {pooling!r}" if pooling else "no pooled vectors"
+        raise ConfigError(f"space {space} has {asked}; it has {', '.join(have) or 'residues only'}", where="pooling")
+    return [pooling]
+
+
+def _planned(table: lance.LanceDataset, space: str, column: str, min_rows: int, force: bool, dry_run: bool) -> Indexed:
+    rows, covered = table.count_rows(), indexed_rows(table, column)
+    if force:
+        action, reason = "build", "it was asked for"
+    elif covered is not None and covered < rows:
+        action, reason = "extend", f"{rows - covered:,} rows came after the index was built"
+    elif covered is not None:
+        action, reason = "none", "every row is in the index"
+    elif rows < min_rows:
+        action, reason = (
+            "none",
+            f"exact search is quick over {rows:,} rows, below {min_rows:,}; --force builds it anyway",
+        )
+    else:
+        action, reason = "build", f"{rows:,} rows, at least {min_rows:,}"
+    return Indexed(space, column, rows, action, reason, dry_run)
+
+
+def indexed_rows(table: lance.LanceDataset, column: str) -> int | None:
+    """How many rows the index of a column covers; None where there is no index."""
+    found = [index.num_rows_indexed for index in _indices(table, column)]
+    return sum(found) if found else None
+
+
+def _indices(table: lance.LanceDataset, column: str) -> Iterator[Any]:
+    return (index for index in table.describe_indices() if index.field_names == [column])
+
+
+def _carried_out(location: Location, space: str, column: str, min_rows: int, force: bool, guard: Guard) -> Indexed:
+    table = open_table(location.table(space))
+    planned = _planned(table, space, column, min_rows, force, dry_run=False)
+    guard()
+    try:
+        if planned.action == "extend":
+            table.optimize.optimize_indices(index_names=[index.name for index in _indices(table, column)])
+        elif planned.action == "build":
+            width = vector_facts(table.schema)["widths"][column]
+            codes = width // VALUES_PER_CODE if width % VALUES_PER_CODE == 0 else None
+            table.create_index(column, "IVF_PQ", metric="cosine", replace=True, num_sub_vectors=codes)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise StoreError(f"{table.uri} could not be indexed by {column}: {plain(error)}") from error
+    return planned
