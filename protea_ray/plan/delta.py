@@ -69,4 +69,5 @@ def _first_of_key(keys: pa.Array) -> np.ndarray:
 
 def _among(keys: pa.Array, held: pa.Array) -> np.ndarray:
     """(n,) bool; one call over the whole array, since is_in builds its hash anew on every call."""
-    return pc.is_in(keys, value_set=held).to_numpy(zero_copy_only=False)
+    found = pc.call_function("is_in", [keys], pc.SetLookupOptions(value_set=held))
+    return found.to_numpy(zero_copy_only=False)
