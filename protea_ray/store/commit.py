@@ -119,8 +119,8 @@ class GroupCommitter:
     """Collects the fragments of finished units and commits them in groups.
 
     One commit costs 1 ms at 100 fragments and 101 ms at 50,000, and each leaves a version, so units are committed
-    `max_units` at a time or after `max_seconds`, whichever comes first. After a failed commit nothing more is
-    accepted: what the table holds is then for the next run to read, not for this object to guess.
+    `max_units` at a time or when one has waited `max_seconds`, whichever comes first. After a failed commit nothing
+    more is accepted: what the table holds is then for the next run to read, not for this object to guess.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class GroupCommitter:
         self._max_seconds = max_seconds
         self._guard = guard
         self._clock = clock
-        self._last = clock()
+        self._oldest = 0.0  # when the first of those that wait came
         self._units: set[str] = set()
         self._waiting: list[tuple[list[str], int]] = []
         self._failed: CommitError | None = None
@@ -150,19 +150,20 @@ class GroupCommitter:
             raise StoreError(f"unit {unit} was finished twice in one run; its rows would be in {self._uri} twice")
         self._units.add(unit)
         if fragments:
+            self._oldest = self._oldest if self._waiting else self._clock()
             self._waiting.append((list(fragments), rows))
         self.tick()
 
     def tick(self) -> None:
         """Commit if a limit is reached; to be called now and then while no unit finishes."""
-        if len(self._waiting) >= self._max_units or self._clock() - self._last >= self._max_seconds:
+        waited = self._clock() - self._oldest if self._waiting else 0.0
+        if len(self._waiting) >= self._max_units or waited >= self._max_seconds:
             self.flush()
 
     def flush(self) -> None:
         """Commit all that waits; nothing waiting, no version. Raises CommitError, and again on every later call."""
         if self._failed is not None:
             raise self._failed
-        self._last = self._clock()
         if not self._waiting:
             return
         try:
@@ -173,4 +174,3 @@ class GroupCommitter:
         self.committed_rows += sum(rows for _, rows in self._waiting)
         self.commits += 1
         self._waiting.clear()
-        self._last = self._clock()
