@@ -37,3 +37,8 @@ def sequences(store: Path) -> dict[bytes, str]:
 def version(table: Path) -> int:
     """Latest version of a table."""
     return lance.dataset(str(table)).version
+
+
+def count(table: Path) -> int:
+    """Rows of a table."""
+    return lance.dataset(str(table)).count_rows()
