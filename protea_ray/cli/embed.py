@@ -44,7 +44,8 @@ def embed(
 
         print_plan(plan(inputs, store, settings), as_json)
         return
-    finish(run_now(inputs, store, settings), settings.run.max_rejects, as_json)
+    summary = run_now(inputs, store, settings)
+    finish(summary, settings.run.max_rejects, summary.to_json() if as_json else None)
 
 
 def split_paths(paths: list[str]) -> list[str]:
@@ -65,15 +66,15 @@ def run_now(inputs: list[str], store: str, settings: Any) -> Any:
         return run(inputs, store, settings, report)
 
 
-def finish(summary: Any, max_rejects: int | None, as_json: bool) -> None:
-    """Print the accounting, and leave with code 3 when too much was rejected."""
+def finish(summary: Any, max_rejects: int | None, facts: dict[str, Any] | None) -> None:
+    """Print the accounting and, as JSON, `facts`; leave with code 3 when too much was rejected."""
     from protea_ray.report.summary import print_summary
 
     print_summary(summary)
     if not summary.trained:
         print(UNTRAINED, file=sys.stderr)
-    if as_json:
-        print(json.dumps(summary.to_json()))
+    if facts is not None:
+        print(json.dumps(facts))
     rejected = max(count.rejected for count in summary.spaces)
     if max_rejects is not None and rejected > max_rejects:
         print(f"{rejected} records were rejected, more than --max-rejects {max_rejects}.", file=sys.stderr)

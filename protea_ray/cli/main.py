@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from protea_ray.cli import embed, store, synth
+from protea_ray.cli import embed, reembed, store, synth, upkeep
 from protea_ray.errors import ProteaRayError
 
 app = typer.Typer(
@@ -19,8 +19,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("embed")(embed.embed)
+app.command("reembed")(reembed.reembed)
 app.command("status")(store.status)
 app.command("query")(store.query)
+app.command("alias")(upkeep.alias)
+app.command("drift")(upkeep.drift)
+app.command("verify")(upkeep.verify)
+app.command("repair")(upkeep.repair)
+app.command("upkeep")(upkeep.upkeep)
+app.command("drop-space")(upkeep.drop_space)
+app.command("index")(upkeep.index)
 app.command("synth")(synth.synth)
 
 

@@ -70,7 +70,7 @@ def _columns(location: Location, space: str, pooling: str | None) -> list[str]:
     have = list(vector_facts(open_table(location.table(space)).schema)["widths"])
     if pooling is None and have:
         return have
-    if pooling not in have:
+    if pooling is None or pooling not in have:
         asked = f"no pooling {pooling!r}" if pooling else "no pooled vectors"
         raise ConfigError(f"space {space} has {asked}; it has {', '.join(have) or 'residues only'}", where="pooling")
     return [pooling]

@@ -1,0 +1,140 @@
+"""Is a filled space good enough to be read by default? Everything that `verify` knows, and a look at the model.
+
+Checksums say that rows are as they were written, not that what was written is what the checkpoint gives: a worker
+with broken hardware, or weights that were replaced under a running job, leave rows in perfect order. So a few stored
+proteins are embedded again, each alone, in a fresh process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import lance
+import numpy as np
+import ray
+
+from protea_ray.embed.canary import check_canaries
+from protea_ray.embed.encoder import Embedded, Encoder
+from protea_ray.embed.weights import verify_digests
+from protea_ray.errors import CheckpointError, ProteaRayError
+from protea_ray.run import cluster
+from protea_ray.run.driver import Setting
+from protea_ray.run.worker import EncoderSpec, Target
+from protea_ray.store.findings import LITTER
+from protea_ray.store.ledger import FIRST_ROW, scan_proteins
+from protea_ray.store.location import Location
+from protea_ray.store.schema import RESIDUES, vector_facts
+from protea_ray.store.sql import among
+from protea_ray.store.tables import open_table
+from protea_ray.store.verify import verify
+
+RECOMPUTED = 16  # proteins embedded again
+_LOOKED_AT = 256  # evenly spaced rows, so most units and actors; the shortest of them are embedded
+_TOLERANCE = 0.05  # of a vector's length; bfloat16 and another batch move it by 0.007, another model by about 1
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """What was checked: `rows` read and checksummed, `recomputed` proteins embedded again, `largest_distance` of
+    these from what is stored, relative to the vector's length; `missing` proteins, and what is wrong in words."""
+
+    rows: int
+    recomputed: int
+    largest_distance: float
+    missing: int
+    problems: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values only."""
+        return asdict(self)
+
+
+def accept(setting: Setting, target: Target) -> Acceptance:
+    """Read all of a space, compare its keys with the proteins, and embed the canaries and some of its own again."""
+    report = verify(setting.location, target.space)
+    mine = [f for f in report.findings if f.table == target.space and f.severity != LITTER]
+    problems = [str(f) for f in mine if f.kind != "missing"]
+    again = [] if problems else _recompute(setting, target)
+    problems += [p for p in again if isinstance(p, str)]
+    distances = [d for d in again if not isinstance(d, str)]
+    missing = sum(f.count for f in mine if f.kind == "missing")
+    return Acceptance(report.rows[target.space], len(distances), max(distances, default=0.0), missing, tuple(problems))
+
+
+def _recompute(setting: Setting, target: Target) -> list[float | str]:
+    """Distances, and what is wrong with the weights on disk or with the encoder."""
+    try:
+        verify_digests(setting.checkpoint.path, setting.checkpoint.files)
+    except CheckpointError as error:
+        return [f"{error} Rows of this run may be of either; drop the space."]
+    gpus = cluster.pool_for(setting.options, setting.device, 1).num_gpus
+    task = cluster.remote(_compare, num_cpus=0 if gpus else 1, num_gpus=gpus, max_retries=1)
+    return ray.get(task.remote(setting.encoder, target, setting.location))
+
+
+def _compare(spec: EncoderSpec, target: Target, location: Location) -> list[float | str]:
+    try:
+        encoder = spec.load([target.config])
+        check_canaries(encoder)
+    except ProteaRayError as error:  # as a value: Ray would wrap it in a page of traces
+        return [str(error)]
+    return list(_distances(encoder, location, target))
+
+
+def _distances(encoder: Encoder, location: Location, target: Target) -> Iterator[float | str]:
+    """How far each recomputed protein is from its stored first row; in words where that is too far."""
+    for key, stored, letters in _stored(location, target):
+        (again,) = encoder.embed([letters])
+        if not isinstance(again, Embedded):
+            yield f"{key.hex()} has a vector, but is refused now: {again.reason}, {again.detail}"
+            continue
+        distance = _apart(_first_row(again), stored)
+        yield distance
+        if distance > _TOLERANCE:
+            yield f"{key.hex()} is stored {distance:.2f} of its length away from what the model gives now"
+
+
+def _apart(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.linalg.norm(one - other) / max(np.linalg.norm(one), np.finfo(np.float32).tiny))
+
+
+def _first_row(found: Embedded) -> np.ndarray:
+    """Everything stored of a protein's first row, end to end; of a matrix the mean over its residues."""
+    parts = [vectors[0] for vectors in found.pooled.values()]
+    parts += [matrix.astype(np.float32).mean(axis=0) for matrix in (found.residues or ())[:1]]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def _stored(location: Location, target: Target) -> Iterator[tuple[bytes, np.ndarray, str]]:
+    """Key, first row as `_first_row` and letters of the sample."""
+    table = open_table(target.uri)
+    rows = _sample(table)
+    found = table._take_rows(rows, columns=["key", *target.config.pooled]).to_pylist()
+    matrices = _matrix_means(table, rows, target) if target.config.keeps_residues else [[]] * len(rows)
+    letters = _letters(location, [row["key"] for row in found])
+    for row, matrix in zip(found, matrices, strict=True):
+        if row["key"] in letters:  # a vector may outlive its protein
+            parts = [*(row[name] for name in target.config.pooled), matrix]
+            yield row["key"], np.concatenate(parts).astype(np.float32), letters[row["key"]]
+
+
+def _letters(location: Location, keys: list[bytes]) -> dict[bytes, str]:
+    batches = scan_proteins(location, None, ["key", "sequence"], filter=among("key", keys))
+    return {row["key"]: row["sequence"] for batch in batches for row in batch.to_pylist()}
+
+
+def _sample(table: lance.LanceDataset) -> list[int]:
+    """Row ids of first rows: the shortest proteins among evenly spaced ones."""
+    rows = table.to_table(columns=["n_residues"], filter=FIRST_ROW, with_row_id=True)
+    spaced = np.unique(np.linspace(0, len(rows) - 1, _LOOKED_AT).astype(np.int64)) if len(rows) else np.zeros(0, int)
+    lengths, ids = (rows[name].to_numpy()[spaced] for name in ("n_residues", "_rowid"))
+    return ids[np.argsort(lengths, kind="stable")[:RECOMPUTED]].tolist()
+
+
+def _matrix_means(table: lance.LanceDataset, rows: list[int], target: Target) -> list[np.ndarray]:
+    facts = vector_facts(target.schema)
+    raw = [blob.readall() for blob in table.take_blobs(RESIDUES, ids=rows) if blob is not None]
+    matrices = [np.frombuffer(r, facts["store_dtype"]).reshape(-1, facts["residue_width"]) for r in raw]
+    return [matrix.astype(np.float32).mean(axis=0) for matrix in matrices]

@@ -1,0 +1,194 @@
+"""A new checkpoint lands: fill its space from the proteins in the store, verify it, only then move the alias.
+
+Until the one row that moves the alias is there, its readers get the old space; from then on the new one, whole.
+Stopping at any point and running the same command again costs what was in flight, and once the alias has moved,
+nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from protea_ray.config.embedding import EmbeddingConfig
+from protea_ray.config.identity import space_name
+from protea_ray.config.run import RunConfig, run_config
+from protea_ray.embed.checkpoint import open_checkpoint
+from protea_ray.errors import ConfigError, StoreError, UnknownSpaceError, numbered
+from protea_ray.run.acceptance import Acceptance, accept
+from protea_ray.run.driver import Setting, embed_work, settle, summarise
+from protea_ray.run.interrupt import interruptible
+from protea_ray.run.progress import Reporter
+from protea_ray.run.summary import Summary
+from protea_ray.run.targets import make_targets
+from protea_ray.run.units import find_work
+from protea_ray.run.worker import Target
+from protea_ray.store import names
+from protea_ray.store.alias import CURRENT, Alias, check_name, list_aliases, move, resolve
+from protea_ray.store.lease import Lease
+from protea_ray.store.location import Location, open_location
+from protea_ray.store.runs import record_run
+from protea_ray.store.space import SpaceInfo, open_space
+
+_OF_THE_CHECKPOINT = ("model", "revision", "family")
+_OF_THE_FAMILY = ("max_residues", "dtype")  # trained length and stable precision: facts of a family, not choices
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be embedded, and which alias is to move. `base` is the space that gave the recipe, if any."""
+
+    setting: Setting
+    alias: str
+    base: SpaceInfo | None
+
+    @property
+    def space(self) -> str:
+        """Name of the space to fill."""
+        return space_name(self.setting.recipes[0], self.setting.checkpoint.files)
+
+
+@dataclass(frozen=True)
+class Reembedded:
+    """One re-embedding. `before` and `after` are the spaces that the alias points to; `accepted` is None when there
+    was nothing to decide; `stays` says why a sound space did not get the alias."""
+
+    summary: Summary
+    alias: str
+    before: str | None
+    after: str | None
+    accepted: Acceptance | None
+    stays: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The run's accounting, and what became of the alias."""
+        checked = self.accepted.to_json() if self.accepted else None
+        alias = {"alias": self.alias, "before": self.before, "after": self.after, "stays": self.stays}
+        return {**self.summary.to_json(), **alias, "moved": self.before != self.after, "verified": checked}
+
+
+def reembed(
+    store: str, fields: Mapping[str, Any], report: Reporter, *, alias: str = CURRENT, since: int | None = None
+) -> Reembedded:
+    """Embed every protein of `store` with another checkpoint, and move `alias` to the new space once it is verified.
+
+    `fields` are those of run.yaml; `model` must be one of them, and a recipe field that is absent is that of the
+    space the alias points to. `since`: only proteins that this version of proteins.lance did not hold. Raises
+    StoreError when the new space does not verify (the alias stays), and whatever `embed` raises.
+    """
+    return carry_out(plan(store, fields, alias), report, since)
+
+
+def plan(store: str, fields: Mapping[str, Any], alias: str = CURRENT) -> Plan:
+    """Check everything that can be refused before the lease is taken; nothing is written."""
+    location = open_location(store)
+    if not location.exists(names.PROTEINS):
+        raise StoreError(f"{location.uri} holds no proteins; `protea-ray embed INPUT {location.uri}` brings some")
+    check_name(location, alias)
+    base = _base(location, alias)
+    asked = _config(base, None, fields).recipes[0]  # all mistakes first: reading the weights may take minutes
+    checkpoint = open_checkpoint(asked.model, asked.revision, str(fields.get("family", "auto")))
+    return Plan(settle(location, checkpoint, _config(base, checkpoint.facts.family, fields)), alias, base)
+
+
+def _base(location: Location, alias: str) -> SpaceInfo | None:
+    """The space whose recipe is the default: the alias's, else that of `current`, else none."""
+    for name in (alias, CURRENT):
+        try:
+            return open_space(location, *resolve(location, name))
+        except UnknownSpaceError:
+            continue
+    return None
+
+
+def _config(base: SpaceInfo | None, family: str | None, fields: Mapping[str, Any]) -> RunConfig:
+    if not fields.get("model"):
+        raise ConfigError("name the new checkpoint with --model", where="reembed")
+    config = run_config({**inherited(base, family), **fields})
+    problems = []
+    if len(config.recipes) > 1:
+        problems.append(f"{len(config.recipes)} recipes were given, but an alias names one space; give one")
+    if config.run.limit is not None:
+        problems.append("run.limit is for inputs; every protein of the store is embedded, or those --since a version")
+    if problems:
+        raise ConfigError(problems, where="reembed")
+    return config
+
+
+def inherited(base: SpaceInfo | None, family: str | None) -> dict[str, Any]:
+    """Recipe fields of an earlier space that a new checkpoint of `family` keeps (None: of the same family).
+
+    Nothing of an imported space: its recipe is somebody else's word.
+    """
+    if base is None or base.imported:
+        return {}
+    same = family in (None, base.config.get("family"))
+    dropped = _OF_THE_CHECKPOINT if same else (*_OF_THE_CHECKPOINT, *_OF_THE_FAMILY)
+    return {k: v for k, v in base.config.items() if k in EmbeddingConfig.model_fields and k not in dropped}
+
+
+def carry_out(plan: Plan, report: Reporter, since: int | None = None) -> Reembedded:
+    """Fill, verify, move, under one lease. Raises as `reembed`."""
+    started = time.time()
+    setting, location = plan.setting, plan.setting.location
+    with interruptible(), Lease.acquire(location, setting.options.heartbeat_seconds) as lease:
+        _settle_current(plan, lease)
+        targets = make_targets(location, setting.checkpoint, setting.recipes, setting.run)
+        space = targets[0].space
+        work = find_work(location, None, [space], setting.options.retry_rejects, since)
+        done = embed_work(setting, work, targets, lease, report, started)
+        summary = summarise(setting, work.counts[0].records, 0, work, done, started)
+        before = list_aliases(location).get(plan.alias)
+        if _is_at(before, space) and not work.proteins:
+            return Reembedded(summary, plan.alias, space, space, None, None)
+        accepted, stays = _judge(plan, targets[0], summary, since, report)
+        if stays is None and not _is_at(before, space):
+            move(location, plan.alias, space, run=setting.run, guard=lease.check)
+        after = list_aliases(location).get(plan.alias)
+        spaces = {"before": before and before.space, "after": after and after.space}
+        outcome = Reembedded(summary, plan.alias, **spaces, accepted=accepted, stays=stays)
+        record_run(location, setting.run, outcome.to_json(), guard=lease.check, kind="reembed")
+        return outcome
+
+
+def _is_at(alias: Alias | None, space: str) -> bool:
+    return alias is not None and (alias.space, alias.version) == (space, None)
+
+
+def _settle_current(plan: Plan, lease: Lease) -> None:
+    """`current` of a store with one space needs no alias; a second space would leave it without a meaning."""
+    if plan.base is not None and CURRENT not in list_aliases(lease.location):
+        move(lease.location, CURRENT, plan.base.name, run=plan.setting.run, guard=lease.check)
+
+
+def _judge(
+    plan: Plan, target: Target, summary: Summary, since: int | None, report: Reporter
+) -> tuple[Acceptance, str | None]:
+    """Verify; returns what was seen, and why the alias must stay although nothing is wrong. Raises StoreError."""
+    report.note(f"verifying {target.space}")
+    accepted = accept(plan.setting, target)
+    if accepted.problems:
+        raise StoreError(_refusal(plan, target.space, accepted.problems))
+    rejected, limit = summary.spaces[0].rejected, plan.setting.options.max_rejects
+    if limit is not None and rejected > limit:
+        return accepted, f"{rejected} proteins were rejected, more than max_rejects {limit}"
+    if accepted.missing and since is not None:
+        return accepted, (
+            f"{accepted.missing} proteins of version {since} and before are not in {target.space}; "
+            "run again without --since to fill them"
+        )
+    if accepted.missing:
+        raise StoreError(_refusal(plan, target.space, [f"{accepted.missing} proteins have neither vector nor reject"]))
+    return accepted, None
+
+
+def _refusal(plan: Plan, space: str, problems: Sequence[str]) -> str:
+    uri = plan.setting.location.uri
+    return numbered(
+        f"{space} does not verify, so {plan.alias} stays where it is: {len(problems)} problem(s)", problems
+    ) + (
+        f"\n`protea-ray repair {uri}` takes damaged units out, `protea-ray drop-space {uri} {space}` all of it; "
+        "then run the same command again."
+    )

@@ -1,0 +1,158 @@
+"""Waiting for checkpoints: a directory that a training run writes into, or a branch on the hub.
+
+A directory's checkpoint is taken when two looks in a row see the same files; the name of the space, and so whether
+there is anything to do, comes from the digests of its weights. A space that the alias has pointed to before is not
+taken again: who moved the alias back meant it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from protea_ray.errors import CommitError, ConfigError, LeaseHeldError, LeaseLostError, ProteaRayError
+from protea_ray.run.interrupt import interruptible
+from protea_ray.run.progress import Reporter
+from protea_ray.run.reembed import Plan, Reembedded, carry_out, plan
+from protea_ray.store.alias import CURRENT, history
+
+PASSING = (LeaseHeldError, LeaseLostError, CommitError)  # look again later; all else waits for other files
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A checkpoint as it looked: `stamp` is different when any of its files is. `whole`: it cannot change any more."""
+
+    model: str
+    revision: str | None
+    stamp: str
+    whole: bool
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of one new checkpoint: a re-embedding, or the error that stopped it."""
+
+    seen: Seen
+    outcome: Reembedded | None
+    error: ProteaRayError | None
+
+
+def watch(
+    store: str,
+    source: str,
+    fields: Mapping[str, Any],
+    report: Reporter,
+    *,
+    alias: str = CURRENT,
+    since: int | None = None,
+    interval: float = 60.0,
+    rounds: int | None = None,
+) -> Iterator[Taken]:
+    """Look at `source` every `interval` seconds, `rounds` times (None: until interrupted), and re-embed what is new.
+
+    An error ends that checkpoint's turn, not the watch. Raises ConfigError when `fields` name a model themselves,
+    KeyboardInterrupt on SIGTERM.
+    """
+    if fields.get("model") or fields.get("revision"):
+        raise ConfigError("the checkpoint comes from what is watched; leave out --model and --revision", where="watch")
+    look = looker(source)
+    settled = Settled()
+    with interruptible():
+        for number in count() if rounds is None else range(rounds):
+            if number:
+                time.sleep(interval)
+            seen = settled.new(_looked(look, report))
+            if seen is None:
+                continue
+            taken = _take(store, seen, fields, report, alias, since)
+            if taken is None or not isinstance(taken.error, PASSING):
+                settled.done.add(seen.stamp)
+            if taken is not None:
+                yield taken
+
+
+class Settled:
+    """Tells a checkpoint that is new and has stopped changing from one that is not or has not."""
+
+    def __init__(self) -> None:
+        self.done: set[str] = set()
+        self._before: Seen | None = None
+
+    def new(self, seen: Seen | None) -> Seen | None:
+        """`seen`, if it should be taken now."""
+        same, self._before = seen is not None and (seen.whole or seen == self._before), seen
+        return seen if seen is not None and same and seen.stamp not in self.done else None
+
+
+def _take(
+    store: str, seen: Seen, fields: Mapping[str, Any], report: Reporter, alias: str, since: int | None
+) -> Taken | None:
+    """Re-embed with one checkpoint; None when the alias knows its space already."""
+    named = {"model": seen.model, **({"revision": seen.revision} if seen.revision else {})}
+    try:
+        planned = plan(store, {**fields, **named}, alias)
+        if _known(planned):
+            return None
+        report.note(f"new checkpoint: {seen.model}{f' at {seen.revision}' if seen.revision else ''}")
+        return Taken(seen, carry_out(planned, report, since), None)
+    except ProteaRayError as error:
+        report.note(f"{seen.model} is not taken: {error}")
+        return Taken(seen, None, error)
+
+
+def _known(planned: Plan) -> bool:
+    moves = history(planned.setting.location)
+    return any((m.alias, m.space) == (planned.alias, planned.space) for m in moves)
+
+
+def _looked(look: Callable[[], Seen | None], report: Reporter) -> Seen | None:
+    """What is there now; a place that cannot be read for a moment is looked at again."""
+    try:
+        return look()
+    except OSError as error:
+        report.note(f"cannot look for a checkpoint: {type(error).__name__}: {error}")
+        return None
+
+
+def looker(source: str) -> Callable[[], Seen | None]:
+    """How to look at `source`: a path (which need not exist yet), else a hub id `owner/name` or `owner/name@branch`."""
+    path = Path(source).expanduser()
+    if path.is_dir() or source.startswith((".", "/", "~")) or source.count("/") != 1:
+        return lambda: newest_in(path)
+    return lambda: head_of(source)
+
+
+def newest_in(directory: Path) -> Seen | None:
+    """The checkpoint of `directory`, or of the folder in it, whose files changed last; None while there is none."""
+    places = [directory, *directory.iterdir()] if directory.is_dir() else []
+    found = [(_files(place), place) for place in places if (place / "config.json").is_file()]
+    if not found:
+        return None
+    files, place = max(found, key=lambda item: (max(changed for _, _, changed in item[0]), str(item[1])))
+    return Seen(str(place), None, repr(files), whole=False)
+
+
+def _files(place: Path) -> list[tuple[str, int, int]]:
+    """Name, bytes and time of the last change (ns) of every file, by name."""
+    stats = [(file.name, file.stat()) for file in sorted(place.iterdir()) if file.is_file()]
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+
+
+def head_of(source: str) -> Seen | None:
+    """The commit that a branch of a hub id stands at."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HFValidationError
+
+    name, _, branch = source.partition("@")
+    try:
+        commit = HfApi().model_info(name, revision=branch or None).sha
+    except HFValidationError as error:
+        raise ConfigError(f"{name!r} is neither a directory nor a hub id (owner/name)", where="watch") from error
+    except Exception as error:  # the hub's client has its transport's errors, which share no base of this project
+        raise OSError(f"the hub does not show {source} ({type(error).__name__})") from error
+    return Seen(name, commit, f"{name}@{commit}", whole=True) if commit else None

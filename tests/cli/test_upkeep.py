@@ -1,0 +1,162 @@
+"""The upkeep commands as a person calls them: exit codes, JSON, dry runs that change nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from protea_ray.cli.main import app
+from protea_ray.errors import ConfigError, ProteaRayError, StoreError, UnknownSpaceError
+from protea_ray.store import alias
+from protea_ray.store.lease import Lease
+from protea_ray.store.location import Location
+from protea_ray.store.space import ensure_space
+from tests import stores
+from tests.store import build
+
+SPACE = "esm2-00000001"
+
+
+def call(*arguments: object, code: int = 0) -> str:
+    """Run one command in this process; an error of the package is raised, as `main.run` would print it."""
+    done = CliRunner().invoke(app, [str(a) for a in arguments])
+    if isinstance(done.exception, ProteaRayError):
+        raise done.exception
+    assert done.exit_code == code, done.output
+    return done.stdout
+
+
+def call_json(*arguments: object, code: int = 0) -> dict[str, Any]:
+    return json.loads(call(*arguments, "--json", code=code).splitlines()[-1])
+
+
+@pytest.fixture
+def location(tmp_path: Path) -> Location:
+    """Twenty proteins in a space of four units that `current` points to, and an empty second space."""
+    found = build.store(tmp_path / "s", range(20))
+    ensure_space(found, build.info("second"), build.schema())
+    alias.move(found, "current", SPACE, run="r1", guard=build.free)
+    return found
+
+
+def versions(location: Location) -> dict[str, int]:
+    return {name: stores.version(Path(location.table(name))) for name in location.tables() if name != "lease"}
+
+
+def test_a_sound_space_verifies(location: Location) -> None:
+    found = call_json("verify", location.uri, "--space", "current")
+
+    assert (found["ok"], found["findings"]) == (True, [])
+    assert found["rows"] == {"proteins": 20, SPACE: 20}
+    assert "sound: rows read" in call("verify", location.uri, "--space", "current")
+
+
+def test_damage_is_named_by_table_unit_and_key_then_repaired(location: Location) -> None:
+    build.fill(location, SPACE, [3, 4], "r2.again", build.schema())
+
+    found = call_json("verify", location.uri, "--space", "current", code=1)
+    text = call("verify", location.uri, "--space", "current", code=1)
+
+    (finding,) = found["findings"]
+    assert (finding["kind"], finding["table"], finding["unit"]) == ("duplicate", SPACE, "r2.again")
+    assert set(finding["keys"]) == {build.key(3).hex(), build.key(4).hex()}
+    assert SPACE in text
+    assert "r2.again" in text
+    assert build.key(3).hex() in text
+    assert "protea-ray repair" in text
+
+    before = versions(location)
+    planned = call_json("repair", location.uri, "--dry-run")
+    assert (planned["removals"][0]["rows"], versions(location)) == (2, before)
+    assert call_json("repair", location.uri)["removals"][0]["rows"] == 2
+    assert call_json("verify", location.uri, "--space", "current")["ok"]
+    assert "nothing to remove" in call("repair", location.uri, "--space", "current")
+
+
+def test_missing_proteins_make_a_store_unsound(location: Location) -> None:
+    found = call_json("verify", location.uri, code=1)
+
+    assert [(f["kind"], f["table"], f["count"]) for f in found["findings"]] == [("missing", "second", 20)]
+
+
+def test_upkeep_compacts_and_a_dry_run_does_not(location: Location) -> None:
+    before = versions(location)
+    planned = {t["table"]: t for t in call_json("upkeep", location.uri, "--dry-run", "--keep-hours", 0)["tables"]}
+    assert (planned[SPACE]["fragments_before"], planned[SPACE]["fragments_after"]) == (4, 1)
+    assert versions(location) == before
+
+    done = {t["table"]: t for t in call_json("upkeep", location.uri, "--keep-hours", 0)["tables"]}
+
+    assert (done[SPACE]["fragments_after"], done[SPACE]["versions_removed"] > 0) == (1, True)
+    assert call_json("verify", location.uri, "--space", "current")["rows"][SPACE] == 20
+
+
+def test_a_space_is_dropped_unless_an_alias_names_it(location: Location) -> None:
+    with pytest.raises(StoreError, match="what current points to"):
+        call("drop-space", location.uri, SPACE)
+    assert call_json("drop-space", location.uri, "second", "--dry-run")["rows"] == 0
+    assert location.exists("second")
+
+    call("drop-space", location.uri, "second")
+
+    assert not location.exists("second")
+    with pytest.raises(UnknownSpaceError):
+        call("drop-space", location.uri, "second")
+
+
+def test_an_alias_is_listed_moved_and_pinned_even_beside_a_writer(location: Location) -> None:
+    assert SPACE in call("alias", location.uri)
+    dry = call_json("alias", location.uri, "current", "second", "--dry-run")
+    assert dry["aliases"] == {"current": {"space": SPACE, "version": None}}
+
+    with Lease.acquire(location):
+        moved = call_json("alias", location.uri, "current", "second")
+    assert moved["aliases"] == {"current": {"space": "second", "version": None}}
+    pinned = call_json("alias", location.uri, "paper", SPACE, "--version", 3)
+    assert pinned["aliases"]["paper"] == {"space": SPACE, "version": 3}
+    assert call_json("alias", location.uri, "copy", "paper")["aliases"]["copy"] == {"space": SPACE, "version": 3}
+
+
+def test_an_alias_that_cannot_be_is_refused(location: Location) -> None:
+    with pytest.raises(UnknownSpaceError, match="nowhere"):
+        call("alias", location.uri, "current", "nowhere")
+    with pytest.raises(StoreError, match="name of a table"):
+        call("alias", location.uri, "second", SPACE, "--dry-run")
+    with pytest.raises(ConfigError, match="name the space"):
+        call("alias", location.uri, "current")
+    with pytest.raises(StoreError, match="version 99"):
+        call("alias", location.uri, "current", SPACE, "--version", 99)
+    assert set(alias.list_aliases(location)) == {"current"}
+
+
+def test_an_index_below_the_threshold_says_why_not(location: Location) -> None:
+    before = versions(location)
+
+    assert "exact search is quick over 20 rows" in call("index", location.uri)
+    (planned,) = call_json("index", location.uri, "--min-rows", 10, "--dry-run")["columns"]
+
+    assert (planned["action"], planned["space"], planned["column"]) == ("build", SPACE, "mean")
+    assert versions(location) == before
+
+
+def test_drift_prints_a_table_and_json(location: Location) -> None:
+    build.fill(location, "second", range(5, 20), "u", build.schema())
+
+    text = call("drift", location.uri, "current", "second")
+    found = call_json("drift", location.uri, "current", "second", "--sample", 12)
+
+    assert "15 of 15 proteins that both hold" in text
+    assert "100.0%" in text
+    assert (found["whole"]["proteins"], found["whole"]["overlap"], found["shared"]) == (12, 1.0, 15)
+    assert found["whole"]["cosine_mean"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("command", ["verify", "repair", "upkeep", "index", "alias"])
+def test_no_store_is_said_and_none_is_made(command: str, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no store at"):
+        call(command, tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
