@@ -82,7 +82,9 @@ def embed_units(job: Job, units: Units, report: Reporter) -> Tally:
             result = json.loads(row["result"])
             _take(result, row["unit"], job, committers)
             tally.add(result)
-            report.advance(result["proteins"], result["residues"], result["predicted"], len(result["rejects"]))
+            report.advance(
+                *(result[n] for n in ("proteins", "residues", "predicted", "seconds")), len(result["rejects"])
+            )
     finally:
         for committer in committers.values():
             committer.flush()

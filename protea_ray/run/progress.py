@@ -28,8 +28,8 @@ class Reporter(Protocol):
         """Embedding begins; `seconds` is the predicted compute of all actors together."""
         ...
 
-    def advance(self, proteins: int, residues: int, seconds: float, rejects: int) -> None:
-        """A unit came back; `seconds` is what it was predicted to cost."""
+    def advance(self, proteins: int, residues: int, seconds: float, took: float, rejects: int) -> None:
+        """A unit came back; `seconds` is what it was predicted to cost, `took` what its forward passes took."""
         ...
 
 
@@ -42,8 +42,10 @@ class Meter:
         self.done_seconds = 0.0
         self._clock, self._started = clock, clock()
 
-    def advance(self, proteins: int, residues: int, seconds: float, rejects: int) -> None:
-        """Count one unit."""
+    def advance(self, proteins: int, residues: int, seconds: float, took: float, rejects: int) -> None:
+        """Count one unit. Time runs from the start of the first one, not from the loading of models."""
+        if not self.done_proteins:
+            self._started = self._clock() - took
         self.done_proteins += proteins
         self.done_residues += residues
         self.done_seconds += seconds
@@ -85,9 +87,9 @@ class LineReporter:
         """Reset the meter."""
         self._meter, self._last = Meter(proteins, residues, seconds, self._clock), self._clock()
 
-    def advance(self, proteins: int, residues: int, seconds: float, rejects: int) -> None:
+    def advance(self, proteins: int, residues: int, seconds: float, took: float, rejects: int) -> None:
         """Count, and print when it is time or everything is done."""
-        self._meter.advance(proteins, residues, seconds, rejects)
+        self._meter.advance(proteins, residues, seconds, took, rejects)
         due = self._clock() - self._last >= LINE_EVERY_SECONDS
         if due or self._meter.done_proteins == self._meter.proteins:
             self._last = self._clock()
@@ -110,9 +112,9 @@ class BarReporter:
         self._meter = Meter(proteins, residues, seconds, time.monotonic)
         self._progress.update(self._task, visible=True, description=self._meter.line())
 
-    def advance(self, proteins: int, residues: int, seconds: float, rejects: int) -> None:
+    def advance(self, proteins: int, residues: int, seconds: float, took: float, rejects: int) -> None:
         """Move the bar."""
-        self._meter.advance(proteins, residues, seconds, rejects)
+        self._meter.advance(proteins, residues, seconds, took, rejects)
         self._progress.update(self._task, completed=self._meter.fraction, description=self._meter.line())
 
 

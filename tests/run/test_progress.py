@@ -18,9 +18,9 @@ class Clock:
 def test_time_left_follows_cost_and_not_the_number_of_proteins() -> None:
     clock = Clock()
     meter = Meter(proteins=100, residues=50_000, seconds=400.0, clock=clock)
-    clock.now += 10
+    clock.now += 60  # models load
 
-    meter.advance(proteins=90, residues=9_000, seconds=100.0, rejects=1)  # 90 % of the proteins, a quarter of the work
+    meter.advance(proteins=90, residues=9_000, seconds=100.0, took=10.0, rejects=1)  # a quarter of the work
 
     assert meter.fraction == 0.25
     assert meter.line() == "90 of 100 proteins,  25% of the work, 900 residues/s, 0:30 left, 1 rejected"
@@ -37,7 +37,7 @@ def test_lines_come_each_thirty_seconds_and_at_the_end(capsys: pytest.CaptureFix
     lines.start(proteins=4, residues=400, seconds=40.0)
     for seconds in (10, 25, 5, 5):
         clock.now += seconds
-        lines.advance(1, 100, 10.0, 0)
+        lines.advance(1, 100, 10.0, 5.0, 0)
 
     printed = capsys.readouterr().err.splitlines()
 
