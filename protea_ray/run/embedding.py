@@ -83,7 +83,11 @@ def embed_units(job: Job, units: Units, report: Reporter) -> Tally:
             _take(result, row["unit"], job, committers)
             tally.add(result)
             report.advance(
-                *(result[n] for n in ("proteins", "residues", "predicted", "seconds")), len(result["rejects"])
+                result["proteins"],
+                result["residues"],
+                result["predicted"],
+                result["seconds"],
+                len(result["rejects"]),
             )
     finally:
         for committer in committers.values():
