@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from protea_ray.cli import embed, reembed, store, synth, upkeep
+from protea_ray.cli import embed, imports, reembed, store, synth, upkeep
 from protea_ray.errors import ProteaRayError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command("embed")(embed.embed)
 app.command("reembed")(reembed.reembed)
 app.command("status")(store.status)
 app.command("query")(store.query)
+app.command("import")(imports.import_)
 app.command("alias")(upkeep.alias)
 app.command("drift")(upkeep.drift)
 app.command("verify")(upkeep.verify)
