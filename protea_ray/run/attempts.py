@@ -49,6 +49,10 @@ class AttemptLog:
         """This protein's forward pass starts now."""
         self._in_hand[unit] = key
 
+    def put_down(self, unit: str) -> None:
+        """No protein of this unit is in hand: from here on the worker dies of something else."""
+        self._in_hand.pop(unit, None)
+
     def finish(self, unit: str) -> None:
         """The unit is done; forget it, so that memory follows the units in flight and not those of the run."""
         for memory in (self._tries, self._in_hand, self._deaths):

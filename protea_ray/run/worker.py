@@ -161,6 +161,7 @@ class EmbedUnits:
                 leave_if_cuda_is_gone(error)
                 errors.append(error)
                 found += self._refuse(index, Reason.ENCODER_ERROR, f"{type(error).__name__}: {error}"[:500])
+        ray.get(log.put_down.remote(unit))  # another unit's death must not count against the last protein of this one
         if errors and len(errors) == len(proteins) > 1:
             raise EncoderError(f"all {len(proteins)} proteins of unit {unit} failed; first: {errors[0]}") from errors[0]
         return found

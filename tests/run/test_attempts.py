@@ -39,3 +39,14 @@ def test_a_finished_unit_is_forgotten() -> None:
     log.finish("u")
 
     assert log.begin("u").number == 1
+
+
+def test_a_protein_that_was_put_down_is_no_suspect() -> None:
+    """Its unit waited for the file to be written while another unit killed the worker, three times."""
+    log = AttemptLog()
+    for _ in range(3):
+        log.begin("u")
+        log.hold("u", A)
+        log.put_down("u")
+
+    assert log.begin("u").culprits == {}
