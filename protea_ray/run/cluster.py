@@ -12,9 +12,11 @@ from typing import Any
 
 import ray
 from ray.data import DataContext
+from ray.exceptions import AuthenticationError
 
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import ConfigError
+from protea_ray.run.token import keep_token_private
 
 LOCAL_OBJECT_STORE = 512 << 20  # bytes; units in flight are a few MB, Ray's default would take 30 % of the memory
 
@@ -44,12 +46,24 @@ def connect(options: RunOptions) -> None:
         # Ray starts its processes by fork and exec at once; nothing of lance runs in between
         warnings.filterwarnings("ignore", message="lance is not fork-safe")
         if address:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            _join(address)
         else:
             _start_local()
 
 
+def _join(address: str) -> None:
+    """Raises ConfigError when nothing answers there, or does not let us in (after 20 s: Ray tries that long)."""
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, AuthenticationError) as error:
+        raise ConfigError(
+            f"address: no Ray cluster let us in at {address}. Check that it runs; if it wants a token, set "
+            "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN as on the cluster"
+        ) from error
+
+
 def _start_local() -> None:
+    keep_token_private()
     # Ray's C++ side writes to our standard error: a warning on every actor pool of Ray Data, which the level
     # removes, and a line about the level, which goes the way of everything that is written while Ray starts.
     # What matters comes as an exception.
@@ -116,3 +130,4 @@ def _quieten() -> None:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.use_datasource_v2 = False
+    context.raise_original_map_exception = True  # else only its text comes back, see failures.py

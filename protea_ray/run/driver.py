@@ -16,6 +16,7 @@ from protea_ray.config.run import RunConfig, RunOptions
 from protea_ray.embed.checkpoint import Checkpoint, open_checkpoint
 from protea_ray.run import cluster
 from protea_ray.run.embedding import Job, Tally, embed_units
+from protea_ray.run.failures import own_errors
 from protea_ray.run.ingest import ingest
 from protea_ray.run.interrupt import interruptible
 from protea_ray.run.probe import probe
@@ -85,6 +86,7 @@ def settle(location: Location, checkpoint: Checkpoint, config: RunConfig) -> Set
     return Setting(location, checkpoint, recipes, config.run, device, new_run_id())
 
 
+@own_errors()
 def embed(inputs: Sequence[str], store: str, config: RunConfig, report: Reporter) -> Summary:
     """Embed every record of `inputs` into one space per recipe of `store`, and account for each.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +14,10 @@ import ray.data
 from ray.data import ActorPoolStrategy
 
 from protea_ray.config.run import RunOptions
+from protea_ray.errors import ProteaRayError
 from protea_ray.run.attempts import start_attempt_log, stop_attempt_log
 from protea_ray.run.cluster import Pool
+from protea_ray.run.failures import own_errors
 from protea_ray.run.progress import Reporter
 from protea_ray.run.units import Units, unit_dataset
 from protea_ray.run.worker import EmbedUnits, EncoderSpec, Target
@@ -78,22 +81,37 @@ def embed_units(job: Job, units: Units, report: Reporter) -> Tally:
     committers = job.committers()
     log = start_attempt_log(job.run)
     try:
-        for row in _results(job, units, log).iter_rows():
-            result = json.loads(row["result"])
-            _take(result, row["unit"], job, committers)
-            tally.add(result)
-            report.advance(
-                result["proteins"],
-                result["residues"],
-                result["predicted"],
-                result["seconds"],
-                len(result["rejects"]),
-            )
+        with _flushed(committers.values()), own_errors():
+            for row in _results(job, units, log).iter_rows():
+                result = json.loads(row["result"])
+                _take(result, row["unit"], job, committers)
+                tally.add(result)
+                report.advance(
+                    result["proteins"],
+                    result["residues"],
+                    result["predicted"],
+                    result["seconds"],
+                    len(result["rejects"]),
+                )
     finally:
-        for committer in committers.values():
-            committer.flush()
         stop_attempt_log(log)
     return tally
+
+
+@contextmanager
+def _flushed(committers: Iterable[GroupCommitter]) -> Iterator[None]:
+    """Commit what is finished on any way out; an error that is on its way is not hidden by a second one."""
+    try:
+        yield
+    except BaseException as error:
+        for committer in committers:
+            try:
+                committer.flush()
+            except ProteaRayError as second:
+                error.add_note(f"Not all finished work could be committed, so it will be done again: {second}")
+        raise
+    for committer in committers:
+        committer.flush()
 
 
 def _results(job: Job, units: Units, log: str) -> ray.data.Dataset:

@@ -19,6 +19,7 @@ from protea_ray.embed.checkpoint import open_checkpoint
 from protea_ray.errors import ConfigError, StoreError, UnknownSpaceError, numbered
 from protea_ray.run.acceptance import Acceptance, accept
 from protea_ray.run.driver import Setting, embed_work, settle, summarise
+from protea_ray.run.failures import own_errors
 from protea_ray.run.interrupt import interruptible
 from protea_ray.run.progress import Reporter
 from protea_ray.run.summary import Summary
@@ -129,6 +130,7 @@ def inherited(base: SpaceInfo | None, family: str | None) -> dict[str, Any]:
     return {k: v for k, v in base.config.items() if k in EmbeddingConfig.model_fields and k not in dropped}
 
 
+@own_errors()
 def carry_out(plan: Plan, report: Reporter, since: int | None = None) -> Reembedded:
     """Fill, verify, move, under one lease. Raises as `reembed`."""
     started = time.time()

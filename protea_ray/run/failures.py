@@ -1,0 +1,35 @@
+"""Errors of tasks and actors, as they were raised there.
+
+What a worker raises comes to the driver inside a RayTaskError whose text is the worker's traceback. A person is told
+what went wrong, not where in which process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ray.exceptions import RayError
+
+from protea_ray.errors import ProteaRayError
+
+
+@contextmanager
+def own_errors() -> Iterator[None]:
+    """Raise the ProteaRayError that a worker raised, instead of Ray's account of it; anything else goes through."""
+    try:
+        yield
+    except RayError as error:
+        own = _own(error)
+        if own is None:
+            raise
+        raise own from error
+
+
+def _own(error: BaseException | None) -> ProteaRayError | None:
+    """The innermost cause that is ours. A RayTaskError may pretend to be its cause's class; it is not what is meant."""
+    while error is not None:
+        if isinstance(error, ProteaRayError) and not isinstance(error, RayError):
+            return error
+        error = getattr(error, "cause", None) or error.__cause__
+    return None
