@@ -20,6 +20,7 @@ RECIPE_FLAGS = {
     "layers": ("--layers", "reverse index, 0 = last: 0 or 0,1,2"),
     "layer_agg": ("--layer-agg", "mean, last or concat"),
     "pooling": ("--pooling", "any of mean,max,cls,mean_max,std,none"),
+    "outputs": ("--outputs", "embeddings, or embeddings,logits for the language model's logits per residue"),
     "normalize_residues": ("--normalize-residues/--no-normalize-residues", "L2 of each residue before pooling"),
     "normalize": ("--normalize/--no-normalize", "L2 of the pooled vector [on]"),
     "max_residues": ("--max-residues", "longest stretch of one forward pass [trained length]"),
@@ -88,7 +89,7 @@ def overrides(given: Mapping[str, Any]) -> dict[str, Any]:
     """The flags that were given, as fields of run.yaml; lists are written with commas."""
     fields = {name: given.get(name) for name in RECIPE_FLAGS}
     fields |= {f"run.{name}": given.get(name) for name in RUN_FLAGS}
-    for name in ("layers", "pooling"):
+    for name in ("layers", "pooling", "outputs"):
         if fields[name] is not None:
             fields[name] = [part.strip() for part in str(fields[name]).split(",")]
     return {name: value for name, value in fields.items() if value is not None}

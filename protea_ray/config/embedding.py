@@ -16,6 +16,7 @@ from protea_ray.errors import ConfigError
 
 Pooling = Literal["mean", "max", "cls", "mean_max", "std", "none"]
 Dtype = Literal["float32", "float16", "bfloat16"]
+Output = Literal["embeddings", "logits"]
 
 POOLINGS: tuple[Pooling, ...] = ("mean", "max", "cls", "mean_max", "std", "none")
 MAX_MODEL_NAME = 512
@@ -28,7 +29,8 @@ class ModelFacts:
     """What a checkpoint says about itself, as far as a recipe depends on it.
 
     `n_layers` counts transformer layers, so `n_layers + 1` states exist; `trained_length` is in residues,
-    None where positions are relative; `gpu_dtype` is the half precision that the family is stable in.
+    None where positions are relative; `gpu_dtype` is the half precision that the family is stable in;
+    `has_lm_head` says that the weights hold a language-model head over residues.
     """
 
     family: str
@@ -36,6 +38,7 @@ class ModelFacts:
     has_cls: bool
     trained_length: int | None
     gpu_dtype: Dtype
+    has_lm_head: bool = False
 
 
 class EmbeddingConfig(BaseModel):
@@ -49,6 +52,7 @@ class EmbeddingConfig(BaseModel):
     layers: tuple[int, ...] = Field(default=(0,), description="reverse index: 0 = last state, 1 = the one before")
     layer_agg: Literal["mean", "last", "concat"] = Field(default="mean", description="how several layers become one")
     pooling: tuple[Pooling, ...] = Field(default=("mean",), description="any of mean max cls mean_max std none")
+    outputs: tuple[Output, ...] = Field(("embeddings",), description="embeddings, and logits per residue beside them")
     normalize_residues: bool = Field(default=False, description="L2 of each residue before pooling")
     normalize: bool = Field(default=True, description="L2 of the pooled vector")
     max_residues: int | None = Field(None, gt=0, description="longest stretch of one forward pass, in residues")
@@ -101,6 +105,13 @@ class EmbeddingConfig(BaseModel):
             raise ValueError(f"is empty; choose from {', '.join(POOLINGS)}")
         return tuple(p for p in POOLINGS if p in value)
 
+    @field_validator("outputs")
+    @classmethod
+    def _outputs_are_a_set(cls, value: tuple[Output, ...]) -> tuple[Output, ...]:
+        if "embeddings" not in value:  # a space without a vector cannot be searched, joined or compared
+            raise ValueError("are stored beside embeddings only; use embeddings or embeddings,logits")
+        return ("embeddings", "logits") if "logits" in value else ("embeddings",)
+
     @field_validator("attention")
     @classmethod
     def _attention_is_known(cls, value: str) -> str:
@@ -129,6 +140,11 @@ class EmbeddingConfig(BaseModel):
     def keeps_residues(self) -> bool:
         """Whether residue-level matrices are stored."""
         return "none" in self.pooling
+
+    @property
+    def keeps_logits(self) -> bool:
+        """Whether per-residue logits are stored."""
+        return "logits" in self.outputs
 
     def width(self, hidden: int) -> int:
         """Columns of the residue matrix after layer aggregation, for states `hidden` wide."""
@@ -198,6 +214,11 @@ def resolve(config: EmbeddingConfig, facts: ModelFacts, device: str, revision: s
         )
     if "cls" in config.pooling and not facts.has_cls:
         problems.append(f"pooling: {facts.family} has no CLS token; choose from mean, max, mean_max, std, none")
+    if config.keeps_logits and not facts.has_lm_head:
+        problems.append(
+            f"outputs: the weights of this {facts.family} checkpoint hold no language-model head over residues, so "
+            "there are no logits (T5 and Ankh predict with a decoder; of ESM use the files of the masked-LM model)"
+        )
     if config.family not in ("auto", facts.family):
         problems.append(f"family: {config.family} was asked for, but the checkpoint is {facts.family}")
     if dtype == "float16" and device == "cpu":

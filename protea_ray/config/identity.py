@@ -23,7 +23,7 @@ def identity(config: EmbeddingConfig, files: Mapping[str, str]) -> dict[str, Any
     """The fields of a resolved config that change numbers, plus `files` (name to sha256) of the checkpoint.
 
     A knob that is out of play is left out: the overlap of windows that are never cut, of chunks that are not
-    asked for, and how one single layer is aggregated.
+    asked for, how one single layer is aggregated, and outputs when there are no others than embeddings.
     """
     fields = config.model_dump(mode="json", exclude=_NOT_NUMBERS)
     if config.on_long != "window" or config.max_residues is None:
@@ -35,6 +35,8 @@ def identity(config: EmbeddingConfig, files: Mapping[str, str]) -> dict[str, Any
         fields.pop("chunk_mode")
     if len(config.layers) == 1:
         fields.pop("layer_agg")
+    if not config.keeps_logits:
+        fields.pop("outputs")
     return {"config": fields, "files": dict(sorted(files.items()))}
 
 

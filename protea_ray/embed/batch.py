@@ -30,11 +30,15 @@ class Window:
 
 @dataclass(frozen=True)
 class Plan:
-    """One recipe as far as a pack is concerned; `before` counts the special tokens in front of the residues."""
+    """One recipe as far as a pack is concerned; `before` counts the special tokens in front of the residues.
+
+    `logits` is the view of the last state where the recipe keeps logits.
+    """
 
     recipe: EmbeddingConfig
     view: View
     before: int
+    logits: View | None = None
 
     @property
     def reduces(self) -> bool:
@@ -56,15 +60,16 @@ def run(core: Core, plans: Sequence[Plan], windows: Sequence[Window]) -> list[Ha
     """One forward pass over `windows`; raises torch.OutOfMemoryError with nothing handed over."""
     with torch.inference_mode():
         pack = core.pack([window.ids for window in windows])
-        views = Views(plan.view for plan in plans)
+        views = Views(view for plan in plans for view in (plan.view, plan.logits) if view is not None)
         for index, state in core.states(pack, views.wanted):
             views.add(index, state)
         finite = {view: finite_rows(matrix) for view, matrix in views.matrices.items()}
+        logits = {plan.logits: core.logits(views.matrices[plan.logits]) for plan in plans if plan.logits is not None}
         handovers = []
         for number, plan in enumerate(plans):
             users = _users(pack, windows, number)
             if users:
-                given = _give(plan, views.matrices[plan.view], users)
+                given = _give(plan, views.matrices[plan.view], logits.get(plan.logits), users)
                 handovers += _checked(given, users, finite[plan.view])
     return handovers
 
@@ -88,12 +93,14 @@ def _users(pack: Pack, windows: Sequence[Window], recipe: int) -> list[_User]:
     ]
 
 
-def _give(plan: Plan, matrix: Tensor, users: list[_User]) -> list[tuple[dict[int, Part], np.ndarray | None]]:
+def _give(
+    plan: Plan, matrix: Tensor, logits: Tensor | None, users: list[_User]
+) -> list[tuple[dict[int, Part], np.ndarray | None]]:
     """Parts and CLS vectors for each user, read from the aggregated matrix (T, width)."""
     residues = unit(matrix) if plan.recipe.normalize_residues else matrix
     pieces = [user.collector.layout.of_window(user.window) for user in users]
     stretches = [_stretch(plan, user, piece) for user, own in zip(users, pieces, strict=True) for piece in own]
-    parts = iter(_parts(plan, residues, stretches))
+    parts = iter(_parts(plan, residues, logits, stretches))
     cls = iter(_cls(matrix, [user.rows[0] for user in users if _wants_cls(user)]))
     return [
         ({piece: next(parts) for piece in own}, next(cls) if _wants_cls(user) else None)
@@ -112,21 +119,21 @@ def _wants_cls(user: _User) -> bool:
     return user.collector.layout.cls == user.window
 
 
-def _parts(plan: Plan, residues: Tensor, stretches: list[tuple[int, int]]) -> list[Part]:
-    """Every stretch reduced as far as the recipe's poolings need it, and its rows where it keeps residues."""
+def _parts(plan: Plan, residues: Tensor, logits: Tensor | None, stretches: list[tuple[int, int]]) -> list[Part]:
+    """Every stretch reduced as far as the recipe's poolings need it, and the matrices that it keeps."""
     columns = {}
     pooling = set(plan.recipe.pooling)
     if plan.reduces and stretches:
         sums = reduce(residues, stretches, bool(pooling & {"max", "mean_max"}), "std" in pooling)
         given = {"total": sums.total, "peak": sums.peak, "spread": sums.spread}
         columns = {name: values for name, values in given.items() if values is not None}
-    stored = None
-    if plan.recipe.keeps_residues:
-        stored = residues.to(getattr(torch, plan.recipe.store_dtype)).cpu().numpy()
+    kept = {"rows": residues if plan.recipe.keeps_residues else None, "logits": logits}
+    dtype = getattr(torch, plan.recipe.store_dtype)
+    stored = {name: matrix.to(dtype).cpu().numpy() for name, matrix in kept.items() if matrix is not None}
     return [
         Part(
             end - start,
-            rows=None if stored is None else stored[start:end].copy(),  # not a view of the whole pack
+            **{name: matrix[start:end].copy() for name, matrix in stored.items()},  # not a view of the whole pack
             **{name: values[i] for name, values in columns.items()},
         )
         for i, (start, end) in enumerate(stretches)

@@ -20,7 +20,7 @@ from protea_ray.embed.families import recognise
 from protea_ray.embed.families.base import Shape
 from protea_ray.embed.families.vocabulary import FILES, read_vocabulary
 from protea_ray.embed.untrained import MODEL_NAME, is_trained, untrained_checkpoint
-from protea_ray.embed.weights import INDEX, SINGLE, check_weights
+from protea_ray.embed.weights import INDEX, SINGLE, check_weights, tensor_names
 from protea_ray.errors import CheckpointError, ProteaRayError
 
 DOWNLOADED = (
@@ -169,13 +169,20 @@ def _refuse_detours(directory: Path, config: Mapping[str, Any]) -> None:
 def _recognised(directory: Path, config: Mapping[str, Any], wanted: str) -> tuple[ModelFacts, Shape]:
     try:
         family = recognise(config, directory, wanted)
-        return family.facts(config), family.shape(config)
+        shape = family.shape(config)
+        return family.facts(config, tensor_names(directory)), shape
     except ProteaRayError:
         raise
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise CheckpointError(
             f"{directory}/config.json is not complete ({type(error).__name__}: {error}). Download or copy it again."
         ) from error
+
+
+def logit_tokens(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """What each column of the checkpoint's logits stands for, by token id; empty text where an id has no token."""
+    family = recognise(read_config(checkpoint.path), checkpoint.path, checkpoint.facts.family)
+    return family.tokens(checkpoint.path, checkpoint.shape.vocabulary)
 
 
 def config_digest(config: Mapping[str, Any]) -> str:

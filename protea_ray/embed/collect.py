@@ -20,13 +20,14 @@ SMALLEST_NORM = 1e-12
 
 @dataclass(frozen=True)
 class Part:
-    """What one window gives to one piece; arrays (width,) float32, `rows` (residues, width) in store_dtype."""
+    """What one window gives to one piece: arrays (width,) float32, matrices of its residues in store_dtype."""
 
     count: int
     total: np.ndarray | None = None
     peak: np.ndarray | None = None
     spread: np.ndarray | None = None
     rows: np.ndarray | None = None
+    logits: np.ndarray | None = None
 
 
 class Collector:
@@ -62,12 +63,14 @@ class Collector:
         dtype = np.dtype(self.recipe.store_dtype)
         with np.errstate(over="ignore"):  # an overflow of the cast is reported below
             pooled = {name: vectors.astype(dtype) for name, vectors in self._pool().items()}
-        residues = self._residues() if self.recipe.keeps_residues else None
-        if not all(np.isfinite(x).all() for x in (*pooled.values(), *(residues or ()))):
+        residues = self._matrices("rows") if self.recipe.keeps_residues else None
+        logits = self._matrices("logits") if self.recipe.keeps_logits else None
+        if not all(np.isfinite(x).all() for x in (*pooled.values(), *(residues or ()), *(logits or ()))):
             return Refused(self.index, self.number, Reason.NON_FINITE, f"a number does not fit into {dtype}")
         spans = np.array(self.layout.spans, np.int32).reshape(-1, 2)
         seen, windows = self.layout.seen, len(self.layout.windows)
-        return Embedded(self.index, self.number, spans, pooled, residues, seen, windows, seen < self._length)
+        cut = seen < self._length
+        return Embedded(self.index, self.number, spans, pooled, residues, seen, windows, cut, logits)
 
     def _pool(self) -> dict[str, np.ndarray]:
         """Pooled vectors, (n, width) float64, unit length where the recipe says so."""
@@ -97,11 +100,11 @@ class Collector:
             pooled["std"] = np.sqrt(np.add.reduceat(_stack(parts, "spread") + away, first) / n)
         return pooled
 
-    def _residues(self) -> tuple[np.ndarray, ...]:
+    def _matrices(self, name: str) -> tuple[np.ndarray, ...]:
+        """One matrix for each span, put together from its pieces."""
         matrices: list[list[np.ndarray]] = [[] for _ in self.layout.spans]
         for piece, part in zip(self.layout.pieces, self._parts, strict=True):
-            if part is not None and part.rows is not None:
-                matrices[piece.span].append(part.rows)
+            matrices[piece.span].append(getattr(part, name))
         return tuple(rows[0] if len(rows) == 1 else np.concatenate(rows) for rows in matrices)
 
 

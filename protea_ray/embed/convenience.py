@@ -41,6 +41,7 @@ _NAMED_ELSE = {  # fields of EmbeddingConfig that have the original's name here,
     "store_dtype": "is called embed_dtype here",
     "max_residues": "is called max_len here",
     "on_long": "is given by max_len and truncate here",
+    "outputs": f"embeddings alone are returned here; for logits {_STORE}",
     **dict.fromkeys(
         ("chunk_size", "chunk_overlap", "chunk_mode"), f"one protein is one array here; for chunks {_STORE}"
     ),

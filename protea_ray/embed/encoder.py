@@ -66,11 +66,12 @@ class Encoder:
         shape = family.shape(config)
         chosen = choose(place, first.dtype, family.has_bias, attention, shape.head_dim)
         module = family.load(directory, getattr(torch, str(first.dtype))).to(place)
-        return cls(
+        made = cls(
             core=Core(family.stack(module), chosen, first.window, place), family=family, module=module,
             directory=directory, alphabet=family.alphabet(directory), facts=family.facts(config), shape=shape,
-            recipes=tuple(recipes), token_budget=token_budget or TOKEN_BUDGET.get(place.type, 1024),
+            recipes=(), token_budget=token_budget or TOKEN_BUDGET.get(place.type, 1024),
         )  # fmt: skip
+        return made.under(recipes)
 
     @property
     def attention(self) -> Choice:
@@ -78,9 +79,17 @@ class Encoder:
         return self.core.choice
 
     def under(self, recipes: Sequence[EmbeddingConfig]) -> Encoder:
-        """The same loaded model under other recipes of the same dtype and attention; raises EncoderError."""
+        """The same loaded model under other recipes of the same dtype and attention.
+
+        Raises EncoderError for others, and when one wants logits that the checkpoint has no head for.
+        """
         _shared([*self.recipes, *recipes])
-        return replace(self, recipes=tuple(recipes))
+        core = self.core
+        if core.head is None and any(recipe.keeps_logits for recipe in recipes):
+            core = replace(core, head=self.family.lm_head(self.module, self.directory))
+            if core.head is None:
+                raise EncoderError(f"{self.directory} has no language-model head over residues, so no logits")
+        return replace(self, core=core, recipes=tuple(recipes))
 
     def embed(self, sequences: Sequence[str]) -> Iterator[Embedded | Refused]:
         """Exactly one result for each sequence and recipe, in any order, each as soon as its last window is done.
@@ -144,9 +153,14 @@ class Encoder:
         return message
 
     def _run(self, members: list[Window]) -> list[batch.Handover]:
+        last = View((self.facts.n_layers,), False)
         plans = [
-            Plan(recipe, View.of(recipe, self.facts.n_layers), len(self.alphabet.before)) for recipe in self.recipes
-        ]
+            Plan(
+                recipe, View.of(recipe, self.facts.n_layers), len(self.alphabet.before),
+                last if recipe.keeps_logits else None,
+            )
+            for recipe in self.recipes
+        ]  # fmt: skip
         handovers = batch.run(self.core, plans, members)
         self.stats.forward_passes += 1
         self.stats.windows += len(members)

@@ -36,12 +36,13 @@ class Pack:
 
 @dataclass(frozen=True)
 class Core:
-    """A loaded encoder on its device: layers, and how they attend (`window` -1 for exact)."""
+    """A loaded encoder on its device: layers, how they attend (`window` -1 for exact), and a head for logits if any."""
 
     stack: Stack
     choice: Choice
     window: int
     device: torch.device
+    head: Any = None
 
     def pack(self, windows: Sequence[np.ndarray]) -> Pack:
         """Lay out windows given as token ids; lengths stay on the host, so nothing waits for the device."""
@@ -74,6 +75,10 @@ class Core:
                 yield index, x[0]
         if last in wanted:
             yield last, self.stack.norm(x)[0]
+
+    def logits(self, state: Tensor) -> Tensor:
+        """(T, vocabulary) float32 of last states (T, D), computed in the head's own precision."""
+        return self.head(state.to(next(self.head.parameters()).dtype)).float()
 
     def _attention(self, pack: Pack) -> dict[str, Any]:
         keywords = {

@@ -52,7 +52,7 @@ def layout(length: int, recipe: EmbeddingConfig) -> Layout | None:
         return None
     seen = limit if limit is not None and is_long and recipe.on_long == "truncate" else length
     whole = forward_windows(seen, limit, overlap)
-    if recipe.pooling == ("cls",):
+    if recipe.pooling == ("cls",) and not recipe.keeps_logits:
         return Layout((whole[0],), (whole[0],), (), 0, whole[0][1])
     spans = [(0, seen)] if recipe.chunk_size is None else chunk_spans(seen, recipe.chunk_size, recipe.chunk_overlap)
     alone = recipe.chunk_size is not None and recipe.chunk_mode == "independent"

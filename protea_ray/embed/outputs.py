@@ -19,8 +19,8 @@ from protea_ray.embed.results import Refused
 from protea_ray.errors import EncoderError
 
 MAX_MAP_RESIDUES = 1022
-_LAST_STATE: dict[str, Any] = {
-    "layers": (0,), "layer_agg": "mean", "pooling": ("none",), "normalize_residues": False, "normalize": False,
+_WHOLE_LOGITS: dict[str, Any] = {
+    "outputs": ("embeddings", "logits"), "layers": (0,), "pooling": ("mean",), "normalize_residues": False,
     "chunk_size": None, "chunk_overlap": 0, "store_dtype": "float32",
 }  # fmt: skip
 
@@ -40,18 +40,12 @@ def logits(encoder: Encoder, sequences: Sequence[str]) -> Iterator[Logits | Refu
     Columns are token ids of the checkpoint. Raises EncoderError when the checkpoint has no head over residues
     (T5 and Ankh predict with a decoder).
     """
-    head = encoder.family.lm_head(encoder.module, encoder.directory)
-    if head is None:
-        raise EncoderError(f"{encoder.directory} has no language-model head over residues, so no logits")
-    last = encoder.under([encoder.recipes[0].model_copy(update=_LAST_STATE)])
-    weight = next(head.parameters())
-    for result in last.embed(sequences):
+    run = encoder.under([encoder.recipes[0].model_copy(update=_WHOLE_LOGITS)])
+    for result in run.embed(sequences):
         if isinstance(result, Refused):
             yield result
-        elif result.residues is not None:
-            with torch.inference_mode():
-                values = head(torch.from_numpy(result.residues[0]).to(weight)).float().cpu().numpy()
-            yield Logits(result.index, values, result.truncated)
+        elif result.logits is not None:
+            yield Logits(result.index, result.logits[0], result.truncated)
 
 
 def attention_maps(encoder: Encoder, sequence: str, *, limit: int = MAX_MAP_RESIDUES) -> np.ndarray:

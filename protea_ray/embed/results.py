@@ -13,8 +13,9 @@ class Embedded:
 
     `index` and `recipe` are positions in what was given. `spans` is (n, 2) int32, residues [start, end);
     `pooled` holds (n, width) in `store_dtype` by pooling name (cls: the same vector in each row); `residues`
-    one (end - start, width) matrix for each span when the recipe pools `none`, else None. `truncated` says
-    that residues past `n_residues_seen` never went through the model.
+    one (end - start, width) matrix for each span when the recipe pools `none`, else None; `logits` likewise one
+    (end - start, vocabulary) matrix for each span when the recipe's outputs have them. `truncated` says that
+    residues past `n_residues_seen` never went through the model.
     """
 
     index: int
@@ -25,6 +26,7 @@ class Embedded:
     n_residues_seen: int
     n_windows: int
     truncated: bool
+    logits: tuple[np.ndarray, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,11 @@ def weight_files(directory: Path) -> tuple[Path, ...]:
     raise _no_weights(directory)
 
 
+def tensor_names(directory: Path) -> frozenset[str]:
+    """Names of all tensors, from the headers of the files alone; raises CheckpointError as `check_weights` does."""
+    return frozenset(tensor.name for file in weight_files(directory) for tensor in read_header(file))
+
+
 def _no_weights(directory: Path) -> CheckpointError:
     names = sorted(path.name for path in directory.iterdir())
     if pickles := [name for name in names if name.endswith(PICKLES)]:

@@ -1,4 +1,4 @@
-"""Residue-level matrices, read by the crop: only the bytes of the residues asked for leave the store."""
+"""Matrices with a row for each residue, states or logits, read by the crop: only its own bytes leave the store."""
 
 from __future__ import annotations
 
@@ -15,16 +15,27 @@ class ResidueMatrix:
     """(residues, width) of one protein, or of one chunk of it; rows are fetched when they are indexed.
 
     `matrix[100:200]` is an array of 100 rows read by one range request of 100 x width x itemsize bytes,
-    `matrix[5]` one row, `matrix[:]` all. `start` is the first row's position in the protein.
+    `matrix[5]` one row, `matrix[:]` all. `start` is the first row's position in the protein. `tokens` names the
+    columns where they are logits.
     """
 
-    def __init__(self, table: lance.LanceDataset, row_id: int, start: int, width: int, dtype: str) -> None:
+    def __init__(
+        self,
+        table: lance.LanceDataset,
+        row_id: int,
+        start: int,
+        width: int,
+        dtype: str,
+        column: str = RESIDUES,
+        tokens: tuple[str, ...] | None = None,
+    ) -> None:
+        self.tokens = tokens
         self.start = start
         self.dtype = np.dtype(dtype)
         self._row_bytes = width * self.dtype.itemsize
-        (blob,) = table.take_blobs(RESIDUES, ids=[row_id])
+        (blob,) = table.take_blobs(column, ids=[row_id])
         if blob is None:
-            raise StoreError(f"row {row_id} of {table.uri} has no residue matrix; run `protea-ray verify`")
+            raise StoreError(f"row {row_id} of {table.uri} has no {column}; run `protea-ray verify`")
         self._blob = blob
         self.shape = (self._blob.size() // self._row_bytes, width)
 

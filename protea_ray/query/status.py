@@ -29,7 +29,8 @@ class TableStatus:
 
 @dataclass(frozen=True)
 class SpaceStatus:
-    """One vector space. `widths` is the length of each pooled vector, `keys` the number of proteins."""
+    """One vector space. `widths` is the length of each pooled vector, `keys` the number of proteins, `tokens` the
+    columns of stored logits."""
 
     name: str
     model: str
@@ -43,6 +44,7 @@ class SpaceStatus:
     widths: dict[str, int]
     store_dtype: str
     residue_width: int | None
+    tokens: list[str] | None
     config: dict[str, Any]
     run: str
     created: str

@@ -24,6 +24,7 @@ from protea_ray.store import names
 from protea_ray.store.alias import CURRENT
 from protea_ray.store.keys import key_array
 from protea_ray.store.location import Location, open_location
+from protea_ray.store.schema import LOGITS, RESIDUES, matrix_widths
 from protea_ray.store.sql import both, equals
 from protea_ray.store.tables import find_table, open_table
 
@@ -148,16 +149,31 @@ class Store:
 
         Raises StoreError for an id without one, and for a space that keeps no residues.
         """
-        view = self.view(space, version)
-        if view.facts["residue_width"] is None:
-            raise StoreError(f"space {view.pin.space} keeps no residue matrices; embed with --pooling none")
+        return self._matrix(RESIDUES, "--pooling none", id, chunk, self.view(space, version))
+
+    def logits(
+        self, id: str, *, chunk: int = 0, space: str | Pin = CURRENT, version: int | None = None
+    ) -> ResidueMatrix:
+        """The language model's logits of a protein (or of its chunk), (residues, tokens), read by the crop.
+
+        Column i is the checkpoint's token i, named by `.tokens[i]` (empty where the vocabulary has none). Raises
+        StoreError as `residues`.
+        """
+        return self._matrix(LOGITS, "--outputs embeddings,logits", id, chunk, self.view(space, version))
+
+    def _matrix(self, column: str, flag: str, id: str, chunk: int, view: View) -> ResidueMatrix:
+        """One blob of one row; `flag` is what would have stored it."""
+        width = matrix_widths(view.facts).get(column)
+        if width is None:
+            raise StoreError(f"space {view.pin.space} keeps no {column}; embed with {flag}")
         mine = equals("key", self._key_of(view, id))
         rows = view.vectors.to_table(columns=["chunk_start"], filter=mine, with_row_id=True).sort_by("chunk_start")
         if not 0 <= chunk < len(rows):
             have = f"{len(rows)} chunk(s)" if len(rows) else "no vector"
             raise StoreError(f"protein {id!r} has {have} in space {view.pin.space}{self._reason(id, view)}")
         row_id, start = rows["_rowid"][chunk].as_py(), rows["chunk_start"][chunk].as_py()
-        return ResidueMatrix(view.vectors, row_id, start, view.facts["residue_width"], view.facts["store_dtype"])
+        tokens = tuple(view.facts["tokens"]) if column == LOGITS else None
+        return ResidueMatrix(view.vectors, row_id, start, width, view.facts["store_dtype"], column, tokens)
 
     def dataset(
         self,

@@ -17,7 +17,7 @@ from protea_ray.sequences.schema import PROTEINS
 from protea_ray.store import alias, names
 from protea_ray.store.keys import KeyIndex, join
 from protea_ray.store.location import Location, plain
-from protea_ray.store.schema import RESIDUES, vector_facts
+from protea_ray.store.schema import LOGITS, RESIDUES, vector_facts
 from protea_ray.store.space import SpaceInfo
 from protea_ray.store.sql import among
 from protea_ray.store.tables import open_table
@@ -78,7 +78,7 @@ class View:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """`widths` by pooling, `store_dtype` and `residue_width`."""
+        """`widths` by pooling, `store_dtype`, `residue_width` and `tokens`."""
         return vector_facts(self.vectors.schema)
 
     @property
@@ -91,13 +91,14 @@ class View:
 
         `id` and `key` always come first. Raises ConfigError that lists unknown names.
         """
-        own = [n for n in self.vectors.schema.names if n not in ("key", RESIDUES)]
+        own = [n for n in self.vectors.schema.names if n not in ("key", RESIDUES, LOGITS)]
         if columns is None:
             chunk = CHUNK if self.info.chunked else ()
             return list(DESCRIBES), [*chunk, *self.poolings]
         unknown = [c for c in columns if c not in own and c not in PROTEINS.names]
         if unknown:
-            hint = " (read residue matrices with .residues(id))" if RESIDUES in unknown else ""
+            matrices = [f".{name}(id)" for name in (RESIDUES, LOGITS) if name in unknown]
+            hint = f" (read matrices with {' and '.join(matrices)})" if matrices else ""
             known = ", ".join([*PROTEINS.names, *own])
             raise ConfigError(f"unknown columns {', '.join(unknown)}{hint}; known: {known}", where="columns")
         chosen = [c for c in columns if c in PROTEINS.names and c not in ("id", "key")]

@@ -35,6 +35,8 @@ def _print_spaces(console: Console, status: StoreStatus) -> None:
         vectors = [f"{pooling} {width} x {space.store_dtype}" for pooling, width in space.widths.items()]
         if space.residue_width:
             vectors.append(f"residues x {space.residue_width}")
+        if space.tokens:
+            vectors.append(f"logits x {len(space.tokens)}")
         aliases = ", ".join(name for name, alias in status.aliases.items() if alias["space"] == space.name)
         model = space.model if space.trained else f"{space.model} (untrained)"
         spaces.add_row(space.name, model, f"{space.keys:,}", ", ".join(vectors), aliases)

@@ -14,8 +14,9 @@ import ray.data
 from protea_ray.config.embedding import EmbeddingConfig
 from protea_ray.config.identity import space_name
 from protea_ray.config.run import RunConfig
+from protea_ray.embed.families.base import Shape
+from protea_ray.embed.layout import Layout, layout
 from protea_ray.plan.delta import Counts, delta
-from protea_ray.plan.windows import chunk_spans, forward_windows
 from protea_ray.run import cluster
 from protea_ray.run.cluster import remote
 from protea_ray.run.driver import Setting, prepare
@@ -34,7 +35,10 @@ _SEEN = pa.schema([pa.field("key", KEY), pa.field("length", pa.int32())])  # a r
 
 @dataclass(frozen=True)
 class SpacePlan:
-    """What one space would get. `windows` are forward passes, `bytes` what its rows take on disk."""
+    """What one space would get. `windows` are forward passes, `bytes` what its rows take on disk.
+
+    `rejected` counts what cannot be stored: bad records, rejects of earlier runs, proteins past `on_long: reject`.
+    """
 
     space: str
     proteins: int
@@ -128,33 +132,25 @@ def _space_plan(
     setting: Setting, recipe: EmbeddingConfig, name: str, lengths: np.ndarray, count: Counts, rejects: int
 ) -> SpacePlan:
     distinct, times = np.unique(lengths, return_counts=True)
-    windows = sum(n * _windows(recipe, length) for length, n in zip(distinct.tolist(), times.tolist(), strict=True))
-    rows = sum(n * _rows(recipe, length) for length, n in zip(distinct.tolist(), times.tolist(), strict=True))
-    item = 2 if recipe.store_dtype == "float16" else 4
-    hidden = setting.checkpoint.shape.hidden
-    pooled = rows * (ROW_BYTES + item * sum(recipe.widths(hidden).values()))
-    residue_level = item * recipe.width(hidden) * int(lengths.sum()) if recipe.keeps_residues else 0
+    laid = [(length, n, layout(length, recipe)) for length, n in zip(distinct.tolist(), times.tolist(), strict=True)]
+    kept = [(length, n, found) for length, n, found in laid if found is not None]
+    proteins = sum(n for _, n, _ in kept)
     return SpacePlan(
         space=name,
-        proteins=len(lengths),
-        residues=int(lengths.sum()),
-        windows=windows,
-        bytes=pooled + residue_level,
+        proteins=proteins,
+        residues=sum(length * n for length, n, _ in kept),
+        windows=sum(n * len(found.windows) for _, n, found in kept),
+        bytes=sum(n * _bytes(found, recipe, setting.checkpoint.shape) for _, n, found in kept),
         already_present=count.already_present,
         duplicate=count.duplicate,
-        rejected=rejects + count.rejected,
+        rejected=rejects + count.rejected + len(lengths) - proteins,
     )
 
 
-def _windows(recipe: EmbeddingConfig, length: int) -> int:
-    """Forward passes of one protein."""
-    if recipe.chunk_size is not None and recipe.chunk_mode == "independent":
-        return len(chunk_spans(length, recipe.chunk_size, recipe.chunk_overlap))
-    if recipe.max_residues is None or recipe.on_long != "window":
-        return 1
-    return len(forward_windows(length, recipe.max_residues, recipe.window_overlap))
-
-
-def _rows(recipe: EmbeddingConfig, length: int) -> int:
-    """Stored rows of one protein."""
-    return len(chunk_spans(length, recipe.chunk_size, recipe.chunk_overlap)) if recipe.chunk_size else 1
+def _bytes(laid: Layout, recipe: EmbeddingConfig, shape: Shape) -> int:
+    """What the rows of one protein take on disk: vectors for each row, matrices for each residue of a row."""
+    item = np.dtype(recipe.store_dtype).itemsize
+    row = ROW_BYTES + item * sum(recipe.widths(shape.hidden).values())
+    columns = recipe.width(shape.hidden) if recipe.keeps_residues else 0
+    columns += shape.vocabulary if recipe.keeps_logits else 0
+    return len(laid.spans) * row + item * columns * sum(end - start for start, end in laid.spans)

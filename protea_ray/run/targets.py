@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from protea_ray.config.embedding import EmbeddingConfig
 from protea_ray.config.identity import identity, space_name
-from protea_ray.embed.checkpoint import Checkpoint
+from protea_ray.embed.checkpoint import Checkpoint, logit_tokens
 from protea_ray.embed.weights import verify_digests
 from protea_ray.run.worker import Target
 from protea_ray.store.location import Location
@@ -53,6 +53,7 @@ def _target(location: Location, checkpoint: Checkpoint, recipe: EmbeddingConfig,
         imported=False,
     )
     residue_width = recipe.width(hidden) if recipe.keeps_residues else None
-    schema = space_schema(recipe.widths(hidden), recipe.store_dtype, residue_width, {})
+    tokens = logit_tokens(checkpoint) if recipe.keeps_logits else None
+    schema = space_schema(recipe.widths(hidden), recipe.store_dtype, residue_width, {}, tokens)
     ensure_space(location, info, schema)
     return Target(info.name, location.table(info.name), schema, recipe)

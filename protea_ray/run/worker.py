@@ -187,6 +187,7 @@ class EmbedUnits:
             truncated=[r.truncated for r in mine],
             vectors={name: [r.pooled[name] for r in mine] for name in mine[0].pooled},
             residues=[m for r in mine for m in r.residues or ()] if target.config.keeps_residues else None,
+            logits=[m for r in mine for m in r.logits or ()] if target.config.keeps_logits else None,
         )
         return {"fragments": write_fragments(target.uri, table, target.schema), "stored": len(mine)}
 

@@ -14,11 +14,11 @@ from protea_ray.sequences.schema import KEY_BYTES
 _NUMBERS = ("chunk_start", "chunk_end", "n_residues", "n_residues_seen", "n_windows", "truncated")
 
 
-def row_checksums(columns: Mapping[str, pa.Array], poolings: Sequence[str], with_residues: bool) -> np.ndarray:
-    """CRC-32 of each row as it is stored: unit, key, numbers, vectors in `poolings`, residue bytes; (n,) uint32.
+def row_checksums(columns: Mapping[str, pa.Array], poolings: Sequence[str], matrices: Sequence[str]) -> np.ndarray:
+    """CRC-32 of each row as it is stored: unit, key, numbers, vectors in `poolings`, bytes of `matrices`; (n,) uint32.
 
-    `columns` are arrays by name, `residues` as large_binary. A row of 1,280 half-precision values takes about 3
-    microseconds, residue matrices about a second a gigabyte.
+    `columns` are arrays by name, `matrices` as large_binary. A row of 1,280 half-precision values takes about 3
+    microseconds, matrices about a second a gigabyte.
     """
     units = columns["unit"].to_pylist()
     if not units:
@@ -27,8 +27,8 @@ def row_checksums(columns: Mapping[str, pa.Array], poolings: Sequence[str], with
     fixed = np.concatenate([*blocks, *(_vectors(columns[p]) for p in poolings)], axis=1)
     raw, width = memoryview(fixed.tobytes()), fixed.shape[1]
     crcs = [zlib.crc32(raw[i * width : (i + 1) * width], zlib.crc32(u.encode())) for i, u in enumerate(units)]
-    if with_residues:
-        crcs = [zlib.crc32(m, crc) for m, crc in zip(_values(columns["residues"]), crcs, strict=True)]
+    for name in matrices:
+        crcs = [zlib.crc32(m, crc) for m, crc in zip(_values(columns[name]), crcs, strict=True)]
     return np.array(crcs, np.uint32)
 
 

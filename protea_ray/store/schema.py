@@ -16,8 +16,9 @@ from protea_ray.sequences.schema import KEY, KEY_BYTES
 from protea_ray.store.checksum import row_checksums
 
 RESIDUES = "residues"  # column of residue-level matrices
+LOGITS = "logits"  # column of the language model's logits, one row a residue and one column a token
 CHECKSUM = "crc"
-VECTORS = b"protea.vectors"  # metadata key: JSON of widths, store_dtype, residue_width
+VECTORS = b"protea.vectors"  # metadata key: JSON of what `vector_facts` returns
 _DTYPES = {"float16": pa.float16(), "float32": pa.float32()}
 
 SOURCES = pa.schema(
@@ -50,29 +51,39 @@ _FACTS = [
 
 
 def space_schema(
-    widths: Mapping[str, int], store_dtype: str, residue_width: int | None, metadata: Mapping[str, str]
+    widths: Mapping[str, int],
+    store_dtype: str,
+    residue_width: int | None,
+    metadata: Mapping[str, str],
+    tokens: Sequence[str] | None = None,
 ) -> pa.Schema:
     """Schema of a vector space: facts, one fixed-size vector per pooling, and residue matrices when wanted.
 
     `widths` gives the length of each pooled vector. `residue_width` is the number of columns of the `residues`
     matrices, stored row-major as one blob per row (64 random proteins in 17 ms, against 133 ms for a list of
-    lists, and a crop reads only its own bytes). Widths and dtype are repeated in the metadata, where a blob's
-    reader finds them.
+    lists, and a crop reads only its own bytes). `tokens` names the columns of the `logits` matrices, stored likewise;
+    None for a space without them. All of it is repeated in the metadata, where a blob's reader finds it.
     """
     value = _DTYPES[store_dtype]
     fields = [*_FACTS, *(pa.field(p, pa.list_(value, w), nullable=False) for p, w in widths.items())]
-    if residue_width is not None:
-        fields.append(lance.blob_field(RESIDUES, nullable=False))
-    facts = {"widths": dict(widths), "store_dtype": store_dtype, "residue_width": residue_width}
+    facts: dict[str, Any] = {"widths": dict(widths), "store_dtype": store_dtype, "residue_width": residue_width}
+    facts["tokens"] = None if tokens is None else list(tokens)
+    fields += [lance.blob_field(name, nullable=False) for name in matrix_widths(facts)]
     return pa.schema(fields, metadata={**metadata, VECTORS.decode(): json.dumps(facts)})
 
 
 def vector_facts(schema: pa.Schema) -> dict[str, Any]:
-    """`widths`, `store_dtype` and `residue_width` of a space's schema; raises StoreError when it is none."""
+    """`widths`, `store_dtype`, `residue_width` and `tokens` of a space's schema; raises StoreError when it is none."""
     raw = (schema.metadata or {}).get(VECTORS)
     if raw is None:
         raise StoreError("the table is not a vector space of this package: its schema metadata says nothing")
-    return json.loads(raw)
+    return {"tokens": None, **json.loads(raw)}
+
+
+def matrix_widths(facts: Mapping[str, Any]) -> dict[str, int]:
+    """The blob columns that a space with these facts has, and how many columns their matrices have."""
+    widths = {RESIDUES: facts["residue_width"], LOGITS: facts["tokens"] and len(facts["tokens"])}
+    return {name: width for name, width in widths.items() if width is not None}
 
 
 def space_rows(
@@ -87,16 +98,19 @@ def space_rows(
     truncated: Sequence[bool] | np.ndarray,
     vectors: Mapping[str, Sequence[np.ndarray] | np.ndarray],
     residues: Sequence[np.ndarray] | None = None,
+    logits: Sequence[np.ndarray] | None = None,
 ) -> pa.Table:
     """Rows of one unit, one per protein and chunk.
 
     All arguments have one entry per protein. An entry of `spans` is (start, end) or, for a chunked protein, c such
-    pairs; that of a pooling is then (c, D) instead of (D,), and `residues` has one (length, D) matrix per *row*.
-    Values are cast to the space's dtype. Raises StoreError for a width that is not the space's and for values that
-    are not finite after the cast: those are rejected by the encoder and must never arrive here.
+    pairs; that of a pooling is then (c, D) instead of (D,), and `residues` has one (length, D) matrix per *row*,
+    `logits` one (length, tokens). Values are cast to the space's dtype. Raises StoreError for a width that is not
+    the space's and for values that are not finite after the cast: those are rejected by the encoder and must never
+    arrive here.
     """
     facts = vector_facts(schema)
-    dtype, residue_width = np.dtype(facts["store_dtype"]), facts["residue_width"]
+    dtype, given = np.dtype(facts["store_dtype"]), {RESIDUES: residues, LOGITS: logits}
+    matrices = matrix_widths(facts)
     pairs = [np.asarray(s, dtype=np.int32).reshape(-1, 2) for s in spans]
     repeat = [len(p) for p in pairs]
     span = np.concatenate(pairs) if pairs else np.zeros((0, 2), np.int32)
@@ -112,11 +126,10 @@ def space_rows(
     }
     for pooling, width in facts["widths"].items():
         columns[pooling] = _vectors(vectors[pooling], len(span), width, dtype, f"{pooling} of unit {unit}")
-    if residue_width is not None:
-        columns[RESIDUES] = _matrices(residues or (), span, residue_width, dtype, f"unit {unit}")
-    columns[CHECKSUM] = pa.array(row_checksums(columns, list(facts["widths"]), RESIDUES in columns))
-    if RESIDUES in columns:
-        columns[RESIDUES] = _blobs(columns[RESIDUES])
+    for name, width in matrices.items():
+        columns[name] = _matrices(given[name] or (), span, width, dtype, f"{name} of unit {unit}")
+    columns[CHECKSUM] = pa.array(row_checksums(columns, list(facts["widths"]), list(matrices)))
+    columns |= {name: _blobs(columns[name]) for name in matrices}
     return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
@@ -141,12 +154,12 @@ def _vectors(values: Sequence[np.ndarray] | np.ndarray, rows: int, width: int, d
 
 
 def _matrices(matrices: Sequence[np.ndarray], span: np.ndarray, width: int, dtype: np.dtype, what: str) -> pa.Array:
-    """Residue matrices as one large_binary column: a single buffer and its offsets, no Python bytes per row."""
+    """Matrices as one large_binary column: a single buffer and its offsets, no Python bytes per row."""
     shapes = [m.shape for m in matrices]
     if shapes != [(end - start, width) for start, end in span.tolist()]:
-        raise StoreError(f"residues of {what}: matrices are {shapes[:5]}, the spans and the space want others")
+        raise StoreError(f"{what}: matrices are {shapes[:5]}, the spans and the space want others")
     offsets = np.concatenate(([0], np.cumsum([rows * width * dtype.itemsize for rows, _ in shapes])))
-    whole = _cast(np.concatenate(matrices), dtype, f"residues of {what}") if matrices else np.zeros(0, dtype)
+    whole = _cast(np.concatenate(matrices), dtype, what) if matrices else np.zeros(0, dtype)
     buffers = [None, pa.py_buffer(offsets.astype(np.int64)), pa.py_buffer(np.ascontiguousarray(whole))]
     return pa.Array.from_buffers(pa.large_binary(), len(matrices), buffers)
 

@@ -16,11 +16,11 @@ from protea_ray.store.checksum import row_checksums
 from protea_ray.store.findings import Finding, named
 from protea_ray.store.keys import words
 from protea_ray.store.location import Location, plain
-from protea_ray.store.schema import CHECKSUM, RESIDUES, vector_facts
+from protea_ray.store.schema import CHECKSUM, matrix_widths, vector_facts
 from protea_ray.store.tables import open_table
 
 _BATCH = 1024  # rows; with residue matrices of 400 x 1280 halves, 1 GB would be 1,000 rows
-_BATCH_WITH_RESIDUES = 64
+_BATCH_WITH_MATRICES = 64
 
 
 @dataclass
@@ -64,16 +64,16 @@ def _columns(table: lance.LanceDataset, name: str) -> Iterator[Finding]:
 
 def _read_fragment(table: lance.LanceDataset, name: str, fragment: lance.LanceFragment, rows: Rows) -> list[Finding]:
     """Rows of one fragment that were read before an error stopped it are kept."""
-    with_residues = RESIDUES in table.schema.names
+    facts = vector_facts(table.schema)
     faults: dict[tuple[str, str], list[bytes]] = defaultdict(list)
     try:
         for batch in table.scanner(
             fragments=[fragment],
-            batch_size=_BATCH_WITH_RESIDUES if with_residues else _BATCH,
+            batch_size=_BATCH_WITH_MATRICES if matrix_widths(facts) else _BATCH,
             blob_handling="all_binary",
         ).to_batches():
             rows.parts.append(batch.select(["key", "chunk_start", "unit"]))
-            for kind, unit, key in _faults(batch, vector_facts(table.schema)):
+            for kind, unit, key in _faults(batch, facts):
                 faults[kind, unit].append(key)
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
@@ -86,16 +86,16 @@ def _faults(batch: pa.RecordBatch, facts: dict[str, Any]) -> Iterator[tuple[str,
     """(kind, unit, key) of every bad row; a row that is not as written is not looked at further."""
     columns = {n: batch.column(n) for n in batch.schema.names}
     expected = columns[CHECKSUM].to_numpy()
-    with_residues = facts["residue_width"] is not None
-    bad = {"checksum": row_checksums(columns, list(facts["widths"]), with_residues) != expected}
+    matrices = matrix_widths(facts)
+    bad = {"checksum": row_checksums(columns, list(facts["widths"]), list(matrices)) != expected}
     for pooling in facts["widths"]:
         flat = columns[pooling].flatten().to_numpy().reshape(batch.num_rows, -1)
         bad["non_finite"] = bad.get("non_finite", False) | ~np.isfinite(flat).all(axis=1)
-    if with_residues:
-        spans = columns["chunk_end"].to_numpy() - columns["chunk_start"].to_numpy()
-        row_bytes = facts["residue_width"] * np.dtype(facts["store_dtype"]).itemsize
-        sizes = np.array([len(m) for m in columns[RESIDUES].to_pylist()])
-        bad["dimension"] = sizes != spans.astype(np.int64) * row_bytes
+    spans = (columns["chunk_end"].to_numpy() - columns["chunk_start"].to_numpy()).astype(np.int64)
+    for name, width in matrices.items():
+        row_bytes = width * np.dtype(facts["store_dtype"]).itemsize
+        sizes = np.array([len(m) for m in columns[name].to_pylist()])
+        bad["dimension"] = bad.get("dimension", False) | (sizes != spans * row_bytes)
     seen = np.zeros(batch.num_rows, bool)
     for kind, mask in bad.items():
         for row in np.flatnonzero(mask & ~seen):
@@ -107,7 +107,7 @@ def _by_unit(name: str, faults: dict[tuple[str, str], list[bytes]]) -> Iterator[
     words = {
         "checksum": "rows are not as they were written",
         "non_finite": "vectors hold NaN or Inf",
-        "dimension": "residue matrices have another size than their span",
+        "dimension": "matrices have another size than their span",
     }
     for (kind, unit), keys in faults.items():
         yield Finding(kind, name, f"{len(keys)} {words[kind]}", len(keys), unit=unit, keys=named(keys))

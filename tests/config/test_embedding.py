@@ -30,14 +30,14 @@ def test_defaults_are_the_documented_ones():
         "pooling": ("mean",), "normalize_residues": False, "normalize": True, "max_residues": None,
         "on_long": "window", "window_overlap": 256, "chunk_size": None, "chunk_overlap": 0,
         "chunk_mode": "independent", "dtype": None, "store_dtype": "float16", "attention": "exact",
-        "quantization": None,
+        "quantization": None, "outputs": ("embeddings",),
     }  # fmt: skip
 
 
 MISTAKES = {
     "revision": "main", "layers": (), "layer_agg": "median", "pooling": (), "max_residues": 0, "on_long": "cut",
     "window_overlap": -1, "chunk_size": 0, "chunk_overlap": -1, "chunk_mode": "x", "dtype": "float8",
-    "store_dtype": "int8", "attention": "local:0", "quantization": "int2", "colour": 1,
+    "store_dtype": "int8", "attention": "local:0", "quantization": "int2", "outputs": ["maps"], "colour": 1,
 }  # fmt: skip
 
 
@@ -74,6 +74,13 @@ def test_names_of_models(name: str):
 def test_layers_and_poolings_are_sets_in_one_order():
     assert config(layers=[3, 0, 3, 1]).layers == (0, 1, 3)
     assert config(pooling=["none", "cls", "mean", "cls"]).pooling == ("mean", "cls", "none")
+
+
+def test_outputs_are_a_set_that_has_embeddings():
+    assert config(outputs=["logits", "embeddings", "logits"]).outputs == ("embeddings", "logits")
+    assert (config().keeps_logits, config(outputs=["embeddings", "logits"]).keeps_logits) == (False, True)
+    for outputs in (["logits"], []):
+        assert "embeddings,logits" in problems(model="m", outputs=outputs)[0]
 
 
 def test_negative_layers_say_how_to_count():
@@ -149,12 +156,12 @@ def test_the_deepest_layer_is_the_embedding():
 
 
 def test_misfits_come_at_once():
-    asked = config(layers=[25], pooling=["cls"], family="esm2", dtype="float16")
+    asked = config(layers=[25], pooling=["cls"], family="esm2", dtype="float16", outputs=["embeddings", "logits"])
     with pytest.raises(ConfigError) as caught:
         resolve(asked, T5, "cpu", None)
-    for word in ("layers", "pooling", "family", "dtype"):
+    for word in ("layers", "pooling", "family", "dtype", "outputs"):
         assert any(problem.startswith(word) for problem in caught.value.problems)
-    assert len(caught.value.problems) == 4
+    assert len(caught.value.problems) == 5
 
 
 def test_the_trained_length_must_leave_room_for_the_overlap():

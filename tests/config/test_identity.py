@@ -10,7 +10,7 @@ import pytest
 from protea_ray.config.embedding import EmbeddingConfig, ModelFacts, embedding_config, resolve
 from protea_ray.config.identity import canonical_json, identity, space_name
 
-FACTS = ModelFacts("esm2", 6, True, 1022, "float16")
+FACTS = ModelFacts("esm2", 6, True, 1022, "float16", has_lm_head=True)
 FILES = {"model.safetensors": "a" * 64, "config": "b" * 64, "vocabulary": "c" * 64}
 ASKED = {"model": "lab/tiny", "layers": [0, 1], "chunk_size": 100, "chunk_overlap": 10}
 
@@ -27,7 +27,7 @@ CHANGES = {
     "layers": [0], "layer_agg": "concat", "pooling": ["max"], "normalize_residues": True, "normalize": False,
     "max_residues": 500, "on_long": "truncate", "window_overlap": 100, "chunk_size": 99, "chunk_overlap": 9,
     "chunk_mode": "posthoc", "dtype": "bfloat16", "store_dtype": "float32", "attention": "local:64",
-    "quantization": "int8",
+    "quantization": "int8", "outputs": ["embeddings", "logits"],
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import torch
 from protea_ray.config.embedding import EmbeddingConfig, resolve
 from protea_ray.embed.encoder import Encoder
 from protea_ray.embed.families import recognise
+from protea_ray.embed.weights import tensor_names
 from tests.checkpoints import build
 from tests.embed.reference import Reference
 
@@ -50,8 +51,9 @@ def load(directory: Path, *recipes: dict[str, Any], **options: Any) -> Encoder:
     """The production path: recognise, resolve, load."""
     config = json.loads((directory / "config.json").read_text())
     family = recognise(config, directory)
+    tensors = tensor_names(directory) if any("outputs" in fields for fields in recipes) else ()
     made = [EmbeddingConfig(model=str(directory), **{"store_dtype": "float32"} | fields) for fields in recipes]
-    resolved = [resolve(recipe, family.facts(config), "cpu", None) for recipe in made]
+    resolved = [resolve(recipe, family.facts(config, tensors), "cpu", None) for recipe in made]
     return Encoder.load(directory, family, resolved, **options)
 
 

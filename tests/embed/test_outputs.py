@@ -28,6 +28,29 @@ def test_logits_equal_the_language_model(family, encoder, checkpoint, reference)
         assert np.abs(result.values - expected.numpy()).max() < 1e-4  # logits reach 10
 
 
+@pytest.mark.parametrize("family", HEADS)
+def test_logits_beside_embeddings_come_from_the_same_pass(family, encoder):
+    sequences = proteins(1, 30, 250)
+    cut = {"max_residues": 100, "window_overlap": 30}
+    both = cut | {"outputs": ("embeddings", "logits"), "pooling": ("mean", "cls", "none"), "layers": (2,)}
+    alone, run = encoder(family, {**cut, "layers": (0,)}), encoder(family, both, cut | {"pooling": ("max",)})
+    plain = {r.index: r.values for r in logits(alone, sequences)}
+    results = [r for r in run.embed(sequences) if r.recipe == 0]
+    for result in results:
+        assert np.abs(result.logits[0] - plain[result.index]).max() < 1e-5
+        assert result.residues[0].shape == (len(sequences[result.index]), 32)
+    assert len(results) == 3
+    assert run.stats.windows == 1 + 1 + 4
+    assert run.stats.tokens == 1 + 30 + 4 * 85 + 6 * run.alphabet.specials
+
+
+def test_a_recipe_of_cls_and_logits_sees_all_windows(encoder):
+    fields = {"max_residues": 100, "window_overlap": 30, "pooling": ("cls",), "outputs": ("embeddings", "logits")}
+    (result,) = encoder("esm2", fields).embed(proteins(250))
+    assert (result.logits[0].shape, result.pooled["cls"].shape) == ((250, 33), (1, 32))
+    assert (result.n_windows, result.truncated) == (4, False)
+
+
 def test_logits_of_long_and_of_refused_proteins(encoder):
     run = encoder("esm2", {"max_residues": 50, "window_overlap": 10, "on_long": "truncate"})
     long, strange = sorted(logits(run, ["M" * 80, "M-K"]), key=lambda result: result.index)

@@ -9,13 +9,14 @@ asks for facts and shapes without loading a model.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protea_ray.config.embedding import Dtype, ModelFacts
 from protea_ray.embed.families.alphabet import Alphabet, Tokenize, read_alphabet
+from protea_ray.embed.families.vocabulary import by_id, read_vocabulary
 from protea_ray.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Family(ABC):
     has_bias: bool = False  # attention takes a relative position bias
     gpu_dtype: Dtype
     replaced: str = "J"  # letters that the model reads as X
+    head_weight: str | None = None  # a tensor that is in the files when `lm_head` can be built
 
     @abstractmethod
     def misfit(self, config: Mapping[str, Any], vocabulary: Mapping[str, int]) -> str | None:
@@ -83,10 +85,14 @@ class Family(ABC):
         """Residues in the longest training crop, None where positions are relative."""
         return None
 
-    def facts(self, config: Mapping[str, Any]) -> ModelFacts:
-        """What a recipe depends on."""
-        trained = self.trained_length(config)
-        return ModelFacts(self.name, self.shape(config).layers, self.has_cls, trained, self.gpu_dtype)
+    def facts(self, config: Mapping[str, Any], tensors: Collection[str] = ()) -> ModelFacts:
+        """What a recipe depends on; `tensors` are the names that the weight files hold."""
+        trained, has_head = self.trained_length(config), self.head_weight in tensors
+        return ModelFacts(self.name, self.shape(config).layers, self.has_cls, trained, self.gpu_dtype, has_head)
+
+    def tokens(self, directory: Path, size: int) -> tuple[str, ...]:
+        """What each column of the logits stands for: `size` tokens by id, empty where an id has none."""
+        return by_id(read_vocabulary(directory), size)
 
     def alphabet(self, directory: Path) -> Alphabet:
         """The letter table, built from the checkpoint's tokenizer; raises CheckpointError."""

@@ -24,6 +24,7 @@ class Esm2(Family):
 
     name = "esm2"
     has_cls = True
+    head_weight = "lm_head.dense.weight"
     gpu_dtype = "float16"  # MSE against float32 1.2e-6, bfloat16 7.2e-5
 
     def misfit(self, config: Mapping[str, Any], vocabulary: Mapping[str, int]) -> str | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protea_ray.embed.families.base import Family, Shape, Stack, number
-from protea_ray.embed.families.vocabulary import AMINO_ACIDS, lacking
+from protea_ray.embed.families.vocabulary import AMINO_ACIDS, by_id, lacking, read_vocabulary
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +23,7 @@ class Esmc(Family):
 
     name = "esmc"
     has_cls = True
+    head_weight = "lm_head.dense.weight"
     gpu_dtype = "bfloat16"
 
     def misfit(self, config: Mapping[str, Any], vocabulary: Mapping[str, int]) -> str | None:
@@ -49,6 +50,15 @@ class Esmc(Family):
         saved = (directory / "tokenizer.json").is_file()
         own = EsmcTokenizer.from_pretrained(directory, local_files_only=True) if saved else EsmcTokenizer()
         return lambda letters: own(letters)["input_ids"], own.unk_token_id
+
+    def tokens(self, directory: Path, size: int) -> tuple[str, ...]:
+        """By id, from the checkpoint's file or from transformers' class: 33 tokens for 64 columns."""
+        vocabulary = read_vocabulary(directory)
+        if not vocabulary:
+            from transformers import EsmcTokenizer
+
+            vocabulary = EsmcTokenizer().get_vocab()
+        return by_id(vocabulary, size)
 
     def load(self, directory: Path, dtype: torch.dtype) -> nn.Module:
         from transformers import EsmcModel

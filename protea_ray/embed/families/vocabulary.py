@@ -33,6 +33,12 @@ def read_vocabulary(directory: Path) -> dict[str, int]:
     return vocabulary
 
 
+def by_id(vocabulary: Mapping[str, int], size: int) -> tuple[str, ...]:
+    """The tokens in the order of their ids, `size` of them; empty text where no token has the id."""
+    names = {number: token for token, number in vocabulary.items()}
+    return tuple(names.get(number, "") for number in range(size))
+
+
 def lacking(vocabulary: Mapping[str, int], tokens: Iterable[str]) -> str:
     """Those of `tokens` that the vocabulary has no entry for, joined by spaces."""
     return " ".join(token for token in tokens if token not in vocabulary)
