@@ -71,11 +71,11 @@ def tell(done: Any) -> None:
             f"at most {seen.largest_distance:.4f} of a vector's length away"
         )
     if done.stays is not None:
-        print(f"{done.alias} stays at {done.before}: {done.stays}")
-    elif done.before == done.after:
-        print(f"{done.alias} points to {done.after} already")
+        print(f"{done.alias} stays at {done.before or 'nowhere'}: {done.stays}")
+    elif done.moved:
+        print(f"{done.alias} moved from {done.before or 'nowhere'} to {done.after}")
     else:
-        print(f"{done.alias} moved from {done.before} to {done.after}")
+        print(f"{done.alias} points to {done.after} already")
 
 
 def tell_each(taken: Iterator[Any], as_json: bool) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,21 +54,23 @@ class Plan:
 
 @dataclass(frozen=True)
 class Reembedded:
-    """One re-embedding. `before` and `after` are the spaces that the alias points to; `accepted` is None when there
-    was nothing to decide; `stays` says why a sound space did not get the alias."""
+    """One re-embedding. `before` and `after` are the spaces that the alias points to, and differ not when only a pinned
+    version was given up; `accepted` is None when there was nothing to decide; `stays` says why a sound space did not
+    get the alias."""
 
     summary: Summary
     alias: str
     before: str | None
     after: str | None
+    moved: bool
     accepted: Acceptance | None
     stays: str | None
 
     def to_json(self) -> dict[str, Any]:
         """The run's accounting, and what became of the alias."""
         checked = self.accepted.to_json() if self.accepted else None
-        alias = {"alias": self.alias, "before": self.before, "after": self.after, "stays": self.stays}
-        return {**self.summary.to_json(), **alias, "moved": self.before != self.after, "verified": checked}
+        alias = {name: getattr(self, name) for name in ("alias", "before", "after", "moved", "stays")}
+        return {**self.summary.to_json(), **alias, "verified": checked}
 
 
 def reembed(
@@ -90,7 +93,7 @@ def plan(store: str, fields: Mapping[str, Any], alias: str = CURRENT) -> Plan:
     check_name(location, alias)
     base = _base(location, alias)
     asked = _config(base, None, fields).recipes[0]  # all mistakes first: reading the weights may take minutes
-    checkpoint = open_checkpoint(asked.model, asked.revision, str(fields.get("family", "auto")))
+    checkpoint = open_checkpoint(asked.model, asked.revision, asked.family)
     return Plan(settle(location, checkpoint, _config(base, checkpoint.facts.family, fields)), alias, base)
 
 
@@ -144,13 +147,13 @@ def carry_out(plan: Plan, report: Reporter, since: int | None = None) -> Reembed
         summary = summarise(setting, work.counts[0].records, 0, work, done, started)
         before = list_aliases(location).get(plan.alias)
         if _is_at(before, space) and not work.proteins:
-            return Reembedded(summary, plan.alias, space, space, None, None)
+            return Reembedded(summary, plan.alias, space, space, False, None, None)
         accepted, stays = _judge(plan, targets[0], summary, since, report)
-        if stays is None and not _is_at(before, space):
+        moved = stays is None and not _is_at(before, space)
+        if moved:
             move(location, plan.alias, space, run=setting.run, guard=lease.check)
-        after = list_aliases(location).get(plan.alias)
-        spaces = {"before": before and before.space, "after": after and after.space}
-        outcome = Reembedded(summary, plan.alias, **spaces, accepted=accepted, stays=stays)
+        was = before.space if before else None
+        outcome = Reembedded(summary, plan.alias, was, space if moved else was, moved, accepted, stays)
         record_run(location, setting.run, outcome.to_json(), guard=lease.check, kind="reembed")
         return outcome
 
@@ -161,8 +164,10 @@ def _is_at(alias: Alias | None, space: str) -> bool:
 
 def _settle_current(plan: Plan, lease: Lease) -> None:
     """`current` of a store with one space needs no alias; a second space would leave it without a meaning."""
-    if plan.base is not None and CURRENT not in list_aliases(lease.location):
-        move(lease.location, CURRENT, plan.base.name, run=plan.setting.run, guard=lease.check)
+    if CURRENT not in list_aliases(lease.location):
+        with suppress(UnknownSpaceError):
+            only, _ = resolve(lease.location, CURRENT)
+            move(lease.location, CURRENT, only, run=plan.setting.run, guard=lease.check)
 
 
 def _judge(

@@ -1,0 +1,34 @@
+"""A reader process: `python -m tests.run.reader STORE LOG` reads all of `current` again and again, one line each."""
+
+from __future__ import annotations
+
+import json
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from protea_ray.query.store import missing, open_store
+from protea_ray.query.view import PIN
+
+
+def main(store: str, log: Path) -> None:
+    with log.open("a") as file:
+        while True:
+            table = open_store(store).to_arrow(columns=["mean"])
+            vectors = table["mean"].combine_chunks()
+            numbers = np.ascontiguousarray(vectors.flatten().to_numpy(zero_copy_only=False))
+            seen = {
+                "space": json.loads((table.schema.metadata or {})[PIN])["space"],
+                "rows": len(table),
+                "without": len(missing(table)["without_vector"]),
+                "width": vectors.type.list_size,
+                "digest": zlib.crc32(numbers.tobytes()),
+            }
+            file.write(json.dumps(seen) + "\n")
+            file.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
