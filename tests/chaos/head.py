@@ -1,0 +1,42 @@
+"""A local Ray head that lives as long as its standard input, and runs commands of the package in its own process.
+
+One JSON list of arguments a line in, one JSON object a line out. A run in here starts in a third of the time of a new
+process, which is what makes many resumes affordable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+from typing import Any
+
+import ray
+
+from protea_ray.cli.main import app
+from protea_ray.config.run import RunOptions
+from protea_ray.errors import ProteaRayError
+from protea_ray.run.cluster import connect
+
+
+def main() -> None:
+    answers = sys.stdout
+    connect(RunOptions())
+    print(json.dumps({"address": ray.get_runtime_context().gcs_address}), file=answers, flush=True)
+    for line in sys.stdin:
+        print(json.dumps(_run(json.loads(line))), file=answers, flush=True)
+
+
+def _run(arguments: list[str]) -> dict[str, Any]:
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        try:
+            app(arguments, standalone_mode=False)
+        except ProteaRayError as error:
+            return {"code": error.exit_code, "error": str(error)}
+    return {"code": 0, "out": out.getvalue()}
+
+
+if __name__ == "__main__":
+    main()
