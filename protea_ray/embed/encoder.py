@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from protea_ray.config.embedding import EmbeddingConfig, ModelFacts
-from protea_ray.embed import batch
+from protea_ray.embed import batch, quantize
 from protea_ray.embed.attention import Choice, choose
 from protea_ray.embed.batch import Plan, Window
 from protea_ray.embed.collect import Collector
@@ -65,7 +65,7 @@ class Encoder:
         config, place = _config(directory), _place(device)
         shape = family.shape(config)
         chosen = choose(place, first.dtype, family.has_bias, attention, shape.head_dim)
-        module = family.load(directory, getattr(torch, str(first.dtype))).to(place)
+        module = quantize.load(family, directory, first, place)
         made = cls(
             core=Core(family.stack(module), chosen, first.window, place), family=family, module=module,
             directory=directory, alphabet=family.alphabet(directory), facts=family.facts(config), shape=shape,
@@ -231,8 +231,6 @@ def _shared(recipes: Sequence[EmbeddingConfig]) -> EmbeddingConfig:
             problems.append(f"{name} differs between recipes ({values}); run them apart")
     if any(recipe.dtype is None for recipe in recipes):
         problems.append("dtype is not set; pass recipes through config.embedding.resolve")
-    if any(recipe.quantization for recipe in recipes):
-        problems.append("quantization is not implemented; leave it unset and use dtype bfloat16 instead")
     if problems:
         raise EncoderError(numbered("recipes: several problems", problems))
     return recipes[0]

@@ -88,8 +88,8 @@ def test_recipes_that_cannot_share_a_forward_pass_are_all_named(encoder):
     with pytest.raises(EncoderError, match="dtype differs") as caught:
         encoder("esm2", {}, {"dtype": "bfloat16", "attention": "local:4"})
     assert "attention differs" in str(caught.value)
-    with pytest.raises(EncoderError, match="quantization is not implemented"):
-        encoder("esm2", {"quantization": "int8"})
+    with pytest.raises(EncoderError, match="quantization differs"):
+        encoder("esm2", {}, {"quantization": "int8"})
     with pytest.raises(EncoderError, match="no recipe"):
         encoder("esm2")
     with pytest.raises(EncoderError, match="dtype differs"):
