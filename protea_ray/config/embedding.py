@@ -52,7 +52,7 @@ class EmbeddingConfig(BaseModel):
     layers: tuple[int, ...] = Field(default=(0,), description="reverse index: 0 = last state, 1 = the one before")
     layer_agg: Literal["mean", "last", "concat"] = Field(default="mean", description="how several layers become one")
     pooling: tuple[Pooling, ...] = Field(default=("mean",), description="any of mean max cls mean_max std none")
-    outputs: tuple[Output, ...] = Field(("embeddings",), description="embeddings, and logits per residue beside them")
+    outputs: tuple[Output, ...] = Field(default=("embeddings",), description="embeddings, and logits beside them")
     normalize_residues: bool = Field(default=False, description="L2 of each residue before pooling")
     normalize: bool = Field(default=True, description="L2 of the pooled vector")
     max_residues: int | None = Field(None, gt=0, description="longest stretch of one forward pass, in residues")

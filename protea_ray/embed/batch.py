@@ -64,12 +64,13 @@ def run(core: Core, plans: Sequence[Plan], windows: Sequence[Window]) -> list[Ha
         for index, state in core.states(pack, views.wanted):
             views.add(index, state)
         finite = {view: finite_rows(matrix) for view, matrix in views.matrices.items()}
-        logits = {plan.logits: core.logits(views.matrices[plan.logits]) for plan in plans if plan.logits is not None}
+        last = {plan.logits for plan in plans if plan.logits is not None}
+        logits = {view: core.logits(views.matrices[view]) for view in last}
         handovers = []
         for number, plan in enumerate(plans):
             users = _users(pack, windows, number)
             if users:
-                given = _give(plan, views.matrices[plan.view], logits.get(plan.logits), users)
+                given = _give(plan, views.matrices[plan.view], logits[plan.logits] if plan.logits else None, users)
                 handovers += _checked(given, users, finite[plan.view])
     return handovers
 
