@@ -11,6 +11,7 @@ import json
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from protea_ray.config.embedding import embedding_config
@@ -55,6 +56,17 @@ def protea_config_id(identity: Mapping[str, Any]) -> str:
     recipe = {field: identity[field] for field in IDENTITY}
     recipe["embedding_scale"] = float(recipe["embedding_scale"])  # 1.0 and 1 are different JSON
     return str(uuid.uuid5(NAMESPACE, json.dumps(recipe, sort_keys=True, separators=(",", ":"))))
+
+
+def read_protea(path: str | Path) -> dict[str, Any]:
+    """The JSON object of a file; raises ConfigError when it cannot be read or is something else."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"cannot be read as JSON: {error}", where=str(path)) from None
+    if not isinstance(found, dict):
+        raise ConfigError("must be one JSON object, an embedding config as PROTEA exports it", where=str(path))
+    return found
 
 
 def convert(protea_json: Mapping[str, Any]) -> Converted:

@@ -11,20 +11,17 @@ import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from protea_ray.config.embedding import POOLINGS, EmbeddingConfig, embedding_config, resolve
-from protea_ray.embed.checkpoint import Checkpoint, open_checkpoint, read_config
-from protea_ray.embed.families import recognise
+from protea_ray.config.embedding import POOLINGS, EmbeddingConfig, embedding_config
+from protea_ray.embed.checkpoint import open_checkpoint
+from protea_ray.embed.local import encoder_here
 from protea_ray.embed.results import Embedded
 from protea_ray.embed.untrained import MODEL_NAME
 from protea_ray.errors import ConfigError, EncoderError, InputError, numbered
 from protea_ray.sequences.record import RejectedError, normalise
-
-if TYPE_CHECKING:
-    from protea_ray.embed.encoder import Encoder
 
 _STORE = "use `protea-ray embed INPUT STORE` and read it with protea_ray.open_store(STORE)"
 _NOT_HERE = {  # arguments of the original that have no meaning here, unless they are unset
@@ -176,7 +173,7 @@ def _embed(
     if not checkpoint.trained:
         warnings.warn(f"{checkpoint.model} was never trained: its vectors carry no biology", stacklevel=3)
     longest = min(max(map(len, letters)), config.max_residues or sys.maxsize)
-    encoder = _encoder(checkpoint, config, device, batch_size and batch_size * longest)
+    encoder = encoder_here(checkpoint, config, device, batch_size and batch_size * longest)
     arrays: list[np.ndarray] = [np.empty(0)] * len(letters)
     problems = []
     for result in encoder.embed(letters):
@@ -187,19 +184,6 @@ def _embed(
     if problems:
         raise EncoderError(numbered("embed_dataset: proteins without an embedding", problems))
     return arrays
-
-
-def _encoder(checkpoint: Checkpoint, config: EmbeddingConfig, device: str, token_budget: int | None) -> Encoder:
-    import torch
-
-    from protea_ray.embed.encoder import Encoder
-
-    place = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    if place != "cpu" and not torch.cuda.is_available():
-        raise ConfigError("device: this machine has no CUDA device; use cpu or auto", where="embed_dataset")
-    resolved = resolve(config, checkpoint.facts, torch.device(place).type, checkpoint.revision)
-    family = recognise(read_config(checkpoint.path), checkpoint.path, checkpoint.facts.family)
-    return Encoder.load(checkpoint.path, family, [resolved], device=place, token_budget=token_budget)
 
 
 def _array(result: Embedded, order: list[str] | None) -> np.ndarray:

@@ -1,0 +1,124 @@
+"""Attention and contact maps of a few short proteins: from a sequence file to one npz, in this process.
+
+None of it goes into a space: a protein of 300 residues has 238 MB of attention in a model of 33 layers and 20 heads.
+So proteins are computed and written one at a time.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from protea_ray.config.embedding import embedding_config
+from protea_ray.embed.checkpoint import open_checkpoint
+from protea_ray.embed.encoder import Encoder
+from protea_ray.embed.local import encoder_here
+from protea_ray.embed.outputs import MAX_MAP_RESIDUES, attention_maps, contact_map
+from protea_ray.errors import ConfigError, InputError
+from protea_ray.sequences.read import read_part
+from protea_ray.sequences.sources import Columns, expand, scan
+
+OUTPUTS = {"attention": attention_maps, "contacts": contact_map}
+_PART_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Maps:
+    """What was written; `trained` is False for a model whose maps carry no biology."""
+
+    path: str
+    proteins: int
+    trained: bool
+
+
+def write_maps(
+    source: str, out: str | Path, *, outputs: Sequence[str] = ("attention",), ids: Sequence[str] | None = None,
+    model: str | None = None, revision: str | None = None,
+) -> Maps:  # fmt: skip
+    """Write maps of the proteins of `source` (all, or those in `ids`) to the npz file `out`, in float32.
+
+    Arrays are `id` (n,) and for protein number i `attention_i` (layers, heads, L, L), whose rows sum to less than 1
+    because special tokens are left out, and `contacts_i` (L, L), the probability of contact (ESM-2 alone). `model`
+    None is the built-in untrained one. Raises ConfigError for outputs that the model does not have, InputError that
+    names every protein that is missing, rejected, or longer than 1,022 residues, and CheckpointError; nothing is
+    written then.
+    """
+    out = Path(out)
+    _require_options(out, outputs)
+    proteins = _proteins(source, ids)
+    checkpoint = open_checkpoint(model, revision)
+    config = embedding_config({"model": checkpoint.model, "revision": revision, "dtype": "float32"})
+    encoder = encoder_here(checkpoint, config)
+    if "contacts" in outputs and encoder.core.stack.contacts is None:
+        raise ConfigError(f"{checkpoint.model} has no contact head; use --outputs attention, or an ESM-2", where="maps")
+    unfinished = out.with_name(f".{out.name}.part")
+    try:
+        with zipfile.ZipFile(unfinished, "w") as archive:
+            _add(archive, "id", np.array([id for id, _ in proteins], dtype=np.str_))
+            for name, values in _arrays(encoder, proteins, outputs):
+                _add(archive, name, values)
+        unfinished.replace(out)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return Maps(str(out), len(proteins), checkpoint.trained)
+
+
+def _require_options(out: Path, outputs: Sequence[str]) -> None:
+    problems = [f"outputs: {name!r} is not one of {', '.join(OUTPUTS)}" for name in outputs if name not in OUTPUTS]
+    problems += [] if outputs else [f"outputs: none given; choose from {', '.join(OUTPUTS)}"]
+    problems += [] if out.suffix == ".npz" else [f"{out}: the ending must be .npz"]
+    problems += [] if out.parent.is_dir() else [f"{out}: there is no directory {out.parent}"]
+    if problems:
+        raise ConfigError(problems, where="maps")
+
+
+def _proteins(source: str, ids: Sequence[str] | None) -> list[tuple[str, str]]:
+    """(id, letters) of the proteins that are wanted; raises InputError with everything that stands in the way."""
+    found: list[tuple[str, str]] = []
+    problems: list[str] = []
+    for kind, row in _records(source):
+        if ids is not None and row["id"] not in ids:
+            continue
+        if kind == "reject":
+            problems.append(f"{source}, line {row['line']}: {row['id'] or 'a record'} is no protein: {row['detail']}")
+        elif row["length"] > MAX_MAP_RESIDUES:
+            problems.append(
+                f"{row['id']} has {row['length']} residues; maps grow with the square and are refused beyond "
+                f"{MAX_MAP_RESIDUES}. Leave it out, or cut a domain"
+            )
+        found.append((row["id"], row.get("sequence", "")))
+    known = {id for id, _ in found}
+    problems += [f"{source} has no protein {id!r}" for id in dict.fromkeys(ids or ()) if id not in known]
+    if problems or not found:
+        raise InputError(problems or [f"{source} has no proteins"])
+    return found
+
+
+def _records(source: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    columns = Columns()
+    for place in expand([source], columns):
+        for part in scan(place, columns, _PART_BYTES).parts:
+            for batch in read_part(part, columns, place.uri, ""):
+                yield from (("protein", row) for row in batch.proteins.to_pylist())
+                yield from (("reject", row) for row in batch.rejects.to_pylist())
+
+
+def _arrays(
+    encoder: Encoder, proteins: Sequence[tuple[str, str]], outputs: Sequence[str]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Each map with its name, one protein after the other."""
+    for number, (_, letters) in enumerate(proteins):
+        for name, make in OUTPUTS.items():
+            if name in outputs:
+                yield f"{name}_{number}", make(encoder, letters)
+
+
+def _add(archive: zipfile.ZipFile, name: str, values: np.ndarray) -> None:
+    """One array of an npz; `numpy.savez` would need all of them at once."""
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+        np.lib.format.write_array(file, values, allow_pickle=False)
