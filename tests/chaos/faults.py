@@ -2,8 +2,8 @@
 
 A fault is a mapping: `module` and `attribute` of the function; `do`, one of EFFECTS; `when` ("before" or "after" the
 call). It strikes at the calls whose arguments hold `match` as text: at the `nth` of them, at `every` so many, or, with
-neither, at each. A `flag` is a file that must not exist yet, and is made: such a fault strikes once, in
-whatever process comes first.
+neither, at each; of calls whose last argument is a pack of windows, only at those of more than `above_tokens`. A
+`flag` is a file that must not exist yet, and is made: such a fault strikes once, in whatever process comes first.
 """
 
 from __future__ import annotations
@@ -101,6 +101,8 @@ class _Counter:
     def counts(self, args: Any, kwargs: Any) -> bool:
         if self._fault.get("match", "") not in f"{args} {kwargs}":
             return False
+        if "above_tokens" in self._fault and sum(len(w.ids) for w in args[-1]) <= self._fault["above_tokens"]:
+            return False
         self._calls += 1
         nth, every = self._fault.get("nth"), self._fault.get("every", 1)
         if not (self._calls == nth if nth else self._calls % every == 0):
@@ -165,6 +167,20 @@ def _out_of_memory(fault: Fault) -> None:
     raise torch.OutOfMemoryError("CUDA out of memory, said the chaos suite")
 
 
+_arrived: dict[str, int] = {}  # calls of this process, by folder
+
+
+def _barrier(fault: Fault) -> None:
+    """Wait until `of` processes are at their n-th call, whatever n is; files in `folder` say who is."""
+    number = _arrived[fault["folder"]] = _arrived.get(fault["folder"], 0) + 1
+    Path(fault["folder"], f"{number}-{os.getpid()}").touch()
+    end = time.monotonic() + 300
+    while len(list(Path(fault["folder"]).glob(f"{number}-*"))) < fault["of"]:
+        if time.monotonic() > end:
+            raise TimeoutError(f"alone at barrier {number}")
+        time.sleep(0.001)
+
+
 def _touch(fault: Fault) -> None:
     Path(fault["file"]).touch()
 
@@ -178,6 +194,7 @@ EFFECTS: dict[str, Callable[[Fault], None]] = {
     "out_of_memory": _out_of_memory,
     "lose_answer": _lose_answer,
     "compact_and_lose_answer": _compact_and_lose_answer,
+    "barrier": _barrier,
     "sleep": lambda fault: time.sleep(float(fault["seconds"])),
     "touch": _touch,
 }

@@ -26,6 +26,7 @@ PROTEINS, REJECTS = 160, 4
 BAD = "".join(f">bad{i}\nMK-{'A' * i}\n" for i in range(REJECTS))  # a gap is no residue
 UNITS = ("--set", "run.unit_seconds=0.05", "--set", "run.window_proteins=64", "--set", "run.commit_units=3")
 
+PATIENCE = 500  # seconds for one driver: a busy machine is no failure, pytest's own limit is 600
 _KEEP_IDLE = {"RAY_idle_worker_killing_time_threshold_ms": "600000"}  # a resume then needs 3 new processes, not 8
 
 
@@ -66,18 +67,22 @@ class Bench:
 
 
 class Head:
-    """A Ray head in a process of its own (see head.py), to run whole commands in or to start drivers at."""
+    """A Ray head in a process of its own (see head.py), to run whole commands in or to start drivers at.
 
-    def __init__(self, bench: Bench, *, toy: bool = True, **environment: str) -> None:
-        self._bench, self._toy, self._environment = bench, toy, environment
+    With RAY_ADDRESS in its environment it joins that head instead, and is a driver that stays.
+    """
+
+    def __init__(self, bench: Bench, *, toy: bool = True, faults: Sequence[Fault] = (), **environment: str) -> None:
+        self.bench, self._toy = bench, toy
+        self._environment = bench.environment(toy=toy, faults=faults, **_KEEP_IDLE, **environment)
         self.address = ""
 
     def __enter__(self) -> Self:
-        self._log = (self._bench.folder / "head.log").open("ab")
+        self._log = (self.bench.folder / "head.log").open("ab")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.chaos.head"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True, cwd=ROOT,
-            start_new_session=True, env=self._bench.environment(toy=self._toy, **_KEEP_IDLE, **self._environment),
+            start_new_session=True, env=self._environment,
         )  # fmt: skip
         self.address = self._answer()["address"]
         return self
@@ -86,6 +91,16 @@ class Head:
         commands.kill_group(self._process)
         for pipe in (self._process.stdin, self._process.stdout, self._log):
             pipe.close()  # type: ignore[union-attr]
+
+    @property
+    def process(self) -> subprocess.Popen[str]:
+        """The process that commands run in, and below it the cluster that it started."""
+        return self._process
+
+    @property
+    def pid(self) -> int:
+        """Of the process that commands run in."""
+        return self._process.pid
 
     def run(self, *arguments: object) -> dict[str, Any]:
         """Run one command to its end; `code`, and `out` or `error`."""
@@ -96,7 +111,7 @@ class Head:
 
     def embed(self, store: Path, *more: object) -> dict[str, Any]:
         """The command of the bench, expected to succeed; its summary."""
-        done = self.run(*self._bench.arguments(store, *more))
+        done = self.run(*self.bench.arguments(store, *more))
         assert done["code"] == 0, done
         return json.loads(done["out"].splitlines()[-1])
 
@@ -104,16 +119,16 @@ class Head:
         self, store: Path, *more: object, faults: Sequence[Fault] = (), worker_faults: Sequence[Fault] = ()
     ) -> subprocess.Popen[bytes]:
         """Start the same command as a process of its own on this head; its pid is in `<store>.pid`."""
-        environment = self._bench.environment(toy=self._toy, faults=faults, RAY_ADDRESS=self.address)
+        environment = self.bench.environment(toy=self._toy, faults=faults, RAY_ADDRESS=self.address)
         if worker_faults:
             armed = {"CHAOS": json.dumps({"toy": self._toy, "faults": list(worker_faults)})}
             environment["RAY_JOB_CONFIG_JSON_ENV_VAR"] = json.dumps({"runtime_env": {"env_vars": armed}})
-        return start(self._bench.arguments(store, *more), store, environment)
+        return start(self.bench.arguments(store, *more), store, environment)
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        assert line, f"the head ended: {(self._bench.folder / 'head.log').read_text()[-3000:]}"
+        assert line, f"the head ended: {(self.bench.folder / 'head.log').read_text()[-3000:]}"
         return json.loads(line)
 
 
@@ -127,7 +142,17 @@ def start(arguments: Sequence[str], store: Path, environment: dict[str, str]) ->
     return process
 
 
-def workers_of(process: subprocess.Popen[bytes], title: str) -> list[int]:
+def finish(process: subprocess.Popen[bytes], store: Path, code: int = 0, seconds: float = PATIENCE) -> None:
+    """Wait for a driver and expect its exit code; a driver that hangs is ended, with all it started."""
+    try:
+        found = process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        commands.kill_group(process)
+        raise AssertionError(f"still running after {seconds:.0f} s: {log_of(store)[-3000:]}") from None
+    assert found == code, log_of(store)[-5000:]
+
+
+def workers_of(process: subprocess.Popen[Any], title: str) -> list[int]:
     """Pids of the Ray workers below a driver whose title starts like this."""
     found = []
     for entry in Path("/proc").iterdir():

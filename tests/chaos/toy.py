@@ -28,9 +28,12 @@ SECONDS_PER_RESIDUE = float(os.environ.get("CHAOS_SECONDS_PER_RESIDUE", 4e-5))
 def vector(sequence: str, width: int) -> np.ndarray:
     """Unit vector (width,) float32: sums of a fixed random table by letter, turned by position."""
     table = np.random.default_rng(0).normal(size=(26, width))
-    letters = np.frombuffer(sequence.encode(), np.uint8).astype(np.int64) - ord("A")
-    turn = 1.0 + np.cos(np.arange(len(letters)) / 7.0)
-    summed = (table[letters] * turn[:, None]).sum(axis=0)
+    letters = np.frombuffer(sequence.encode(), np.uint8) - ord("A")
+    summed = np.zeros(width)
+    for start in range(0, len(letters), 1 << 16):  # 2,000,000 residues at once would be half a gigabyte
+        part = letters[start : start + (1 << 16)]
+        turn = 1.0 + np.cos(np.arange(start, start + len(part)) / 7.0)
+        summed += (table[part] * turn[:, None]).sum(axis=0)
     return (summed / np.linalg.norm(summed)).astype(np.float32)
 
 
