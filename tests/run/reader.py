@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import zlib
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def main(store: str, log: Path) -> None:
             }
             file.write(json.dumps(seen) + "\n")
             file.flush()
+            time.sleep(0.02)
 
 
 if __name__ == "__main__":
