@@ -20,6 +20,7 @@ import numpy as np
 from protea_ray.errors import ConfigError
 
 BLOCK = 256
+FEWEST_BLOCKS = 256  # small data sets are shuffled in smaller blocks: a rank's share is then as mixed as the whole
 WINDOW_ROWS = 32 * BLOCK  # Lance takes 8,192 rows in one piece; 16,384 came at a quarter of the rate
 WINDOW_BYTES = 128 << 20  # of residue matrices; two windows are in memory at a time
 
@@ -98,8 +99,9 @@ class Epoch:
         n = len(self._residues)
         if not self.layout.shuffle:
             return np.arange(n)
-        blocks = self._rng(0).permutation(-(-n // BLOCK))
-        order = (blocks[:, None] * BLOCK + np.arange(BLOCK)).ravel()
+        size = min(BLOCK, max(1, n // FEWEST_BLOCKS))
+        blocks = self._rng(0).permutation(-(-n // size))
+        order = (blocks[:, None] * size + np.arange(size)).ravel()
         return order[order < n]  # the last block may be short
 
     def batches(self, window: int) -> list[np.ndarray]:

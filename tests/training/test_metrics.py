@@ -1,0 +1,139 @@
+"""Metrics against worked examples, and the tasks' splits and propagation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jobs.probe_tasks import (
+    consistent,
+    gene_ontology,
+    localization,
+    own_table,
+    propagated,
+    relatives,
+    split_by_words,
+    with_relatives,
+)
+from jobs.probe_training import AMINO_ACIDS, composition
+from protea_ray.errors import ConfigError, InputError
+from protea_ray.report import metrics
+from tests.shared_data import shared
+from tests.store import build
+
+for module in ("sklearn", "scipy"):
+    pytest.importorskip(module, reason="the extra `train` is not installed")
+
+
+def test_classification_by_hand() -> None:
+    truth = np.array([0, 0, 1, 1, 2])
+    scores = np.eye(4)[[0, 1, 1, 1, 3]]  # class 3 never occurs
+    found = metrics.classification(truth, scores)
+    assert found["accuracy"] == pytest.approx(3 / 5)
+    assert found["macro_f1"] == pytest.approx((2 / 3 + 4 / 5 + 0) / 3)
+    assert 0 < found["mcc"] < 1
+    assert metrics.classification(truth, np.eye(3)[truth])["mcc"] == pytest.approx(1)
+
+
+def test_regression_by_hand() -> None:
+    truth = np.array([1.0, 2.0, 3.0, 4.0])
+    found = metrics.regression(truth, truth**3)
+    assert found["spearman"] == pytest.approx(1)
+    assert found["r2"] == pytest.approx(1 - found["mse"] * 4 / 5)
+    assert metrics.regression(truth, np.ones(4))["spearman"] == 0
+
+
+def test_fmax_by_hand() -> None:
+    truth = np.array([[1, 1, 0, 0], [0, 0, 1, 0]], bool)
+    scores = np.array([[0.9, 0.4, 0.6, 0.0], [0.0, 0.0, 0.3, 0.3]])
+    # at 0.7 to 0.9: one protein predicted, precision 1, recall (1/2 + 0) / 2, F = 0.4
+    # at 0.31 to 0.4: precision 2/3, recall (1 + 0) / 2, F = 4/7
+    # at 0.01 to 0.3: precision (2/3 + 1/2) / 2 = 7/12, recall 1, F = 14/19
+    found = metrics.fmax(truth, scores)
+    assert found.fmax == pytest.approx(14 / 19)
+    assert (found.precision, found.recall) == (pytest.approx(7 / 12), 1)
+    assert found.threshold == pytest.approx(0.01)
+    assert metrics.fmax(truth, truth.astype(float)).fmax == 1
+    assert metrics.fmax(truth, np.zeros((2, 4))).fmax == 0
+
+
+def test_terms_are_propagated_without_the_root_and_scores_follow() -> None:
+    parents = {"root": [], "a": ["root"], "b": ["a"], "c": ["a", "d"], "d": ["root"]}
+    assert propagated(["c", "unknown"], parents) == {"c", "a", "d"}
+    assert propagated(["root"], parents) == set()
+    ancestors = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 1]], bool)  # of the terms a, b, d: b is an a
+    assert consistent(np.array([[0.2, 0.7, 0.1]]), ancestors).tolist() == [[0.7, 0.7, 0.1]]
+
+
+def test_relatives_share_words_and_stay_on_one_side() -> None:
+    rng = np.random.default_rng(0)
+    letters = np.array(list(AMINO_ACIDS))
+    alone = ["".join(rng.choice(letters, 120)) for _ in range(60)]
+    kin = [s[:30] + "".join(rng.choice(letters, 90)) for s in alone]  # 25 words shared
+    assert {tuple(p) for p in relatives(alone + kin).tolist()} == {(i, i + 60) for i in range(60)}
+    split = split_by_words(alone + kin)
+    assert split[:60] == split[60:]
+    assert 10 <= split.count("test") <= 24
+    assert not with_relatives(alone + kin, split).any()
+    crossed = with_relatives(alone + kin, ["train"] * 60 + ["test"] * 60)
+    assert crossed.tolist() == [False] * 60 + [True] * 60
+    assert relatives([]).shape == (0, 2)
+    assert len(relatives(["ACD", ""])) == 0
+
+
+def test_composition() -> None:
+    rows = composition(["AACX", AMINO_ACIDS])
+    assert rows[0, :2].tolist() == [0.5, 0.25]
+    assert rows[0].sum() == 0.75  # X is none of the twenty
+    assert np.allclose(rows[1], 1 / 20)
+
+
+def test_the_localization_task() -> None:
+    task = localization(shared("task_localization"))
+    assert (len(task.ids), task.split.count("test"), len(task.names)) == (4423, 2768, 10)
+    assert "23 proteins with the double label" in task.notes[0]
+
+
+def test_the_go_tasks_follow_the_ontology() -> None:
+    folder = shared("task_go")
+    sequences = _fasta(folder / "tale_go.fasta")
+    task = gene_ontology(folder, "mf", sequences)
+    assert (len(task.ids), len(task.names)) == (1906, 181)
+    encoded = task.encoded() > 0
+    assert encoded.any(axis=1).all()
+    assert task.ancestors is not None
+    for term, ancestors in enumerate(task.ancestors):
+        assert encoded[encoded[:, term]][:, ancestors].all()
+    assert task.ancestors.sum() > 2 * len(task.names)  # more than each term itself
+    assert "GO:0003674" not in task.names  # the root
+    assert not with_relatives([sequences[id] for id in task.ids], task.split).any()
+    with pytest.raises(ConfigError, match="terms of bp cannot be propagated"):
+        gene_ontology(folder, "bp", sequences)
+
+
+def _fasta(path: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for record in path.read_text().split(">")[1:]:
+        header, *lines = record.splitlines()
+        found[header.split()[0]] = "".join(lines)
+    return found
+
+
+def test_a_table_of_ones_own(tmp_path: Path) -> None:
+    sequences = {f"P{n:05d}": build.sequence(n) for n in range(40)}
+    path = tmp_path / "t.csv"
+    path.write_text("id,target\n" + "".join(f"{id},{n}\n" for n, id in enumerate([*sequences, "other"])))
+    task = own_table(path, "regression", sequences)
+    assert task.encoded().tolist() == list(range(40))
+    assert set(task.split) == {"train", "test"}
+    path.write_text("id,target,split\nP00001,a;b,train\nP00002,b,test\n")
+    task = own_table(path, "multilabel", sequences)
+    assert (task.names, task.encoded().tolist()) == (("a", "b"), [[1, 1], [0, 1]])
+    path.write_text("id,target,split\nP00001,a,train\nP00002,b,valid\n")
+    with pytest.raises(InputError, match="must hold train and test"):
+        own_table(path, "classification", sequences)
+    path.write_text("name,target\nP00001,a\n")
+    with pytest.raises(ConfigError, match="has no column id"):
+        own_table(path, "classification", sequences)
