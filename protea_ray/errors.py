@@ -9,6 +9,7 @@
     │   ├── LeaseLostError     this driver was replaced while it ran
     │   ├── CommitError        the store did not take a commit
     │   └── UnknownSpaceError  no such space or alias
+    ├── ClusterError       Ray cannot be started here                         (exit code 1)
     ├── EncoderError       the forward pass cannot do what was asked           (exit code 1)
     └── AccountingError    in != stored + duplicate + rejected + already present (exit code 1)
 
@@ -67,6 +68,10 @@ class CommitError(StoreError):
 
 class UnknownSpaceError(StoreError):
     """No vector space or alias of that name; the message lists those that exist."""
+
+
+class ClusterError(ProteaRayError):
+    """Ray cannot be started on this machine."""
 
 
 class EncoderError(ProteaRayError):

@@ -15,7 +15,7 @@ from ray.data import DataContext
 from ray.exceptions import AuthenticationError
 
 from protea_ray.config.run import RunOptions
-from protea_ray.errors import ConfigError
+from protea_ray.errors import ClusterError, ConfigError
 from protea_ray.run.token import keep_token_private
 
 LOCAL_OBJECT_STORE = 512 << 20  # bytes; units in flight are a few MB, Ray's default would take 30 % of the memory
@@ -68,6 +68,20 @@ def _start_local() -> None:
     # removes, and a line about the level, which goes the way of everything that is written while Ray starts.
     # What matters comes as an exception.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    try:
+        _init_local()
+    except Exception:  # on a machine that is busy (load 37 on 2 cores) Ray's own start-up timeouts expire
+        ray.shutdown()
+        try:
+            _init_local()
+        except Exception as error:
+            ray.shutdown()
+            raise ClusterError(
+                f"Ray did not start on this machine, twice: {error}. Is it out of memory, or busy?"
+            ) from error
+
+
+def _init_local() -> None:
     with _silent_stderr():
         ray.init(
             address="local",
