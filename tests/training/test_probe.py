@@ -85,7 +85,7 @@ def test_a_number_and_terms(store: Store, tmp_path: Path) -> None:
     table = _write_labels(number, tmp_path / "labels.parquet")
     labels, used = _joined(number, store, pin, "mean", table)
     assert used == {"train": 300, "test": 100}
-    plan = Plan(store.uri, pin.to_json(), str(table), "mean", "regression", 1, 40, 32, 1e-2, 0.0, 16, 0)
+    plan = Plan(store.uri, pin.to_json(), str(table), "mean", "regression", 1, 25, 32, 2e-2, 0.0, 16, 0)
     found = evaluate(number, store, plan, _fitted(number, plan, used), labels)
     assert found["test"]["embedding linear"]["r2"] > 0.95
     assert found["test"]["embedding linear"]["spearman"] > 0.95
