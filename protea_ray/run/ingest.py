@@ -88,7 +88,7 @@ def scan_all(sources: Sequence[Source], columns: Columns, options: RunOptions) -
         if error:
             problems.append(error)
         elif found.digest in scans:
-            repeated.append(source.uri)
+            repeated.append(source.name)
         else:
             scans[found.digest] = found
     if problems:
@@ -113,7 +113,7 @@ def limit_suffix(scans: Sequence[Scan], limit: int | None) -> str:
 
 def label_of(found: Scan) -> str:
     """Name of a source in the tables: where it was, and the first digits of its digest."""
-    return f"{found.source.uri}#{found.digest[:12]}"
+    return f"{found.source.name}#{found.digest[:12]}"
 
 
 def _read(
@@ -189,7 +189,7 @@ def _commit(pending: _Pending, location: Location, run: str, guard: Callable[[],
         label=pending.label,
         digest=pending.scan.digest,
         variant=pending.variant,
-        uri=pending.scan.source.uri,
+        uri=pending.scan.source.name,
         format=pending.scan.source.format,
         records=records,
         rejects=rejects,

@@ -5,8 +5,11 @@ Plain frozen dataclasses of strings and numbers, so that any of them can be sent
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+_WEB = re.compile(r"(https?://[^?#]*)[?#].*", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,11 @@ class Source:
     compression: str
     size: int
     version: int = 0
+
+    @property
+    def name(self) -> str:
+        """The URI without the query and fragment of a web address: signatures of a link must not enter tables."""
+        return "::".join(_WEB.sub(r"\1", link) for link in self.uri.split("::"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ def expand(inputs: Sequence[str], columns: Columns = _DEFAULT) -> list[Source]:
 
 
 def _expand_one(given: str, columns: Columns) -> list[Source]:
+    _refuse_credentials(given)
     try:
         filesystem, path = url_to_fs(given)
         matches = _matches(filesystem, path)
@@ -67,6 +68,17 @@ def _expand_one(given: str, columns: Columns) -> list[Source]:
     if problems:
         raise InputError(problems)
     return sources
+
+
+def _refuse_credentials(given: str) -> None:
+    """The name of a source is stored with each of its records, so a secret in it would be too."""
+    for link in given.split("::"):
+        scheme, separator, rest = link.partition("://")
+        if separator and "@" in rest.split("/")[0]:
+            raise InputError(
+                f"a {scheme} URL among the inputs carries credentials; give only {scheme}://host/path and let the "
+                "environment supply the rest (AWS_ACCESS_KEY_ID, ~/.netrc, ...)"
+            )
 
 
 def _matches(filesystem: AbstractFileSystem, path: str) -> list[str]:
