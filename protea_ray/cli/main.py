@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from protea_ray.cli import embed, imports, maps, protea, reembed, store, synth, upkeep
+from protea_ray.cli import doctor, embed, imports, maps, protea, reembed, store, synth, upkeep
 from protea_ray.errors import ProteaRayError
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app.command("drop-space")(upkeep.drop_space)
 app.command("index")(upkeep.index)
 app.command("maps")(maps.maps)
 app.command("convert-protea")(protea.convert_protea)
+app.command("doctor")(doctor.doctor)
 app.command("synth")(synth.synth)
 
 
