@@ -21,6 +21,7 @@ from tests import checkpoints, commands, stores
 from tests.chaos.faults import Fault
 
 ROOT = Path(__file__).resolve().parents[2]
+ANSWER = "answer: "  # as in head.py, which must not be imported here: it brings Ray
 INJECT = Path(__file__).resolve().parent / "inject"
 PROTEINS, REJECTS = 160, 4
 BAD = "".join(f">bad{i}\nMK-{'A' * i}\n" for i in range(REJECTS))  # a gap is no residue
@@ -127,9 +128,10 @@ class Head:
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert line, f"the head ended: {(self.bench.folder / 'head.log').read_text()[-3000:]}"
-        return json.loads(line)
+        for line in self._process.stdout:
+            if line.startswith(ANSWER):
+                return json.loads(line.removeprefix(ANSWER))
+        raise AssertionError(f"the head ended: {(self.bench.folder / 'head.log').read_text()[-3000:]}")
 
 
 def start(arguments: Sequence[str], store: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:

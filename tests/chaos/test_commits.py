@@ -28,7 +28,7 @@ def test_every_second_answer_is_lost_and_a_compaction_comes_in_between(
         {**COMMIT, "do": "lose_answer", "told": str(told)},
     ]
     with ledger.row(5, "the answer of every second commit, a compaction before it is missed") as row:
-        assert head.driver(store, faults=faults).wait(180) == 0, runs.log_of(store)
+        runs.finish(head.driver(store, faults=faults), store)
         row.times = len(told.read_text().splitlines())
         row.expected = len(stores.vectors(reference))
         row.found = runs.assert_same(store, reference)
