@@ -62,12 +62,14 @@ def test_a_submitted_job_embeds_into_the_store(head: dict[str, str], esm2: Path,
     assert len(stores.vectors(tmp_path / "store")) == len(stores.sequences(tmp_path / "store")) > 50
 
 
+NOT_YET = ("Failed to connect", "onnection", "No available agent to submit job")
+
+
 def submit_when_ready(submit: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """The dashboard takes seconds to answer; a refused connection is tried again."""
+    """The dashboard and its agent take seconds to answer after the head has started; until then, again."""
     for _ in range(30):
         done = subprocess.run(submit, env=environment, capture_output=True, text=True, timeout=300, check=False)
-        refused = "Failed to connect" in done.stdout + done.stderr or "onnection" in done.stderr
-        if done.returncode == 0 or not refused:
+        if done.returncode == 0 or not any(words in done.stdout + done.stderr for words in NOT_YET):
             return done
         time.sleep(2)
     return done
