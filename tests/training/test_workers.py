@@ -48,6 +48,7 @@ def test_an_epoch_through_workers_goes_on_with_the_next_batch(store: Store) -> N
         next(iter(other))
 
 
+@pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")  # torchdata's own import
 def test_torchdata_keeps_the_state_of_each_worker(store: Store) -> None:
     stateful = pytest.importorskip("torchdata.stateful_dataloader", reason="torchdata is not installed")
 
