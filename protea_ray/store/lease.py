@@ -34,6 +34,7 @@ _RECORD = "protea.lease"
 _SCHEMA = pa.schema([pa.field("unused", pa.int8())])
 _BEATS_PER_TERM = 3  # two may be lost before the lease is
 _BEATS_PER_CLEANUP = 20
+_left: set[str] = set()  # tokens this process gave up: a full disk takes no record of that, but we know
 _VERSIONS_KEPT = 8  # a reader that listed the latest version may still be about to open it
 
 
@@ -102,6 +103,7 @@ class Lease:
     def release(self, *, in_order: bool = True) -> None:
         """Give the lease back; others need not wait for the heartbeat then. Never raises: the heartbeat ends anyway."""
         self._stop.set()
+        _left.add(self.holder.token)
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(timeout=self.holder.seconds)
         for pause in PAUSES:
@@ -154,7 +156,7 @@ def _take(location: Location, ours: Holder, now: Callable[[], float]) -> bool:
             found = read_record(table)
             if found is not None and found.token == ours.token:
                 return in_order  # taken before; only the answer was lost
-            if found is not None and found.blocks(now()):
+            if found is not None and found.token not in _left and found.blocks(now()):
                 raise LeaseHeldError(_held(location, found, now()))
             in_order = found is None or found.state == RELEASED
             table.update_config({_RECORD: ours.to_json()})

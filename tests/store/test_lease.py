@@ -222,3 +222,18 @@ def test_lost_answers_do_not_lose_the_lease(location: Location, monkeypatch: pyt
             lease._beat()
         lease.check()
     assert record(location).state == "released"
+
+
+def test_a_process_does_not_wait_for_itself(location: Location, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk was full, so the release could not be written; with space again the same notebook goes on."""
+    monkeypatch.setattr(leases, "PAUSES", (0.0,))
+    with monkeypatch.context() as full:
+
+        def refuse(*_: Any) -> None:
+            raise OSError("No space left on device")
+
+        lease = Lease.acquire(location, 3600.0)
+        full.setattr(lance.LanceDataset, "update_config", refuse)
+        lease.release()
+    assert record(location).state == "held"
+    Lease.acquire(location, 3600.0).release()
