@@ -139,7 +139,7 @@ def remote(function: Callable[..., Any], **options: Any) -> Any:
 
 def _quieten() -> None:
     """Our own progress is the one on the screen, and Ray Data's older readers are the ones that were tested."""
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # it logs the traceback of every error that it raises
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

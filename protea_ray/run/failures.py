@@ -13,6 +13,8 @@ from ray.exceptions import RayError
 
 from protea_ray.errors import ProteaRayError
 
+_ADVICE = "\nFailed to apply UDF transform"  # Ray Data's, on how to retry; it appends that to everybody's message
+
 
 @contextmanager
 def own_errors() -> Iterator[None]:
@@ -23,6 +25,7 @@ def own_errors() -> Iterator[None]:
         own = _own(error)
         if own is None:
             raise
+        own.args = tuple(a.partition(_ADVICE)[0] if isinstance(a, str) else a for a in own.args)
         raise own from error
 
 

@@ -82,5 +82,6 @@ def table_name(name: str) -> str:
 
 
 def plain(error: BaseException) -> str:
-    """Lance's message without the source lines of its build."""
-    return re.split(r",? ?/home/runner/|,? ?/root/\.cargo/", str(error))[0].strip().rstrip(",:")
+    """Lance's message without the source lines of its build, and what helps against a full disk."""
+    said = re.split(r",? ?/home/runner/|,? ?/root/\.cargo/", str(error))[0].strip().rstrip(",:")
+    return f"{said}; free some space first" if "No space left on device" in said else said

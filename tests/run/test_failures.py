@@ -36,6 +36,7 @@ def test_an_error_of_a_data_set_is_raised_as_it_was() -> None:
         list(ray.data.range(3).map_batches(refuse).iter_rows())
 
     assert type(caught.value) is StoreError
+    assert str(caught.value) == "no space left"
 
 
 class Full:
