@@ -117,21 +117,23 @@ class Head:
         return json.loads(done["out"].splitlines()[-1])
 
     def driver(
-        self, store: Path, *more: object, faults: Sequence[Fault] = (), worker_faults: Sequence[Fault] = ()
-    ) -> subprocess.Popen[bytes]:
-        """Start the same command as a process of its own on this head; its pid is in `<store>.pid`."""
+        self, store: Path, *more: object, faults: Sequence[Fault] = (), worker_faults: Sequence[Fault] = (),
+        beside: Path | None = None,
+    ) -> subprocess.Popen[bytes]:  # fmt: skip
+        """Start the same command as a process of its own on this head; its pid is in `<store>.pid`, or beside that."""
         environment = self.bench.environment(toy=self._toy, faults=faults, RAY_ADDRESS=self.address)
         if worker_faults:
             armed = {"CHAOS": json.dumps({"toy": self._toy, "faults": list(worker_faults)})}
             environment["RAY_JOB_CONFIG_JSON_ENV_VAR"] = json.dumps({"runtime_env": {"env_vars": armed}})
-        return start(self.bench.arguments(store, *more), store, environment)
+        return start(self.bench.arguments(store, *more), beside or store, environment)
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             if line.startswith(ANSWER):
                 return json.loads(line.removeprefix(ANSWER))
-        raise AssertionError(f"the head ended: {(self.bench.folder / 'head.log').read_text()[-3000:]}")
+        code = self._process.wait()
+        raise AssertionError(f"the head ended with {code}: {(self.bench.folder / 'head.log').read_text()[-3000:]}")
 
 
 def start(arguments: Sequence[str], store: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
