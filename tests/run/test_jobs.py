@@ -39,6 +39,8 @@ def head(tmp_path: Path) -> Iterator[dict[str, str]]:
     }
     command = [str(RAY), "start", "--head", f"--port={gcs}", f"--dashboard-port={dashboard}", "--num-cpus=3", "--block"]
     command += ["--dashboard-host=127.0.0.1", "--include-dashboard=true", "--object-store-memory=300000000"]
+    # Jobs are submitted through the agent, and its default port is any other cluster's of this machine too.
+    command.append(f"--dashboard-agent-listen-port={free_port()}")
     start_environment = {k: v for k, v in environment.items() if k != "RAY_ADDRESS"}
     with (tmp_path / "head.log").open("wb") as log:
         process = subprocess.Popen(command, env=start_environment, stdout=log, stderr=log, start_new_session=True)
