@@ -1,7 +1,8 @@
 """One pack through the model and into the collectors of every recipe: one forward pass, however many recipes.
 
-All device work of a pack is done before anything is handed over, so that a pack that runs out of memory can be
-run again in smaller ones.
+`run` queues all device work of a pack and the copies to the host; `Flight.land` waits for them and hands over. So a
+pack that runs out of memory has handed over nothing and can be run again in smaller ones, and the next pack can be
+queued before this one has landed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from protea_ray.config.embedding import EmbeddingConfig
 from protea_ray.embed.collect import Collector, Part
 from protea_ray.embed.forward import Core, Pack
 from protea_ray.embed.pool import View, Views, finite_rows, reduce, unit
+from protea_ray.embed.transfer import Transfer, to_device
 
 
 @dataclass
@@ -56,25 +58,6 @@ class Handover:
     cls: np.ndarray | None
 
 
-def run(core: Core, plans: Sequence[Plan], windows: Sequence[Window]) -> list[Handover]:
-    """One forward pass over `windows`; raises torch.OutOfMemoryError with nothing handed over."""
-    with torch.inference_mode():
-        pack = core.pack([window.ids for window in windows])
-        views = Views(view for plan in plans for view in (plan.view, plan.logits) if view is not None)
-        for index, state in core.states(pack, views.wanted):
-            views.add(index, state)
-        finite = {view: finite_rows(matrix) for view, matrix in views.matrices.items()}
-        last = {plan.logits for plan in plans if plan.logits is not None}
-        logits = {view: core.logits(views.matrices[view]) for view in last}
-        handovers = []
-        for number, plan in enumerate(plans):
-            users = _users(pack, windows, number)
-            if users:
-                given = _give(plan, views.matrices[plan.view], logits[plan.logits] if plan.logits else None, users)
-                handovers += _checked(given, users, finite[plan.view])
-    return handovers
-
-
 @dataclass(frozen=True)
 class _User:
     """One collector's interest in one window: rows of the window in the pack, pieces with rows of theirs."""
@@ -83,6 +66,69 @@ class _User:
     window: int
     rows: tuple[int, int]
     start: int
+
+    @property
+    def pieces(self) -> Sequence[int]:
+        """Numbers of the pieces that this window owns rows of."""
+        return self.collector.layout.of_window(self.window)
+
+    @property
+    def wants_cls(self) -> bool:
+        """Whether the CLS vector comes from this window."""
+        return self.collector.layout.cls == self.window
+
+    def stretch(self, before: int, piece: int) -> tuple[int, int]:
+        """Rows of one piece in the pack."""
+        part = self.collector.layout.pieces[piece]
+        shift = self.rows[0] + before - self.start
+        return part.start + shift, part.end + shift
+
+
+@dataclass(frozen=True)
+class _Cargo:
+    """One recipe's share of a pack on its way to the host.
+
+    `sums` are (stretches, width) by name, `kept` (T, width) by name, `cls` (users that want it, width), `finite` (T,).
+    """
+
+    users: list[_User]
+    stretches: list[tuple[int, int]]
+    sums: dict[str, Tensor]
+    kept: dict[str, Tensor]
+    cls: Tensor | None
+    finite: Tensor
+
+
+@dataclass(frozen=True)
+class Flight:
+    """A pack that is being computed; nothing of it may be read before `land`."""
+
+    transfer: Transfer
+    cargo: list[_Cargo]
+
+    def land(self) -> list[Handover]:
+        """Wait for the copies; what every window gives to every collector."""
+        self.transfer.wait()
+        return [given for cargo in self.cargo for given in _hand_over(cargo)]
+
+
+def run(core: Core, plans: Sequence[Plan], windows: Sequence[Window]) -> Flight:
+    """Queue one forward pass over `windows`; raises torch.OutOfMemoryError with nothing handed over."""
+    with torch.inference_mode():
+        pack = core.pack([window.ids for window in windows])
+        views = Views(view for plan in plans for view in (plan.view, plan.logits) if view is not None)
+        for index, state in core.states(pack, views.wanted):
+            views.add(index, state)
+        transfer = Transfer(core.device)
+        finite = {view: transfer.host(finite_rows(matrix)) for view, matrix in views.matrices.items()}
+        last = {plan.logits for plan in plans if plan.logits is not None}
+        logits = {view: core.logits(views.matrices[view]) for view in last}
+        cargo = [
+            _load(plan, views.matrices[plan.view], logits[plan.logits] if plan.logits else None, users,
+                  finite[plan.view], transfer)
+            for number, plan in enumerate(plans) if (users := _users(pack, windows, number))
+        ]  # fmt: skip
+        return Flight(transfer, cargo)
 
 
 def _users(pack: Pack, windows: Sequence[Window], recipe: int) -> list[_User]:
@@ -94,64 +140,52 @@ def _users(pack: Pack, windows: Sequence[Window], recipe: int) -> list[_User]:
     ]
 
 
-def _give(
-    plan: Plan, matrix: Tensor, logits: Tensor | None, users: list[_User]
-) -> list[tuple[dict[int, Part], np.ndarray | None]]:
-    """Parts and CLS vectors for each user, read from the aggregated matrix (T, width)."""
+def _load(
+    plan: Plan, matrix: Tensor, logits: Tensor | None, users: list[_User], finite: Tensor, transfer: Transfer
+) -> _Cargo:
+    """Reduce the aggregated matrix (T, width) as far as the recipe's poolings need it, and queue the copies."""
     residues = unit(matrix) if plan.recipe.normalize_residues else matrix
-    pieces = [user.collector.layout.of_window(user.window) for user in users]
-    stretches = [_stretch(plan, user, piece) for user, own in zip(users, pieces, strict=True) for piece in own]
-    parts = iter(_parts(plan, residues, logits, stretches))
-    cls = iter(_cls(matrix, [user.rows[0] for user in users if _wants_cls(user)]))
-    return [
-        ({piece: next(parts) for piece in own}, next(cls) if _wants_cls(user) else None)
-        for user, own in zip(users, pieces, strict=True)
-    ]
-
-
-def _stretch(plan: Plan, user: _User, piece: int) -> tuple[int, int]:
-    """Rows of one piece in the pack."""
-    part = user.collector.layout.pieces[piece]
-    shift = user.rows[0] + plan.before - user.start
-    return part.start + shift, part.end + shift
-
-
-def _wants_cls(user: _User) -> bool:
-    return user.collector.layout.cls == user.window
-
-
-def _parts(plan: Plan, residues: Tensor, logits: Tensor | None, stretches: list[tuple[int, int]]) -> list[Part]:
-    """Every stretch reduced as far as the recipe's poolings need it, and the matrices that it keeps."""
-    columns = {}
-    pooling = set(plan.recipe.pooling)
-    if plan.reduces and stretches:
-        sums = reduce(residues, stretches, bool(pooling & {"max", "mean_max"}), "std" in pooling)
-        given = {"total": sums.total, "peak": sums.peak, "spread": sums.spread}
-        columns = {name: values for name, values in given.items() if values is not None}
+    stretches = [user.stretch(plan.before, piece) for user in users for piece in user.pieces]
+    sums = _sums(plan, residues, stretches) if plan.reduces and stretches else {}
     kept = {"rows": residues if plan.recipe.keeps_residues else None, "logits": logits}
     dtype = getattr(torch, plan.recipe.store_dtype)
-    stored = {name: matrix.to(dtype).cpu().numpy() for name, matrix in kept.items() if matrix is not None}
+    first = [user.rows[0] for user in users if user.wants_cls]  # CLS, never normalised by residue
+    return _Cargo(
+        users=users, stretches=stretches, finite=finite,
+        sums={name: transfer.host(values) for name, values in sums.items()},
+        kept={name: transfer.host(values.to(dtype)) for name, values in kept.items() if values is not None},
+        cls=transfer.host(matrix[to_device(np.array(first), matrix.device)]) if first else None,
+    )  # fmt: skip
+
+
+def _sums(plan: Plan, residues: Tensor, stretches: list[tuple[int, int]]) -> dict[str, Tensor]:
+    pooling = set(plan.recipe.pooling)
+    found = reduce(residues, stretches, bool(pooling & {"max", "mean_max"}), "std" in pooling)
+    given = {"total": found.total, "peak": found.peak, "spread": found.spread}
+    return {name: values for name, values in given.items() if values is not None}
+
+
+def _hand_over(cargo: _Cargo) -> list[Handover]:
+    parts, finite = iter(_parts(cargo)), cargo.finite.numpy()
+    cls = iter([] if cargo.cls is None else cargo.cls.numpy())
+    return [
+        Handover(
+            user.collector, bool(finite[slice(*user.rows)].all()), {piece: next(parts) for piece in user.pieces},
+            next(cls) if user.wants_cls else None,
+        )
+        for user in cargo.users
+    ]  # fmt: skip
+
+
+def _parts(cargo: _Cargo) -> list[Part]:
+    """One for each stretch."""
+    sums = {name: values.numpy() for name, values in cargo.sums.items()}
+    kept = {name: values.numpy() for name, values in cargo.kept.items()}
     return [
         Part(
             end - start,
-            **{name: matrix[start:end].copy() for name, matrix in stored.items()},  # not a view of the whole pack
-            **{name: values[i] for name, values in columns.items()},
+            **{name: matrix[start:end].copy() for name, matrix in kept.items()},  # not a view of the whole pack
+            **{name: values[i] for name, values in sums.items()},
         )
-        for i, (start, end) in enumerate(stretches)
-    ]
-
-
-def _cls(matrix: Tensor, rows: list[int]) -> list[np.ndarray]:
-    """CLS vectors: the first row of their windows, never normalised by residue."""
-    if not rows:
-        return []
-    return list(matrix[torch.tensor(rows, device=matrix.device)].cpu().numpy())
-
-
-def _checked(
-    given: list[tuple[dict[int, Part], np.ndarray | None]], users: list[_User], finite: np.ndarray
-) -> list[Handover]:
-    return [
-        Handover(user.collector, bool(finite[slice(*user.rows)].all()), parts, cls)
-        for user, (parts, cls) in zip(users, given, strict=True)
+        for i, (start, end) in enumerate(cargo.stretches)
     ]

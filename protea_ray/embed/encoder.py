@@ -7,6 +7,7 @@ larger ones fall out of the cache. A GPU wants 16,000 to 64,000.
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,6 +34,7 @@ from protea_ray.sequences.record import Reason
 __all__ = ["TOKEN_BUDGET", "Embedded", "Encoder", "Refused", "Stats"]
 
 TOKEN_BUDGET = {"cpu": 1024, "cuda": 32_768}
+IN_FLIGHT = {"cuda": 1}  # packs that are computed while the next is queued: the GPU never waits for Python
 
 
 @dataclass
@@ -128,20 +130,23 @@ class Encoder:
     def _packs(self, windows: list[Window]) -> Generator[Embedded | Refused, None, list[Window]]:
         """Run all windows; on running out of memory return those that are left, under half the budget."""
         packs = micro_batches([len(window.ids) for window in windows], self.token_budget)
+        aloft: deque[batch.Flight] = deque()
         for done, pack in enumerate(packs):
             members = [windows[i] for i in pack]
             outcome = self._try(members)
             if isinstance(outcome, str) and len(members) > 1:
+                yield from _landed(aloft, 0)
                 return [windows[i] for rest in packs[done:] for i in rest]
             if isinstance(outcome, str):
                 yield from _give_up(members[0], outcome)
             else:
-                for given in outcome:
-                    yield from _deliver(given)
+                aloft.append(outcome)
+                yield from _landed(aloft, IN_FLIGHT.get(self.core.device.type, 0))
+        yield from _landed(aloft, 0)
         return []
 
-    def _try(self, members: list[Window]) -> list[batch.Handover] | str:
-        """One pack's results, or the message of running out of memory.
+    def _try(self, members: list[Window]) -> batch.Flight | str:
+        """One pack on its way, or the message of running out of memory.
 
         The message alone: the exception holds the frames, and they hold the tensors that must be given back.
         """
@@ -152,7 +157,7 @@ class Encoder:
         self._out_of_memory(members)
         return message
 
-    def _run(self, members: list[Window]) -> list[batch.Handover]:
+    def _run(self, members: list[Window]) -> batch.Flight:
         last = View((self.facts.n_layers,), False)
         plans = [
             Plan(
@@ -161,11 +166,11 @@ class Encoder:
             )
             for recipe in self.recipes
         ]  # fmt: skip
-        handovers = batch.run(self.core, plans, members)
+        flight = batch.run(self.core, plans, members)
         self.stats.forward_passes += 1
         self.stats.windows += len(members)
         self.stats.tokens += sum(len(window.ids) for window in members)
-        return handovers
+        return flight
 
     def _out_of_memory(self, members: list[Window]) -> None:
         """Remember that so many tokens do not fit; one window alone says nothing about the budget."""
@@ -189,6 +194,13 @@ def _place(device: str) -> torch.device:
     if place.type == "cuda" and not torch.cuda.is_available():
         raise EncoderError(f"device {device!r} was asked for, but torch {torch.__version__} sees no GPU; use cpu")
     return place
+
+
+def _landed(aloft: deque[batch.Flight], leave: int) -> Iterator[Embedded | Refused]:
+    """Wait for the oldest packs until `leave` are under way."""
+    while len(aloft) > leave:
+        for given in aloft.popleft().land():
+            yield from _deliver(given)
 
 
 def _deliver(given: batch.Handover) -> Iterator[Embedded | Refused]:

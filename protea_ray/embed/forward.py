@@ -17,6 +17,7 @@ from torch import Tensor
 from protea_ray.embed import flex
 from protea_ray.embed.attention import Choice
 from protea_ray.embed.families.base import Stack
+from protea_ray.embed.transfer import to_device
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,7 @@ class Core:
         rows = np.concatenate([[0], np.cumsum(lengths)])
         positions = np.arange(rows[-1]) - np.repeat(rows[:-1], lengths)
         ids, places, cu = (
-            torch.from_numpy(x).to(self.device, non_blocking=True)
-            for x in (np.concatenate(windows), positions, rows.astype(np.int32))
+            to_device(x, self.device) for x in (np.concatenate(windows), positions, rows.astype(np.int32))
         )
         return Pack(ids, places, cu, rows)
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from protea_ray.config.embedding import EmbeddingConfig
+from protea_ray.embed.transfer import to_device
 
 
 @dataclass(frozen=True)
@@ -71,50 +72,45 @@ def unit(matrix: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Sums:
-    """Reductions of k stretches of rows, float32 on the host: `total`, `peak`, `spread` are (k, width).
+    """Reductions of k stretches of rows, float32 on the device: `total`, `peak`, `spread` are (k, width).
 
     `spread` is the sum of squared deviations from the stretch's own mean, so that stretches of one span can be
     combined without cancellation (Chan et al. 1979). `peak` and `spread` are None where no pooling needs them.
     """
 
-    count: np.ndarray
-    total: np.ndarray
-    peak: np.ndarray | None
-    spread: np.ndarray | None
+    total: Tensor
+    peak: Tensor | None
+    spread: Tensor | None
 
 
 def reduce(matrix: Tensor, stretches: Sequence[tuple[int, int]], peak: bool, spread: bool) -> Sums:
     """Sum, maximum and squared deviation of stretches [start, end) of rows of `matrix` (T, width) float32."""
-    count = np.array([end - start for start, end in stretches])
     if matrix.is_cuda:
-        return _segments(matrix, stretches, count, peak, spread)
+        return _segments(matrix, stretches, peak, spread)
     rows = [matrix[start:end] for start, end in stretches]
     total = torch.stack([x.sum(0) for x in rows])
     highest = torch.stack([x.amax(0) for x in rows]) if peak else None
     deviation = torch.stack([(x - x.mean(0)).square_().sum(0) for x in rows]) if spread else None
-    return Sums(count, total.numpy(), _host(highest), _host(deviation))
+    return Sums(total, highest, deviation)
 
 
-def _segments(
-    matrix: Tensor, stretches: Sequence[tuple[int, int]], count: np.ndarray, peak: bool, spread: bool
-) -> Sums:
-    """The same in three kernels instead of three for each stretch; deterministic, unlike `index_add_` on CUDA."""
-    lengths = torch.from_numpy(count).to(matrix.device)
-    index = torch.from_numpy(np.concatenate([np.arange(*stretch) for stretch in stretches])).to(matrix.device)
-    x = matrix.index_select(0, index)
-    total = torch.segment_reduce(x, "sum", lengths=lengths, axis=0)
-    highest = torch.segment_reduce(x, "max", lengths=lengths, axis=0) if peak else None
+def _segments(matrix: Tensor, stretches: Sequence[tuple[int, int]], peak: bool, spread: bool) -> Sums:
+    """The same in three kernels instead of three for each stretch; deterministic, unlike `index_add_` on CUDA.
+
+    `unsafe` leaves out a check of the lengths, and `output_size` a sum over them, that would wait for the device.
+    """
+    count = np.array([end - start for start, end in stretches])
+    lengths = to_device(count, matrix.device)
+    x = matrix.index_select(0, to_device(np.concatenate([np.arange(*stretch) for stretch in stretches]), matrix.device))
+    total = torch.segment_reduce(x, "sum", lengths=lengths, axis=0, unsafe=True)
+    highest = torch.segment_reduce(x, "max", lengths=lengths, axis=0, unsafe=True) if peak else None
     deviation = None
     if spread:
-        mean = (total / lengths[:, None]).repeat_interleave(lengths, 0)
-        deviation = torch.segment_reduce((x - mean).square_(), "sum", lengths=lengths, axis=0)
-    return Sums(count, total.cpu().numpy(), _host(highest), _host(deviation))
+        mean = (total / lengths[:, None]).repeat_interleave(lengths, 0, output_size=len(x))
+        deviation = torch.segment_reduce((x - mean).square_(), "sum", lengths=lengths, axis=0, unsafe=True)
+    return Sums(total, highest, deviation)
 
 
-def _host(values: Tensor | None) -> np.ndarray | None:
-    return None if values is None else values.cpu().numpy()
-
-
-def finite_rows(matrix: Tensor) -> np.ndarray:
-    """(T,) booleans on the host: every number of the row is finite."""
-    return torch.isfinite(matrix).all(1).cpu().numpy()
+def finite_rows(matrix: Tensor) -> Tensor:
+    """(T,) booleans on the device: every number of the row is finite."""
+    return torch.isfinite(matrix).all(1)

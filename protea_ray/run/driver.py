@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from protea_ray.config.embedding import EmbeddingConfig, resolve
 from protea_ray.config.run import RunConfig, RunOptions
@@ -33,7 +33,7 @@ from protea_ray.store.runs import new_run_id, record_run
 
 @dataclass(frozen=True)
 class Setting:
-    """Everything that is decided before the first record is read."""
+    """Everything that is decided before the first record is read. `make_spec`: see `embed`."""
 
     location: Location
     checkpoint: Checkpoint
@@ -41,12 +41,13 @@ class Setting:
     options: RunOptions
     device: str
     run: str
+    make_spec: Callable[..., EncoderSpec] = EncoderSpec
 
     @property
     def encoder(self) -> EncoderSpec:
         """What an actor loads."""
         found = self.checkpoint
-        return EncoderSpec(
+        return self.make_spec(
             model=found.model,
             revision=found.revision,
             directory=found.path,
@@ -87,14 +88,22 @@ def settle(location: Location, checkpoint: Checkpoint, config: RunConfig) -> Set
 
 
 @own_errors()
-def embed(inputs: Sequence[str], store: str, config: RunConfig, report: Reporter) -> Summary:
+def embed(
+    inputs: Sequence[str],
+    store: str,
+    config: RunConfig,
+    report: Reporter,
+    make_spec: Callable[..., EncoderSpec] = EncoderSpec,
+) -> Summary:
     """Embed every record of `inputs` into one space per recipe of `store`, and account for each.
 
+    `make_spec` takes the fields of EncoderSpec and says what actors load: a subclass loads another encoder, such as
+    the simulated one of jobs/simulate.py.
     Raises InputError, CheckpointError, ConfigError, LeaseHeldError and StoreError; KeyboardInterrupt after the
     finished units were committed.
     """
     started = time.time()
-    setting = prepare(store, config)
+    setting = replace(prepare(store, config), make_spec=make_spec)
     with interruptible(), Lease.acquire(setting.location, setting.options.heartbeat_seconds) as lease:
         ingested = ingest(inputs, setting.location, setting.options, setting.run, lease.check)
         for uri in ingested.repeated:

@@ -76,17 +76,9 @@ def _probe(spec: EncoderSpec, recipes: Sequence[EmbeddingConfig], shape: Cost) -
         cost=shape.timed(seconds, np.array([len(s) for s in sequences])),
         load_seconds=loaded - started,
         first_forward_seconds=warm - loaded,
-        device=_device_name(spec.device),
+        device=spec.device_name,
         attention=f"{encoder.attention.name} attention ({encoder.attention.why})",
     )
-
-
-def _device_name(device: str) -> str:
-    if device == "cuda":
-        import torch
-
-        return torch.cuda.get_device_name()
-    return f"{platform.machine()} CPU"
 
 
 def probe_sequences() -> list[str]:

@@ -1,7 +1,7 @@
 """The actor that embeds units: forward pass, fragment write, and what to do with a protein that breaks things.
 
 Two calls may be inside one actor at a time. The lock lets one of them compute; the other reads its input or writes
-its fragment meanwhile.
+its fragment meanwhile. torch is imported where a model is loaded, so the driver, which loads none, does without.
 """
 
 from __future__ import annotations
@@ -14,21 +14,24 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import ray
 
 from protea_ray.config.embedding import EmbeddingConfig
 from protea_ray.embed.checkpoint import locate, read_config
-from protea_ray.embed.encoder import Embedded, Encoder, Refused
 from protea_ray.embed.families import recognise
+from protea_ray.embed.results import Embedded, Refused
 from protea_ray.embed.weights import verify_digests
 from protea_ray.errors import EncoderError, ProteaRayError
 from protea_ray.run.attempts import Attempt
 from protea_ray.sequences.record import Reason
 from protea_ray.store.fragments import write_fragments
 from protea_ray.store.schema import space_rows
+
+if TYPE_CHECKING:
+    from protea_ray.embed.encoder import Encoder
 
 CUDA_IS_GONE = 13  # exit status of an actor whose CUDA context is beyond repair; Ray starts a new one
 
@@ -68,9 +71,20 @@ class EncoderSpec:
             import torch
 
             torch.set_num_threads(1)
+        from protea_ray.embed.encoder import Encoder
+
         directory = self._here()
         family = recognise(read_config(directory), directory, self.family)
         return Encoder.load(directory, family, recipes, device=self.device, token_budget=self.token_budget)
+
+    @property
+    def device_name(self) -> str:
+        """What this process's device calls itself."""
+        if self.device == "cuda":
+            import torch
+
+            return torch.cuda.get_device_name()
+        return f"{platform.machine()} CPU"
 
     def _here(self) -> Path:
         """The checkpoint on this machine: the driver's own directory, else found anew and compared by digest."""
