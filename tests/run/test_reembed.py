@@ -91,9 +91,7 @@ def versions(store: Path) -> dict[str, int]:
     return {name: stores.version(store / name) for name in tables}
 
 
-def test_known_proteins_and_known_sources_cost_no_forward_pass(
-    cluster: None, esm2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_known_proteins_and_known_sources_cost_no_forward_pass(cluster: None, esm2: Path, tmp_path: Path) -> None:
     """1,000 proteins, then 500 of which 100 are known: 400 forward passes counted at the encoder, one new version."""
     sequences, store = letters(1400, seed=1), tmp_path / "s"
     config = run_config({"model": str(esm2)})
@@ -102,10 +100,11 @@ def test_known_proteins_and_known_sources_cost_no_forward_pass(
     before = stores.version(table)
     log = tmp_path / "log"
     log.mkdir()
-    monkeypatch.setattr(driver, "EncoderSpec", functools.partial(CountingSpec, log=log))
+    make_spec = functools.partial(CountingSpec, log=log)
     more = [*sequences[50:150], *sequences[1000:]]
 
-    summary = embed([str(write(tmp_path / "more.fasta", more, "new"))], str(store), config, LineReporter())
+    inputs = [str(write(tmp_path / "more.fasta", more, "new"))]
+    summary = embed(inputs, str(store), config, LineReporter(), make_spec)
 
     count = summary.spaces[0]
     assert (summary.records, count.stored, count.already_present) == (500, 400, 100)
