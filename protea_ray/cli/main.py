@@ -9,6 +9,7 @@ import typer
 
 from protea_ray.cli import doctor, embed, imports, maps, protea, reembed, store, synth, upkeep
 from protea_ray.errors import ProteaRayError
+from protea_ray.store.answers import answered
 
 app = typer.Typer(
     name="protea-ray",
@@ -39,7 +40,8 @@ app.command("synth")(synth.synth)
 def run() -> NoReturn:
     """Entry point. Exit codes: 0 finished, 1 failed, 2 usage or configuration, 3 too many rejects, 130 stopped."""
     try:
-        app()
+        with answered():
+            app()
     except ProteaRayError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

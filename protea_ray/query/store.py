@@ -22,6 +22,7 @@ from protea_ray.query.status import StoreStatus, status
 from protea_ray.query.view import DESCRIBES, MISSING, Pin, View, distinct, matching
 from protea_ray.store import names
 from protea_ray.store.alias import CURRENT
+from protea_ray.store.answers import answered
 from protea_ray.store.keys import key_array
 from protea_ray.store.location import Location, open_location
 from protea_ray.store.schema import LOGITS, RESIDUES, matrix_widths
@@ -55,18 +56,22 @@ class Store:
         """Normalised URI."""
         return self.location.uri
 
+    @answered()
     def status(self) -> StoreStatus:
         """Tables, spaces, aliases, rejects by reason, last run."""
         return status(self.location)
 
+    @answered()
     def pin(self, space: str | Pin = CURRENT, version: int | None = None) -> Pin:
         """What the other methods would read now; give it to them later to read the same."""
         return self.view(space, version).pin
 
+    @answered()
     def view(self, space: str | Pin = CURRENT, version: int | None = None) -> View:
         """The tables themselves at one pin; raises UnknownSpaceError that lists what exists."""
         return View.open(self.location, space, version)
 
+    @answered()
     def get(
         self,
         ids: Sequence[str] | str = (),
@@ -93,6 +98,7 @@ class Store:
         bare = records["id"].take(pa.array(without)).to_pylist()
         return view.stamped(joined, [*map(str, unknown), *nameless], bare)
 
+    @answered()
     def nearest(
         self,
         id: str,
@@ -121,6 +127,7 @@ class Store:
         found = search.nearest(view, key, queries, k, pooling, allowed, approximate)
         return view.stamped(search.described(view, found))
 
+    @answered()
     def to_arrow(
         self,
         *,
@@ -138,10 +145,12 @@ class Store:
         joined, without = view.with_vectors(records := distinct(view.records(where, own)), vectors)
         return view.stamped(joined, no_vector=records["id"].take(pa.array(without)).to_pylist())
 
+    @answered()
     def where(self, sql: str | None = None, *, columns: Sequence[str] = DESCRIBES) -> pa.Table:
         """Protein records that match a SQL filter over their columns, without vectors, in row order."""
         return matching(open_table(self.location.table(names.PROTEINS)), sql, columns)
 
+    @answered()
     def residues(
         self, id: str, *, chunk: int = 0, space: str | Pin = CURRENT, version: int | None = None
     ) -> ResidueMatrix:
@@ -151,6 +160,7 @@ class Store:
         """
         return self._matrix(RESIDUES, "--pooling none", id, chunk, self.view(space, version))
 
+    @answered()
     def logits(
         self, id: str, *, chunk: int = 0, space: str | Pin = CURRENT, version: int | None = None
     ) -> ResidueMatrix:
@@ -175,6 +185,7 @@ class Store:
         tokens = tuple(view.facts["tokens"]) if column == LOGITS else None
         return ResidueMatrix(view.vectors, row_id, start, width, view.facts["store_dtype"], column, tokens)
 
+    @answered()
     def dataset(
         self,
         space: str | Pin = CURRENT,
@@ -195,6 +206,7 @@ class Store:
         known = None if labels is None else read_labels(labels)
         return ray_dataset(self.view(space, version), columns, filter, known)
 
+    @answered()
     def torch(
         self,
         space: str | Pin = CURRENT,

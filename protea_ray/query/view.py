@@ -15,8 +15,9 @@ import pyarrow as pa
 from protea_ray.errors import ConfigError, StoreError
 from protea_ray.sequences.schema import PROTEINS
 from protea_ray.store import alias, names
+from protea_ray.store.answers import plain, unanswered
 from protea_ray.store.keys import KeyIndex, join
-from protea_ray.store.location import Location, plain
+from protea_ray.store.location import Location
 from protea_ray.store.schema import LOGITS, RESIDUES, vector_facts
 from protea_ray.store.space import SpaceInfo
 from protea_ray.store.sql import among
@@ -161,6 +162,8 @@ def matching(proteins: lance.LanceDataset, filter: str | None, columns: Sequence
     try:
         return proteins.to_table(columns=list(columns), filter=filter)
     except ValueError as error:
+        if unanswered(error):
+            raise
         known = ", ".join(PROTEINS.names)
         raise ConfigError(f"{filter!r}: {plain(error)}. Columns: {known}", where="where") from None
 

@@ -12,27 +12,36 @@ from contextlib import contextmanager
 from ray.exceptions import RayError
 
 from protea_ray.errors import ProteaRayError
+from protea_ray.store.answers import answered, not_answered, unanswered
 
 _ADVICE = "\nFailed to apply UDF transform"  # Ray Data's, on how to retry; it appends that to everybody's message
 
 
 @contextmanager
 def own_errors() -> Iterator[None]:
-    """Raise the ProteaRayError that a worker raised, instead of Ray's account of it; anything else goes through."""
-    try:
-        yield
-    except RayError as error:
-        own = _own(error)
-        if own is None:
-            raise
-        own.args = tuple(a.partition(_ADVICE)[0] if isinstance(a, str) else a for a in own.args)
-        raise own from error
+    """Raise the ProteaRayError that a worker raised, instead of Ray's account of it; anything else goes through.
+
+    A store that did not answer is one wherever it was asked.
+    """
+    with answered():
+        try:
+            yield
+        except RayError as error:
+            own = _own(error)
+            if own is None:
+                raise
+            own.args = tuple(a.partition(_ADVICE)[0] if isinstance(a, str) else a for a in own.args)
+            raise own from error
 
 
 def _own(error: BaseException | None) -> ProteaRayError | None:
     """The innermost cause that is ours. A RayTaskError may pretend to be its cause's class; it is not what is meant."""
     while error is not None:
-        if isinstance(error, ProteaRayError) and not isinstance(error, RayError):
+        if isinstance(error, RayError):
+            pass
+        elif isinstance(error, ProteaRayError):
             return error
+        elif unanswered(error):
+            return not_answered(error)
         error = getattr(error, "cause", None) or error.__cause__
     return None

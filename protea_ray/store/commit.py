@@ -21,8 +21,8 @@ import pyarrow as pa
 from lance.fragment import FragmentMetadata
 
 from protea_ray.errors import CommitError, StoreError
+from protea_ray.store.answers import plain, unanswered
 from protea_ray.store.fragments import write_fragments
-from protea_ray.store.location import plain
 from protea_ray.store.tables import PAUSES, open_table
 
 Guard = Callable[[], None]
@@ -83,7 +83,7 @@ def settle(uri: str, transaction: lance.Transaction, *, guard: Guard) -> int | N
             # a fence that was taken refuses late puts, but one may have landed just before it
             return landed_version(uri, transaction)
         except (OSError, StoreError) as error:
-            if isinstance(error, StoreError) and not isinstance(error.__cause__, OSError):
+            if isinstance(error, StoreError) and not unanswered(error) and not isinstance(error.__cause__, OSError):
                 raise
             problem = error
     raise CommitError(

@@ -24,9 +24,10 @@ import lance
 import pyarrow as pa
 
 from protea_ray.errors import LeaseHeldError, LeaseLostError, StoreError
+from protea_ray.store.answers import plain
 from protea_ray.store.commit import fence
 from protea_ray.store.holder import ABANDONED, RELEASED, Holder, this_process
-from protea_ray.store.location import Location, plain
+from protea_ray.store.location import Location
 from protea_ray.store.names import LEASE
 from protea_ray.store.tables import PAUSES, ensure_table, open_table
 
@@ -134,6 +135,7 @@ class Lease:
         if found is None or found.token != self.holder.token:
             self._replaced_by = found
             return False
+        self._renewed = max(self._renewed, found.heartbeat)  # a beat whose answer was lost kept others out as well
         renewed = replace(self.holder, state=state, heartbeat=self._now())
         table.update_config({_RECORD: renewed.to_json()})
         self._renewed = renewed.heartbeat

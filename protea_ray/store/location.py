@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from lance.file import LanceFileSession
 
 from protea_ray.errors import StoreError
+from protea_ray.store.answers import plain
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
 _SUFFIX = ".lance"
@@ -79,9 +80,3 @@ def table_name(name: str) -> str:
             f"{name[:80]!r} is not a table name; use letters, digits, '_', '-' and single dots, at most 200"
         )
     return name
-
-
-def plain(error: BaseException) -> str:
-    """Lance's message without the source lines of its build, and what helps against a full disk."""
-    said = re.split(r",? ?/home/runner/|,? ?/root/\.cargo/", str(error))[0].strip().rstrip(",:")
-    return f"{said}; free some space first" if "No space left on device" in said else said

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import lance
 import pyarrow as pa
 
 from protea_ray.errors import StoreError
-from protea_ray.store.location import plain
+from protea_ray.store.answers import missing, plain, unanswered
 
 PAUSES = (0.0, 0.2, 1.0, 3.0)  # seconds before each attempt at something the object store may refuse for a moment
 
@@ -14,11 +16,10 @@ PAUSES = (0.0, 0.2, 1.0, 3.0)  # seconds before each attempt at something the ob
 def open_table(uri: str, version: int | None = None) -> lance.LanceDataset:
     """The table's latest or given version; raises StoreError when it is missing or cannot be read."""
     try:
-        return lance.dataset(uri, version=version)
+        return _open(uri, version)
     except (ValueError, OSError) as error:
         what = f"{uri}" if version is None else f"version {version} of {uri}"
-        missing = "not found" in str(error).lower()
-        reason = "does not exist" if missing else f"cannot be read: {plain(error)}"
+        reason = "does not exist" if missing(error) else f"cannot be read: {plain(error)}"
         raise StoreError(f"{what} {reason}") from error
 
 
@@ -27,9 +28,21 @@ def find_table(uri: str, version: int | None = None) -> lance.LanceDataset | Non
     try:
         return open_table(uri, version)
     except StoreError as error:
-        if version is None and isinstance(error.__cause__, ValueError):
+        if version is None and error.__cause__ is not None and missing(error.__cause__):
             return None
         raise
+
+
+def _open(uri: str, version: int | None) -> lance.LanceDataset:
+    """Ask again while the store does not answer; Lance's own retries are over after 3, in about 4 s."""
+    for pause in PAUSES[1:]:
+        try:
+            return lance.dataset(uri, version=version)
+        except (ValueError, OSError) as error:
+            if not unanswered(error):
+                raise
+        time.sleep(pause)
+    return lance.dataset(uri, version=version)
 
 
 def ensure_table(uri: str, schema: pa.Schema) -> lance.LanceDataset:

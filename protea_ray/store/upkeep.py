@@ -13,9 +13,10 @@ from lance.optimize import Compaction, CompactionOptions
 from protea_ray.errors import StoreError, UnknownSpaceError
 from protea_ray.store import names
 from protea_ray.store.alias import list_aliases
+from protea_ray.store.answers import plain
 from protea_ray.store.commit import Guard
 from protea_ray.store.lease import Lease
-from protea_ray.store.location import Location, plain
+from protea_ray.store.location import Location
 from protea_ray.store.space import PREFIX, open_space
 from protea_ray.store.tables import find_table, open_table
 

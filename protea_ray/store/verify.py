@@ -11,10 +11,11 @@ from protea_ray.errors import StoreError
 from protea_ray.sequences.record import key_of
 from protea_ray.store import names
 from protea_ray.store.alias import list_aliases
+from protea_ray.store.answers import answered, plain, unanswered
 from protea_ray.store.findings import Finding, Report, named
 from protea_ray.store.keys import KeyIndex
 from protea_ray.store.ledger import rejected_keys
-from protea_ray.store.location import Location, plain
+from protea_ray.store.location import Location
 from protea_ray.store.space import SpaceInfo, open_space
 from protea_ray.store.tables import find_table, open_table
 from protea_ray.store.verify_space import Rows, read_space
@@ -22,11 +23,12 @@ from protea_ray.store.verify_space import Rows, read_space
 _ALL_VERSIONS = 1_000_000_000
 
 
+@answered()
 def verify(location: Location, space: str | None = None) -> Report:
     """Check one space, or all of them, and the tables beside them.
 
-    Raises UnknownSpaceError for a space that does not exist and StoreError for a store that cannot be listed; all
-    else that is wrong is a finding.
+    Raises UnknownSpaceError for a space that does not exist and StoreError for a store that does not answer, of which
+    nothing can be said; all else that is wrong is a finding.
     """
     spaces, findings = _spaces(location) if space is None else ([open_space(location, space).name], [])
     proteins, found = _proteins(location)
@@ -48,6 +50,8 @@ def _spaces(location: Location) -> tuple[list[str], list[Finding]]:
         try:
             table = open_table(location.table(name))
         except StoreError as error:
+            if unanswered(error):
+                raise
             broken.append(Finding("unreadable", name, str(error)))
             continue
         if name not in names.OWN and SpaceInfo.from_schema(table.schema) is not None:
@@ -66,6 +70,8 @@ def _proteins(location: Location) -> tuple[pa.Array, list[Finding]]:
             pairs = zip(batch.column("key").to_pylist(), batch.column("sequence").to_pylist(), strict=True)
             wrong += [key for key, letters in pairs if key != key_of(letters)]
     except (OSError, ValueError, UnicodeError) as error:
+        if unanswered(error):
+            raise
         whole = pa.concat_arrays(keys) if keys else pa.array([], pa.binary(16))
         return whole, [Finding("unreadable", names.PROTEINS, plain(error))]
     detail = f"{len(wrong)} records whose key is not that of their letters"
@@ -92,7 +98,9 @@ def _orphans(location: Location, name: str) -> Iterator[Finding]:
     """Files that no version names: fragments of a crash or of attempts that were repeated."""
     try:
         found = unreferenced(open_table(location.table(name)))
-    except (OSError, StoreError):  # a table that does not open is reported as unreadable
+    except (OSError, StoreError) as error:  # a table that does not open is reported as unreadable
+        if unanswered(error):
+            raise
         return
     if found.data_files_removed:
         detail = f"{found.data_files_removed} files, {found.bytes_removed} bytes, of writes that were never committed"
@@ -109,6 +117,8 @@ def _aliases(location: Location) -> Iterator[Finding]:
         try:
             open_space(location, alias.space, alias.version)
         except StoreError as error:
+            if unanswered(error):
+                raise
             yield Finding("dangling_alias", names.ALIASES, f"{alias.alias} points to {alias.space}: {error}")
 
 

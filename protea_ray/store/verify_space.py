@@ -12,10 +12,11 @@ import numpy as np
 import pyarrow as pa
 
 from protea_ray.sequences.schema import KEY
+from protea_ray.store.answers import plain, unanswered
 from protea_ray.store.checksum import row_checksums
 from protea_ray.store.findings import Finding, named
 from protea_ray.store.keys import words
-from protea_ray.store.location import Location, plain
+from protea_ray.store.location import Location
 from protea_ray.store.schema import CHECKSUM, matrix_widths, vector_facts
 from protea_ray.store.tables import open_table
 
@@ -78,6 +79,8 @@ def _read_fragment(table: lance.LanceDataset, name: str, fragment: lance.LanceFr
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as error:  # a damaged file makes Lance raise, and some damage makes it panic
+        if unanswered(error):
+            raise
         return [*_by_unit(name, faults), *_unreadable(table, name, fragment, error)]
     return list(_by_unit(name, faults))
 
@@ -123,7 +126,9 @@ def _unreadable(
         units = table.scanner(columns=["unit"], fragments=[fragment]).to_table()["unit"].unique().to_pylist()
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
-    except BaseException:
+    except BaseException as second:
+        if unanswered(second):
+            raise
         units = [None]
     for unit in units:
         yield Finding("unreadable", name, detail, fragment.metadata.num_rows, unit=unit, fragment=fragment.fragment_id)

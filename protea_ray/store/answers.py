@@ -1,0 +1,50 @@
+"""Errors of a store that does not answer, told apart from those of one that is empty or damaged.
+
+To Lance they are alike: a table that S3 refuses to list for a moment is a ValueError, as is one that does not exist,
+and a scan that loses its connection fails as a scan of a damaged file does. Who took the one for the other would
+count an existing table as empty and embed everything once more, or remove good rows in a repair.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from protea_ray.errors import StoreError
+
+# object_store's text for a request that its own retries did not save; 416 is what a truncated object answers
+_UNANSWERED = re.compile(r"Generic (S3|GCS|MicrosoftAzure) error: (?!.*status code: 416)", re.DOTALL)
+_MISSING = re.compile(r"^Dataset at path .* was not found", re.DOTALL)
+
+
+def unanswered(error: BaseException) -> bool:
+    """Whether an object store did not do what it was asked: nothing is known then of what it holds."""
+    return isinstance(error, OSError | ValueError | RuntimeError | StoreError) and bool(_UNANSWERED.search(str(error)))
+
+
+def missing(error: BaseException) -> bool:
+    """Whether the store did answer, and there is no such table or version."""
+    return bool(_MISSING.match(str(error)))
+
+
+def not_answered(error: BaseException) -> StoreError:
+    """The error to raise for one that `unanswered` recognises."""
+    return StoreError(f"the store does not answer: {plain(error)[:500]}. When it does, run the same command again.")
+
+
+@contextmanager
+def answered() -> Iterator[None]:
+    """Raise StoreError instead of Lance's own errors when the store does not answer; anything else goes through."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        if not unanswered(error):
+            raise
+        raise not_answered(error) from error
+
+
+def plain(error: BaseException) -> str:
+    """Lance's message without the source lines of its build, and what helps against a full disk."""
+    said = re.split(r",? ?/home/runner/|,? ?/root/\.cargo/", str(error))[0].strip().rstrip(",:")
+    return f"{said}; free some space first" if "No space left on device" in said else said

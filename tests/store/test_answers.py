@@ -1,0 +1,100 @@
+"""A store that does not answer is neither empty nor damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lance
+import pyarrow as pa
+import pytest
+
+from protea_ray.errors import StoreError
+from protea_ray.store import tables
+from protea_ray.store.answers import answered, missing, unanswered
+from protea_ray.store.location import open_location
+from protea_ray.store.tables import find_table, open_table
+from protea_ray.store.verify import verify
+
+# as Lance raises them: of a list, of a scan, of an object that is shorter than its footer says
+REFUSED = ValueError(
+    "LanceError(IO): Generic S3 error: Error performing list request: Error performing GET http://host/b in 380ms, "
+    "after 3 retries, max_retries: 3, retry_timeout: 180s  - Server returned non-2xx status code: 503 Service "
+    "Unavailable: <Error/>, /home/runner/work/lance/lance/rust/lance-io/src/object_store.rs:1:2"
+)
+BROKEN = pa.ArrowInvalid(f"External error: LanceError(IO): Generic N/A error: {REFUSED}")
+SHORT = OSError(
+    "LanceError(IO): Generic S3 error: Error performing GET http://host/b/t - Server returned non-2xx status code: 416"
+)
+
+
+def test_three_kinds_of_errors_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(ValueError) as none:
+        lance.dataset(str(tmp_path / "none.lance"))
+
+    assert missing(none.value) and not unanswered(none.value)
+    assert unanswered(REFUSED) and not missing(REFUSED)
+    assert unanswered(BROKEN)
+    assert not unanswered(SHORT) and not missing(SHORT)
+    assert not unanswered(TypeError(str(REFUSED)))
+
+
+def refusing(times: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The store refuses so many opens; returns a list that grows with each."""
+    real, asked = lance.dataset, []
+    monkeypatch.setattr(tables, "PAUSES", (0.0, 0.0, 0.0, 0.0))
+
+    def dataset(uri: str, **options: object) -> lance.LanceDataset:
+        asked.append(uri)
+        if len(asked) <= times:
+            raise REFUSED
+        return real(uri, **options)
+
+    monkeypatch.setattr(lance, "dataset", dataset)
+    return asked
+
+
+def test_a_table_that_exists_is_never_taken_for_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ValueError as the one of a missing table: its rows would be computed and stored again."""
+    uri = str(tmp_path / "t.lance")
+    lance.write_dataset(pa.table({"a": [1]}), uri)
+    asked = refusing(3, monkeypatch)
+
+    assert find_table(uri) is not None  # at the fourth attempt
+    assert len(asked) == 4
+
+    refusing(99, monkeypatch)
+    with pytest.raises(StoreError, match=r"cannot be read.*503"):
+        find_table(uri)
+    with pytest.raises(StoreError, match=r"cannot be read.*503"):
+        open_table(uri)
+
+
+def test_a_missing_table_is_not_asked_for_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = refusing(0, monkeypatch)
+
+    assert find_table(str(tmp_path / "none.lance")) is None
+    with pytest.raises(StoreError, match="does not exist"):
+        open_table(str(tmp_path / "none.lance"))
+    assert len(asked) == 2
+
+
+def test_lances_own_error_becomes_ours_and_others_pass() -> None:
+    with pytest.raises(StoreError, match=r"does not answer: .*503") as caught, answered():
+        raise BROKEN
+    assert "/home/runner" not in str(caught.value)
+    with pytest.raises(OSError, match="416"), answered():
+        raise SHORT
+
+
+def test_verify_finds_no_damage_in_a_store_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repair would take good rows out."""
+    lance.write_dataset(pa.table({"key": [b"k"], "sequence": ["M"]}), str(tmp_path / "proteins.lance"))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise BROKEN
+
+    monkeypatch.setattr(lance.LanceDataset, "to_batches", refuse)
+    with pytest.raises(StoreError, match="does not answer"):
+        verify(open_location(tmp_path))
