@@ -14,11 +14,12 @@ else
 TORCH ?= torch==2.13.0
 endif
 
-.PHONY: help setup demo test lint chaos bench clean
+.PHONY: help setup demo test lint audit chaos bench clean
 help:
 	@echo "make demo   embed examples/families.fasta and look at the result"
 	@echo "make test   install everything and run all checks and tests"
 	@echo "make lint   formatting, lint, types, floors"
+	@echo "make audit  known vulnerabilities of what is installed"
 	@echo "make chaos  break processes, nodes, commits and files, and count the rows"
 	@echo "make bench  residues per second beside plain transformers"
 	@echo "make clean  remove the virtual environment and the demo store"
@@ -45,6 +46,9 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+audit: setup
+	$(BIN)/python -m jobs.audit
 
 chaos: setup
 	$(BIN)/python -m pytest -m chaos tests/chaos
