@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from protea_ray.config.embedding import EmbeddingConfig, resolve
 from protea_ray.config.run import RunConfig, RunOptions
 from protea_ray.embed.checkpoint import Checkpoint, open_checkpoint
+from protea_ray.plan.units import Sizes
 from protea_ray.run import cluster
 from protea_ray.run.embedding import Job, Tally, embed_units
 from protea_ray.run.failures import own_errors
@@ -133,7 +134,9 @@ def embed_work(
     pool = cluster.pool_for(options, setting.device, work.proteins)
     seen = probe(setting.encoder, setting.checkpoint, setting.recipes, pool.num_gpus)
     report.note(f"{seen.device}, {seen.attention}")
-    policy = UnitPolicy(setting.run, seen.cost, options.window_proteins, options.unit_seconds, pool.actors)
+    sizes = Sizes(options.unit_seconds, pool.actors)
+    pooled_only = not any(r.keeps_residues or r.keeps_logits for r in setting.recipes)
+    policy = UnitPolicy(setting.run, seen.cost, options.window_proteins, sizes, widens=pooled_only)
     units = cut_units(work.wanted, policy)
     pool = cluster.pool_for(options, setting.device, units.count)
     report.start(work.proteins, work.residues, units.seconds)

@@ -16,7 +16,7 @@ import ray.data
 
 from protea_ray.plan.cost import Cost
 from protea_ray.plan.delta import Counts, delta
-from protea_ray.plan.units import Unit, cut, unit_seconds
+from protea_ray.plan.units import Sizes, Unit, cut
 from protea_ray.run.cluster import remote
 from protea_ray.sequences.schema import KEY
 from protea_ray.store.keys import KeyIndex
@@ -40,13 +40,17 @@ class Work:
 
 @dataclass(frozen=True)
 class UnitPolicy:
-    """How proteins become units; `cost` in seconds, `run` is put before every unit's name."""
+    """How proteins become units; `cost` in seconds, `run` is put before every unit's name.
+
+    `widens`: a window of `window` proteins may be wider where units are large. Not for matrices of residues: 4,096
+    proteins of 1,280 numbers a residue are 4 GB.
+    """
 
     run: str
     cost: Cost
     window: int
-    unit_seconds: float
-    actors: int
+    sizes: Sizes
+    widens: bool
 
 
 @dataclass(frozen=True)
@@ -119,8 +123,10 @@ def _cut(wanted: pa.Table, policy: UnitPolicy) -> Iterator[Any]:
     """First the facts, then tables of units."""
     lengths = wanted["length"].to_numpy()
     costs = policy.cost.of(lengths)
-    total = float(costs.sum())
-    units = list(cut(lengths, costs, policy.window, unit_seconds(total, policy.actors, policy.unit_seconds)))
+    total, window = float(costs.sum()), policy.window
+    if policy.widens:
+        window = policy.sizes.window(window, total / len(costs))
+    units = list(cut(lengths, costs, window, policy.sizes))
     yield {"count": len(units), "seconds": total}
     for start in range(0, len(units), UNITS_PER_BLOCK):
         yield _unit_table(units[start : start + UNITS_PER_BLOCK], wanted, policy.run)
