@@ -14,7 +14,7 @@ else
 TORCH ?= torch==2.13.0
 endif
 
-.PHONY: help setup demo test lint audit chaos bench clean
+.PHONY: help setup demo test lint audit chaos bench simulate clean
 help:
 	@echo "make demo   embed examples/families.fasta and look at the result"
 	@echo "make test   install everything and run all checks and tests"
@@ -22,6 +22,7 @@ help:
 	@echo "make audit  known vulnerabilities of what is installed"
 	@echo "make chaos  break processes, nodes, commits and files, and count the rows"
 	@echo "make bench  residues per second beside plain transformers"
+	@echo "make simulate  the pipeline on 48 GPUs that are only numbers, and a model of 4,096"
 	@echo "make clean  remove the virtual environment and the demo store"
 
 setup: $(READY)
@@ -55,6 +56,10 @@ chaos: setup
 
 bench: setup
 	$(BIN)/python -m jobs.bench
+
+simulate: setup
+	$(BIN)/python -m jobs.simulate --json simulated.json
+	$(BIN)/python -m jobs.foretell --measured simulated.json
 
 clean:
 	rm -rf $(VENV) $(DEMO)
