@@ -15,12 +15,18 @@ from protea_ray.errors import StoreError
 
 # object_store's text for a request that its own retries did not save; 416 is what a truncated object answers
 _UNANSWERED = re.compile(r"Generic (S3|GCS|MicrosoftAzure) error: (?!.*status code: 416)", re.DOTALL)
+_FINAL = re.compile(r"status code: 4(?!08|29)\d\d")  # forbidden, or no such bucket; 408 and 429 ask to come back
 _MISSING = re.compile(r"^Dataset at path .* was not found", re.DOTALL)
 
 
 def unanswered(error: BaseException) -> bool:
     """Whether an object store did not do what it was asked: nothing is known then of what it holds."""
     return isinstance(error, OSError | ValueError | RuntimeError | StoreError) and bool(_UNANSWERED.search(str(error)))
+
+
+def passing(error: BaseException) -> bool:
+    """Whether to ask again: the store did not answer, and did not say that it never will."""
+    return unanswered(error) and not _FINAL.search(str(error))
 
 
 def missing(error: BaseException) -> bool:

@@ -8,7 +8,7 @@ import lance
 import pyarrow as pa
 
 from protea_ray.errors import StoreError
-from protea_ray.store.answers import missing, plain, unanswered
+from protea_ray.store.answers import missing, passing, plain
 
 PAUSES = (0.0, 0.2, 1.0, 3.0)  # seconds before each attempt at something the object store may refuse for a moment
 
@@ -39,7 +39,7 @@ def _open(uri: str, version: int | None) -> lance.LanceDataset:
         try:
             return lance.dataset(uri, version=version)
         except (ValueError, OSError) as error:
-            if not unanswered(error):
+            if not passing(error):
                 raise
         time.sleep(pause)
     return lance.dataset(uri, version=version)

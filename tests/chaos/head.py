@@ -11,6 +11,7 @@ import faulthandler
 import io
 import json
 import sys
+import traceback
 from typing import Any
 
 import ray
@@ -19,8 +20,10 @@ from protea_ray.cli.main import app
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import ProteaRayError
 from protea_ray.run.cluster import connect
+from protea_ray.store.answers import answered
 
 ANSWER = "answer: "
+UNTYPED = 70
 
 
 def main() -> None:
@@ -36,9 +39,12 @@ def _run(arguments: list[str]) -> dict[str, Any]:
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         try:
-            app(arguments, standalone_mode=False)
+            with answered():  # as the command line itself
+                app(arguments, standalone_mode=False)
         except ProteaRayError as error:
             return {"code": error.exit_code, "error": str(error)}
+        except Exception:  # the command line would print this and end with 1; a test must be able to tell
+            return {"code": UNTYPED, "error": traceback.format_exc()}
     return {"code": 0, "out": out.getvalue()}
 
 

@@ -48,7 +48,7 @@ class Bench:
             file.write(BAD)
         return cls(folder, fasta, checkpoints.build("esm2", folder / "esm2"))
 
-    def arguments(self, store: Path, *more: object, inputs: Sequence[Path] = ()) -> list[str]:
+    def arguments(self, store: Path | str, *more: object, inputs: Sequence[Path] = ()) -> list[str]:
         """The command that is started, killed, and given again unchanged."""
         given = inputs or [self.proteins]
         fixed = ["--model", self.model, "--store-dtype", "float32", *UNITS, *more, "--json"]
@@ -74,7 +74,7 @@ class Head:
     """
 
     def __init__(self, bench: Bench, *, toy: bool = True, faults: Sequence[Fault] = (), **environment: str) -> None:
-        self.bench, self._toy = bench, toy
+        self.bench, self._toy, self._more = bench, toy, environment
         self._environment = bench.environment(toy=toy, faults=faults, **_KEEP_IDLE, **environment)
         self.address = ""
 
@@ -117,15 +117,16 @@ class Head:
         return json.loads(done["out"].splitlines()[-1])
 
     def driver(
-        self, store: Path, *more: object, faults: Sequence[Fault] = (), worker_faults: Sequence[Fault] = (),
-        beside: Path | None = None,
+        self, store: Path | str, *more: object, faults: Sequence[Fault] = (), worker_faults: Sequence[Fault] = (),
+        beside: Path | None = None, inputs: Sequence[Path] = (),
     ) -> subprocess.Popen[bytes]:  # fmt: skip
         """Start the same command as a process of its own on this head; its pid is in `<store>.pid`, or beside that."""
-        environment = self.bench.environment(toy=self._toy, faults=faults, RAY_ADDRESS=self.address)
+        joined = {**self._more, "RAY_ADDRESS": self.address}
+        environment = self.bench.environment(toy=self._toy, faults=faults, **joined)
         if worker_faults:
             armed = {"CHAOS": json.dumps({"toy": self._toy, "faults": list(worker_faults)})}
             environment["RAY_JOB_CONFIG_JSON_ENV_VAR"] = json.dumps({"runtime_env": {"env_vars": armed}})
-        return start(self.bench.arguments(store, *more), beside or store, environment)
+        return start(self.bench.arguments(store, *more, inputs=inputs), beside or Path(store), environment)
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None

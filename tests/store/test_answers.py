@@ -10,7 +10,7 @@ import pytest
 
 from protea_ray.errors import StoreError
 from protea_ray.store import tables
-from protea_ray.store.answers import answered, missing, unanswered
+from protea_ray.store.answers import answered, missing, passing, unanswered
 from protea_ray.store.location import open_location
 from protea_ray.store.tables import find_table, open_table
 from protea_ray.store.verify import verify
@@ -35,6 +35,10 @@ def test_three_kinds_of_errors_are_told_apart(tmp_path: Path) -> None:
     assert unanswered(REFUSED) and not missing(REFUSED)
     assert unanswered(BROKEN)
     assert not unanswered(SHORT) and not missing(SHORT)
+    assert passing(REFUSED) and passing(BROKEN)
+    gone = ValueError(str(REFUSED).replace("503 Service Unavailable", "404 Not Found: NoSuchBucket"))
+    assert unanswered(gone) and not passing(gone) and not missing(gone)
+    assert passing(ValueError(str(REFUSED).replace("503 Service Unavailable", "429 Too Many Requests")))
     assert not unanswered(TypeError(str(REFUSED)))
 
 
