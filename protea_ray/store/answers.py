@@ -16,6 +16,10 @@ from protea_ray.errors import StoreError
 # object_store's text for a request that its own retries did not save; 416 is what a truncated object answers
 _UNANSWERED = re.compile(r"Generic (S3|GCS|MicrosoftAzure) error: (?!.*status code: 416)", re.DOTALL)
 _FINAL = re.compile(r"status code: 4(?!08|29)\d\d")  # forbidden, or no such bucket; 408 and 429 ask to come back
+_ADVICE = {
+    "No space left on device": "free some space first",
+    "NoSuchBucket": "make the bucket, or correct its name or AWS_ENDPOINT_URL",
+}
 _MISSING = re.compile(r"^Dataset at path .* was not found", re.DOTALL)
 
 
@@ -51,6 +55,6 @@ def answered() -> Iterator[None]:
 
 
 def plain(error: BaseException) -> str:
-    """Lance's message without the source lines of its build, and what helps against a full disk."""
+    """Lance's message without the source lines of its build, and what helps where something does."""
     said = re.split(r",? ?/home/runner/|,? ?/root/\.cargo/", str(error))[0].strip().rstrip(",:")
-    return f"{said}; free some space first" if "No space left on device" in said else said
+    return "; ".join([said, *(advice for sign, advice in _ADVICE.items() if sign in said)])

@@ -113,6 +113,7 @@ def test_the_bucket_vanishes(cloud: Head, s3: S3, reference: Path, tmp_path: Pat
         said = runs.log_of(tmp_path / "driver")
         assert [line.startswith("error: ") for line in said.splitlines()].count(True) == 1, said
         assert "NoSuchBucket" in said
+        assert "make the bucket, or correct its name" in said
         assert "Traceback" not in said
         gone = cloud.run("status", store, "--json")
         assert_clean(gone)

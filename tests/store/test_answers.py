@@ -10,7 +10,7 @@ import pytest
 
 from protea_ray.errors import StoreError
 from protea_ray.store import tables
-from protea_ray.store.answers import answered, missing, passing, unanswered
+from protea_ray.store.answers import answered, missing, passing, plain, unanswered
 from protea_ray.store.location import open_location
 from protea_ray.store.tables import find_table, open_table
 from protea_ray.store.verify import verify
@@ -39,6 +39,7 @@ def test_three_kinds_of_errors_are_told_apart(tmp_path: Path) -> None:
     gone = ValueError(str(REFUSED).replace("503 Service Unavailable", "404 Not Found: NoSuchBucket"))
     assert unanswered(gone) and not passing(gone) and not missing(gone)
     assert passing(ValueError(str(REFUSED).replace("503 Service Unavailable", "429 Too Many Requests")))
+    assert plain(gone).endswith("; make the bucket, or correct its name or AWS_ENDPOINT_URL")
     assert not unanswered(TypeError(str(REFUSED)))
 
 
