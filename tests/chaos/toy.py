@@ -7,6 +7,7 @@ units in flight.
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -25,9 +26,14 @@ TOKEN_BUDGET = {"cpu": 1024}
 SECONDS_PER_RESIDUE = float(os.environ.get("CHAOS_SECONDS_PER_RESIDUE", 4e-5))
 
 
+@functools.cache
+def _table(width: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(26, width))
+
+
 def vector(sequence: str, width: int) -> np.ndarray:
     """Unit vector (width,) float32: sums of a fixed random table by letter, turned by position."""
-    table = np.random.default_rng(0).normal(size=(26, width))
+    table = _table(width)
     letters = np.frombuffer(sequence.encode(), np.uint8) - ord("A")
     summed = np.zeros(width)
     for start in range(0, len(letters), 1 << 16):  # 2,000,000 residues at once would be half a gigabyte
