@@ -1,11 +1,12 @@
-"""Residues per second: plain transformers, our encoder, our whole pipeline, in one run on the same proteins.
+"""Residues per second: plain transformers, peers, our encoder, our whole pipeline, in one run on the same proteins.
 
-    python -m jobs.bench [--proteins 96] [--repeats 3] [--model DIR] [--json]
+    python -m jobs.bench [--shapes 8M,35M,...] [--proteins 48] [--repeats 3] [--model DIR] [--json] [--png FILE]
 
-One thread each, float32 on the CPU, repetitions interleaved so that a busy machine hurts all alike; median and
-spread. Proteins come from a FASTA (`--fasta`), else from the synthetic length distribution; all are cut to the
-trained length first, because plain transformers would have to be told how to window. The share of peak counts only
-operations that a result needs, padding excluded.
+One thread each on a CPU, repetitions interleaved so that a busy machine hurts all alike; median and spread. Proteins
+are drawn from `--fasta` (by default a data set of real proteins beside the checkout, else the synthetic length
+distribution) and cut to 1,022 residues; nothing else is cut. Loading, the first use and the steady state are separate
+records. The share of peak counts only operations that a result needs, padding excluded, against a matrix product of
+the same dtype on the same device in the same run.
 """
 
 from __future__ import annotations
@@ -13,204 +14,209 @@ from __future__ import annotations
 import json
 import random
 import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
-from rich.table import Table
-from transformers import EsmModel, EsmTokenizer
 
-from protea_ray.config.embedding import embedding_config, resolve
-from protea_ray.config.run import run_config
-from protea_ray.embed.checkpoint import Checkpoint, open_checkpoint, read_config
-from protea_ray.embed.encoder import Encoder
-from protea_ray.embed.families import recognise
-from protea_ray.report.console import wide_console
+from jobs.bench_measure import Seconds, clock, extra_memory, interleaved, peak
+from jobs.bench_models import MODELS
+from jobs.bench_ways import PipelineRun, Way, pipeline, recipe_of, ways
+from protea_ray.embed.checkpoint import open_checkpoint
+from protea_ray.errors import ConfigError
+from protea_ray.report.bench import draw, show
 from protea_ray.run.cluster import usable_cores
-from protea_ray.run.driver import embed
 from protea_ray.run.probe import operations
-from protea_ray.run.progress import LineReporter
 from protea_ray.sequences.read import read_part
 from protea_ray.sequences.sources import Columns, expand, scan
 from protea_ray.sequences.synth import synthesise
 
-PADDED_BUDGET = 2048  # tokens of one padded batch in the sorted baseline
-PEAK_SIZE = 2048
+REAL_PROTEINS = Path(__file__).resolve().parents[2] / "shared" / "data" / "medium"
+CUT = 1022  # residues, of the comparison; the buckets have longer ones
+BUCKETS = ((1, 128), (129, 256), (257, 512), (513, 1024), (1025, 2048), (2049, 4096))
+SMALL_FLOPS = 2e11  # of useful operations in one repetition of a shape that is not the first
 
 
 @dataclass(frozen=True)
-class Row:
-    """One way to embed the proteins. `rate` is the median in residues/s, `spread` (max - min) / median."""
+class Record:
+    """One way on one model. Seconds; `rate` in residues/s; `difference` the largest relative one from the first way."""
 
-    name: str
+    model: str
+    depth: str
+    way: str
+    dtype: str
+    proteins: int
+    residues: int
+    load: float
+    first_use: float
     rate: float
     spread: float
     share_of_peak: float
     padding: float
+    extra_bytes: int | None
+    difference: float | None
 
 
 def main(
-    proteins: Annotated[int, typer.Option(min=8, help="how many proteins")] = 96,
+    shapes: Annotated[str, typer.Option(help=f"any of {', '.join(MODELS)}; the first gets the pipeline and buckets")]
+    = "8M,35M,150M,650M,esmc-300M,esmc-600M,prott5-xl,ankh-base",
+    proteins: Annotated[int, typer.Option(min=8, help="how many proteins for the first shape")] = 48,
     repeats: Annotated[int, typer.Option(min=1, help="repetitions of every way")] = 3,
-    model: Annotated[str | None, typer.Option(help="ESM-2 directory or hub id [untrained 8M shape]")] = None,
-    fasta: Annotated[str | None, typer.Option(help="any input of `protea-ray embed` to sample proteins from")] = None,
+    dtypes: Annotated[str, typer.Option(help="float32, bfloat16, float16; the first is the baseline's")] = "",
+    model: Annotated[str | None, typer.Option(help="a checkpoint directory or hub id in place of the shapes")] = None,
+    fasta: Annotated[str | None, typer.Option(help="any input of `protea-ray embed` to draw proteins from")] = None,
+    whole: Annotated[bool, typer.Option(help="the pipeline too, with its store written")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="last line is one JSON object")] = False,
-) -> None:
-    """Compare plain transformers, the encoder and the pipeline."""
+    png: Annotated[Path | None, typer.Option(help="write a picture of the comparison and the length curve")] = None,
+) -> None:  # fmt: skip
+    """Compare the ways, shape by shape."""
     torch.set_num_threads(1)
-    checkpoint = open_checkpoint(model)
-    limit = checkpoint.facts.trained_length or 1022
-    sequences = [s[:limit] for s in sample(fasta, proteins)]
-    cores = usable_cores()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    kinds = dtypes.split(",") if dtypes else ["float16", "bfloat16"] if device == "cuda" else ["float32", "bfloat16"]
+    pool = proteins_of(fasta)
+    found: dict[str, Any] = {"device": device, "records": [], "buckets": [], "pipeline": [], "peaks": {}}
     with tempfile.TemporaryDirectory() as scratch:
-        ways = make_ways(checkpoint, sequences, Path(scratch), cores)
-        seconds = measure(ways, repeats)
-    peak = matrix_product_peak()
-    rows = [row(name, times, sequences, checkpoint, peak, cores) for name, times in seconds.items()]
-    show(rows, sequences, peak, as_json)
-
-
-def sample(fasta: str | None, count: int) -> list[str]:
-    """Proteins of real lengths, the same every time."""
-    if fasta is None:
-        return [p.sequence for p in synthesise(count, seed=0)]
-    (source,) = expand([fasta])
-    parts = scan(source, Columns(), 1 << 40).parts
-    letters = [
-        s for part in parts for b in read_part(part, Columns(), "", "") for s in b.proteins["sequence"].to_pylist()
-    ]
-    return random.Random(0).sample(letters, min(count, len(letters)))
-
-
-Way = Callable[[], float]  # embeds all proteins once and returns its seconds
-
-
-def make_ways(checkpoint: Checkpoint, sequences: list[str], scratch: Path, cores: int) -> dict[str, Way]:
-    """Name to way, the baseline first."""
-    plain = EsmModel.from_pretrained(checkpoint.path, add_pooling_layer=False).eval()
-    tokenizer = EsmTokenizer.from_pretrained(checkpoint.path)
-    encoder = load_encoder(checkpoint)
-    ways: dict[str, Way] = {
-        "transformers, batch of 8, input order": timed(lambda: padded(plain, tokenizer, batches_of(sequences, 8))),
-        "transformers, sorted, token budget": timed(lambda: padded(plain, tokenizer, sorted_batches(sequences))),
-        "protea_ray encoder": timed(lambda: list(encoder.embed(sequences))),
-        "protea_ray pipeline, 1 actor": pipeline(checkpoint, sequences, scratch, 1),
-    }
-    if cores > 1:
-        ways[f"protea_ray pipeline, {cores} actors"] = pipeline(checkpoint, sequences, scratch, cores)
-    return ways
-
-
-def load_encoder(checkpoint: Checkpoint) -> Encoder:
-    """The default recipe on the CPU."""
-    recipe = resolve(embedding_config({"model": checkpoint.model}), checkpoint.facts, "cpu", None)
-    family = recognise(read_config(checkpoint.path), checkpoint.path)
-    return Encoder.load(checkpoint.path, family, [recipe])
-
-
-def timed(work: Callable[[], Any]) -> Way:
-    """Seconds of one call."""
-
-    def run() -> float:
-        started = time.perf_counter()
-        work()
-        return time.perf_counter() - started
-
-    return run
-
-
-def pipeline(checkpoint: Checkpoint, sequences: list[str], scratch: Path, actors: int) -> Way:
-    """A whole run into a new store: seconds from the first forward pass to the last commit."""
-    fasta = scratch / "proteins.fasta"
-    fasta.write_text("".join(f">p{i}\n{s}\n" for i, s in enumerate(sequences)))
-    config = run_config({"model": checkpoint.model, "run": {"actors": actors}})
-
-    def run() -> float:
-        store = tempfile.mkdtemp(dir=scratch)
-        return embed([str(fasta)], store, config, LineReporter()).embed_seconds
-
-    return run
-
-
-def batches_of(sequences: list[str], size: int) -> list[list[str]]:
-    """Batches in input order."""
-    return [sequences[i : i + size] for i in range(0, len(sequences), size)]
-
-
-def sorted_batches(sequences: list[str]) -> list[list[str]]:
-    """Sorted by length, as many per batch as a padded token budget holds: the honest baseline."""
-    batches: list[list[str]] = [[]]
-    for sequence in sorted(sequences, key=len):
-        if batches[-1] and (len(batches[-1]) + 1) * (len(sequence) + 2) > PADDED_BUDGET:
-            batches.append([])
-        batches[-1].append(sequence)
-    return batches
-
-
-def padded(model: Any, tokenizer: Any, batches: list[list[str]]) -> None:
-    """Mean of the residues of each protein, as the model's documentation shows it."""
-    for batch in batches:
-        tokens = tokenizer(batch, return_tensors="pt", padding=True)
-        with torch.inference_mode():
-            states = model(**tokens).last_hidden_state
-        for state, sequence in zip(states, batch, strict=True):
-            state[1 : len(sequence) + 1].mean(0).numpy()
-
-
-def padding_of(batches: list[list[str]]) -> float:
-    """Share of the tokens that are padding."""
-    real = sum(len(s) + 2 for batch in batches for s in batch)
-    return 1 - real / sum(len(batch) * (max(map(len, batch)) + 2) for batch in batches)
-
-
-def measure(ways: dict[str, Way], repeats: int) -> dict[str, list[float]]:
-    """One warm-up each, then interleaved repetitions."""
-    for way in ways.values():
-        way()
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(repeats):
-        for name, way in ways.items():
-            seconds[name].append(way())
-    return seconds
-
-
-def matrix_product_peak() -> float:
-    """FLOP/s of one large float32 matrix product on one thread, best of five."""
-    a = torch.rand(PEAK_SIZE, PEAK_SIZE)
-    best = min(timed(lambda: a @ a)() for _ in range(5))
-    return 2 * PEAK_SIZE**3 / best
-
-
-def row(name: str, seconds: list[float], sequences: list[str], checkpoint: Checkpoint, peak: float, cores: int) -> Row:
-    """Rates from seconds; a pipeline with several actors is compared with as many peaks."""
-    residues, middle = sum(map(len, sequences)), median(seconds)
-    recipe = resolve(embedding_config({"model": checkpoint.model}), checkpoint.facts, "cpu", None)
-    useful = operations(checkpoint.shape, recipe).of(np.array([len(s) + 2 for s in sequences])).sum()
-    threads = cores if name.endswith(f"{cores} actors") else 1
-    batches = batches_of(sequences, 8) if "batch of 8" in name else sorted_batches(sequences)
-    waste = padding_of(batches) if name.startswith("transformers") else 0.0
-    spread = (max(seconds) - min(seconds)) / middle
-    return Row(name, residues / middle, spread, float(useful) / middle / peak / threads, waste)
-
-
-def show(rows: list[Row], sequences: list[str], peak: float, as_json: bool) -> None:
-    """Table with ratios to the first row."""
-    console = wide_console()
-    residues = sum(map(len, sequences))
-    console.print(f"{len(sequences)} proteins, {residues:,} residues, peak {peak / 1e9:.0f} GFLOP/s a thread (float32)")
-    table = Table("", "residues/s", "spread", "times the first", "of the peak", "padding")
-    for r in rows:
-        ratio = f"{r.rate / rows[0].rate:.2f}"
-        table.add_row(r.name, f"{r.rate:,.0f}", f"{r.spread:.0%}", ratio, f"{r.share_of_peak:.0%}", f"{r.padding:.0%}")
-    console.print(table)
+        for number, (name, depth, directory) in enumerate(_directories(model, shapes, Path(scratch), device)):
+            sequences = _draw(pool, proteins, directory, kinds[0], device, first=number == 0)
+            found["peaks"] = {kind: max(found["peaks"].get(kind, 0.0), peak(device, kind)) for kind in kinds}
+            sizes = (8, 32) if number == 0 else (8,)
+            loaded = _load(ways(directory, device, kinds, sizes), sequences, device)
+            for record in compare(loaded, sequences, repeats, directory, device, found["peaks"]):
+                found["records"].append({**record, "model": name, "depth": depth})
+            if number == 0:
+                found["buckets"] = buckets(loaded, pool, directory, device, found["peaks"])
+            if number == 0 and whole:
+                found["pipeline"] = pipelines(directory, sequences, Path(scratch), loaded, device)
+            show(found, name)
+    if png:
+        draw(found, png)
     if as_json:
-        print(json.dumps({"residues": residues, "peak": peak, "rows": [vars(r) for r in rows]}))
+        print(json.dumps(found))
+
+
+def _directories(model: str | None, shapes: str, scratch: Path, device: str) -> list[tuple[str, str, Path]]:
+    """(name, depth, directory) of what is measured; raises ConfigError for a shape that is not known."""
+    if model is not None:
+        checkpoint = open_checkpoint(model)
+        return [(model, f"{checkpoint.shape.layers} layers", checkpoint.path)]
+    names = shapes.split(",")
+    if unknown := [name for name in names if name not in MODELS]:
+        raise ConfigError(f"--shapes: {', '.join(unknown)} is not one of {', '.join(MODELS)}", where="bench")
+    full = device == "cuda"
+    chosen = [MODELS[name] for name in names]
+    return [(m.name, f"{m.depth(full)} of {m.layers} layers", m.write(scratch, full)) for m in chosen]
+
+
+def proteins_of(fasta: str | None) -> list[str]:
+    """Every protein of the input, or of the data set beside the checkout, or synthetic ones; always the same."""
+    if fasta is None and not REAL_PROTEINS.is_dir():
+        return [p.sequence for p in synthesise(20_000, seed=0)]
+    columns, found = Columns(), []
+    for source in expand([fasta or str(REAL_PROTEINS)]):
+        for part in scan(source, columns, 1 << 40).parts:
+            found += [s for b in read_part(part, columns, "", "") for s in b.proteins["sequence"].to_pylist()]
+    return list(dict.fromkeys(found))
+
+
+def useful(directory: Path, device: str, dtype: str, lengths: Sequence[int]) -> float:
+    """Operations that the proteins need, special tokens counted."""
+    cost = operations(open_checkpoint(str(directory)).shape, recipe_of(directory, device, dtype))
+    return float(cost.of(np.array(lengths) + 2).sum())
+
+
+def _draw(pool: list[str], count: int, directory: Path, dtype: str, device: str, *, first: bool) -> list[str]:
+    """A random sample; smaller for a large shape, so that no shape takes longer than the first."""
+    chosen = [s[:CUT] for s in random.Random(0).sample(pool, min(count, len(pool)))]
+    while not first and len(chosen) > 8 and useful(directory, device, dtype, [len(s) for s in chosen]) > SMALL_FLOPS:
+        chosen = chosen[: len(chosen) * 3 // 4]
+    return chosen
+
+
+Loaded = dict[str, tuple[Way, Callable[[Sequence[str]], dict[str, np.ndarray]], float, float]]
+
+
+def _load(all_ways: Any, sequences: Sequence[str], device: str) -> Loaded:
+    """Every way with what it loaded, the seconds of loading, and of its first use on two proteins."""
+    loaded: Loaded = {}
+    for way in all_ways:
+        held: list[Any] = []
+        load = clock(lambda way=way, held=held: held.append(way.load()), device)
+        first = clock(lambda held=held: held[0](sequences[:2]), device)
+        loaded[way.name] = (way, held[0], load, first)
+    return loaded
+
+
+def compare(
+    loaded: Loaded, sequences: list[str], repeats: int, directory: Path, device: str, peaks: dict[str, float]
+) -> list[dict[str, Any]]:
+    """One record for each way; a repetition of all is the warm-up, in which memory and differences are taken."""
+    residues, extra, vectors = sum(map(len, sequences)), {}, {}
+    for name, (_, embed, _, _) in loaded.items():
+        extra[name] = extra_memory(lambda embed=embed, name=name: vectors.update({name: embed(sequences)}), device)
+    calls = {
+        name: lambda embed=embed: clock(lambda: embed(sequences), device) for name, (_, embed, _, _) in loaded.items()
+    }
+    seconds = interleaved(calls, repeats)
+    flops = useful(directory, device, next(iter(loaded.values()))[0].dtype, [len(s) for s in sequences])
+    records, base = [], vectors[next(iter(loaded))]
+    for name, (way, _, load, first) in loaded.items():
+        took = Seconds(seconds[name], extra[name])
+        record = Record(
+            model="", depth="", way=name, dtype=way.dtype, proteins=len(sequences), residues=residues, load=load,
+            first_use=first, rate=residues / took.middle, spread=took.spread, padding=way.padding(sequences),
+            share_of_peak=flops / took.middle / peaks[way.dtype], extra_bytes=took.extra_bytes,
+            difference=_difference(vectors[name], base),
+        )  # fmt: skip
+        records.append(asdict(record))
+    return records
+
+
+def _difference(mine: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> float:
+    """Largest distance of two vectors of one protein, relative to the length of the second."""
+    return max(float(np.linalg.norm(mine[s] - v) / np.linalg.norm(v)) for s, v in theirs.items())
+
+
+def buckets(
+    loaded: Loaded, pool: list[str], directory: Path, device: str, peaks: dict[str, float]
+) -> list[dict[str, Any]]:
+    """Rate and share of peak by length, for each way."""
+    found = []
+    for low, high in BUCKETS:
+        inside = sorted(s for s in pool if low <= len(s) <= high)
+        if not inside:
+            continue
+        chosen = random.Random(1).sample(inside, min(len(inside), max(2, 4096 // high)))
+        flops = useful(directory, device, next(iter(loaded.values()))[0].dtype, [len(s) for s in chosen])
+        for name, (way, embed, _, _) in loaded.items():
+            call = partial(embed, chosen)
+            seconds = min(clock(call, device) for _ in range(2))
+            share = flops / seconds / peaks[way.dtype]
+            rate = sum(map(len, chosen)) / seconds
+            found.append({"low": low, "high": high, "way": name, "rate": rate, "share_of_peak": share})
+    return found
+
+
+def pipelines(
+    directory: Path, sequences: list[str], scratch: Path, loaded: Loaded, device: str
+) -> list[dict[str, Any]]:
+    """The whole pipeline with one actor and with all, each beside the encoder alone just before and just after."""
+    name = next(n for n in loaded if n.startswith("protea_ray encoder"))
+    embed, many = loaded[name][1], [*sequences] * 4  # longer than the comparison: the last commit counts once
+    many = [s[i % 4 :] for i, s in enumerate(many)]  # not four times the same protein, which would be stored once
+    residues = sum(map(len, dict.fromkeys(many)))
+    found = []
+    for actors in (1, torch.cuda.device_count() if device == "cuda" else usable_cores()):
+        before = clock(lambda: embed(many), device)
+        done: PipelineRun = pipeline(directory, many, scratch, actors, device)
+        alone = (before + clock(lambda: embed(many), device)) / 2
+        found.append({"actors": actors, "residues": residues, "rate": residues / done.steady,
+                      "of_the_encoders": alone / done.steady / actors, **asdict(done)})  # fmt: skip
+    return found
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from typing import Annotated, Any
 
 import typer
@@ -31,6 +32,7 @@ def embed(
     **given: Any,
 ) -> None:
     """Embed every protein of INPUT... into STORE, exactly once; the same command again resumes."""
+    started = time.time()
     from protea_ray.config.run import load_fields, run_config
     from protea_ray.embed.untrained import MODEL_NAME
 
@@ -44,7 +46,7 @@ def embed(
 
         print_plan(plan(inputs, store, settings), as_json)
         return
-    summary = run_now(inputs, store, settings)
+    summary = run_now(inputs, store, settings, started)
     finish(summary, settings.run.max_rejects, summary.to_json() if as_json else None)
 
 
@@ -57,13 +59,13 @@ def split_paths(paths: list[str]) -> list[str]:
     return paths
 
 
-def run_now(inputs: list[str], store: str, settings: Any) -> Any:
-    """Embed with progress on standard error."""
+def run_now(inputs: list[str], store: str, settings: Any, started: float) -> Any:
+    """Embed with progress on standard error; `started` is when the command was given, in seconds since the epoch."""
     from protea_ray.run.driver import embed as run
     from protea_ray.run.progress import reporter
 
     with safe_to_rerun(), reporter() as report:
-        return run(inputs, store, settings, report)
+        return run(inputs, store, settings, report, started=started)
 
 
 def finish(summary: Any, max_rejects: int | None, facts: dict[str, Any] | None) -> None:

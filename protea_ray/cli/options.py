@@ -37,7 +37,9 @@ RECIPE_FLAGS = {
 RUN_FLAGS = {
     "actors": ("--actors", "encoder actors [one a GPU, else one a core]"),
     "device": ("--device", "auto, cpu or cuda"),
-    "token_budget": ("--token-budget", "tokens of one micro-batch"),
+    "token_budget": ("--token-budget", "tokens of one micro-batch [by device]"),
+    "kernel": ("--kernel", "attention kernel: sdpa, toeplitz, varlen, flex [by device]"),
+    "compile": ("--compile", "torch.compile of the layers: on or off [where it pays]"),
     "limit": ("--limit", "read only the first N records"),
     "max_rejects": ("--max-rejects", "exit code 3 above N rejects"),
     "retry_rejects": ("--retry-rejects", "try again what an earlier run rejected"),

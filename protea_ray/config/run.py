@@ -21,6 +21,10 @@ class RunOptions(BaseModel):
     actors: int | None = Field(default=None, gt=0, description="encoder actors; unset: one a GPU, else one a core")
     min_actors: int | None = Field(default=None, gt=0, description="smallest pool that may start work")
     token_budget: int | None = Field(default=None, gt=0, description="tokens of one micro-batch; unset: by device")
+    kernel: Literal["auto", "sdpa", "toeplitz", "varlen", "flex"] = Field(
+        default="auto", description="attention kernel; auto: the fastest exact one for device, dtype and family"
+    )
+    compile: Literal["auto", "on", "off"] = Field(default="auto", description="torch.compile of the layers")
     window_proteins: int = Field(default=4096, gt=0, description="proteins sorted by length together")
     unit_seconds: float = Field(default=20.0, gt=0, description="predicted compute of one unit")
     commit_units: int = Field(default=64, gt=0, description="units of one commit, at most")

@@ -20,7 +20,10 @@ from protea_ray.config.embedding import EmbeddingConfig, ModelFacts
 from protea_ray.embed import batch, quantize
 from protea_ray.embed.attention import Choice, choose
 from protea_ray.embed.batch import Plan, Window
+from protea_ray.embed.budget import default_budget
 from protea_ray.embed.collect import Collector
+from protea_ray.embed.compiled import ON, compile_layers
+from protea_ray.embed.compiled import choose as choose_compiled
 from protea_ray.embed.families.alphabet import Alphabet
 from protea_ray.embed.families.base import Family, Shape
 from protea_ray.embed.forward import Core
@@ -31,9 +34,8 @@ from protea_ray.errors import CheckpointError, EncoderError, numbered
 from protea_ray.plan.pack import micro_batches
 from protea_ray.sequences.record import Reason
 
-__all__ = ["TOKEN_BUDGET", "Embedded", "Encoder", "Refused", "Stats"]
+__all__ = ["Embedded", "Encoder", "Refused", "Stats"]
 
-TOKEN_BUDGET = {"cpu": 1024, "cuda": 32_768}
 IN_FLIGHT = {"cuda": 1}  # packs that are computed while the next is queued: the GPU never waits for Python
 
 
@@ -50,34 +52,41 @@ class Encoder:
     shape: Shape
     recipes: tuple[EmbeddingConfig, ...]
     token_budget: int
+    layers: Choice
     stats: Stats = field(default_factory=Stats)
 
     @classmethod
     def load(
         cls, directory: Path, family: Family, recipes: Sequence[EmbeddingConfig], *, device: str = "cpu",
-        token_budget: int | None = None, attention: str | None = None,
+        token_budget: int | None = None, attention: str | None = None, compiled: str = "auto",
     ) -> Encoder:  # fmt: skip
         """Load the checkpoint of `family` in `directory` for recipes that `config.embedding.resolve` has filled.
 
-        `token_budget` is the tokens of one pack (default 1,024 on a CPU, 32,768 on CUDA), `attention` forces a
-        kernel. Raises EncoderError when the recipes cannot share a forward pass or the device cannot do it, and
-        CheckpointError when the files cannot be used.
+        `token_budget` is the tokens of one pack (default 1,024 on a CPU, by free memory on CUDA), `attention` forces
+        a kernel, `compiled` is auto, on or off. Raises EncoderError when the recipes cannot share a forward pass or
+        the device cannot do it, and CheckpointError when the files cannot be used.
         """
         directory, first = Path(directory), _shared(recipes)
         config, place = _config(directory), _place(device)
         shape = family.shape(config)
         chosen = choose(place, first.dtype, family.has_bias, attention, shape.head_dim)
+        layers = choose_compiled(place, chosen.name, compiled)
         module = quantize.load(family, directory, first, place)
+        stack = family.stack(module)
+        if layers.name == ON:
+            compile_layers(stack.layers)
+        kept = sum(recipe.width(shape.hidden) for recipe in recipes)
+        itemsize = getattr(torch, str(first.dtype)).itemsize
         made = cls(
-            core=Core(family.stack(module), chosen, first.window, place), family=family, module=module,
+            core=Core(stack, chosen, first.window, place), family=family, module=module, layers=layers,
             directory=directory, alphabet=family.alphabet(directory), facts=family.facts(config), shape=shape,
-            recipes=(), token_budget=token_budget or TOKEN_BUDGET.get(place.type, 1024),
+            recipes=(), token_budget=token_budget or default_budget(place, shape, itemsize, kept),
         )  # fmt: skip
         return made.under(recipes)
 
     @property
     def attention(self) -> Choice:
-        """The attention kernel in use, and why."""
+        """The attention kernel in use, and why; `layers` says the same of their compilation."""
         return self.core.choice
 
     def under(self, recipes: Sequence[EmbeddingConfig]) -> Encoder:

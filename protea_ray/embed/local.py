@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 
 def encoder_here(
-    checkpoint: Checkpoint, config: EmbeddingConfig, device: str = "auto", token_budget: int | None = None
-) -> Encoder:
+    checkpoint: Checkpoint, config: EmbeddingConfig, device: str = "auto", token_budget: int | None = None,
+    compiled: str = "auto",
+) -> Encoder:  # fmt: skip
     """Load an open checkpoint under a recipe on `device` (auto, cpu, cuda, cuda:N; auto prefers a GPU).
 
     Raises ConfigError for a recipe that does not fit the checkpoint and for a GPU that is not there.
@@ -29,4 +30,4 @@ def encoder_here(
         raise ConfigError("device: this machine has no CUDA device; use cpu or auto", where=config.model)
     resolved = resolve(config, checkpoint.facts, torch.device(place).type, checkpoint.revision)
     family = recognise(read_config(checkpoint.path), checkpoint.path, checkpoint.facts.family)
-    return Encoder.load(checkpoint.path, family, [resolved], device=place, token_budget=token_budget)
+    return Encoder.load(checkpoint.path, family, [resolved], device=place, token_budget=token_budget, compiled=compiled)

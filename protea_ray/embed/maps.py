@@ -53,7 +53,7 @@ def write_maps(
     proteins = _proteins(source, ids)
     checkpoint = open_checkpoint(model, revision)
     config = embedding_config({"model": checkpoint.model, "revision": revision, "dtype": "float32"})
-    encoder = encoder_here(checkpoint, config)
+    encoder = encoder_here(checkpoint, config, compiled="off")  # attention is written out, in a few proteins
     if "contacts" in outputs and encoder.core.stack.contacts is None:
         raise ConfigError(f"{checkpoint.model} has no contact head; use --outputs attention, or an ESM-2", where="maps")
     unfinished = out.with_name(f".{out.name}.part")

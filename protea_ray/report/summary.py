@@ -24,6 +24,10 @@ def print_summary(summary: Summary) -> None:
         rate = summary.residues / summary.embed_seconds
         console.print(
             f"{summary.residues:,} residues in {summary.embed_seconds:.1f} s on {summary.actors} {summary.device} "
-            f"actor(s): {rate:,.0f} residues/s; start-up {summary.startup_seconds:.1f} s"
+            f"actor(s): {rate:,.0f} residues/s"
+        )
+        console.print(
+            f"start-up {summary.startup_seconds:.1f} s from the command to the first forward pass (one encoder: load "
+            f"{summary.load_seconds:.1f} s, first pass {summary.first_forward_seconds:.1f} s)"
         )
     console.print(f"store: {summary.store}", soft_wrap=True)

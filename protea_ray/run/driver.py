@@ -20,7 +20,7 @@ from protea_ray.run.embedding import Job, Tally, embed_units
 from protea_ray.run.failures import own_errors
 from protea_ray.run.ingest import ingest
 from protea_ray.run.interrupt import interruptible
-from protea_ray.run.probe import probe
+from protea_ray.run.probe import Probe, probe, remember
 from protea_ray.run.progress import Reporter
 from protea_ray.run.summary import Summary, account
 from protea_ray.run.targets import make_targets
@@ -57,6 +57,8 @@ class Setting:
             family=found.facts.family,
             device=self.device,
             token_budget=self.options.token_budget,
+            kernel=self.options.kernel,
+            compile=self.options.compile,
         )
 
 
@@ -68,7 +70,7 @@ class Embedding:
     actors: int = 0
     seconds: float = 0.0
     startup_seconds: float = 0.0
-    attention: str = ""
+    seen: Probe | None = None
 
 
 def prepare(store: str, config: RunConfig) -> Setting:
@@ -95,15 +97,16 @@ def embed(
     config: RunConfig,
     report: Reporter,
     make_spec: Callable[..., EncoderSpec] = EncoderSpec,
+    started: float | None = None,
 ) -> Summary:
     """Embed every record of `inputs` into one space per recipe of `store`, and account for each.
 
     `make_spec` takes the fields of EncoderSpec and says what actors load: a subclass loads another encoder, such as
-    the simulated one of jobs/simulate.py.
+    the simulated one of jobs/simulate.py. `started` is when the command was given, in seconds since the epoch.
     Raises InputError, CheckpointError, ConfigError, LeaseHeldError and StoreError; KeyboardInterrupt after the
     finished units were committed.
     """
-    started = time.time()
+    started = started or time.time()
     setting = replace(prepare(store, config), make_spec=make_spec)
     with interruptible(), Lease.acquire(setting.location, setting.options.heartbeat_seconds) as lease:
         ingested = ingest(inputs, setting.location, setting.options, setting.run, lease.check)
@@ -133,16 +136,20 @@ def embed_work(
     options = setting.options
     pool = cluster.pool_for(options, setting.device, work.proteins)
     seen = probe(setting.encoder, setting.checkpoint, setting.recipes, pool.num_gpus)
-    report.note(f"{seen.device}, {seen.attention}")
+    for line in seen.lines(setting.recipes[0]):
+        report.note(line)
+    encoder = replace(setting.encoder, token_budget=seen.token_budget)
     sizes = Sizes(options.unit_seconds, pool.actors)
     pooled_only = not any(r.keeps_residues or r.keeps_logits for r in setting.recipes)
     policy = UnitPolicy(setting.run, seen.cost, options.window_proteins, sizes, widens=pooled_only)
     units = cut_units(work.wanted, policy)
     pool = cluster.pool_for(options, setting.device, units.count)
     report.start(work.proteins, work.residues, units.seconds)
-    job = Job(setting.location, tuple(targets), setting.encoder, pool, options, setting.run, lease.check)
+    job = Job(setting.location, tuple(targets), encoder, pool, options, setting.run, lease.check)
     tally = embed_units(job, units, report)
-    return Embedding(tally, pool.actors, time.time() - tally.began, tally.began - started, seen.attention)
+    if tally.budget < seen.token_budget:
+        remember(setting.encoder, setting.checkpoint, setting.recipes, replace(seen, token_budget=int(tally.budget)))
+    return Embedding(tally, pool.actors, time.time() - tally.began, tally.began - started, seen)
 
 
 def summarise(
@@ -164,5 +171,9 @@ def summarise(
         seconds=round(time.time() - started, 3),
         embed_seconds=round(done.seconds, 3),
         startup_seconds=round(done.startup_seconds, 3),
-        attention=done.attention,
+        load_seconds=round(done.seen.load_seconds, 3) if done.seen else 0.0,
+        first_forward_seconds=round(done.seen.first_forward_seconds, 3) if done.seen else 0.0,
+        token_budget=int(min(done.seen.token_budget, tally.budget)) if done.seen else 0,
+        attention=done.seen.attention if done.seen else "",
+        layers=done.seen.layers if done.seen else "",
     )

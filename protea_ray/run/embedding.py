@@ -38,6 +38,7 @@ class Tally:
     residues: int = 0
     proteins: int = 0
     began: float = math.inf  # seconds since the epoch: the first forward pass
+    budget: float = math.inf  # the smallest token budget that an actor was left with
     reasons: dict[str, int] = field(default_factory=dict)
 
     @classmethod
@@ -50,6 +51,7 @@ class Tally:
         self.residues += result["residues"]
         self.proteins += result["proteins"]
         self.began = min(self.began, result["began"])
+        self.budget = min(self.budget, result["budget"])
         for space, written in result["spaces"].items():
             self.stored[space] += written["stored"]
         for reject in result["rejects"]:

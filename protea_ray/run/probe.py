@@ -14,15 +14,15 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import ray
 
 from protea_ray.config.embedding import EmbeddingConfig
 from protea_ray.config.identity import canonical_json, identity
+from protea_ray.embed.budget import calibrate
 from protea_ray.embed.canary import check_canaries
 from protea_ray.embed.checkpoint import Checkpoint
 from protea_ray.embed.families import Shape
@@ -31,21 +31,34 @@ from protea_ray.plan.cost import Cost, transformer_cost
 from protea_ray.run.cluster import remote
 from protea_ray.run.worker import EncoderSpec
 
-PROBE_RESIDUES = 300  # near the median of real proteins
-PROBE_PROTEINS = 3  # about one CPU micro-batch
-VERSIONS = ("protea-ray", "torch", "transformers")
-_LETTERS = np.frombuffer(b"LAGVESIKRDTPNQFYMHCW", dtype=np.uint8)
+VERSIONS = ("protea-ray", "torch", "transformers", "torchao", "bitsandbytes")
+HALF = (
+    "this processor computes in bfloat16: --dtype bfloat16 makes another space, within 0.02 of this one, "
+    "1.3 to 1.8 times as fast (docs/performance.md)"
+)
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What was seen. `cost` is in seconds by length; the other times are of the first load and the first pass."""
+    """What was seen. `cost` is in seconds by length; the other times are of the first load and the first pass,
+    compilation included. `token_budget` has been held once; `half` says that the processor computes in bfloat16."""
 
     cost: Cost
     load_seconds: float
     first_forward_seconds: float
     device: str
     attention: str
+    layers: str
+    token_budget: int
+    half: bool
+
+    def lines(self, recipe: EmbeddingConfig) -> list[str]:
+        """What a person is told before a run under `recipe`."""
+        told = [
+            f"{self.device}, {self.attention}, {self.layers}, packs of {self.token_budget:,} tokens",
+            f"model loaded in {self.load_seconds:.1f} s, first pass in {self.first_forward_seconds:.1f} s",
+        ]
+        return [*told, HALF] if self.half and recipe.dtype == "float32" and not recipe.quantization else told
 
 
 def probe(spec: EncoderSpec, checkpoint: Checkpoint, recipes: Sequence[EmbeddingConfig], gpus: float) -> Probe:
@@ -53,13 +66,18 @@ def probe(spec: EncoderSpec, checkpoint: Checkpoint, recipes: Sequence[Embedding
 
     Raises CheckpointError when a canary is not finite, or does not depend on its letters.
     """
-    place = cache_directory() / "probes" / f"{_key(spec, checkpoint, recipes)}.json"
+    place = _place(spec, checkpoint, recipes)
     if (seen := _remembered(place)) is not None:
         return seen
     task = remote(_probe, num_cpus=0 if gpus else 1, num_gpus=gpus, max_retries=1)
     found: Any = ray.get(task.remote(spec, recipes, operations(checkpoint.shape, recipes[0])))
-    _remember(place, found)
+    _write(place, found)
     return found
+
+
+def remember(spec: EncoderSpec, checkpoint: Checkpoint, recipes: Sequence[EmbeddingConfig], seen: Probe) -> None:
+    """Put `seen` in the place of what was remembered: a run found that its token budget was too large."""
+    _write(_place(spec, checkpoint, recipes), seen)
 
 
 def _probe(spec: EncoderSpec, recipes: Sequence[EmbeddingConfig], shape: Cost) -> Probe:
@@ -68,23 +86,27 @@ def _probe(spec: EncoderSpec, recipes: Sequence[EmbeddingConfig], shape: Cost) -
     loaded = time.perf_counter()
     check_canaries(encoder)
     warm = time.perf_counter()
-    sequences = probe_sequences()
-    for _ in encoder.embed(sequences):
-        pass
-    seconds = time.perf_counter() - warm
+    timings = calibrate(encoder, recipes[0].max_residues)
     return Probe(
-        cost=shape.timed(seconds, np.array([len(s) for s in sequences])),
+        cost=shape.fitted([(t.residues, t.seconds) for t in timings]),
         load_seconds=loaded - started,
         first_forward_seconds=warm - loaded,
         device=spec.device_name,
         attention=f"{encoder.attention.name} attention ({encoder.attention.why})",
+        layers=f"{encoder.layers.name} layers ({encoder.layers.why})",
+        token_budget=encoder.token_budget,
+        half=spec.device == "cpu" and _computes_in_bfloat16(),
     )
 
 
-def probe_sequences() -> list[str]:
-    """Random proteins of one length, the same every time."""
-    letters = np.random.default_rng(0).choice(_LETTERS, (PROBE_PROTEINS, PROBE_RESIDUES))
-    return [row.tobytes().decode("ascii") for row in letters]
+def _computes_in_bfloat16() -> bool:
+    """Whether the processor has products of bfloat16 matrices; elsewhere they are emulated, and slow."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return False  # no Linux: no advice
+    flags = {word for line in lines if line.startswith(("flags", "Features")) for word in line.split()}
+    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
 def operations(shape: Shape, recipe: EmbeddingConfig) -> Cost:
@@ -95,14 +117,26 @@ def operations(shape: Shape, recipe: EmbeddingConfig) -> Cost:
     return replace(cost, max_residues=recipe.max_residues, overlap=recipe.window_overlap, truncates=truncates)
 
 
+def _place(spec: EncoderSpec, checkpoint: Checkpoint, recipes: Sequence[EmbeddingConfig]) -> Path:
+    return cache_directory() / "probes" / f"{_key(spec, checkpoint, recipes)}.json"
+
+
 def _key(spec: EncoderSpec, checkpoint: Checkpoint, recipes: Sequence[EmbeddingConfig]) -> str:
     """Everything that could change what a probe sees."""
     facts = {
         "recipes": [identity(recipe, checkpoint.files) for recipe in recipes],
-        "device": [spec.device, spec.token_budget, platform.node(), *sorted(ray.cluster_resources())],
-        "versions": [version(name) for name in VERSIONS],
+        "device": [spec.device, platform.node(), *sorted(ray.cluster_resources())],
+        "asked": [spec.token_budget, spec.kernel, spec.compile],
+        "versions": [_version(name) for name in VERSIONS],
     }
     return hashlib.sha256(canonical_json(facts).encode()).hexdigest()[:32]
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def _remembered(place: Path) -> Probe | None:
@@ -113,7 +147,7 @@ def _remembered(place: Path) -> Probe | None:
         return None  # not there, or of no use: look again
 
 
-def _remember(place: Path, seen: Probe) -> None:
+def _write(place: Path, seen: Probe) -> None:
     """Write beside and rename, so that a reader never sees half a file."""
     place.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=place.parent, suffix=".tmp")

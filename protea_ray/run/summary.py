@@ -29,7 +29,8 @@ class SpaceCount:
 @dataclass(frozen=True)
 class Summary:
     """One run. `residues` were embedded now; `startup_seconds` end with the first forward pass, `embed_seconds` go
-    from there to the last commit, `seconds` are all of it."""
+    from there to the last commit, `seconds` are all of it. `load_seconds` and `first_forward_seconds` (compilation
+    included) are what one encoder took on this machine when it was last looked at, `token_budget` what was left."""
 
     run: str
     store: str
@@ -43,7 +44,11 @@ class Summary:
     seconds: float
     embed_seconds: float
     startup_seconds: float
+    load_seconds: float
+    first_forward_seconds: float
+    token_budget: int
     attention: str
+    layers: str
 
     def to_json(self) -> dict[str, Any]:
         """The first space's numbers at the top, every space's under `spaces`."""

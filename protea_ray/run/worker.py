@@ -61,6 +61,8 @@ class EncoderSpec:
     family: str
     device: str
     token_budget: int | None
+    kernel: str = "auto"
+    compile: str = "auto"
 
     def load(self, recipes: Sequence[EmbeddingConfig]) -> Encoder:
         """Load weights on this process's device; one thread per CPU actor (two threads in one are 14 % slower).
@@ -75,7 +77,11 @@ class EncoderSpec:
 
         directory = self._here()
         family = recognise(read_config(directory), directory, self.family)
-        return Encoder.load(directory, family, recipes, device=self.device, token_budget=self.token_budget)
+        kernel = None if self.kernel == "auto" else self.kernel
+        return Encoder.load(
+            directory, family, recipes, device=self.device, token_budget=self.token_budget, attention=kernel,
+            compiled=self.compile,
+        )  # fmt: skip
 
     @property
     def device_name(self) -> str:

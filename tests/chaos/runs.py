@@ -16,8 +16,9 @@ import lance
 import numpy as np
 from lance.file import LanceFileReader
 
+from jobs import random_checkpoint as checkpoints
 from protea_ray.sequences.synth import write_fasta
-from tests import checkpoints, commands, stores
+from tests import commands, stores
 from tests.chaos.faults import Fault
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -20,9 +20,8 @@ import numpy as np
 from protea_ray.config.embedding import EmbeddingConfig
 from protea_ray.embed.results import Embedded, Refused, Stats
 
-__all__ = ["TOKEN_BUDGET", "Embedded", "Encoder", "Refused", "Stats", "install", "vector"]
+__all__ = ["Embedded", "Encoder", "Refused", "Stats", "install", "vector"]
 
-TOKEN_BUDGET = {"cpu": 1024}
 SECONDS_PER_RESIDUE = float(os.environ.get("CHAOS_SECONDS_PER_RESIDUE", 4e-5))
 
 
@@ -50,6 +49,7 @@ class Encoder:
     recipes: tuple[EmbeddingConfig, ...]
     token_budget: int = 1024
     attention: Any = field(default_factory=lambda: SimpleNamespace(name="toy", why="the chaos suite's encoder"))
+    layers: Any = field(default_factory=lambda: SimpleNamespace(name="no layers", why="the chaos suite's encoder"))
 
     def embed(self, sequences: Sequence[str]) -> Iterator[Embedded | Refused]:
         for index, sequence in enumerate(sequences):

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jobs.random_checkpoint import build
 from protea_ray.embed.checkpoint import open_checkpoint
 from protea_ray.embed.convenience import embed_dataset
 from protea_ray.errors import CheckpointError, ConfigError, EncoderError, InputError
-from tests.checkpoints import build
 
 SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQ", "GIVEQCC", "M", "FVNQHLCGSHLVEALYLVCGERGFFYTPKTXBUZO"]
 

@@ -12,11 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from jobs.random_checkpoint import FAMILIES, build
 from protea_ray.embed import checkpoint as module
 from protea_ray.embed.checkpoint import config_digest, open_checkpoint
 from protea_ray.errors import CheckpointError
 from tests.checkpoint.conftest import CONFIG, write
-from tests.checkpoints import FAMILIES, build
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import EsmForMaskedLM
 
+from jobs.random_checkpoint import build
 from protea_ray.embed.maps import write_maps
 from protea_ray.errors import ConfigError, InputError
 from tests import commands
-from tests.checkpoints import build
 from tests.embed.reference import Reference
 
 PROTEINS = {"a": "MKTAYIAKQRQISF", "../b": "MKVUZOBJX"}

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from jobs.random_checkpoint import build
 from protea_ray.config.embedding import EmbeddingConfig, resolve
 from protea_ray.embed.encoder import Encoder
 from protea_ray.embed.families import recognise
 from protea_ray.embed.weights import tensor_names
-from tests.checkpoints import build
 from tests.embed.reference import Reference
 
 ALL_LETTERS = "ACDEFGHIKLMNPQRSTVWYUZOBXJ"

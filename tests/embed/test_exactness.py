@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from tests.checkpoints import FAMILIES
+from jobs.random_checkpoint import FAMILIES
 from tests.embed.conftest import proteins
 from tests.embed.reference import aggregate, pool, unit
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jobs.random_checkpoint import FAMILIES, build
 from protea_ray.embed import families
 from protea_ray.embed.families import Shape, recognise
 from protea_ray.embed.families.alphabet import LETTERS, read_alphabet
@@ -16,7 +17,6 @@ from protea_ray.embed.families.base import Family, Stack
 from protea_ray.embed.families.t5 import relative_bias
 from protea_ray.embed.families.vocabulary import read_vocabulary
 from protea_ray.errors import CheckpointError
-from tests.checkpoints import FAMILIES, build
 from tests.embed.conftest import load, proteins
 
 NAMES = {"esm2": "esm2", "esmc": "esmc", "t5": "t5", "prostt5": "t5", "ankh": "ankh"}

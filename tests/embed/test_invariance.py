@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.checkpoints import FAMILIES
+from jobs.random_checkpoint import FAMILIES
 from tests.embed.conftest import ALL_LETTERS, proteins
 
 PROTEIN = proteins(70, seed=9)[0]

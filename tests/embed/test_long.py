@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from jobs.random_checkpoint import FAMILIES
 from protea_ray.embed.results import Embedded, Refused
-from tests.checkpoints import FAMILIES
 from tests.embed.conftest import proteins
 from tests.embed.reference import pool
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoints import build
+from jobs.random_checkpoint import build
 
 COMMON = """
 import json, sys, gc, torch

@@ -5,10 +5,10 @@ import pytest
 import torch
 from transformers import EsmcForMaskedLM, EsmForMaskedLM
 
+from jobs.random_checkpoint import FAMILIES
 from protea_ray.embed.outputs import attention_maps, contact_map, logits
 from protea_ray.embed.results import Refused
 from protea_ray.errors import EncoderError
-from tests.checkpoints import FAMILIES
 from tests.embed.conftest import load, proteins
 from tests.embed.reference import SPECIALS, Reference
 

@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jobs.random_checkpoint import FAMILIES, build
 from protea_ray.config.run import run_config
 from protea_ray.embed import quantize
 from protea_ray.embed.canary import check_canaries
@@ -29,7 +30,6 @@ from protea_ray.errors import EncoderError
 from protea_ray.run.driver import embed
 from protea_ray.run.progress import LineReporter
 from tests import stores
-from tests.checkpoints import FAMILIES, build
 from tests.embed.conftest import load, proteins
 from tests.embed.rounding import ByTheBook, one_scale, seven_bits, three_bits
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from jobs.random_checkpoint import build
 from protea_ray.embed import batch
+from protea_ray.embed.encoder import IN_FLIGHT
 from protea_ray.embed.results import Embedded, Refused
 from protea_ray.errors import CheckpointError, ConfigError, EncoderError
-from tests.checkpoints import build
 from tests.embed.conftest import load, proteins
 
 
@@ -66,7 +67,12 @@ def small_memory(monkeypatch):
     return tried
 
 
-def test_out_of_memory_halves_the_budget_remembers_it_and_refuses_only_what_fits_nowhere(encoder, small_memory):
+@pytest.mark.parametrize("in_flight", [0, 1, 3])
+def test_out_of_memory_halves_the_budget_remembers_it_and_refuses_only_what_fits_nowhere(
+    in_flight, encoder, small_memory, monkeypatch
+):
+    """Also when earlier packs have not landed yet, as on a GPU: nothing of them is lost or done twice."""
+    monkeypatch.setitem(IN_FLIGHT, "cpu", in_flight)
     run = encoder("esm2", {}, {"layers": (1,)}, token_budget=400)
     sequences = proteins(30, 300, 50, 60, 20, 90, 100)
     expected = {r.index: r.pooled["mean"] for r in encoder("esm2", {}, token_budget=1).embed(sequences[2:4])}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from protea_ray.plan.cost import Cost, transformer_cost
 
@@ -26,8 +28,34 @@ def test_windows_cost_their_overlap_again_and_truncation_costs_nothing_more() ->
     assert truncated.of(np.array([100, 1000])).tolist() == [100.0, 100.0]
 
 
-def test_timing_scales_both_terms() -> None:
-    cost = Cost(2.0, 0.5).timed(seconds=3.0, residues=np.array([10, 20]))
+@given(
+    linear=st.floats(1e-6, 1e-2),
+    quadratic=st.floats(1e-9, 1e-4),
+    short=st.integers(20, 200),
+    long=st.integers(500, 2000),
+)
+def test_two_lengths_give_both_terms(linear: float, quadratic: float, short: int, long: int) -> None:
+    true = Cost(linear, quadratic)
+    samples = [(np.full(n, length), float(true.of(np.full(n, length)).sum())) for n, length in ((7, short), (2, long))]
 
-    assert cost.of(np.array([10, 20])).sum() == pytest.approx(3.0)
-    assert cost.quadratic / cost.linear == pytest.approx(0.25)
+    found = Cost(3.0, 1.0).fitted(samples)
+
+    assert found.linear == pytest.approx(linear, rel=1e-4)
+    assert found.quadratic == pytest.approx(quadratic, rel=1e-4)
+
+
+def test_one_length_scales_the_shape() -> None:
+    lengths = np.array([10, 10])
+    found = Cost(2.0, 0.5).fitted([(lengths, 3.0)])
+
+    assert found.of(lengths).sum() == pytest.approx(3.0)
+    assert found.quadratic / found.linear == pytest.approx(0.25)
+
+
+def test_times_that_would_make_long_proteins_cheaper_per_residue_scale_the_shape() -> None:
+    """Noise: ten times the residues in nine times the seconds."""
+    found = Cost(2.0, 0.5).fitted([(np.array([100]), 1.0), (np.array([1000]), 9.0)])
+
+    assert found.linear > 0
+    assert found.quadratic / found.linear == pytest.approx(0.25)
+    assert found.of(np.array([100, 1000])).sum() == pytest.approx(10.0)

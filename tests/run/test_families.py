@@ -14,11 +14,11 @@ import lance
 import numpy as np
 import pytest
 
+from jobs.random_checkpoint import FAMILIES, build
 from protea_ray.config.run import run_config
 from protea_ray.query.store import open_store
 from protea_ray.run.driver import embed
 from protea_ray.run.progress import LineReporter
-from tests.checkpoints import FAMILIES, build
 from tests.embed.conftest import ALL_LETTERS, proteins
 from tests.embed.reference import Reference, aggregate, pool, unit
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from transformers import EsmcForMaskedLM, EsmForMaskedLM
 
+from jobs.random_checkpoint import FAMILIES, build
 from protea_ray.config.run import run_config
 from protea_ray.embed.checkpoint import logit_tokens, open_checkpoint
 from protea_ray.errors import ConfigError, StoreError
@@ -21,7 +22,6 @@ from protea_ray.run.progress import LineReporter
 from protea_ray.store.location import open_location
 from protea_ray.store.verify import verify
 from tests import commands
-from tests.checkpoints import FAMILIES, build
 from tests.embed.conftest import proteins
 from tests.embed.reference import Reference
 

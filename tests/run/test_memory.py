@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import checkpoints, commands, stores
+from jobs import random_checkpoint as checkpoints
+from tests import commands, stores
 from tests.shared_data import shared
 
 MEGABYTE = 1 << 10  # VmHWM counts kilobytes

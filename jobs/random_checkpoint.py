@@ -1,10 +1,11 @@
-"""Small random checkpoints: the real config class, the real vocabulary, the files that a hub repository has.
+"""Random checkpoints: the real config class, the real vocabulary, the files that a hub repository has.
 
-`build("ankh", directory)` writes a directory that the production path loads like a downloaded one. Families:
-`esm2` (with language-model head and contact head), `esmc` (with language-model head), `t5` (ProtT5: nothing
-but `spiece.model`), `prostt5` (that plus the 3Di letters and the two direction tokens), `ankh`
-(`tokenizer.json` without a pre-tokenizer, as published). Weights are drawn wide enough that attention is not
-flat: a leak between packed neighbours moves the states by more than 0.1, so that 1e-5 means something.
+`build("ankh", directory)` writes a directory that the production path loads like a downloaded one, for tests and for
+benchmarks of shapes whose weights are not at hand. Families: `esm2` (with language-model head and contact head),
+`esmc` (with language-model head), `t5` (ProtT5: nothing but `spiece.model`), `prostt5` (that plus the 3Di letters and
+the two direction tokens), `ankh` (`tokenizer.json` without a pre-tokenizer, as published). Weights are drawn wide
+enough that attention is not flat: a leak between packed neighbours moves the states by more than 0.1, so that an
+error of 1e-5 means something.
 """
 
 from __future__ import annotations
@@ -18,15 +19,17 @@ FOLD_LETTERS = "algvsredtipkfqnymhwc"  # ids 128 to 147 of ProstT5
 FAMILIES = ("esm2", "esmc", "t5", "prostt5", "ankh")
 
 
-def build(family: str, directory: Path, *, layers: int = 3, hidden: int = 32, heads: int = 4, seed: int = 0) -> Path:
-    """Write a random checkpoint of `family` into `directory` and return the directory."""
+def build(
+    family: str, directory: Path, *, layers: int = 3, hidden: int = 32, heads: int = 4, seed: int = 0, **config: Any
+) -> Path:
+    """Write a random checkpoint of `family` into `directory` and return the directory; `config` overrides T5's."""
     import torch
 
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _MODELS[family](layers, hidden, heads)
+        model = _MODELS[family](layers, hidden, heads, **config)
         _spread(model)
     _save(model, directory)
     _VOCABULARIES[family](directory)
@@ -95,10 +98,10 @@ def _t5_config(layers: int, hidden: int, heads: int, **changes: Any) -> Any:
     return T5Config(**fields | changes)
 
 
-def _t5(layers: int, hidden: int, heads: int) -> Any:
+def _t5(layers: int, hidden: int, heads: int, **changes: Any) -> Any:
     from transformers import T5EncoderModel
 
-    return T5EncoderModel(_t5_config(layers, hidden, heads))
+    return T5EncoderModel(_t5_config(layers, hidden, heads, **changes))
 
 
 def _prostt5(layers: int, hidden: int, heads: int) -> Any:
@@ -147,8 +150,9 @@ def _write_spiece(path: Path) -> None:
     """The sentencepiece model of ProtT5: three specials, then 25 letters with a word boundary in front."""
     from sentencepiece import sentencepiece_model_pb2
 
-    model = sentencepiece_model_pb2.ModelProto()
-    kinds = sentencepiece_model_pb2.ModelProto.SentencePiece
+    generated: Any = sentencepiece_model_pb2  # its classes are made when it is imported
+    model = generated.ModelProto()
+    kinds = generated.ModelProto.SentencePiece
     specials = (("<pad>", kinds.CONTROL), ("</s>", kinds.CONTROL), ("<unk>", kinds.UNKNOWN))
     for piece, kind in specials:
         model.pieces.add(piece=piece, score=0.0, type=kind)

@@ -1,0 +1,83 @@
+"""How the benchmark measures: interleaved repetitions, synchronised clocks, peaks of the same device and dtype."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import torch
+
+PEAK_SIDE = {"cpu": 2048, "cuda": 8192}
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Repetitions of one way, in seconds. `extra_bytes` is peak memory above what was there before, if it is known."""
+
+    all: tuple[float, ...]
+    extra_bytes: int | None = None
+
+    @property
+    def middle(self) -> float:
+        """The median."""
+        return median(self.all)
+
+    @property
+    def spread(self) -> float:
+        """(max - min) / median."""
+        return (max(self.all) - min(self.all)) / self.middle
+
+
+def clock(work: Callable[[], object], device: str = "cpu") -> float:
+    """Seconds of one call, the device's queue emptied before and after."""
+    _settle(device)
+    started = time.perf_counter()
+    work()
+    _settle(device)
+    return time.perf_counter() - started
+
+
+def interleaved(ways: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, tuple[float, ...]]:
+    """Every way once, then all of them again: a busy moment of the machine hurts all alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(repeats):
+        for name, way in ways.items():
+            seconds[name].append(way())
+    return {name: tuple(found) for name, found in seconds.items()}
+
+
+def peak(device: str, dtype: str) -> float:
+    """FLOP/s of one large matrix product of this dtype, the best of three."""
+    side, kind = PEAK_SIDE[device], getattr(torch, dtype)
+    a = torch.rand(side, side, device=device).to(kind)
+    best = min(clock(lambda: a @ a, device) for _ in range(3))
+    return 2 * side**3 / best
+
+
+def extra_memory(work: Callable[[], object], device: str = "cpu") -> int | None:
+    """Peak bytes above what is in use before: of the device's allocator, or of this process where Linux tells."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        return torch.cuda.max_memory_allocated() - before
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew at what is resident now
+        before = _resident("VmHWM")
+        work()
+        return _resident("VmHWM") - before
+    return None
+
+
+def _resident(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+
+def _settle(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()

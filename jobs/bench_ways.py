@@ -1,0 +1,192 @@
+"""The ways to embed that the benchmark compares: plain transformers, installed peers, our encoder, our pipeline.
+
+A way is loaded once and then called with proteins; all of them give the mean of each protein's residues on the host.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from protea_ray.config.embedding import EmbeddingConfig, embedding_config, resolve
+from protea_ray.config.run import run_config
+from protea_ray.embed.checkpoint import open_checkpoint, read_config
+from protea_ray.embed.encoder import Encoder
+from protea_ray.embed.families import recognise
+from protea_ray.embed.results import Embedded
+from protea_ray.run.driver import embed
+from protea_ray.run.progress import LineReporter
+
+PADDED_BUDGET = {"cpu": 2048, "cuda": 32_768}  # tokens of one padded batch in the sorted baseline
+LONGEST = 100_000  # residues of one window: nothing is cut, as in the plain loop
+
+Embed = Callable[[Sequence[str]], dict[str, np.ndarray]]  # mean of the residues by sequence
+Batches = list[list[str]]
+
+
+@dataclass(frozen=True)
+class Way:
+    """`load` returns what embeds; `batches` says how a padded one groups proteins, None where nothing is padded."""
+
+    name: str
+    dtype: str
+    load: Callable[[], Embed]
+    batches: Callable[[Sequence[str]], Batches] | None = None
+
+    def padding(self, sequences: Sequence[str]) -> float:
+        """Share of the tokens that are padding."""
+        if self.batches is None:
+            return 0.0
+        batches = self.batches(sequences)
+        real = sum(len(s) + 2 for batch in batches for s in batch)
+        return 1 - real / sum(len(batch) * (max(map(len, batch)) + 2) for batch in batches)
+
+
+def ways(directory: Path, device: str, dtypes: Sequence[str], sizes: Sequence[int] = (8, 32)) -> Iterator[Way]:
+    """All of one checkpoint; the first is what the others are compared with. Padded batches of `sizes` in input order.
+
+    The padded ways are run in the first of `dtypes`, the sorted one and the encoder in each.
+    """
+    for size in sizes:
+        grouped = _in_order(size)
+        yield Way(f"transformers, batch of {size}", dtypes[0], _padded(directory, device, dtypes[0], grouped), grouped)
+    for dtype in dtypes:
+        grouped = _sorted(PADDED_BUDGET[device])
+        yield Way(f"transformers, sorted, {dtype}", dtype, _padded(directory, device, dtype, grouped), grouped)
+        yield Way(f"protea_ray encoder, {dtype}", dtype, _ours(directory, device, dtype))
+    if find_spec("fastplms") and read_config(directory).get("model_type") == "esm":
+        yield Way(f"FastPLMs embed_dataset, {dtypes[0]}", dtypes[0], _fastplms(directory, device, dtypes[0]))
+
+
+def recipe_of(directory: Path, device: str, dtype: str) -> EmbeddingConfig:
+    """The default recipe on whole proteins."""
+    checkpoint = open_checkpoint(str(directory))
+    fields = {
+        "model": str(directory),
+        "dtype": dtype,
+        "max_residues": LONGEST,
+        "normalize": False,
+        "store_dtype": "float32",
+    }
+    return resolve(embedding_config(fields), checkpoint.facts, device, None)
+
+
+def _ours(directory: Path, device: str, dtype: str) -> Callable[[], Embed]:
+    def load() -> Embed:
+        family = recognise(read_config(directory), directory)
+        encoder = Encoder.load(directory, family, [recipe_of(directory, device, dtype)], device=device)
+
+        def run(sequences: Sequence[str]) -> dict[str, np.ndarray]:
+            found = list(encoder.embed(sequences))
+            assert all(isinstance(result, Embedded) for result in found), "the benchmark's proteins are all embedded"
+            return {sequences[r.index]: r.pooled["mean"][0] for r in found if isinstance(r, Embedded)}
+
+        return run
+
+    return load
+
+
+def _padded(
+    directory: Path, device: str, dtype: str, grouped: Callable[[Sequence[str]], Batches]
+) -> Callable[[], Embed]:
+    """As the model's documentation shows it: pad, run, mean over the residues."""
+
+    def load() -> Embed:
+        from transformers import AutoModel, T5EncoderModel
+
+        family = recognise(read_config(directory), directory)
+        kind: Any = T5EncoderModel if family.has_bias else AutoModel
+        more = {"add_pooling_layer": False} if family.name == "esm2" else {}
+        model = kind.from_pretrained(directory, dtype=getattr(torch, dtype), **more).eval().to(device)
+        alphabet = family.alphabet(directory)
+        before = len(alphabet.before)
+
+        def run(sequences: Sequence[str]) -> dict[str, np.ndarray]:
+            found = {}
+            for batch in grouped(sequences):
+                rows = [torch.from_numpy(alphabet.window(alphabet.residues(s))) for s in batch]
+                ids = pad_sequence(rows, True, model.config.pad_token_id).to(device)
+                mask = pad_sequence([torch.ones_like(r) for r in rows], True).to(device)
+                with torch.inference_mode():
+                    states = model(input_ids=ids, attention_mask=mask).last_hidden_state
+                means = [x[before : before + len(s)].float().mean(0) for x, s in zip(states, batch, strict=True)]
+                found |= dict(zip(batch, torch.stack(means).cpu().numpy(), strict=True))
+            return found
+
+        return run
+
+    return load
+
+
+def _fastplms(directory: Path, device: str, dtype: str) -> Callable[[], Embed]:
+    """Synthyra/FastPLMs, from the user's own installation; its own length buckets, 2,048 tokens a batch."""
+
+    def load() -> Embed:
+        from fastplms.models.esm2.modeling_fastesm import FastEsmModel  # type: ignore[import-not-found]
+        from transformers import EsmTokenizer
+
+        kind = getattr(torch, dtype)
+        model = FastEsmModel.from_pretrained(directory, dtype=kind, attn_implementation="sdpa").eval().to(device)
+        tokenizer = EsmTokenizer.from_pretrained(directory)
+        options: dict[str, Any] = {
+            "batch_size": 32,
+            "batch_window_size": 4096,
+            "max_tokens_per_batch": PADDED_BUDGET[device],
+        }
+        options |= {"tokenizer": tokenizer, "pooling": ("mean",), "max_length": LONGEST}
+
+        def run(sequences: Sequence[str]) -> dict[str, np.ndarray]:
+            found = model.embed_dataset(list(sequences), **options)
+            return {record.sequence: record.tensor.float().numpy() for record in found}
+
+        return run
+
+    return load
+
+
+def _in_order(size: int) -> Callable[[Sequence[str]], Batches]:
+    return lambda sequences: [list(sequences[i : i + size]) for i in range(0, len(sequences), size)]
+
+
+def _sorted(budget: int) -> Callable[[Sequence[str]], Batches]:
+    """Sorted by length, as many per batch as a padded token budget holds: the honest baseline."""
+
+    def grouped(sequences: Sequence[str]) -> Batches:
+        batches: Batches = [[]]
+        for sequence in sorted(sequences, key=len):
+            if batches[-1] and (len(batches[-1]) + 1) * (len(sequence) + 2) > budget:
+                batches.append([])
+            batches[-1].append(sequence)
+        return batches
+
+    return grouped
+
+
+@dataclass(frozen=True)
+class PipelineRun:
+    """One whole run into a new store; seconds. `steady` is from the first forward pass to the last commit."""
+
+    steady: float
+    startup: float
+    load: float
+    first_use: float
+
+
+def pipeline(directory: Path, sequences: Sequence[str], scratch: Path, actors: int, device: str) -> PipelineRun:
+    """Embed `sequences` from a FASTA into a store, with that many actors of one thread or one GPU each."""
+    fasta = scratch / "proteins.fasta"
+    fasta.write_text("".join(f">p{i}\n{s}\n" for i, s in enumerate(sequences)))
+    run = {"actors": actors, "device": device}
+    config = run_config({"model": str(directory), "max_residues": LONGEST, "run": run})
+    store = tempfile.mkdtemp(dir=scratch)
+    done = embed([str(fasta)], store, config, LineReporter(), started=time.time())
+    return PipelineRun(done.embed_seconds, done.startup_seconds, done.load_seconds, done.first_forward_seconds)

@@ -1,0 +1,99 @@
+"""How many tokens one pack may have: by the cache on a CPU, by free memory on a GPU, and then tried once.
+
+A calibration runs packs of the whole budget before a run does. A GPU that has no room for them halves the budget
+there (see Encoder), where it costs nothing, and the times of short and long proteins give the cost model its two terms.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from protea_ray.embed.families.base import Shape
+from protea_ray.embed.results import Embedded, Refused
+
+if TYPE_CHECKING:
+    import torch
+
+CPU_TOKENS = 1024  # 512, 1,024, 2,048, 8,192: 3298, 3520, 3401, 2784 residues/s, what falls out of the cache is slow
+MOST_TOKENS = 65_536  # past this a GPU gains nothing and everything waits longer for the first result
+STEP = 1024
+SHARE = 0.6  # of the free memory: the rest is for copies under way and what the allocator cannot use
+SHORT, LONG = 126, 1022  # residues
+PATIENCE = 10.0  # seconds a calibration may take
+_LETTERS = np.frombuffer(b"LAGVESIKRDTPNQFYMHCW", dtype=np.uint8)
+
+
+class Embeds(Protocol):
+    """The part of an encoder that is used here."""
+
+    token_budget: int
+
+    def embed(self, sequences: Sequence[str]) -> Iterator[Embedded | Refused]: ...
+
+
+def default_budget(place: torch.device, shape: Shape, itemsize: int, kept: int) -> int:
+    """Tokens of one pack on `place`, once the weights are there; see `tokens_that_fit` for the numbers."""
+    if place.type != "cuda":
+        return CPU_TOKENS
+    import torch
+
+    free, _ = torch.cuda.mem_get_info(place)
+    return tokens_that_fit(free, bytes_of_token(shape, itemsize, kept))
+
+
+def bytes_of_token(shape: Shape, itemsize: int, kept: int) -> int:
+    """Bytes that one token takes at the worst moment of a layer, in the compute dtype of `itemsize` bytes.
+
+    The stream, its norm and the residual are there throughout; on top come the inner tensors of the feed-forward
+    part, or query, key, value, both rotated, and the output. `kept` is the width of the float32 rows that recipes
+    keep, which exist twice while they are reduced.
+    """
+    inner = (3 if shape.gated else 2) * shape.ffn
+    attention = 6 * shape.heads * shape.head_dim
+    return itemsize * (3 * shape.hidden + max(inner, attention)) + 2 * 4 * kept
+
+
+def tokens_that_fit(free: int, each: int) -> int:
+    """Whole steps of tokens of `each` bytes in a share of `free` bytes; at least one step, at most MOST_TOKENS."""
+    return min(MOST_TOKENS, max(STEP, int(free * SHARE / each) // STEP * STEP))
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What a calibration saw: the proteins of one pack or more, (n,) residues, and their seconds."""
+
+    residues: np.ndarray
+    seconds: float
+
+
+def calibrate(encoder: Embeds, longest: int | None, patience: float = PATIENCE) -> list[Timing]:
+    """Time packs of short and of long proteins under the whole budget; one short protein alone where that is slow.
+
+    `longest` is the recipe's longest window. The encoder is warm afterwards, and its budget one that it has held.
+    """
+    short = min(SHORT, longest or SHORT)
+    first = _time(encoder, short, 1)
+    if 4 * first.seconds * encoder.token_budget / short > patience:
+        return [first]
+    lengths = sorted({short, min(LONG, longest or LONG)})
+    return [_best(encoder, length) for length in lengths]
+
+
+def _best(encoder: Embeds, length: int) -> Timing:
+    """The faster of two: the first may run out of memory, or meet a shape that it has not seen."""
+    timings = [_time(encoder, length, max(1, encoder.token_budget // (length + 2))) for _ in range(2)]
+    return min(timings, key=lambda t: t.seconds / len(t.residues))
+
+
+def _time(encoder: Embeds, length: int, count: int) -> Timing:
+    letters = np.random.default_rng(0).choice(_LETTERS, (count, length))
+    sequences = [row.tobytes().decode("ascii") for row in letters]
+    started = time.perf_counter()
+    for _ in encoder.embed(sequences):
+        pass
+    return Timing(np.full(count, length), time.perf_counter() - started)

@@ -1,0 +1,55 @@
+"""Which layers are compiled, what is said about it, and that the compiler changes no number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from protea_ray.embed.compiled import OFF, ON, choose
+from protea_ray.errors import EncoderError
+from tests.embed.conftest import proteins
+
+
+def test_a_gpu_compiles_where_a_compiler_is_and_a_cpu_does_not(monkeypatch: Any) -> None:
+    monkeypatch.setattr("protea_ray.embed.compiled.find_spec", lambda name: object())
+    assert choose("cuda:0", "varlen").name == ON
+    assert choose("cuda", "flex").name == OFF
+    assert choose("cpu", "sdpa").name == OFF
+    monkeypatch.setattr("protea_ray.embed.compiled.find_spec", lambda name: None)
+    assert choose("cuda", "varlen").name == OFF
+    assert "triton" in choose("cuda", "varlen").why
+
+
+def test_asking_is_obeyed_or_refused_with_what_is_missing(monkeypatch: Any) -> None:
+    assert choose("cuda", "varlen", "off").name == OFF
+    monkeypatch.setenv("CXX", "true")
+    assert choose("cpu", "sdpa", "on").name == ON
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(EncoderError, match="no-such-compiler"):
+        choose("cpu", "sdpa", "on")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*")
+@pytest.mark.parametrize("family", ["esm2"])
+def test_compiled_layers_give_the_same_vectors(family: str, encoder: Any) -> None:
+    """With the real compiler, which fuses and reorders: 1e-5, as every path in float32."""
+    if not _compiler():
+        pytest.skip("no C++ compiler here")
+    sequences = proteins(3, 90, 200, 7, 130, 45, 61)
+    expected = {r.index: r.pooled["mean"] for r in encoder(family, {}).embed(sequences)}
+    run = encoder(family, {}, token_budget=210, compiled="on")
+    assert run.layers.name == ON
+    for result in run.embed(sequences):
+        assert np.abs(result.pooled["mean"] - expected[result.index]).max() < 1e-5
+    assert run.stats.forward_passes > 2
+
+
+def _compiler() -> bool:
+    try:
+        choose("cpu", "sdpa", "on")
+    except EncoderError:
+        return False
+    return True
