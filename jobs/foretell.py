@@ -26,6 +26,7 @@ from protea_ray.report.console import wide_console
 
 UNIT_SECONDS, WINDOW = 20.0, 4096  # the package's defaults
 SAMPLED_WINDOWS = 64  # windows that are drawn; a larger job repeats them
+LOOP = 0.1  # seconds that Ray Data's scheduling loop waits for tasks; it looks at every actor once a turn
 COMMIT = (1e-3, 2e-6)  # seconds of a commit, and more for each fragment in the table (1 ms at 100, 101 at 50,000)
 
 
@@ -34,6 +35,7 @@ def main(
     gpus: Annotated[str, typer.Option(help="sizes of the cluster")] = "256,1024,4096",
     rate: Annotated[float, typer.Option(min=0.01, help="proteins per second of one GPU")] = 800.0,
     driver_ms: Annotated[float, typer.Option(min=0, help="CPU of the driver for one unit")] = 16.0,
+    poll_us: Annotated[float, typer.Option(min=0, help="CPU of the driver for each actor in a turn")] = 10.0,
     write_us: Annotated[float, typer.Option(min=0, help="an actor's work for a protein beside computing")] = 100.0,
     startup: Annotated[float, typer.Option(min=0, help="seconds over which actors become ready")] = 60.0,
     failure: Annotated[float, typer.Option(min=0, max=1, help="share of units that kill their actor")] = 0.0,
@@ -42,16 +44,18 @@ def main(
 ) -> None:
     """Print what is foretold."""
     policy = Policy(driver=driver_ms / 1e3, failure=failure)
-    table = Table("GPUs", "units", "s each", "seconds", "ideal", "utilisation", "tail", "driver busy", "units/s")
+    table = Table("GPUs", "units", "s each", "seconds", "ideal", "utilisation", "tail", "driver cores", "units/s")
     if measured is not None:
-        compare(json.loads(measured.read_text()), policy, table)
+        compare(json.loads(measured.read_text()), policy, poll_us * 1e-6, table)
     drawn = draw(known_lengths(lengths), SAMPLED_WINDOWS << 16)
     for count in map(int, gpus.split(",")):
         costs = planned(drawn, proteins, count, rate)
         write = write_us * 1e-6 * proteins / len(costs)
         commit = COMMIT[0] + COMMIT[1] * len(costs) / 2
         ready = np.random.default_rng(count).uniform(0.0, startup, count)
-        add(table, f"{count}", play(costs, ready, replace(policy, write=write, commit=commit)))
+        poll = poll_us * 1e-6 * count
+        here = replace(policy, write=write, commit=commit, latency=LOOP / 2 + poll)
+        add(table, f"{count}", play(costs, ready, here), poll / (LOOP + poll))
     wide_console().print(table)
 
 
@@ -78,21 +82,22 @@ def units_of(lengths: np.ndarray, cost: Cost, window: int, sizes: Sizes) -> list
     return list(cut(lengths, cost.of(lengths), window, sizes))
 
 
-def compare(run: dict[str, Any], policy: Policy, table: Table) -> None:
-    """Foretell a run that was measured from its units, its actors' starts and the driver's time for a unit."""
+def compare(run: dict[str, Any], policy: Policy, poll: float, table: Table) -> None:
+    """Foretell a run that was measured from its units and its actors' starts."""
     times = {name: np.array(values) for name, values in run["schedule"].items()}
     order = np.argsort(times["began"])
-    per_unit = run["driver_cpu_seconds"] / run["units"]
-    foretold = play(times["cost"][order], times["ready"], replace(policy, driver=per_unit))
-    add(table, f"{run['gpus']}, foretold", foretold)
-    add(table, f"{run['gpus']}, measured", Outcome(Schedule(**times), run["driver_cpu_seconds"]))
+    looks = poll * run["gpus"]
+    foretold = play(times["cost"][order], times["ready"], replace(policy, latency=LOOP / 2 + looks))
+    add(table, f"{run['gpus']}, foretold", foretold, looks / (LOOP + looks))
+    measured = Schedule(**times)
+    add(table, f"{run['gpus']}, measured", Outcome(measured, run["driver_cores"] * measured.seconds), 0.0)
 
 
-def add(table: Table, name: str, outcome: Outcome) -> None:
-    """One row."""
+def add(table: Table, name: str, outcome: Outcome, looks: float) -> None:
+    """One row; `looks` is the share of a core that the driver takes without units."""
     found, units = outcome.schedule, len(outcome.schedule.cost)
     row = [f"{units:,}", f"{found.cost.mean():.1f}", f"{found.seconds:,.0f}", f"{found.ideal_seconds:,.0f}"]
-    row += [f"{found.utilisation():.3f}", f"{found.tail:.3f}", f"{outcome.driver_cores:.2f}"]
+    row += [f"{found.utilisation():.3f}", f"{found.tail:.3f}", f"{outcome.driver_cores + looks:.2f}"]
     table.add_row(name, *row, f"{units / found.seconds:.1f}")
 
 
