@@ -29,7 +29,7 @@ from jobs.bench_models import MODELS
 from jobs.bench_ways import PipelineRun, Way, pipeline, recipe_of, ways
 from protea_ray.embed.checkpoint import open_checkpoint
 from protea_ray.errors import ConfigError
-from protea_ray.report.bench import draw, show
+from protea_ray.report.bench import draw, show, show_more
 from protea_ray.run.cluster import usable_cores
 from protea_ray.run.probe import operations
 from protea_ray.sequences.read import read_part
@@ -88,11 +88,13 @@ def main(
             loaded = _load(ways(directory, device, kinds, sizes), sequences, device)
             for record in compare(loaded, sequences, repeats, directory, device, found["peaks"]):
                 found["records"].append({**record, "model": name, "depth": depth})
+            show(found, name)
             if number == 0:
                 found["buckets"] = buckets(loaded, pool, directory, device, found["peaks"])
             if number == 0 and whole:
                 found["pipeline"] = pipelines(directory, sequences, Path(scratch), loaded, device)
-            show(found, name)
+            if number == 0:
+                show_more(found)
     if png:
         draw(found, png)
     if as_json:

@@ -137,15 +137,12 @@ def _fastplms(directory: Path, device: str, dtype: str) -> Callable[[], Embed]:
         kind = getattr(torch, dtype)
         model = FastEsmModel.from_pretrained(directory, dtype=kind, attn_implementation="sdpa").eval().to(device)
         tokenizer = EsmTokenizer.from_pretrained(directory)
-        options: dict[str, Any] = {
-            "batch_size": 32,
-            "batch_window_size": 4096,
-            "max_tokens_per_batch": PADDED_BUDGET[device],
-        }
-        options |= {"tokenizer": tokenizer, "pooling": ("mean",), "max_length": LONGEST}
+        options: dict[str, Any] = {"batch_size": 32, "batch_window_size": 4096, "max_length": LONGEST}
+        options |= {"tokenizer": tokenizer, "pooling": ("mean",)}
 
         def run(sequences: Sequence[str]) -> dict[str, np.ndarray]:
-            found = model.embed_dataset(list(sequences), **options)
+            most = max(PADDED_BUDGET[device], max(map(len, sequences)) + 2)  # it refuses what is longer
+            found = model.embed_dataset(list(sequences), max_tokens_per_batch=most, **options)
             return {record.sequence: record.tensor.float().numpy() for record in found}
 
         return run

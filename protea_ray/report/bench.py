@@ -12,7 +12,7 @@ from protea_ray.report.console import wide_console
 
 
 def show(found: dict[str, Any], model: str) -> None:
-    """Tables of one model. `found` is what jobs/bench.py prints with --json."""
+    """Every way on one model. `found` is what jobs/bench.py prints with --json."""
     console = wide_console()
     records = [r for r in found["records"] if r["model"] == model]
     first = records[0]
@@ -28,9 +28,13 @@ def show(found: dict[str, Any], model: str) -> None:
             f"{r['first_use']:.1f} s", f"{r['difference']:.1e}",
         )  # fmt: skip
     console.print(table)
-    if model == found["records"][0]["model"]:
-        _buckets(found, console)
-        _pipeline(found, console)
+
+
+def show_more(found: dict[str, Any]) -> None:
+    """Rates by length, and the pipeline beside the encoder."""
+    console = wide_console()
+    _buckets(found, console)
+    _pipeline(found, console)
 
 
 def _buckets(found: dict[str, Any], console: Any) -> None:
