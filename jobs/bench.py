@@ -57,7 +57,7 @@ class Record:
     rate: float
     spread: float
     share_of_peak: float
-    padding: float
+    padding: float | None
     extra_bytes: int | None
     difference: float | None
 
@@ -209,8 +209,8 @@ def pipelines(
     """The whole pipeline with one actor and with all, each beside the encoder alone just before and just after."""
     name = next(n for n in loaded if n.startswith("protea_ray encoder"))
     embed, many = loaded[name][1], [*sequences] * 4  # longer than the comparison: the last commit counts once
-    many = [s[i % 4 :] for i, s in enumerate(many)]  # not four times the same protein, which would be stored once
-    residues = sum(map(len, dict.fromkeys(many)))
+    many = [s[i // len(sequences) :] for i, s in enumerate(many)]  # a protein that comes again would be stored once
+    residues = sum(map(len, many))
     found = []
     for actors in (1, torch.cuda.device_count() if device == "cuda" else usable_cores()):
         before = clock(lambda: embed(many), device)

@@ -35,15 +35,21 @@ Batches = list[list[str]]
 
 @dataclass(frozen=True)
 class Way:
-    """`load` returns what embeds; `batches` says how a padded one groups proteins, None where nothing is padded."""
+    """`load` returns what embeds; `batches` says how a padded one groups proteins, None where nothing is padded.
+
+    `unknown` is for a peer that groups by itself.
+    """
 
     name: str
     dtype: str
     load: Callable[[], Embed]
     batches: Callable[[Sequence[str]], Batches] | None = None
+    unknown: bool = False
 
-    def padding(self, sequences: Sequence[str]) -> float:
-        """Share of the tokens that are padding."""
+    def padding(self, sequences: Sequence[str]) -> float | None:
+        """Share of the tokens that are padding; None when it is not known."""
+        if self.unknown:
+            return None
         if self.batches is None:
             return 0.0
         batches = self.batches(sequences)
@@ -64,7 +70,8 @@ def ways(directory: Path, device: str, dtypes: Sequence[str], sizes: Sequence[in
         yield Way(f"transformers, sorted, {dtype}", dtype, _padded(directory, device, dtype, grouped), grouped)
         yield Way(f"protea_ray encoder, {dtype}", dtype, _ours(directory, device, dtype))
     if find_spec("fastplms") and read_config(directory).get("model_type") == "esm":
-        yield Way(f"FastPLMs embed_dataset, {dtypes[0]}", dtypes[0], _fastplms(directory, device, dtypes[0]))
+        peer = _fastplms(directory, device, dtypes[0])
+        yield Way(f"FastPLMs embed_dataset, {dtypes[0]}", dtypes[0], peer, unknown=True)
 
 
 def recipe_of(directory: Path, device: str, dtype: str) -> EmbeddingConfig:

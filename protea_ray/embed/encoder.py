@@ -70,7 +70,7 @@ class Encoder:
         config, place = _config(directory), _place(device)
         shape = family.shape(config)
         chosen = choose(place, first.dtype, family.has_bias, attention, shape.head_dim)
-        layers = choose_compiled(place, chosen.name, compiled)
+        layers = choose_compiled(place, chosen.name, first.quantization, compiled)
         module = quantize.load(family, directory, first, place)
         stack = family.stack(module)
         if layers.name == ON:

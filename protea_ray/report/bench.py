@@ -24,7 +24,7 @@ def show(found: dict[str, Any], model: str) -> None:
     for r in records:
         table.add_row(
             r["way"], f"{r['rate']:,.0f}", f"{r['spread']:.0%}", f"{r['rate'] / first['rate']:.2f}",
-            f"{r['share_of_peak']:.0%}", f"{r['padding']:.0%}", _mebibytes(r["extra_bytes"]), f"{r['load']:.1f} s",
+            f"{r['share_of_peak']:.0%}", _share(r["padding"]), _mebibytes(r["extra_bytes"]), f"{r['load']:.1f} s",
             f"{r['first_use']:.1f} s", f"{r['difference']:.1e}",
         )  # fmt: skip
     console.print(table)
@@ -53,6 +53,10 @@ def _pipeline(found: dict[str, Any], console: Any) -> None:
             f"{p['of_the_encoders']:.2f} of as many encoders alone; start-up {p['startup']:.1f} s apart "
             f"(load {p['load']:.1f} s, first pass {p['first_use']:.1f} s)"
         )
+
+
+def _share(value: float | None) -> str:
+    return "?" if value is None else f"{value:.0%}"
 
 
 def _mebibytes(count: int | None) -> str:

@@ -158,12 +158,22 @@ def _segfault(fault: Fault) -> None:
 
 
 def _hog(fault: Fault) -> None:
-    """Allocate and touch memory, 64 MiB at a time, up to `most` bytes: a machine that others use too must survive."""
+    """Allocate and touch memory, 64 MiB at a time, until only `leave` bytes are free on the machine.
+
+    Others use it too: it must survive, and what they give back meanwhile must not keep the monitor from its limit.
+    """
     held = []
-    for _ in range(int(fault["most"]) >> 26):
+    while memory()[1] > int(fault["leave"]):
         held.append(bytearray(os.urandom(4096) * (1 << 14)))
         time.sleep(0.05)
     time.sleep(float(fault.get("seconds", 60)))
+
+
+def memory() -> tuple[int, int]:
+    """(total, available) bytes of this machine."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    found = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
+    return found["MemTotal"], found["MemAvailable"]
 
 
 def _out_of_memory(fault: Fault) -> None:

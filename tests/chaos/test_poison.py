@@ -12,7 +12,7 @@ import pytest
 
 from tests import stores
 from tests.chaos import runs
-from tests.chaos.faults import Fault
+from tests.chaos.faults import Fault, memory
 from tests.chaos.rows import Ledger
 from tests.chaos.runs import Bench, Head
 
@@ -91,7 +91,7 @@ def test_one_protein_takes_all_memory(bench: Bench, reference: Path, tmp_path: P
     hog = sorted(letters(reference))[40]
     limit = (total - available + MARGIN) / total
     watched = {"RAY_memory_usage_threshold": f"{limit:.3f}", "RAY_memory_monitor_refresh_ms": "100"}
-    fault = poison(letters(reference)[hog], "hog", most=HOG, told=str(told))
+    fault = poison(letters(reference)[hog], "hog", leave=available - HOG, told=str(told))
     with ledger.row(7, f"a protein that takes {HOG / GIB:.0f} GiB where {MARGIN / GIB:.0f} are allowed") as row:
         environment = bench.environment(toy=True, faults=[fault], **watched)
         runs.finish(runs.start(bench.arguments(store), store, environment), store)
@@ -101,13 +101,6 @@ def test_one_protein_takes_all_memory(bench: Bench, reference: Path, tmp_path: P
         row.redone = runs.redone(stores.space(store))
     assert set(rejected) == {hog}
     assert rejected[hog]["reason"] == "kills_worker"
-
-
-def memory() -> tuple[int, int]:
-    """(total, available) bytes of this machine."""
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    found = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
-    return found["MemTotal"], found["MemAvailable"]
 
 
 FITS = 1500  # tokens

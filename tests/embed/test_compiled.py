@@ -23,12 +23,12 @@ def test_a_gpu_compiles_where_a_compiler_is_and_a_cpu_does_not(monkeypatch: Any)
 
 
 def test_asking_is_obeyed_or_refused_with_what_is_missing(monkeypatch: Any) -> None:
-    assert choose("cuda", "varlen", "off").name == OFF
+    assert choose("cuda", "varlen", asked="off").name == OFF
     monkeypatch.setenv("CXX", "true")
-    assert choose("cpu", "sdpa", "on").name == ON
+    assert choose("cpu", "sdpa", asked="on").name == ON
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(EncoderError, match="no-such-compiler"):
-        choose("cpu", "sdpa", "on")
+        choose("cpu", "sdpa", asked="on")
 
 
 @pytest.mark.slow
@@ -49,7 +49,7 @@ def test_compiled_layers_give_the_same_vectors(family: str, encoder: Any) -> Non
 
 def _compiler() -> bool:
     try:
-        choose("cpu", "sdpa", "on")
+        choose("cpu", "sdpa", asked="on")
     except EncoderError:
         return False
     return True
