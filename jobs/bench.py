@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import random
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -71,6 +71,7 @@ def main(
     model: Annotated[str | None, typer.Option(help="a checkpoint directory or hub id in place of the shapes")] = None,
     fasta: Annotated[str | None, typer.Option(help="any input of `protea-ray embed` to draw proteins from")] = None,
     whole: Annotated[bool, typer.Option(help="the pipeline too, with its store written")] = True,
+    by_length: Annotated[bool, typer.Option(help="the first shape by length, too")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="last line is one JSON object")] = False,
     png: Annotated[Path | None, typer.Option(help="write a picture of the comparison and the length curve")] = None,
 ) -> None:  # fmt: skip
@@ -83,13 +84,14 @@ def main(
     with tempfile.TemporaryDirectory() as scratch:
         for number, (name, depth, directory) in enumerate(_directories(model, shapes, Path(scratch), device)):
             sequences = _draw(pool, proteins, directory, kinds[0], device, first=number == 0)
-            found["peaks"] = {kind: max(found["peaks"].get(kind, 0.0), peak(device, kind)) for kind in kinds}
             sizes = (8, 32) if number == 0 else (8,)
             loaded = _load(ways(directory, device, kinds, sizes), sequences, device)
-            for record in compare(loaded, sequences, repeats, directory, device, found["peaks"]):
+            records, peaks = compare(loaded, sequences, repeats, directory, device)
+            found["peaks"] = {kind: max(flops, found["peaks"].get(kind, 0.0)) for kind, flops in peaks.items()}
+            for record in records:
                 found["records"].append({**record, "model": name, "depth": depth})
             show(found, name)
-            if number == 0:
+            if number == 0 and by_length:
                 found["buckets"] = buckets(loaded, pool, directory, device, found["peaks"])
             if number == 0 and whole:
                 found["pipeline"] = pipelines(directory, sequences, Path(scratch), loaded, device)
@@ -101,8 +103,8 @@ def main(
         print(json.dumps(found))
 
 
-def _directories(model: str | None, shapes: str, scratch: Path, device: str) -> list[tuple[str, str, Path]]:
-    """(name, depth, directory) of what is measured; raises ConfigError for a shape that is not known."""
+def _directories(model: str | None, shapes: str, scratch: Path, device: str) -> Iterable[tuple[str, str, Path]]:
+    """(name, depth, directory) of what is measured, written as it comes; raises ConfigError for an unknown shape."""
     if model is not None:
         checkpoint = open_checkpoint(model)
         return [(model, f"{checkpoint.shape.layers} layers", checkpoint.path)]
@@ -111,7 +113,7 @@ def _directories(model: str | None, shapes: str, scratch: Path, device: str) -> 
         raise ConfigError(f"--shapes: {', '.join(unknown)} is not one of {', '.join(MODELS)}", where="bench")
     full = device == "cuda"
     chosen = [MODELS[name] for name in names]
-    return [(m.name, f"{m.depth(full)} of {m.layers} layers", m.write(scratch, full)) for m in chosen]
+    return ((m.name, f"{m.depth(full)} of {m.layers} layers", m.write(scratch, full)) for m in chosen)
 
 
 def proteins_of(fasta: str | None) -> list[str]:
@@ -154,16 +156,21 @@ def _load(all_ways: Any, sequences: Sequence[str], device: str) -> Loaded:
 
 
 def compare(
-    loaded: Loaded, sequences: list[str], repeats: int, directory: Path, device: str, peaks: dict[str, float]
-) -> list[dict[str, Any]]:
-    """One record for each way; a repetition of all is the warm-up, in which memory and differences are taken."""
+    loaded: Loaded, sequences: list[str], repeats: int, directory: Path, device: str
+) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """One record for each way, and the peak of each dtype, taken among the repetitions.
+
+    A repetition of all is the warm-up, in which memory and differences are taken.
+    """
     residues, extra, vectors = sum(map(len, sequences)), {}, {}
     for name, (_, embed, _, _) in loaded.items():
         extra[name] = extra_memory(lambda embed=embed, name=name: vectors.update({name: embed(sequences)}), device)
     calls = {
         name: lambda embed=embed: clock(lambda: embed(sequences), device) for name, (_, embed, _, _) in loaded.items()
     }
-    seconds = interleaved(calls, repeats)
+    kinds = {way.dtype for way, _, _, _ in loaded.values()}
+    seconds = interleaved(calls | {f"peak {kind}": partial(peak, device, kind) for kind in kinds}, repeats)
+    peaks = {kind: max(seconds.pop(f"peak {kind}")) for kind in kinds}
     flops = useful(directory, device, next(iter(loaded.values()))[0].dtype, [len(s) for s in sequences])
     records, base = [], vectors[next(iter(loaded))]
     for name, (way, _, load, first) in loaded.items():
@@ -175,7 +182,7 @@ def compare(
             difference=_difference(vectors[name], base),
         )  # fmt: skip
         records.append(asdict(record))
-    return records
+    return records, peaks
 
 
 def _difference(mine: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> float:

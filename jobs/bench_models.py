@@ -58,5 +58,5 @@ MODELS = {
     "prott5-xl": Model(
         "ProtT5-XL", "t5", 24, 1024, 32, 4 * 1024 * 4096 + 2 * 1024 * 16384, {"d_kv": 128, "d_ff": 16384}
     ),
-    "ankh-base": Model("Ankh-base", "ankh", 48, 768, 12, 4 * 768**2 + 3 * 768 * 3072, {"d_ff": 3072}),
+    "ankh-base": Model("Ankh-base", "ankh", 48, 768, 12, 4 * 768**2 + 3 * 768 * 3072),
 }
