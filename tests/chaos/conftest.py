@@ -19,7 +19,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without `-m chaos` only the short part runs: all of it takes ten minutes."""
+    """Without `-m chaos` only the short part runs: all of it takes about a quarter of an hour."""
     if "chaos" in str(config.getoption("markexpr")):
         return
     long = [item for item in items if item.get_closest_marker("chaos") and not item.get_closest_marker("chaos_short")]
