@@ -16,7 +16,7 @@ import random
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,13 +27,13 @@ import typer
 from jobs.bench_measure import Seconds, clock, extra_memory, interleaved, peak
 from jobs.bench_models import MODELS
 from jobs.bench_ways import PipelineRun, Way, pipeline, recipe_of, ways
+from jobs.inputs import accepted
 from protea_ray.embed.checkpoint import open_checkpoint
 from protea_ray.errors import ConfigError
+from protea_ray.plan.cost import Cost
 from protea_ray.report.bench import draw, show, show_more
 from protea_ray.run.cluster import usable_cores
 from protea_ray.run.probe import operations
-from protea_ray.sequences.read import read_part
-from protea_ray.sequences.sources import Columns, expand, scan
 from protea_ray.sequences.synth import synthesise
 
 REAL_PROTEINS = Path(__file__).resolve().parents[2] / "shared" / "data" / "medium"
@@ -120,17 +120,19 @@ def proteins_of(fasta: str | None) -> list[str]:
     """Every protein of the input, or of the data set beside the checkout, or synthetic ones; always the same."""
     if fasta is None and not REAL_PROTEINS.is_dir():
         return [p.sequence for p in synthesise(20_000, seed=0)]
-    columns, found = Columns(), []
-    for source in expand([fasta or str(REAL_PROTEINS)]):
-        for part in scan(source, columns, 1 << 40).parts:
-            found += [s for b in read_part(part, columns, "", "") for s in b.proteins["sequence"].to_pylist()]
-    return list(dict.fromkeys(found))
+    batches = accepted(fasta or str(REAL_PROTEINS))
+    return list(dict.fromkeys(s for batch in batches for s in batch["sequence"].to_pylist()))
 
 
 def useful(directory: Path, device: str, dtype: str, lengths: Sequence[int]) -> float:
     """Operations that the proteins need, special tokens counted."""
-    cost = operations(open_checkpoint(str(directory)).shape, recipe_of(directory, device, dtype))
-    return float(cost.of(np.array(lengths) + 2).sum())
+    return float(_cost(directory, device, dtype).of(np.array(lengths) + 2).sum())
+
+
+@cache
+def _cost(directory: Path, device: str, dtype: str) -> Cost:
+    """Opening a checkpoint digests its weights: once is enough."""
+    return operations(open_checkpoint(str(directory)).shape, recipe_of(directory, device, dtype))
 
 
 def _draw(pool: list[str], count: int, directory: Path, dtype: str, device: str, *, first: bool) -> list[str]:

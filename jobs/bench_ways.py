@@ -20,8 +20,8 @@ from torch.nn.utils.rnn import pad_sequence
 from protea_ray.config.embedding import EmbeddingConfig, embedding_config, resolve
 from protea_ray.config.run import run_config
 from protea_ray.embed.checkpoint import open_checkpoint, read_config
-from protea_ray.embed.encoder import Encoder
 from protea_ray.embed.families import recognise
+from protea_ray.embed.local import encoder_here
 from protea_ray.embed.results import Embedded
 from protea_ray.run.driver import embed
 from protea_ray.run.progress import LineReporter
@@ -75,8 +75,12 @@ def ways(directory: Path, device: str, dtypes: Sequence[str], sizes: Sequence[in
 
 
 def recipe_of(directory: Path, device: str, dtype: str) -> EmbeddingConfig:
+    """What `_ours` runs, resolved."""
+    return resolve(_whole(directory, dtype), open_checkpoint(str(directory)).facts, device, None)
+
+
+def _whole(directory: Path, dtype: str) -> EmbeddingConfig:
     """The default recipe on whole proteins."""
-    checkpoint = open_checkpoint(str(directory))
     fields = {
         "model": str(directory),
         "dtype": dtype,
@@ -84,13 +88,12 @@ def recipe_of(directory: Path, device: str, dtype: str) -> EmbeddingConfig:
         "normalize": False,
         "store_dtype": "float32",
     }
-    return resolve(embedding_config(fields), checkpoint.facts, device, None)
+    return embedding_config(fields)
 
 
 def _ours(directory: Path, device: str, dtype: str) -> Callable[[], Embed]:
     def load() -> Embed:
-        family = recognise(read_config(directory), directory)
-        encoder = Encoder.load(directory, family, [recipe_of(directory, device, dtype)], device=device)
+        encoder = encoder_here(open_checkpoint(str(directory)), _whole(directory, dtype), device)
 
         def run(sequences: Sequence[str]) -> dict[str, np.ndarray]:
             found = list(encoder.embed(sequences))

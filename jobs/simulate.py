@@ -16,7 +16,7 @@ import resource
 import tempfile
 import threading
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +24,7 @@ import lance
 import numpy as np
 import typer
 
+from jobs.inputs import accepted
 from jobs.schedule import Schedule
 from jobs.simulated_cluster import SimulatedSpec, memory_of, processes_below, simulated_cluster
 from protea_ray.config.run import run_config
@@ -32,8 +33,6 @@ from protea_ray.plan.cost import Cost, transformer_cost
 from protea_ray.run.driver import embed
 from protea_ray.run.progress import LineReporter
 from protea_ray.run.summary import Summary
-from protea_ray.sequences.read import read_part
-from protea_ray.sequences.sources import Columns, expand, scan
 from protea_ray.sequences.synth import synthesise
 
 SAMPLE = 20_000  # synthetic proteins that stand for the distribution of lengths
@@ -93,9 +92,7 @@ def known_lengths(source: str | None) -> np.ndarray:
     """Residues of the proteins of an input, or of synthetic ones."""
     if source is None:
         return np.array([len(p.sequence) for p in synthesise(SAMPLE, seed=0)])
-    parts = [part for found in expand([source]) for part in scan(found, Columns(), 1 << 40).parts]
-    batches = [batch for part in parts for batch in read_part(part, Columns(), "", "")]
-    return np.concatenate([batch.proteins["length"].to_numpy() for batch in batches])
+    return np.concatenate([batch["length"].to_numpy() for batch in accepted(source)])
 
 
 def draw(known: np.ndarray, count: int) -> np.ndarray:
@@ -113,9 +110,7 @@ def write_proteins(lengths: np.ndarray, target: Path) -> None:
 
 def cost_for(lengths: np.ndarray, total: float) -> Cost:
     """ESM-2 650M on a device that takes `total` seconds for proteins of these lengths."""
-    shape = transformer_cost(layers=33, hidden=1280, attention=1280, ffn=5120)
-    scale = total / float(shape.of(lengths).sum())
-    return replace(shape, linear=shape.linear * scale, quadratic=shape.quadratic * scale)
+    return transformer_cost(layers=33, hidden=1280, attention=1280, ffn=5120).fitted([(lengths, total)])
 
 
 class Watcher(LineReporter):

@@ -7,14 +7,13 @@ there (see Encoder), where it costs nothing, and the times of short and long pro
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from protea_ray.embed.canary import Embeds
 from protea_ray.embed.families.base import Shape
-from protea_ray.embed.results import Embedded, Refused
 
 if TYPE_CHECKING:
     import torch
@@ -28,12 +27,10 @@ PATIENCE = 10.0  # seconds a calibration may take
 _LETTERS = np.frombuffer(b"LAGVESIKRDTPNQFYMHCW", dtype=np.uint8)
 
 
-class Embeds(Protocol):
+class Budgeted(Embeds, Protocol):
     """The part of an encoder that is used here."""
 
     token_budget: int
-
-    def embed(self, sequences: Sequence[str]) -> Iterator[Embedded | Refused]: ...
 
 
 def default_budget(place: torch.device, shape: Shape, itemsize: int, kept: int) -> int:
@@ -71,7 +68,7 @@ class Timing:
     seconds: float
 
 
-def calibrate(encoder: Embeds, longest: int | None, patience: float = PATIENCE) -> list[Timing]:
+def calibrate(encoder: Budgeted, longest: int | None, patience: float = PATIENCE) -> list[Timing]:
     """Time packs of short and of long proteins under the whole budget; one short protein alone where that is slow.
 
     `longest` is the recipe's longest window. The encoder is warm afterwards, and its budget one that it has held.
@@ -84,13 +81,13 @@ def calibrate(encoder: Embeds, longest: int | None, patience: float = PATIENCE) 
     return [_best(encoder, length) for length in lengths]
 
 
-def _best(encoder: Embeds, length: int) -> Timing:
+def _best(encoder: Budgeted, length: int) -> Timing:
     """The faster of two: the first may run out of memory, or meet a shape that it has not seen."""
     timings = [_time(encoder, length, max(1, encoder.token_budget // (length + 2))) for _ in range(2)]
     return min(timings, key=lambda t: t.seconds / len(t.residues))
 
 
-def _time(encoder: Embeds, length: int, count: int) -> Timing:
+def _time(encoder: Budgeted, length: int, count: int) -> Timing:
     letters = np.random.default_rng(0).choice(_LETTERS, (count, length))
     sequences = [row.tobytes().decode("ascii") for row in letters]
     started = time.perf_counter()
