@@ -18,15 +18,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
 
-from jobs.bench_measure import Seconds, clock, extra_memory, interleaved, peak
+from jobs.bench_measure import Seconds, clock, extra_memory, interleaved, peak, share_of
 from jobs.bench_models import MODELS
-from jobs.bench_ways import PipelineRun, Way, pipeline, recipe_of, ways
+from jobs.bench_pipeline import PipelineRun, encoders, pipeline
+from jobs.bench_ways import Way, recipe_of, ways
 from jobs.inputs import accepted
 from protea_ray.embed.checkpoint import open_checkpoint
 from protea_ray.errors import ConfigError
@@ -39,6 +41,7 @@ from protea_ray.sequences.synth import synthesise
 REAL_PROTEINS = Path(__file__).resolve().parents[2] / "shared" / "data" / "medium"
 CUT = 1022  # residues, of the comparison; the buckets have longer ones
 BUCKETS = ((1, 128), (129, 256), (257, 512), (513, 1024), (1025, 2048), (2049, 4096))
+PIPELINE_TIMES = 20  # so many copies of the proteins, each without another few residues at its start
 SMALL_FLOPS = 2e11  # of useful operations in one repetition of a shape that is not the first
 
 
@@ -94,7 +97,7 @@ def main(
             if number == 0 and by_length:
                 found["buckets"] = buckets(loaded, pool, directory, device, found["peaks"])
             if number == 0 and whole:
-                found["pipeline"] = pipelines(directory, sequences, Path(scratch), loaded, device)
+                found["pipeline"] = pipelines(directory, sequences, Path(scratch), device)
             if number == 0:
                 show_more(found)
     if png:
@@ -160,7 +163,7 @@ def _load(all_ways: Any, sequences: Sequence[str], device: str) -> Loaded:
 def compare(
     loaded: Loaded, sequences: list[str], repeats: int, directory: Path, device: str
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """One record for each way, and the peak of each dtype, taken among the repetitions.
+    """One record for each way, and the peak of each dtype: the median of those taken among the repetitions.
 
     A repetition of all is the warm-up, in which memory and differences are taken.
     """
@@ -172,7 +175,7 @@ def compare(
     }
     kinds = {way.dtype for way, _, _, _ in loaded.values()}
     seconds = interleaved(calls | {f"peak {kind}": partial(peak, device, kind) for kind in kinds}, repeats)
-    peaks = {kind: max(seconds.pop(f"peak {kind}")) for kind in kinds}
+    measured = {kind: seconds.pop(f"peak {kind}") for kind in kinds}
     flops = useful(directory, device, next(iter(loaded.values()))[0].dtype, [len(s) for s in sequences])
     records, base = [], vectors[next(iter(loaded))]
     for name, (way, _, load, first) in loaded.items():
@@ -180,11 +183,11 @@ def compare(
         record = Record(
             model="", depth="", way=name, dtype=way.dtype, proteins=len(sequences), residues=residues, load=load,
             first_use=first, rate=residues / took.middle, spread=took.spread, padding=way.padding(sequences),
-            share_of_peak=flops / took.middle / peaks[way.dtype], extra_bytes=took.extra_bytes,
+            share_of_peak=share_of(flops, seconds[name], measured[way.dtype]), extra_bytes=took.extra_bytes,
             difference=_difference(vectors[name], base),
         )  # fmt: skip
         records.append(asdict(record))
-    return records, peaks
+    return records, {kind: median(found) for kind, found in measured.items()}
 
 
 def _difference(mine: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> float:
@@ -212,21 +215,19 @@ def buckets(
     return found
 
 
-def pipelines(
-    directory: Path, sequences: list[str], scratch: Path, loaded: Loaded, device: str
-) -> list[dict[str, Any]]:
-    """The whole pipeline with one actor and with all, each beside the encoder alone just before and just after."""
-    name = next(n for n in loaded if n.startswith("protea_ray encoder"))
-    embed, many = loaded[name][1], [*sequences] * 4  # longer than the comparison: the last commit counts once
-    many = [s[i // len(sequences) :] for i, s in enumerate(many)]  # a protein that comes again would be stored once
-    residues = sum(map(len, many))
+def pipelines(directory: Path, sequences: list[str], scratch: Path, device: str) -> list[dict[str, Any]]:
+    """The whole pipeline with one actor and with all, each beside as many encoders alone just before and just after."""
+    # longer than the comparison, as the last commit counts once; a protein that comes again would be stored once
+    many = [s[cut:] for cut in range(PIPELINE_TIMES) for s in sequences if len(s) > PIPELINE_TIMES]
+    residues, few = sum(map(len, many)), many[: len(many) // 4]
     found = []
-    for actors in (1, torch.cuda.device_count() if device == "cuda" else usable_cores()):
-        before = clock(lambda: embed(many), device)
+    for actors in sorted({1, torch.cuda.device_count() if device == "cuda" else usable_cores()}):
+        before = encoders(directory, few, actors, device)
         done: PipelineRun = pipeline(directory, many, scratch, actors, device)
-        alone = (before + clock(lambda: embed(many), device)) / 2
-        found.append({"actors": actors, "residues": residues, "rate": residues / done.steady,
-                      "of_the_encoders": alone / done.steady / actors, **asdict(done)})  # fmt: skip
+        alone = (before + encoders(directory, few, actors, device)) / 2
+        rate = residues / done.steady
+        found.append({"actors": actors, "residues": residues, "rate": rate, "encoders": alone,
+                      "of_the_encoders": rate / alone, **asdict(done)})  # fmt: skip
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -56,6 +56,14 @@ def peak(device: str, dtype: str) -> float:
     a = torch.rand(side, side, device=device).to(kind)
     best = min(clock(lambda: a @ a, device) for _ in range(3))
     return 2 * side**3 / best
+
+
+def share_of(flops: float, seconds: Sequence[float], peaks: Sequence[float]) -> float:
+    """Median over the repetitions of what was done of what the device could do in the same repetition.
+
+    Beside other work a machine's peak moves by a third within minutes, and the rate with it.
+    """
+    return median(flops / took / most for took, most in zip(seconds, peaks, strict=True))
 
 
 def extra_memory(work: Callable[[], object], device: str = "cpu") -> int | None:

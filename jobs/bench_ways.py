@@ -1,12 +1,10 @@
-"""The ways to embed that the benchmark compares: plain transformers, installed peers, our encoder, our pipeline.
+"""The ways to embed that the benchmark compares: plain transformers, installed peers, our encoder.
 
 A way is loaded once and then called with proteins; all of them give the mean of each protein's residues on the host.
 """
 
 from __future__ import annotations
 
-import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -18,13 +16,10 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from protea_ray.config.embedding import EmbeddingConfig, embedding_config, resolve
-from protea_ray.config.run import run_config
 from protea_ray.embed.checkpoint import open_checkpoint, read_config
 from protea_ray.embed.families import recognise
 from protea_ray.embed.local import encoder_here
 from protea_ray.embed.results import Embedded
-from protea_ray.run.driver import embed
-from protea_ray.run.progress import LineReporter
 
 PADDED_BUDGET = {"cpu": 2048, "cuda": 32_768}  # tokens of one padded batch in the sorted baseline
 LONGEST = 100_000  # residues of one window: nothing is cut, as in the plain loop
@@ -68,14 +63,14 @@ def ways(directory: Path, device: str, dtypes: Sequence[str], sizes: Sequence[in
     for dtype in dtypes:
         grouped = _sorted(PADDED_BUDGET[device])
         yield Way(f"transformers, sorted, {dtype}", dtype, _padded(directory, device, dtype, grouped), grouped)
-        yield Way(f"protea_ray encoder, {dtype}", dtype, _ours(directory, device, dtype))
+        yield Way(f"protea_ray encoder, {dtype}", dtype, ours(directory, device, dtype))
     if find_spec("fastplms") and read_config(directory).get("model_type") == "esm":
         peer = _fastplms(directory, device, dtypes[0])
         yield Way(f"FastPLMs embed_dataset, {dtypes[0]}", dtypes[0], peer, unknown=True)
 
 
 def recipe_of(directory: Path, device: str, dtype: str) -> EmbeddingConfig:
-    """What `_ours` runs, resolved."""
+    """What `ours` runs, resolved."""
     return resolve(_whole(directory, dtype), open_checkpoint(str(directory)).facts, device, None)
 
 
@@ -91,7 +86,9 @@ def _whole(directory: Path, dtype: str) -> EmbeddingConfig:
     return embedding_config(fields)
 
 
-def _ours(directory: Path, device: str, dtype: str) -> Callable[[], Embed]:
+def ours(directory: Path, device: str, dtype: str) -> Callable[[], Embed]:
+    """What loads our encoder under that recipe."""
+
     def load() -> Embed:
         encoder = encoder_here(open_checkpoint(str(directory)), _whole(directory, dtype), device)
 
@@ -176,24 +173,3 @@ def _sorted(budget: int) -> Callable[[Sequence[str]], Batches]:
         return batches
 
     return grouped
-
-
-@dataclass(frozen=True)
-class PipelineRun:
-    """One whole run into a new store; seconds. `steady` is from the first forward pass to the last commit."""
-
-    steady: float
-    startup: float
-    load: float
-    first_use: float
-
-
-def pipeline(directory: Path, sequences: Sequence[str], scratch: Path, actors: int, device: str) -> PipelineRun:
-    """Embed `sequences` from a FASTA into a store, with that many actors of one thread or one GPU each."""
-    fasta = scratch / "proteins.fasta"
-    fasta.write_text("".join(f">p{i}\n{s}\n" for i, s in enumerate(sequences)))
-    run = {"actors": actors, "device": device}
-    config = run_config({"model": str(directory), "max_residues": LONGEST, "run": run})
-    store = tempfile.mkdtemp(dir=scratch)
-    done = embed([str(fasta)], store, config, LineReporter(), started=time.time())
-    return PipelineRun(done.embed_seconds, done.startup_seconds, done.load_seconds, done.first_forward_seconds)

@@ -54,7 +54,7 @@ class SimulatedSpec(EncoderSpec):
 class SleepingEncoder:
     """Vectors (1, width) float32 that depend on the letters, after the seconds that `cost` says; writes a log."""
 
-    attention = layers = SimpleNamespace(name="no", why="simulated")
+    attention = layers = products = SimpleNamespace(name="no", why="simulated")
     token_budget = 1024
 
     def __init__(self, cost: Cost, width: int, recipes: int, log: Path) -> None:

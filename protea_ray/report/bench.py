@@ -50,8 +50,8 @@ def _pipeline(found: dict[str, Any], console: Any) -> None:
     for p in found["pipeline"]:
         console.print(
             f"pipeline, {p['actors']} actor(s): {p['rate']:,.0f} residues/s with the store written, "
-            f"{p['of_the_encoders']:.2f} of as many encoders alone; start-up {p['startup']:.1f} s apart "
-            f"(load {p['load']:.1f} s, first pass {p['first_use']:.1f} s)"
+            f"{p['of_the_encoders']:.2f} of as many encoders alone ({p['encoders']:,.0f}); "
+            f"start-up {p['startup']:.1f} s apart (load {p['load']:.1f} s, first pass {p['first_use']:.1f} s)"
         )
 
 

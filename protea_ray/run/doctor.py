@@ -58,18 +58,18 @@ def _attention() -> Fact:
     """The device that a run here would choose, and the kernels for a model without and with a relative bias."""
     import torch
 
-    from protea_ray.embed import compiled
+    from protea_ray.embed import compiled, products
     from protea_ray.embed.attention import choose
 
     cuda = torch.cuda.is_available()
     device, dtype = ("cuda", "bfloat16") if cuda else ("cpu", "float32")
     name = torch.cuda.get_device_name() if cuda else f"{platform.machine()} CPU"
     plain, biased = choose(device, dtype, False), choose(device, dtype, True)
-    layers = compiled.choose(device, plain.name)
+    layers, multiplied = compiled.choose(device, plain.name), products.choose(device)
     return Fact(
         "device",
         f"{name}, {dtype}: {plain.name} ({plain.why}); T5 and Ankh: {biased.name} ({biased.why}); "
-        f"layers {layers.name} ({layers.why})",
+        f"layers {layers.name} ({layers.why}); products by {multiplied.name} ({multiplied.why})",
     )
 
 

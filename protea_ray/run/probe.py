@@ -93,7 +93,8 @@ def _probe(spec: EncoderSpec, recipes: Sequence[EmbeddingConfig], shape: Cost) -
         first_forward_seconds=warm - loaded,
         device=spec.device_name,
         attention=f"{encoder.attention.name} attention ({encoder.attention.why})",
-        layers=f"{encoder.layers.name} layers ({encoder.layers.why})",
+        layers=f"{encoder.layers.name} layers ({encoder.layers.why}), products by {encoder.products.name} "
+        f"({encoder.products.why})",
         token_budget=encoder.token_budget,
         half=spec.device == "cpu" and _computes_in_bfloat16(),
     )

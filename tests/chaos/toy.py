@@ -49,6 +49,7 @@ class Encoder:
     recipes: tuple[EmbeddingConfig, ...]
     token_budget: int = 1024
     attention: Any = field(default_factory=lambda: SimpleNamespace(name="toy", why="the chaos suite's encoder"))
+    products: Any = field(default_factory=lambda: SimpleNamespace(name="nobody", why="the chaos suite's encoder"))
     layers: Any = field(default_factory=lambda: SimpleNamespace(name="no layers", why="the chaos suite's encoder"))
 
     def embed(self, sequences: Sequence[str]) -> Iterator[Embedded | Refused]:

@@ -32,7 +32,7 @@ def test_the_budget_grows_with_memory_between_its_limits() -> None:
 
 
 def test_a_cpu_has_a_budget_of_its_cache() -> None:
-    assert default_budget(torch.device("cpu"), ESM2_650M, 4, 1280) == 1024
+    assert default_budget(torch.device("cpu"), ESM2_650M, 4, 1280) == 1536
 
 
 class Timed:

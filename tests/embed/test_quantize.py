@@ -84,8 +84,15 @@ def rebuilt(directory: Path, change: Callable[[nn.Linear], nn.Module]) -> Encode
     encoder = load(directory, FIELDS)
     for layer in encoder.core.stack.layers:
         for name, linear in [(n, m) for n, m in layer.named_modules() if isinstance(m, nn.Linear)]:
-            layer.set_submodule(name, change(linear))
+            layer.set_submodule(name, change(of_torch(linear)))
     return encoder
+
+
+def of_torch(linear: nn.Linear) -> nn.Linear:
+    """The same weights under torch's own product, whoever multiplied before."""
+    made = nn.Linear(linear.in_features, linear.out_features, linear.bias is not None, device="meta")
+    made.weight, made.bias = linear.weight, linear.bias
+    return made
 
 
 def alone(encoder: Encoder) -> Tensor:

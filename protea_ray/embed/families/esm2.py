@@ -58,7 +58,7 @@ class Esm2(Family):
     def load(self, directory: Path, dtype: torch.dtype) -> nn.Module:
         from transformers import EsmModel
 
-        from protea_ray.embed.families.fused import Intermediate
+        from protea_ray.embed.families.fused import Activated
         from protea_ray.embed.families.loading import exact_frequencies, load_module, stores
 
         module: Any = load_module(EsmModel, directory, dtype, ("contact_head",), add_pooling_layer=False)
@@ -66,7 +66,7 @@ class Esm2(Family):
         if not stores(directory, "contact_head.regression.weight"):
             module.contact_head = None  # else random numbers would pass for contacts
         for layer in module.encoder.layer:  # these alone: another model of this process stays as it is
-            layer.intermediate = Intermediate(layer.intermediate.dense)
+            layer.intermediate = Activated(layer.intermediate.dense, "gelu")
         return module
 
     def stack(self, module: Any) -> Stack:

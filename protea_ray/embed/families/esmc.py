@@ -63,10 +63,13 @@ class Esmc(Family):
     def load(self, directory: Path, dtype: torch.dtype) -> nn.Module:
         from transformers import EsmcModel
 
+        from protea_ray.embed.families.fused import fuse
         from protea_ray.embed.families.loading import exact_frequencies, load_module
 
-        module = load_module(EsmcModel, directory, dtype)
+        module: Any = load_module(EsmcModel, directory, dtype)
         exact_frequencies(module.rotary_emb)
+        for layer in module.layers:
+            fuse(layer.mlp, "gate_proj", "act_fn", module.config.hidden_act)
         return module
 
     def stack(self, module: Any) -> Stack:

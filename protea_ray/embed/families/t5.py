@@ -66,9 +66,14 @@ class T5(Family):
     def load(self, directory: Path, dtype: torch.dtype) -> nn.Module:
         from transformers import T5EncoderModel
 
+        from protea_ray.embed.families.fused import fuse
         from protea_ray.embed.families.loading import load_module
 
-        return load_module(T5EncoderModel, directory, dtype)
+        module: Any = load_module(T5EncoderModel, directory, dtype)
+        for block in module.encoder.block:
+            inner = block.layer[-1].DenseReluDense
+            fuse(inner, "wi_0" if hasattr(inner, "wi_0") else "wi", "act", module.config.dense_act_fn)
+        return module
 
     def stack(self, module: Any) -> Stack:
         encoder = module.encoder
