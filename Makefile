@@ -52,7 +52,7 @@ audit: setup
 	$(BIN)/python -m jobs.audit
 
 chaos: setup
-	$(BIN)/python -m pytest -m chaos tests/chaos
+	$(BIN)/python -m pytest -m chaos -n 2 --dist loadgroup tests/chaos
 
 bench: setup
 	$(BIN)/python -m jobs.bench

@@ -11,6 +11,8 @@ from statistics import median
 
 import torch
 
+from protea_ray.embed.products import ONEDNN, TORCH, OneDnnLinear
+
 PEAK_SIDE = {"cpu": 2048, "cuda": 8192}
 
 
@@ -50,11 +52,14 @@ def interleaved(ways: Mapping[str, Callable[[], float]], repeats: int) -> dict[s
     return {name: tuple(found) for name, found in seconds.items()}
 
 
-def peak(device: str, dtype: str) -> float:
-    """FLOP/s of one large matrix product of this dtype, the best of three."""
+def peak(device: str, dtype: str, by: str = TORCH) -> float:
+    """FLOP/s of one large matrix product of this dtype, the best of three; `by` torch's `a @ a` or oneDNN."""
     side, kind = PEAK_SIDE[device], getattr(torch, dtype)
     a = torch.rand(side, side, device=device).to(kind)
-    best = min(clock(lambda: a @ a, device) for _ in range(3))
+    square = OneDnnLinear(side, side, bias=False, device="meta") if by == ONEDNN else None
+    if square is not None:
+        square.weight = torch.nn.Parameter(a, requires_grad=False)
+    best = min(clock(lambda: a @ a if square is None else square(a), device) for _ in range(3))
     return 2 * side**3 / best
 
 

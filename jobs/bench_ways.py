@@ -32,18 +32,18 @@ Batches = list[list[str]]
 class Way:
     """`load` returns what embeds; `batches` says how a padded one groups proteins, None where nothing is padded.
 
-    `unknown` is for a peer that groups by itself.
+    A peer groups by itself, so its padding is not known.
     """
 
     name: str
     dtype: str
     load: Callable[[], Embed]
     batches: Callable[[Sequence[str]], Batches] | None = None
-    unknown: bool = False
+    is_peer: bool = False
 
     def padding(self, sequences: Sequence[str]) -> float | None:
         """Share of the tokens that are padding; None when it is not known."""
-        if self.unknown:
+        if self.is_peer:
             return None
         if self.batches is None:
             return 0.0
@@ -66,7 +66,7 @@ def ways(directory: Path, device: str, dtypes: Sequence[str], sizes: Sequence[in
         yield Way(f"protea_ray encoder, {dtype}", dtype, ours(directory, device, dtype))
     if find_spec("fastplms") and read_config(directory).get("model_type") == "esm":
         peer = _fastplms(directory, device, dtypes[0])
-        yield Way(f"FastPLMs embed_dataset, {dtypes[0]}", dtypes[0], peer, unknown=True)
+        yield Way(f"FastPLMs embed_dataset, {dtypes[0]}", dtypes[0], peer, is_peer=True)
 
 
 def recipe_of(directory: Path, device: str, dtype: str) -> EmbeddingConfig:

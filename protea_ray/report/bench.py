@@ -16,7 +16,9 @@ def show(found: dict[str, Any], model: str) -> None:
     console = wide_console()
     records = [r for r in found["records"] if r["model"] == model]
     first = records[0]
-    peaks = ", ".join(f"{kind} {flops / 1e9:,.0f} GFLOP/s" for kind, flops in found["peaks"].items())
+    peaks = ", ".join(
+        f"{kind} {flops / 1e9:,.0f}{_more(found, kind)} GFLOP/s" for kind, flops in found["peaks"].items()
+    )
     console.print(f"\n{model}, {first['depth']}: {first['proteins']} proteins, {first['residues']:,} residues; "
                   f"matrix product on {found['device']}: {peaks}")  # fmt: skip
     table = Table("way", "residues/s", "spread", "times the first", "of the peak", "padding", "memory above", "load",
@@ -53,6 +55,10 @@ def _pipeline(found: dict[str, Any], console: Any) -> None:
             f"{p['of_the_encoders']:.2f} of as many encoders alone ({p['encoders']:,.0f}); "
             f"start-up {p['startup']:.1f} s apart (load {p['load']:.1f} s, first pass {p['first_use']:.1f} s)"
         )
+
+
+def _more(found: dict[str, Any], kind: str) -> str:
+    return f" (oneDNN {found['oneDNN'][kind] / 1e9:,.0f})" if "oneDNN" in found else ""
 
 
 def _share(value: float | None) -> str:

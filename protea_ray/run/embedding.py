@@ -15,7 +15,7 @@ from ray.data import ActorPoolStrategy
 
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import ProteaRayError
-from protea_ray.run.attempts import start_attempt_log, stop_attempt_log
+from protea_ray.run.attempts import AttemptLog
 from protea_ray.run.cluster import Pool
 from protea_ray.run.failures import own_errors
 from protea_ray.run.progress import Reporter
@@ -81,10 +81,9 @@ def embed_units(job: Job, units: Units, report: Reporter) -> Tally:
     """Embed every unit once and commit it; on any way out, finished units are committed first."""
     tally = Tally.of([t.space for t in job.targets])
     committers = job.committers()
-    log = start_attempt_log(job.run)
     try:
         with _flushed(committers.values()), own_errors():
-            for row in _results(job, units, log).iter_rows():
+            for row in _results(job, units).iter_rows():
                 result = json.loads(row["result"])
                 _take(result, row["unit"], job, committers)
                 tally.add(result)
@@ -96,7 +95,7 @@ def embed_units(job: Job, units: Units, report: Reporter) -> Tally:
                     len(result["rejects"]),
                 )
     finally:
-        stop_attempt_log(log)
+        AttemptLog(job.run).forget()
     return tally
 
 
@@ -116,11 +115,11 @@ def _flushed(committers: Iterable[GroupCommitter]) -> Iterator[None]:
         committer.flush()
 
 
-def _results(job: Job, units: Units, log: str) -> ray.data.Dataset:
+def _results(job: Job, units: Units) -> ray.data.Dataset:
     """Units through the actor pool: one row of JSON back per unit, in any order."""
     return unit_dataset(job.location, units.tables).map_batches(
         EmbedUnits,
-        fn_constructor_args=(job.encoder, job.targets, job.run, log),
+        fn_constructor_args=(job.encoder, job.targets, job.run),
         batch_format="pyarrow",
         batch_size=1,
         num_cpus=job.pool.num_cpus,

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import ray
 
 from protea_ray.config.embedding import EmbeddingConfig
 from protea_ray.embed.checkpoint import locate, read_config
@@ -25,7 +24,7 @@ from protea_ray.embed.families import recognise
 from protea_ray.embed.results import Embedded, Refused
 from protea_ray.embed.weights import verify_digests
 from protea_ray.errors import EncoderError, ProteaRayError
-from protea_ray.run.attempts import Attempt
+from protea_ray.run.attempts import Attempt, AttemptLog
 from protea_ray.sequences.record import Reason
 from protea_ray.store.fragments import write_fragments
 from protea_ray.store.schema import space_rows
@@ -115,10 +114,10 @@ class Protein:
 class EmbedUnits:
     """Ray Data calls this with one unit at a time and gets one row back: the unit's name and a JSON result."""
 
-    def __init__(self, spec: EncoderSpec, targets: Sequence[Target], run: str, attempt_log: str) -> None:
+    def __init__(self, spec: EncoderSpec, targets: Sequence[Target], run: str) -> None:
         self._targets = tuple(targets)
         self._run = run
-        self._attempt_log = attempt_log
+        self._log = AttemptLog(run)
         self._computing = threading.Lock()
         self._encoder = spec.load([t.config for t in targets])
 
@@ -129,16 +128,15 @@ class EmbedUnits:
     def _embed(self, row: dict[str, Any]) -> dict[str, Any]:
         unit, masks = row["unit"], row["masks"]
         proteins = [Protein(**p) for p in row["proteins"]]
-        log = ray.get_actor(self._attempt_log)
-        attempt: Any = ray.get(log.begin.remote(unit))
+        attempt = self._log.begin(unit)
         with self._computing:
             began = time.time()
-            found = self._forward(log, unit, proteins, attempt)
+            found = self._forward(unit, proteins, attempt)
             seconds = time.time() - began
         found = [r for r in found if masks[r.index] >> r.recipe & 1]
         stored = [r for r in found if isinstance(r, Embedded)]
         fragments = {t.space: self._write(i, t, unit, proteins, stored) for i, t in enumerate(self._targets)}
-        log.finish.remote(unit)
+        self._log.finish(unit)
         return {
             "spaces": fragments,
             "rejects": [self._reject(r, proteins, attempt) for r in found if isinstance(r, Refused)],
@@ -151,18 +149,16 @@ class EmbedUnits:
             "budget": self._encoder.token_budget,
         }
 
-    def _forward(self, log: Any, unit: str, proteins: Sequence[Protein], attempt: Attempt) -> list[Embedded | Refused]:
+    def _forward(self, unit: str, proteins: Sequence[Protein], attempt: Attempt) -> list[Embedded | Refused]:
         """All proteins packed; one at a time after two failed tries, or when the packed pass raised."""
         if not attempt.careful:
             try:
                 return list(self._encoder.embed([p.sequence for p in proteins]))
             except Exception as error:
                 leave_if_cuda_is_gone(error)
-        return self._one_by_one(log, unit, proteins, attempt)
+        return self._one_by_one(unit, proteins, attempt)
 
-    def _one_by_one(
-        self, log: Any, unit: str, proteins: Sequence[Protein], attempt: Attempt
-    ) -> list[Embedded | Refused]:
+    def _one_by_one(self, unit: str, proteins: Sequence[Protein], attempt: Attempt) -> list[Embedded | Refused]:
         """Each protein alone, announced first, so that a death or an error has one name.
 
         Raises EncoderError when every protein of a unit fails: then the encoder is broken, not the proteins.
@@ -173,7 +169,7 @@ class EmbedUnits:
             if deaths := attempt.culprits.get(protein.key):
                 found += self._refuse(index, Reason.KILLS_WORKER, f"the worker died {deaths} times on it alone")
                 continue
-            ray.get(log.hold.remote(unit, protein.key))
+            self._log.hold(unit, protein.key)
             try:
                 alone = self._encoder.embed([protein.sequence])
                 found += [_moved(result, index) for result in alone]
@@ -181,7 +177,7 @@ class EmbedUnits:
                 leave_if_cuda_is_gone(error)
                 errors.append(error)
                 found += self._refuse(index, Reason.ENCODER_ERROR, f"{type(error).__name__}: {error}"[:500])
-        ray.get(log.put_down.remote(unit))  # another unit's death must not count against the last protein of this one
+        self._log.put_down(unit)  # another unit's death must not count against the last protein of this one
         if errors and len(errors) == len(proteins) > 1:
             raise EncoderError(f"all {len(proteins)} proteins of unit {unit} failed; first: {errors[0]}") from errors[0]
         return found

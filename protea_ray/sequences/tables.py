@@ -20,7 +20,7 @@ from protea_ray.sequences.streams import opened
 
 _BATCH_BYTES = 16 << 20
 _MOST_ROWS = 8192
-_DAMAGE = (pa.ArrowException, OSError, ValueError, RuntimeError, NotImplementedError)
+_DAMAGE = (pa.ArrowException, OSError, ValueError, RuntimeError, NotImplementedError, MemoryError)
 _LANCE_ROWS = 1024  # Lance reads ahead in rows, not in bytes
 
 
@@ -161,7 +161,8 @@ def explained(source: Source) -> Iterator[None]:
         # a panic inside Lance (a damaged manifest) is a BaseException of a class that cannot be imported
         if not isinstance(error, _DAMAGE) and type(error).__name__ != "PanicException":
             raise
-        said = " ".join(str(error).split()).split(", /rustc")[0][:300]
+        # a wrong byte in a length asks for a terabyte, and MemoryError says nothing
+        said = " ".join(str(error).split()).split(", /rustc")[0][:300] or "it asks for more memory than there is"
         raise InputError(
             f"{source.uri}: truncated or damaged {source.format} ({said}); download or write it again"
         ) from error

@@ -18,7 +18,7 @@ from tests.chaos.runs import Bench, Head
 
 ENCODER = {"module": "protea_ray.embed.encoder", "attribute": "Encoder.embed"}
 GIB = 1 << 30
-HOG, MARGIN, SPARE = 6 * GIB, 2 * GIB, 8 * GIB
+HOG, MARGIN, SPARE = 9 * GIB, 5 * GIB, 11 * GIB  # other tests run beside this one, and this run itself takes 1.5
 
 
 def poison(sequence: str, do: str, **more: Any) -> Fault:
@@ -101,6 +101,7 @@ def test_one_protein_takes_all_memory(bench: Bench, reference: Path, tmp_path: P
         row.redone = runs.redone(stores.space(store))
     assert set(rejected) == {hog}
     assert rejected[hog]["reason"] == "kills_worker"
+    assert rejected[hog]["attempts"] <= 6  # four, unless a kill that was meant for it struck another unit
 
 
 FITS = 1500  # tokens
@@ -108,21 +109,23 @@ FITS = 1500  # tokens
 
 @pytest.mark.chaos
 @pytest.mark.row(8)
-def test_memory_runs_out_above_so_many_tokens(bench: Bench, tmp_path: Path, ledger: Ledger) -> None:
+@pytest.mark.xdist_group("real")
+def test_memory_runs_out_above_so_many_tokens(
+    bench: Bench, real_reference: Path, tmp_path: Path, ledger: Ledger
+) -> None:
     """The real encoder in a whole run, the error raised by the suite: the longest protein still fits alone."""
-    whole, store, told = tmp_path / "whole", tmp_path / "store", tmp_path / "told"
+    store, told = tmp_path / "store", tmp_path / "told"
     fault = {
         "module": "protea_ray.embed.batch", "attribute": "run", "do": "out_of_memory", "above_tokens": FITS,
         "told": str(told),
     }  # fmt: skip
-    large = ("--token-budget", 16_000)
-    runs.finish(runs.start(bench.arguments(whole), whole, bench.environment(toy=False)), whole)
+    large = ("--token-budget", 16_000, "--set", "run.unit_seconds=10")  # whole windows of 64, however slow the machine
     with ledger.row(8, f"torch.OutOfMemoryError above {FITS} tokens, simulated on the CPU") as row:
         process = runs.start(bench.arguments(store, *large), store, bench.environment(toy=False, faults=[fault]))
         runs.finish(process, store)
         assert embedding_rejects(store) == {}
-        row.times, row.expected = len(told.read_text().splitlines()), len(stores.vectors(whole))
-        row.found = runs.assert_same(store, whole, atol=1e-5)
+        row.times, row.expected = len(told.read_text().splitlines()), len(stores.vectors(real_reference))
+        row.found = runs.assert_same(store, real_reference, atol=1e-5)
         row.notes.append(f"throughput afterwards {throughput(bench):.2f} of tuned")
     per_actor = [line.split()[0] for line in told.read_text().splitlines()]
     assert max(per_actor.count(pid) for pid in set(per_actor)) <= 4  # 16,000 halves to 1,000 in four steps, once

@@ -17,7 +17,7 @@ from tests.chaos.rows import Ledger
 from tests.chaos.runs import Bench, Head
 from tests.chaos.s3 import BUCKET, S3, Faults
 
-pytestmark = [pytest.mark.chaos]
+pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("s3")]
 
 FAULTS = {
     "503 to 10 % of requests": Faults(error_503=0.1, seed=1),

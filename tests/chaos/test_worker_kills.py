@@ -26,22 +26,22 @@ ACTOR = "ray::MapWorker(MapBatches(EmbedUnits))"
 FINE = ("--set", "run.unit_seconds=1", "--set", "run.window_proteins=2")  # 80 units, however fast the machine
 KILLS, EVERY, UNITS = 5, 2.0, 60
 SLOW = {  # 60 units must still be under way after five kills
-    "module": "protea_ray.embed.encoder", "attribute": "Encoder.embed", "do": "sleep", "seconds": 0.4,
+    "module": "protea_ray.embed.encoder", "attribute": "Encoder.embed", "do": "sleep", "seconds": 0.3,
 }  # fmt: skip
 
 
 @pytest.mark.row(1)
-def test_actors_die_every_two_seconds(bench: Bench, tmp_path: Path, ledger: Ledger) -> None:
+@pytest.mark.xdist_group("real")
+def test_actors_die_every_two_seconds(bench: Bench, real_reference: Path, tmp_path: Path, ledger: Ledger) -> None:
     """The real encoder: a new actor takes seconds to load, and is killed while it loads as well."""
-    whole, store = tmp_path / "whole", tmp_path / "store"
-    runs.finish(runs.start(bench.arguments(whole, *FINE), whole, bench.environment(toy=False)), whole)
+    store = tmp_path / "store"
     with ledger.row(1, "random actors of a run with the real encoder, one every 2 s") as row:
         process = runs.start(bench.arguments(store, *FINE), store, bench.environment(toy=False, faults=[SLOW]))
         runs.wait_for_rows(store, 1, process)
         row.times = kill_actors(process)
         runs.finish(process, store)
-        row.expected = len(stores.vectors(whole))
-        row.found = runs.assert_same(store, whole, atol=1e-5)
+        row.expected = len(stores.vectors(real_reference))
+        row.found = runs.assert_same(store, real_reference, atol=1e-5)
         row.redone = runs.redone(stores.space(store))
     units = lance.dataset(str(stores.space(store))).to_table(columns=["unit"])["unit"].unique()
     assert len(units) >= UNITS

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from protea_ray.run import attempts
 from protea_ray.run.attempts import AttemptLog
 
 A, B = b"a" * 16, b"b" * 16
 
 
+@pytest.fixture(autouse=True)
+def kept(monkeypatch: Any) -> dict[str, str]:
+    """Ray's key-value store as a dictionary; the chaos suite has the real one."""
+    values: dict[str, str] = {}
+
+    def put(key: str, value: str, **_: Any) -> None:
+        values[key] = value
+
+    def delete(key: str, del_by_prefix: bool = False, **_: Any) -> None:
+        for name in [k for k in values if k == key or (del_by_prefix and k.startswith(key))]:
+            del values[name]
+
+    monkeypatch.setattr(attempts.internal_kv, "_internal_kv_get", lambda key, **_: values.get(key))
+    monkeypatch.setattr(attempts.internal_kv, "_internal_kv_put", put)
+    monkeypatch.setattr(attempts.internal_kv, "_internal_kv_del", delete)
+    return values
+
+
 def test_a_protein_in_hand_at_two_deaths_is_the_culprit() -> None:
-    log = AttemptLog()
+    log = AttemptLog("run")
     assert not log.begin("u").careful
     assert not log.begin("u").careful
     third = log.begin("u")
@@ -23,7 +46,7 @@ def test_a_protein_in_hand_at_two_deaths_is_the_culprit() -> None:
 
 
 def test_deaths_of_different_proteins_condemn_none() -> None:
-    log = AttemptLog()
+    log = AttemptLog("run")
     for _ in range(3):
         log.begin("u")
     log.hold("u", A)
@@ -34,7 +57,7 @@ def test_deaths_of_different_proteins_condemn_none() -> None:
 
 
 def test_a_finished_unit_is_forgotten() -> None:
-    log = AttemptLog()
+    log = AttemptLog("run")
     log.begin("u")
     log.finish("u")
 
@@ -43,10 +66,34 @@ def test_a_finished_unit_is_forgotten() -> None:
 
 def test_a_protein_that_was_put_down_is_no_suspect() -> None:
     """Its unit waited for the file to be written while another unit killed the worker, three times."""
-    log = AttemptLog()
+    log = AttemptLog("run")
     for _ in range(3):
         log.begin("u")
         log.hold("u", A)
         log.put_down("u")
 
     assert log.begin("u").culprits == {}
+
+
+def test_the_next_worker_knows_what_a_dead_one_was_doing() -> None:
+    for number in range(1, 4):
+        assert AttemptLog("run").begin("u").number == number
+    for _ in range(2):
+        dies = AttemptLog("run")
+        dies.begin("u")
+        dies.hold("u", B)
+
+    assert AttemptLog("run").begin("u").culprits == {B: 2}
+
+
+def test_a_run_that_is_over_leaves_nothing_and_takes_nothing_of_another(kept: dict[str, str]) -> None:
+    mine, other = AttemptLog("run"), AttemptLog("run-2")
+    mine.begin("u")
+    mine.begin("v")
+    other.begin("u")
+    mine.finish("u")
+    assert len(kept) == 2
+
+    mine.forget()
+
+    assert list(kept) == ["run-2/u"]

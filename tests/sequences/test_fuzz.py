@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from protea_ray.errors import ProteaRayError
@@ -71,6 +71,7 @@ def _table(kind: str) -> bytes:
     kind=st.sampled_from(["parquet", "file", "stream"]),
     changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1, max_size=4),
 )
+@example("stream", [(0.3984375, 1)])  # a body of 1 TiB, says its header
 def test_wrong_bytes_in_a_table(folder: Path, kind: str, changes: list[tuple[float, int]]) -> None:
     data = bytearray(_table(kind))
     for at, byte in changes:
