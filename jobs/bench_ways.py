@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from jobs.bench_peers import Embed, installed
 from protea_ray.config.embedding import EmbeddingConfig, embedding_config, resolve
 from protea_ray.embed.checkpoint import open_checkpoint, read_config
 from protea_ray.embed.families import recognise
@@ -24,7 +24,6 @@ from protea_ray.embed.results import Embedded
 PADDED_BUDGET = {"cpu": 2048, "cuda": 32_768}  # tokens of one padded batch in the sorted baseline
 LONGEST = 100_000  # residues of one window: nothing is cut, as in the plain loop
 
-Embed = Callable[[Sequence[str]], dict[str, np.ndarray]]  # mean of the residues by sequence
 Batches = list[list[str]]
 
 
@@ -64,9 +63,8 @@ def ways(directory: Path, device: str, dtypes: Sequence[str], sizes: Sequence[in
         grouped = _sorted(PADDED_BUDGET[device])
         yield Way(f"transformers, sorted, {dtype}", dtype, _padded(directory, device, dtype, grouped), grouped)
         yield Way(f"protea_ray encoder, {dtype}", dtype, ours(directory, device, dtype))
-    if find_spec("fastplms") and read_config(directory).get("model_type") == "esm":
-        peer = _fastplms(directory, device, dtypes[0])
-        yield Way(f"FastPLMs embed_dataset, {dtypes[0]}", dtypes[0], peer, is_peer=True)
+    for peer, load in installed(directory, device, dtypes[0], PADDED_BUDGET[device]):
+        yield Way(f"{peer}, {dtypes[0]}", dtypes[0], load, is_peer=True)
 
 
 def recipe_of(directory: Path, device: str, dtype: str) -> EmbeddingConfig:
@@ -128,29 +126,6 @@ def _padded(
                 means = [x[before : before + len(s)].float().mean(0) for x, s in zip(states, batch, strict=True)]
                 found |= dict(zip(batch, torch.stack(means).cpu().numpy(), strict=True))
             return found
-
-        return run
-
-    return load
-
-
-def _fastplms(directory: Path, device: str, dtype: str) -> Callable[[], Embed]:
-    """Synthyra/FastPLMs, from the user's own installation; its own length buckets, 2,048 tokens a batch."""
-
-    def load() -> Embed:
-        from fastplms.models.esm2.modeling_fastesm import FastEsmModel  # type: ignore[import-not-found]
-        from transformers import EsmTokenizer
-
-        kind = getattr(torch, dtype)
-        model = FastEsmModel.from_pretrained(directory, dtype=kind, attn_implementation="sdpa").eval().to(device)
-        tokenizer = EsmTokenizer.from_pretrained(directory)
-        options: dict[str, Any] = {"batch_size": 32, "batch_window_size": 4096, "max_length": LONGEST}
-        options |= {"tokenizer": tokenizer, "pooling": ("mean",)}
-
-        def run(sequences: Sequence[str]) -> dict[str, np.ndarray]:
-            most = max(PADDED_BUDGET[device], max(map(len, sequences)) + 2)  # it refuses what is longer
-            found = model.embed_dataset(list(sequences), max_tokens_per_batch=most, **options)
-            return {record.sequence: record.tensor.float().numpy() for record in found}
 
         return run
 
