@@ -19,6 +19,8 @@ _FINAL = re.compile(r"status code: 4(?!08|29)\d\d")  # forbidden, or no such buc
 _ADVICE = {
     "No space left on device": "free some space first",
     "NoSuchBucket": "make the bucket, or correct its name or AWS_ENDPOINT_URL",
+    # a request for an object that was listed a moment before: S3's answer to it no longer names the bucket
+    "error: Not found: ": "look whether the bucket or folder is still there, then run the same command again",
 }
 _MISSING = re.compile(r"^Dataset at path .* was not found", re.DOTALL)
 

@@ -40,6 +40,8 @@ def test_three_kinds_of_errors_are_told_apart(tmp_path: Path) -> None:
     assert unanswered(gone) and not passing(gone) and not missing(gone)
     assert passing(ValueError(str(REFUSED).replace("503 Service Unavailable", "429 Too Many Requests")))
     assert plain(gone).endswith("; make the bucket, or correct its name or AWS_ENDPOINT_URL")
+    vanished = OSError("LanceError(IO): Generic N/A error: Not found: s/proteins.lance/_versions/1.manifest")
+    assert plain(vanished).endswith("is still there, then run the same command again")
     assert not unanswered(TypeError(str(REFUSED)))
 
 
