@@ -25,8 +25,6 @@ from protea_ray.config.run import run_config
 from protea_ray.run.driver import embed
 from protea_ray.run.progress import LineReporter
 
-DTYPE = {"cpu": "float32", "cuda": "float16"}
-
 _together: Barrier
 
 
@@ -47,7 +45,7 @@ def _alone(directory: Path, sequences: Sequence[str], device: str, number: int) 
     if device == "cuda":
         os.environ["CUDA_VISIBLE_DEVICES"] = str(number)
     torch.set_num_threads(1)
-    run = ours(directory, device, DTYPE[device])()
+    run = ours(directory, device, None)()  # in the dtype of the pipeline, which the family chooses
     run(sequences[:8])
     _together.wait()
     return sum(map(len, sequences)) / clock(lambda: run(sequences), device)

@@ -72,7 +72,7 @@ def recipe_of(directory: Path, device: str, dtype: str) -> EmbeddingConfig:
     return resolve(_whole(directory, dtype), open_checkpoint(str(directory)).facts, device, None)
 
 
-def _whole(directory: Path, dtype: str) -> EmbeddingConfig:
+def _whole(directory: Path, dtype: str | None) -> EmbeddingConfig:
     """The default recipe on whole proteins."""
     fields = {
         "model": str(directory),
@@ -84,8 +84,8 @@ def _whole(directory: Path, dtype: str) -> EmbeddingConfig:
     return embedding_config(fields)
 
 
-def ours(directory: Path, device: str, dtype: str) -> Callable[[], Embed]:
-    """What loads our encoder under that recipe."""
+def ours(directory: Path, device: str, dtype: str | None) -> Callable[[], Embed]:
+    """What loads our encoder under that recipe; None is the dtype that the family chooses for the device."""
 
     def load() -> Embed:
         encoder = encoder_here(open_checkpoint(str(directory)), _whole(directory, dtype), device)

@@ -27,7 +27,10 @@ from torch import Tensor, nn
 from protea_ray.embed.attention import Choice
 
 ONEDNN, TORCH = "oneDNN", "torch"
-_FUSED = {"gelu": ("gelu", "none"), "gelu_new": ("gelu", "tanh"), "relu": ("relu", ""), "silu": ("swish", "")}
+_FUSED = {
+    None: ("none", ""), "gelu": ("gelu", "none"), "gelu_new": ("gelu", "tanh"), "relu": ("relu", ""),
+    "silu": ("swish", ""),
+}  # fmt: skip
 
 
 def choose(device: Any, quantization: str | None = None, is_compiled: bool = False) -> Choice:
@@ -44,6 +47,12 @@ def choose(device: Any, quantization: str | None = None, is_compiled: bool = Fal
     return Choice(ONEDNN, "a tenth faster than MKL, bias and activation in the same pass")
 
 
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str | None = None) -> Tensor:
+    """oneDNN's x @ weight.T + bias, (..., in) and (out, in) to (..., out), then an activation by transformers' name."""
+    name, variant = _FUSED[activation]
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, name, [], variant)
+
+
 class OneDnnLinear(nn.Linear):
     """A Linear of the same weights, multiplied by oneDNN."""
 
@@ -56,12 +65,11 @@ class OneDnnLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., in_features) to (..., out_features)."""
-        return torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, "none", [], "")
+        return product(input, self.weight, self.bias)
 
     def activated(self, input: Tensor, activation: str) -> Tensor:
         """The same, then the activation that transformers calls so."""
-        name, variant = _FUSED[activation]
-        return torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, name, [], variant)
+        return product(input, self.weight, self.bias, activation)
 
 
 def use_onednn(layers: Sequence[nn.Module]) -> None:

@@ -18,8 +18,7 @@ from jobs import bench_peers
 from jobs.bench_peers import esme, installed
 from jobs.bench_ways import ways
 from jobs.random_checkpoint import build
-
-SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQ", "GIVEQCCTSICSLYQLENYCN", "MK" * 40, "ACDEFGHIKLMNPQRSTVWY"]
+from tests.bench.test_ways import SEQUENCES
 
 
 class Attention(nn.Module):

@@ -49,12 +49,12 @@ def used(folder: Path) -> int:
     return sum(-(-p.stat().st_size // 4096) * 4096 for p in folder.rglob("*"))
 
 
-@pytest.mark.parametrize("share", [0.15, 0.6])
+@pytest.mark.parametrize("share", [0.15, 0.3, 0.6])
 def test_the_disk_is_full(share: float, head: Head, reference: Path, tmp_path: Path, ledger: Ledger) -> None:
     """At once, or later: one clear error, what is committed can be read, and with space the same command is exact."""
     with disk(tmp_path / "disk", int(share * used(reference))) as folder:
         store = folder / "store"
-        with ledger.row(9, "the disk full at 15 and 60 % of the store") as row:
+        with ledger.row(9, "the disk full at 15, 30 and 60 % of the store") as row:
             said = refused(head, store, tmp_path)
             assert "No space left on device (os error 28); free some space first" in said
             assert_a_part(store, reference)
