@@ -30,8 +30,8 @@ from jobs.bench_models import MODELS
 from jobs.bench_pipeline import PipelineRun, encoders, pipeline
 from jobs.bench_ways import Way, recipe_of, ways
 from jobs.inputs import accepted
-from protea_ray.embed.checkpoint import open_checkpoint
-from protea_ray.embed.products import ONEDNN, choose
+from protea_ray.encoder.checkpoint import open_checkpoint
+from protea_ray.encoder.products import ONEDNN, choose
 from protea_ray.errors import ConfigError
 from protea_ray.plan.cost import Cost
 from protea_ray.report.bench import draw, show, show_more

@@ -22,7 +22,7 @@ def maps(
 
     Arrays: id, and for protein number i attention_i (layers, heads, L, L) and contacts_i (L, L).
     """
-    from protea_ray.embed.maps import write_maps
+    from protea_ray.encoder.maps import write_maps
 
     wanted = [name.strip() for name in outputs.split(",")]
     done = write_maps(source, out, outputs=wanted, ids=ids, model=model, revision=revision)

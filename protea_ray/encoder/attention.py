@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from protea_ray.embed import flex
+from protea_ray.encoder import flex
 from protea_ray.errors import EncoderError
 
 HALF = ("float16", "bfloat16")
@@ -90,7 +90,7 @@ def attend(
     """
     if cu_seqlens is None:
         raise EncoderError(
-            "this module was loaded for packed proteins; run it through protea_ray.embed.encoder.Encoder"
+            "this module was loaded for packed proteins; run it through protea_ray.encoder.encoder.Encoder"
         )
     scale = float(query.shape[-1] ** -0.5 if scaling is None else scaling)
     if record is not None:

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from protea_ray.config.embedding import EmbeddingConfig
-from protea_ray.embed.collect import Collector, Part
-from protea_ray.embed.forward import Core, Pack
-from protea_ray.embed.pool import View, Views, finite_rows, reduce, unit
-from protea_ray.embed.transfer import Transfer, to_device
+from protea_ray.encoder.collect import Collector, Part
+from protea_ray.encoder.forward import Core, Pack
+from protea_ray.encoder.pool import View, Views, finite_rows, reduce, unit
+from protea_ray.encoder.transfer import Transfer, to_device
 
 
 @dataclass

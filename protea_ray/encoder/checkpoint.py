@@ -16,11 +16,11 @@ from typing import Any
 
 from protea_ray.config.embedding import ModelFacts
 from protea_ray.config.identity import canonical_json
-from protea_ray.embed.families import recognise
-from protea_ray.embed.families.base import Shape
-from protea_ray.embed.families.vocabulary import FILES, read_vocabulary
-from protea_ray.embed.untrained import MODEL_NAME, is_trained, untrained_checkpoint
-from protea_ray.embed.weights import INDEX, SINGLE, check_weights, tensor_names
+from protea_ray.encoder.families import recognise
+from protea_ray.encoder.families.base import Shape
+from protea_ray.encoder.families.vocabulary import FILES, read_vocabulary
+from protea_ray.encoder.untrained import MODEL_NAME, is_trained, untrained_checkpoint
+from protea_ray.encoder.weights import INDEX, SINGLE, check_weights, tensor_names
 from protea_ray.errors import CheckpointError, ProteaRayError
 
 DOWNLOADED = (

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from protea_ray.config.embedding import EmbeddingConfig
-from protea_ray.embed.layout import Layout
-from protea_ray.embed.results import Embedded, Refused
+from protea_ray.encoder.layout import Layout
+from protea_ray.encoder.results import Embedded, Refused
 from protea_ray.sequences.record import Reason
 
 SMALLEST_NORM = 1e-12

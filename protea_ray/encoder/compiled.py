@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from protea_ray.embed.attention import Choice
-from protea_ray.embed.untrained import cache_directory
+from protea_ray.encoder.attention import Choice
+from protea_ray.encoder.untrained import cache_directory
 from protea_ray.errors import EncoderError
 
 ON, OFF = "compiled", "eager"

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from protea_ray.config.embedding import POOLINGS, EmbeddingConfig, embedding_config
-from protea_ray.embed.checkpoint import open_checkpoint
-from protea_ray.embed.local import encoder_here
-from protea_ray.embed.results import Embedded
-from protea_ray.embed.untrained import MODEL_NAME
+from protea_ray.encoder.checkpoint import open_checkpoint
+from protea_ray.encoder.local import encoder_here
+from protea_ray.encoder.results import Embedded
+from protea_ray.encoder.untrained import MODEL_NAME
 from protea_ray.errors import ConfigError, EncoderError, InputError, numbered
 from protea_ray.sequences.record import RejectedError, normalise
 

@@ -17,19 +17,19 @@ import numpy as np
 import torch
 
 from protea_ray.config.embedding import EmbeddingConfig, ModelFacts
-from protea_ray.embed import batch, products, quantize
-from protea_ray.embed.attention import Choice, choose
-from protea_ray.embed.batch import Plan, Window
-from protea_ray.embed.budget import default_budget
-from protea_ray.embed.collect import Collector
-from protea_ray.embed.compiled import ON, compile_layers
-from protea_ray.embed.compiled import choose as choose_compiled
-from protea_ray.embed.families.alphabet import Alphabet
-from protea_ray.embed.families.base import Family, Shape
-from protea_ray.embed.forward import Core
-from protea_ray.embed.layout import layout
-from protea_ray.embed.pool import View
-from protea_ray.embed.results import Embedded, Refused, Stats
+from protea_ray.encoder import batch, products, quantize
+from protea_ray.encoder.attention import Choice, choose
+from protea_ray.encoder.batch import Plan, Window
+from protea_ray.encoder.budget import default_budget
+from protea_ray.encoder.collect import Collector
+from protea_ray.encoder.compiled import ON, compile_layers
+from protea_ray.encoder.compiled import choose as choose_compiled
+from protea_ray.encoder.families.alphabet import Alphabet
+from protea_ray.encoder.families.base import Family, Shape
+from protea_ray.encoder.forward import Core
+from protea_ray.encoder.layout import layout
+from protea_ray.encoder.pool import View
+from protea_ray.encoder.results import Embedded, Refused, Stats
 from protea_ray.errors import CheckpointError, EncoderError, numbered
 from protea_ray.plan.pack import micro_batches
 from protea_ray.sequences.record import Reason

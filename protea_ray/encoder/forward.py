@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from protea_ray.embed import flex
-from protea_ray.embed.attention import Choice
-from protea_ray.embed.families.base import Stack
-from protea_ray.embed.transfer import to_device
+from protea_ray.encoder import flex
+from protea_ray.encoder.attention import Choice
+from protea_ray.encoder.families.base import Stack
+from protea_ray.encoder.transfer import to_device
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from protea_ray.config.embedding import EmbeddingConfig, resolve
-from protea_ray.embed.checkpoint import Checkpoint, read_config
-from protea_ray.embed.families import recognise
+from protea_ray.encoder.checkpoint import Checkpoint, read_config
+from protea_ray.encoder.families import recognise
 from protea_ray.errors import ConfigError
 
 if TYPE_CHECKING:
-    from protea_ray.embed.encoder import Encoder
+    from protea_ray.encoder.encoder import Encoder
 
 
 def encoder_here(
@@ -23,7 +23,7 @@ def encoder_here(
     """
     import torch
 
-    from protea_ray.embed.encoder import Encoder
+    from protea_ray.encoder.encoder import Encoder
 
     place = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     if place != "cpu" and not torch.cuda.is_available():

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from protea_ray.config.embedding import EmbeddingConfig
-from protea_ray.embed.transfer import to_device
+from protea_ray.encoder.transfer import to_device
 
 
 @dataclass(frozen=True)

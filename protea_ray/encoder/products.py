@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from protea_ray.embed.attention import Choice
+from protea_ray.encoder.attention import Choice
 
 ONEDNN, TORCH = "oneDNN", "torch"
 _FUSED = {

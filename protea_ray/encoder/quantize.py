@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from protea_ray.config.embedding import EmbeddingConfig
-from protea_ray.embed.families.base import Family
+from protea_ray.encoder.families.base import Family
 from protea_ray.errors import EncoderError
 
 BLOCK = 64  # weights that share a scale in nf4

@@ -15,9 +15,9 @@ import lance
 import numpy as np
 import ray
 
-from protea_ray.embed.canary import check_canaries
-from protea_ray.embed.encoder import Embedded, Encoder
-from protea_ray.embed.weights import verify_digests
+from protea_ray.encoder.canary import check_canaries
+from protea_ray.encoder.encoder import Embedded, Encoder
+from protea_ray.encoder.weights import verify_digests
 from protea_ray.errors import CheckpointError, ProteaRayError
 from protea_ray.run import cluster
 from protea_ray.run.driver import Setting

@@ -58,8 +58,8 @@ def _attention() -> Fact:
     """The device that a run here would choose, and the kernels for a model without and with a relative bias."""
     import torch
 
-    from protea_ray.embed import compiled, products
-    from protea_ray.embed.attention import choose
+    from protea_ray.encoder import compiled, products
+    from protea_ray.encoder.attention import choose
 
     cuda = torch.cuda.is_available()
     device, dtype = ("cuda", "bfloat16") if cuda else ("cpu", "float32")

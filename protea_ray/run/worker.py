@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from protea_ray.config.embedding import EmbeddingConfig
-from protea_ray.embed.checkpoint import locate, read_config
-from protea_ray.embed.families import recognise
-from protea_ray.embed.results import Embedded, Refused
-from protea_ray.embed.weights import verify_digests
+from protea_ray.encoder.checkpoint import locate, read_config
+from protea_ray.encoder.families import recognise
+from protea_ray.encoder.results import Embedded, Refused
+from protea_ray.encoder.weights import verify_digests
 from protea_ray.errors import EncoderError, ProteaRayError
 from protea_ray.run.attempts import Attempt, AttemptLog
 from protea_ray.sequences.record import Reason
@@ -30,7 +30,7 @@ from protea_ray.store.fragments import write_fragments
 from protea_ray.store.schema import space_rows
 
 if TYPE_CHECKING:
-    from protea_ray.embed.encoder import Encoder
+    from protea_ray.encoder.encoder import Encoder
 
 CUDA_IS_GONE = 13  # exit status of an actor whose CUDA context is beyond repair; Ray starts a new one
 
@@ -72,7 +72,7 @@ class EncoderSpec:
             import torch
 
             torch.set_num_threads(1)
-        from protea_ray.embed.encoder import Encoder
+        from protea_ray.encoder.encoder import Encoder
 
         directory = self._here()
         family = recognise(read_config(directory), directory, self.family)

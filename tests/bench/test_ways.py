@@ -16,7 +16,7 @@ from jobs.bench_measure import Seconds, extra_memory, interleaved
 from jobs.bench_models import MODELS
 from jobs.bench_ways import Way, ways
 from jobs.random_checkpoint import build
-from protea_ray.embed.checkpoint import open_checkpoint
+from protea_ray.encoder.checkpoint import open_checkpoint
 
 SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQ", "GIVEQCCTSICSLYQLENYCN", "MK" * 40, "ACDEFGHIKLMNPQRSTVWY"]
 

@@ -32,14 +32,14 @@ def install(text: str) -> None:
     at: dict[str, list[Callable[[ModuleType], None]]] = {}
     if plan.get("toy"):
         at["protea_ray.run.worker"] = [_install_toy]
-        sys.meta_path.insert(0, _Instead("protea_ray.embed.encoder", Path(__file__).with_name("toy.py")))
+        sys.meta_path.insert(0, _Instead("protea_ray.encoder.encoder", Path(__file__).with_name("toy.py")))
     for fault in plan.get("faults", ()):
         at.setdefault(fault["module"], []).append(functools.partial(_arm, fault))
     sys.meta_path.insert(0, _OnImport(at))
 
 
 def _install_toy(worker: ModuleType) -> None:
-    importlib.import_module("protea_ray.embed.encoder").install(worker)
+    importlib.import_module("protea_ray.encoder.encoder").install(worker)
 
 
 class _Instead(importlib.abc.MetaPathFinder):

@@ -16,7 +16,7 @@ from tests.chaos.faults import Fault, memory
 from tests.chaos.rows import Ledger
 from tests.chaos.runs import Bench, Head
 
-ENCODER = {"module": "protea_ray.embed.encoder", "attribute": "Encoder.embed"}
+ENCODER = {"module": "protea_ray.encoder.encoder", "attribute": "Encoder.embed"}
 GIB = 1 << 30
 HOG, MARGIN, SPARE = 9 * GIB, 5 * GIB, 11 * GIB  # other tests run beside this one, and this run itself takes 1.5
 
@@ -116,7 +116,7 @@ def test_memory_runs_out_above_so_many_tokens(
     """The real encoder in a whole run, the error raised by the suite: the longest protein still fits alone."""
     store, told = tmp_path / "store", tmp_path / "told"
     fault = {
-        "module": "protea_ray.embed.batch", "attribute": "run", "do": "out_of_memory", "above_tokens": FITS,
+        "module": "protea_ray.encoder.batch", "attribute": "run", "do": "out_of_memory", "above_tokens": FITS,
         "told": str(told),
     }  # fmt: skip
     large = ("--token-budget", 16_000, "--set", "run.unit_seconds=10")  # whole windows of 64, however slow the machine
@@ -135,7 +135,7 @@ def throughput(bench: Bench) -> float:
     """Residues per second of an encoder that found its budget by running out of memory, over one that was given it."""
     import torch
 
-    from protea_ray.embed import batch
+    from protea_ray.encoder import batch
 
     real = batch.run
 
@@ -163,9 +163,9 @@ def throughput(bench: Bench) -> float:
 
 def encoder(bench: Bench, budget: int) -> Any:
     from protea_ray.config.embedding import embedding_config, resolve
-    from protea_ray.embed.checkpoint import open_checkpoint, read_config
-    from protea_ray.embed.encoder import Encoder
-    from protea_ray.embed.families import recognise
+    from protea_ray.encoder.checkpoint import open_checkpoint, read_config
+    from protea_ray.encoder.encoder import Encoder
+    from protea_ray.encoder.families import recognise
 
     found = open_checkpoint(str(bench.model))
     recipe = resolve(embedding_config({"model": str(bench.model)}), found.facts, "cpu", None)

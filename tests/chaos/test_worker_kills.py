@@ -26,7 +26,7 @@ ACTOR = "ray::MapWorker(MapBatches(EmbedUnits))"
 FINE = ("--set", "run.unit_seconds=1", "--set", "run.window_proteins=2")  # 80 units, however fast the machine
 KILLS, EVERY, UNITS = 5, 2.0, 60
 SLOW = {  # 60 units must still be under way after five kills
-    "module": "protea_ray.embed.encoder", "attribute": "Encoder.embed", "do": "sleep", "seconds": 0.3,
+    "module": "protea_ray.encoder.encoder", "attribute": "Encoder.embed", "do": "sleep", "seconds": 0.3,
 }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """An encoder without a model, for rows that are about the driver and the store: starts at once, needs no torch.
 
-It takes the place of `protea_ray.embed.encoder` in drivers and workers (see faults.py). A vector depends on every
+It takes the place of `protea_ray.encoder.encoder` in drivers and workers (see faults.py). A vector depends on every
 letter and its position, and on nothing else; `SECONDS_PER_RESIDUE` of sleep stand for the work, so that kills find
 units in flight.
 """
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from protea_ray.config.embedding import EmbeddingConfig
-from protea_ray.embed.results import Embedded, Refused, Stats
+from protea_ray.encoder.results import Embedded, Refused, Stats
 
 __all__ = ["Embedded", "Encoder", "Refused", "Stats", "install", "vector"]
 

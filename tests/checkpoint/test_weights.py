@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from protea_ray.embed.weights import check_weights, verify_digests
+from protea_ray.encoder.weights import check_weights, verify_digests
 from protea_ray.errors import CheckpointError
 from tests.checkpoint.conftest import tensors, write
 

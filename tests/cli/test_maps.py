@@ -10,10 +10,10 @@ import torch
 from transformers import EsmForMaskedLM
 
 from jobs.random_checkpoint import build
-from protea_ray.embed.maps import write_maps
+from protea_ray.encoder.maps import write_maps
 from protea_ray.errors import ConfigError, InputError
 from tests import commands
-from tests.embed.reference import Reference
+from tests.encoder.reference import Reference
 
 PROTEINS = {"a": "MKTAYIAKQRQISF", "../b": "MKVUZOBJX"}
 

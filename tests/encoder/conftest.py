@@ -12,10 +12,10 @@ import torch
 
 from jobs.random_checkpoint import build
 from protea_ray.config.embedding import EmbeddingConfig, resolve
-from protea_ray.embed.encoder import Encoder
-from protea_ray.embed.families import recognise
-from protea_ray.embed.weights import tensor_names
-from tests.embed.reference import Reference
+from protea_ray.encoder.encoder import Encoder
+from protea_ray.encoder.families import recognise
+from protea_ray.encoder.weights import tensor_names
+from tests.encoder.reference import Reference
 
 ALL_LETTERS = "ACDEFGHIKLMNPQRSTVWYUZOBXJ"
 

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protea_ray.embed import flex
-from protea_ray.embed.attention import attend, choose, toeplitz
+from protea_ray.encoder import flex
+from protea_ray.encoder.attention import attend, choose, toeplitz
 from protea_ray.errors import EncoderError
 
 HEADS, WIDTH, REACH = 2, 8, 16
@@ -155,7 +155,7 @@ def test_a_plain_call_of_the_loaded_module_is_refused(encoder):
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile:UserWarning")
 @pytest.mark.parametrize("family", ["esm2", "esmc", "ankh"])
 def test_a_forced_kernel_gives_the_same_vectors(family, encoder):
-    from tests.embed.conftest import proteins
+    from tests.encoder.conftest import proteins
 
     sequences = proteins(3, 90, 200)
     expected = {r.index: r.pooled["mean"] for r in encoder(family, {}).embed(sequences)}
@@ -167,7 +167,7 @@ def test_a_forced_kernel_gives_the_same_vectors(family, encoder):
 
 @pytest.mark.parametrize("family", ["esm2", "ankh"])
 def test_local_attention_is_another_space_and_equals_exact_attention_when_wide(family, encoder):
-    from tests.embed.conftest import proteins
+    from tests.encoder.conftest import proteins
 
     sequences = proteins(300)
     exact, wide, narrow = (
@@ -191,7 +191,7 @@ def test_layers_compile_whole_and_no_pack_recompiles_them(family, encoder):
     """One graph for all layers and all packs, without a break: what `torch.compile` on a GPU will need."""
     from torch._dynamo.utils import counters
 
-    from tests.embed.conftest import proteins
+    from tests.encoder.conftest import proteins
 
     sequences = proteins(3, 90, 200, 7, 130, 45, 61)
     expected = {r.index: r.pooled["mean"] for r in encoder(family, {}).embed(sequences)}

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from protea_ray.embed import batch
-from protea_ray.embed.budget import MOST_TOKENS, STEP, bytes_of_token, calibrate, default_budget, tokens_that_fit
-from protea_ray.embed.families.base import Shape
+from protea_ray.encoder import batch
+from protea_ray.encoder.budget import MOST_TOKENS, STEP, bytes_of_token, calibrate, default_budget, tokens_that_fit
+from protea_ray.encoder.families.base import Shape
 
 ESM2_650M = Shape(hidden=1280, layers=33, heads=20, head_dim=64, ffn=5120, vocabulary=33)
 
@@ -40,7 +40,7 @@ class Timed:
 
     def __init__(self, monkeypatch: Any, each: float, token_budget: int = 1024) -> None:
         self.token_budget, self.each, self.now, self.packs = token_budget, each, 0.0, []
-        monkeypatch.setattr("protea_ray.embed.budget.time.perf_counter", lambda: self.now)
+        monkeypatch.setattr("protea_ray.encoder.budget.time.perf_counter", lambda: self.now)
 
     def embed(self, sequences: Sequence[str]) -> Iterator[Any]:
         self.packs.append([len(s) for s in sequences])

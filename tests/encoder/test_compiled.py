@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from protea_ray.embed.compiled import OFF, ON, choose
+from protea_ray.encoder.compiled import OFF, ON, choose
 from protea_ray.errors import EncoderError
-from tests.embed.conftest import proteins
+from tests.encoder.conftest import proteins
 
 
 def test_a_gpu_compiles_where_a_compiler_is_and_a_cpu_does_not(monkeypatch: Any) -> None:
-    monkeypatch.setattr("protea_ray.embed.compiled.find_spec", lambda name: object())
+    monkeypatch.setattr("protea_ray.encoder.compiled.find_spec", lambda name: object())
     assert choose("cuda:0", "varlen").name == ON
     assert choose("cuda", "flex").name == OFF
     assert choose("cpu", "sdpa").name == OFF
-    monkeypatch.setattr("protea_ray.embed.compiled.find_spec", lambda name: None)
+    monkeypatch.setattr("protea_ray.encoder.compiled.find_spec", lambda name: None)
     assert choose("cuda", "varlen").name == OFF
     assert "triton" in choose("cuda", "varlen").why
 

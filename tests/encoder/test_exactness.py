@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from jobs.random_checkpoint import FAMILIES
-from tests.embed.conftest import proteins
-from tests.embed.reference import aggregate, pool, unit
+from tests.encoder.conftest import proteins
+from tests.encoder.reference import aggregate, pool, unit
 
 TOLERANCE = 1e-5
 LENGTHS = (1, 2, 3, 16, 127, 130, 511, 1022, 3000)

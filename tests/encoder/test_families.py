@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from jobs.random_checkpoint import FAMILIES, build
-from protea_ray.embed import families
-from protea_ray.embed.families import Shape, recognise
-from protea_ray.embed.families.alphabet import LETTERS, read_alphabet
-from protea_ray.embed.families.base import Family, Stack
-from protea_ray.embed.families.t5 import relative_bias
-from protea_ray.embed.families.vocabulary import read_vocabulary
+from protea_ray.encoder import families
+from protea_ray.encoder.families import Shape, recognise
+from protea_ray.encoder.families.alphabet import LETTERS, read_alphabet
+from protea_ray.encoder.families.base import Family, Stack
+from protea_ray.encoder.families.t5 import relative_bias
+from protea_ray.encoder.families.vocabulary import read_vocabulary
 from protea_ray.errors import CheckpointError
-from tests.embed.conftest import load, proteins
+from tests.encoder.conftest import load, proteins
 
 NAMES = {"esm2": "esm2", "esmc": "esmc", "t5": "t5", "prostt5": "t5", "ankh": "ankh"}
 
@@ -156,7 +156,7 @@ def test_the_bias_table_is_the_whole_bias(encoder):
 
 def test_recognition_imports_neither_torch_nor_transformers(checkpoint):
     code = (
-        "import json, sys; from pathlib import Path; from protea_ray.embed.families import recognise\n"
+        "import json, sys; from pathlib import Path; from protea_ray.encoder.families import recognise\n"
         f"for name in {[str(checkpoint(f)) for f in FAMILIES]!r}:\n"
         "    d = Path(name); c = json.loads((d / 'config.json').read_text()); f = recognise(c, d)\n"
         "    f.facts(c), f.shape(c)\n"
@@ -195,7 +195,7 @@ def registered(monkeypatch):
 
 
 def test_a_family_from_another_package_is_one_file_and_one_line(registered, tmp_path, encoder):
-    registered("tests.embed.test_families:TOY")
+    registered("tests.encoder.test_families:TOY")
     directory = build("esm2", tmp_path)
     config = config_of(directory) | {"model_type": "toy"}
     family = recognise(config, directory)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from protea_ray.embed.families import recognise
-from tests.embed.conftest import load
+from protea_ray.encoder.families import recognise
+from tests.encoder.conftest import load
 from tests.shared_data import shared
 
 REPOSITORIES = {

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs.random_checkpoint import FAMILIES
-from tests.embed.conftest import ALL_LETTERS, proteins
+from tests.encoder.conftest import ALL_LETTERS, proteins
 
 PROTEIN = proteins(70, seed=9)[0]
 FIELDS = {"pooling": ("mean", "max", "none"), "max_residues": 60, "window_overlap": 20}

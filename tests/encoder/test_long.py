@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from jobs.random_checkpoint import FAMILIES
-from protea_ray.embed.results import Embedded, Refused
-from tests.embed.conftest import proteins
-from tests.embed.reference import pool
+from protea_ray.encoder.results import Embedded, Refused
+from tests.encoder.conftest import proteins
+from tests.encoder.reference import pool
 
 TOLERANCE = 1e-5
 CUT = {"max_residues": 100, "window_overlap": 30, "normalize": False}

@@ -15,7 +15,7 @@ import json, sys, gc, torch
 from pathlib import Path
 import numpy as np
 torch.set_num_threads(1)
-from tests.embed.conftest import load, proteins
+from tests.encoder.conftest import load, proteins
 
 def memory(field):
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -6,11 +6,11 @@ import torch
 from transformers import EsmcForMaskedLM, EsmForMaskedLM
 
 from jobs.random_checkpoint import FAMILIES
-from protea_ray.embed.outputs import attention_maps, contact_map, logits
-from protea_ray.embed.results import Refused
+from protea_ray.encoder.outputs import attention_maps, contact_map, logits
+from protea_ray.encoder.results import Refused
 from protea_ray.errors import EncoderError
-from tests.embed.conftest import load, proteins
-from tests.embed.reference import SPECIALS, Reference
+from tests.encoder.conftest import load, proteins
+from tests.encoder.reference import SPECIALS, Reference
 
 HEADS = {"esm2": EsmForMaskedLM, "esmc": EsmcForMaskedLM}
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from protea_ray.config.embedding import EmbeddingConfig
-from protea_ray.embed.pool import View, Views, _segments, finite_rows, reduce, unit
+from protea_ray.encoder.pool import View, Views, _segments, finite_rows, reduce, unit
 
 
 def view(layers, how):

@@ -22,16 +22,16 @@ from torch import Tensor, nn
 
 from jobs.random_checkpoint import FAMILIES, build
 from protea_ray.config.run import run_config
-from protea_ray.embed import quantize
-from protea_ray.embed.canary import check_canaries
-from protea_ray.embed.encoder import Encoder
-from protea_ray.embed.quantize import Nf4Linear
+from protea_ray.encoder import quantize
+from protea_ray.encoder.canary import check_canaries
+from protea_ray.encoder.encoder import Encoder
+from protea_ray.encoder.quantize import Nf4Linear
 from protea_ray.errors import EncoderError
 from protea_ray.run.driver import embed
 from protea_ray.run.progress import LineReporter
 from tests import stores
-from tests.embed.conftest import load, proteins
-from tests.embed.rounding import ByTheBook, one_scale, seven_bits, three_bits
+from tests.encoder.conftest import load, proteins
+from tests.encoder.rounding import ByTheBook, one_scale, seven_bits, three_bits
 
 KINDS = ("int8", "int4")
 FIELDS = {"pooling": ("none",)}

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from jobs.random_checkpoint import build
-from protea_ray.embed import batch
-from protea_ray.embed.encoder import IN_FLIGHT
-from protea_ray.embed.results import Embedded, Refused
+from protea_ray.encoder import batch
+from protea_ray.encoder.encoder import IN_FLIGHT
+from protea_ray.encoder.results import Embedded, Refused
 from protea_ray.errors import CheckpointError, ConfigError, EncoderError
-from tests.embed.conftest import load, proteins
+from tests.encoder.conftest import load, proteins
 
 
 def by_index(results):

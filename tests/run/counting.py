@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from protea_ray.config.embedding import EmbeddingConfig
-from protea_ray.embed.encoder import Embedded, Encoder, Refused
+from protea_ray.encoder.encoder import Embedded, Encoder, Refused
 from protea_ray.run.worker import EncoderSpec
 
 

@@ -19,8 +19,8 @@ from protea_ray.config.run import run_config
 from protea_ray.query.store import open_store
 from protea_ray.run.driver import embed
 from protea_ray.run.progress import LineReporter
-from tests.embed.conftest import ALL_LETTERS, proteins
-from tests.embed.reference import Reference, aggregate, pool, unit
+from tests.encoder.conftest import ALL_LETTERS, proteins
+from tests.encoder.reference import Reference, aggregate, pool, unit
 
 pytestmark = pytest.mark.usefixtures("cluster")
 

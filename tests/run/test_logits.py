@@ -13,7 +13,7 @@ from transformers import EsmcForMaskedLM, EsmForMaskedLM
 
 from jobs.random_checkpoint import FAMILIES, build
 from protea_ray.config.run import run_config
-from protea_ray.embed.checkpoint import logit_tokens, open_checkpoint
+from protea_ray.encoder.checkpoint import logit_tokens, open_checkpoint
 from protea_ray.errors import ConfigError, StoreError
 from protea_ray.query.store import Store, open_store
 from protea_ray.run.driver import embed
@@ -22,8 +22,8 @@ from protea_ray.run.progress import LineReporter
 from protea_ray.store.location import open_location
 from protea_ray.store.verify import verify
 from tests import commands
-from tests.embed.conftest import proteins
-from tests.embed.reference import Reference
+from tests.encoder.conftest import proteins
+from tests.encoder.reference import Reference
 
 MODELS: dict[str, Any] = {"esm2": EsmForMaskedLM, "esmc": EsmcForMaskedLM}
 TOLERANCE = 1e-5  # of the largest logit, which is about 10

@@ -15,8 +15,8 @@ from protea_ray.run.driver import embed
 from protea_ray.run.dry import plan
 from protea_ray.run.progress import LineReporter
 from protea_ray.run.summary import Summary
-from tests.embed.conftest import proteins
-from tests.embed.reference import Reference
+from tests.encoder.conftest import proteins
+from tests.encoder.reference import Reference
 
 pytestmark = pytest.mark.usefixtures("cluster")
 

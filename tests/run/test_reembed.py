@@ -19,7 +19,7 @@ import pytest
 
 from jobs import random_checkpoint as checkpoints
 from protea_ray.config.run import run_config
-from protea_ray.embed.checkpoint import open_checkpoint
+from protea_ray.encoder.checkpoint import open_checkpoint
 from protea_ray.errors import CheckpointError, ConfigError, StoreError
 from protea_ray.query.store import open_store
 from protea_ray.run import driver

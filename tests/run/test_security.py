@@ -153,7 +153,7 @@ def test_only_the_web_is_asked() -> None:
 def test_the_lint_rule_bites(code: str, rule: str) -> None:
     """With the package's own configuration, on a file of the package."""
     command = [str(Path(sys.executable).with_name("ruff")), "check", "--output-format", "concise"]
-    command += ["--stdin-filename", "protea_ray/embed/added.py", "-"]
+    command += ["--stdin-filename", "protea_ray/encoder/added.py", "-"]
     done = subprocess.run(command, input=code, cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert done.returncode == 1

@@ -11,9 +11,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from protea_ray.embed.families import ankh, esm2, esmc, t5
-from protea_ray.embed.families.base import Family, Shape, Stack
-from protea_ray.embed.families.vocabulary import read_vocabulary
+from protea_ray.encoder.families import ankh, esm2, esmc, t5
+from protea_ray.encoder.families.base import Family, Shape, Stack
+from protea_ray.encoder.families.vocabulary import read_vocabulary
 from protea_ray.errors import CheckpointError
 
 __all__ = ["BUILT_IN", "GROUP", "Family", "Shape", "Stack", "families", "recognise"]
@@ -58,6 +58,6 @@ def _family(point: Any) -> Family:
     if not isinstance(family, Family):
         raise CheckpointError(
             f"entry point {point.name} = {point.value} of {GROUP} is a {type(family).__name__}, "
-            "not an instance of protea_ray.embed.families.Family"
+            "not an instance of protea_ray.encoder.families.Family"
         )
     return family

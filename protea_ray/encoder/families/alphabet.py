@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from protea_ray.embed.families.vocabulary import AMINO_ACIDS
+from protea_ray.encoder.families.vocabulary import AMINO_ACIDS
 from protea_ray.errors import CheckpointError
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

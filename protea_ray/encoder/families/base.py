@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protea_ray.config.embedding import Dtype, ModelFacts
-from protea_ray.embed.families.alphabet import Alphabet, Tokenize, read_alphabet
-from protea_ray.embed.families.vocabulary import by_id, read_vocabulary
+from protea_ray.encoder.families.alphabet import Alphabet, Tokenize, read_alphabet
+from protea_ray.encoder.families.vocabulary import by_id, read_vocabulary
 from protea_ray.errors import CheckpointError
 
 if TYPE_CHECKING:

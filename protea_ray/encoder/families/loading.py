@@ -27,7 +27,7 @@ def load_module(
     """
     from safetensors import SafetensorError
 
-    from protea_ray.embed.attention import register
+    from protea_ray.encoder.attention import register
 
     register()
     try:
