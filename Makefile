@@ -49,17 +49,17 @@ lint: setup
 	$(BIN)/lint-imports
 
 audit: setup
-	$(BIN)/python -m jobs.audit
+	$(BIN)/python -m tools.audit
 
 chaos: setup
 	$(BIN)/python -m pytest -m chaos -n 2 --dist loadgroup tests/chaos
 
 bench: setup
-	$(BIN)/python -m jobs.bench
+	$(BIN)/python -m benchmarks.encoder.__main__
 
 simulate: setup
-	$(BIN)/python -m jobs.simulate --json simulated.json
-	$(BIN)/python -m jobs.foretell --measured simulated.json
+	$(BIN)/python -m benchmarks.cluster.simulate --json simulated.json
+	$(BIN)/python -m benchmarks.cluster.foretell --measured simulated.json
 
 clean:
 	rm -rf $(VENV) $(DEMO)

@@ -1,4 +1,4 @@
-"""`python -m jobs.bench_read [--rows 1000000]`: how fast a store is read, beside plain Lance.
+"""`python -m benchmarks.reading [--rows 1000000]`: how fast a store is read, beside plain Lance.
 
 Makes a store of random half-precision vectors, then measures in a fresh process each, figures side by side:
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from jobs import random_checkpoint as checkpoints
+from protea_ray.testing import random_checkpoint as checkpoints
 
 # a deadline measures the machine: 200 ms passed on a busy one while the code was the same
 settings.register_profile("any-machine", deadline=None)

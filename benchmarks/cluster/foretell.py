@@ -1,8 +1,8 @@
 """How the policy does on clusters of hundreds and thousands of GPUs, by the model of cluster_model.py.
 
-    python -m jobs.foretell [--measured FILE] [--proteins 1000000000] [--gpus 256,1024,4096]
+    python -m benchmarks.cluster.foretell [--measured FILE] [--proteins 1000000000] [--gpus 256,1024,4096]
 
-`--measured` is what jobs/simulate.py wrote with --json: the same run is foretold first, and the error said. The cost
+`--measured` is what benchmarks/cluster/simulate.py wrote with --json: the same run is foretold first, and the error said. The cost
 of a protein is that of ESM-2 650M on one GPU; lengths are drawn, and units are those that the planner makes of them.
 """
 
@@ -17,9 +17,9 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from jobs.cluster_model import Outcome, Policy, play
-from jobs.schedule import Schedule
-from jobs.simulate import cost_for, draw, known_lengths
+from benchmarks.cluster.model import Outcome, Policy, play
+from benchmarks.cluster.schedule import Schedule
+from benchmarks.cluster.simulate import cost_for, draw, known_lengths
 from protea_ray.plan.cost import Cost
 from protea_ray.plan.units import SHARES, Sizes, Unit, cut
 from protea_ray.report.console import wide_console
@@ -40,7 +40,9 @@ def main(
     startup: Annotated[float, typer.Option(min=0, help="seconds over which actors become ready")] = 60.0,
     failure: Annotated[float, typer.Option(min=0, max=1, help="share of units that kill their actor")] = 0.0,
     lengths: Annotated[str | None, typer.Option(help="input whose lengths are drawn [synthetic ones]")] = None,
-    measured: Annotated[Path | None, typer.Option(help="a run of jobs/simulate.py to compare with")] = None,
+    measured: Annotated[
+        Path | None, typer.Option(help="a run of benchmarks/cluster/simulate.py to compare with")
+    ] = None,
 ) -> None:
     """Print what is foretold."""
     policy = Policy(driver=driver_ms / 1e3, failure=failure)

@@ -1,6 +1,6 @@
 """The real pipeline on GPUs that are only numbers: utilisation, the longest tail, and what the driver takes.
 
-    python -m jobs.simulate [--gpus 48] [--proteins 1000000] [--lengths FILE] [--json FILE]
+    python -m benchmarks.cluster.simulate [--gpus 48] [--proteins 1000000] [--lengths FILE] [--json FILE]
 
 Actors sleep for what a unit would cost (see simulated_cluster.py); reading, scheduling, fragments and commits are
 those of any run, and all of it shares this machine's cores with the actors. Units per second decide what the driver
@@ -24,9 +24,9 @@ import lance
 import numpy as np
 import typer
 
-from jobs.inputs import accepted
-from jobs.schedule import Schedule
-from jobs.simulated_cluster import SimulatedSpec, memory_of, processes_below, simulated_cluster
+from benchmarks.cluster.schedule import Schedule
+from benchmarks.cluster.simulated_cluster import SimulatedSpec, memory_of, processes_below, simulated_cluster
+from benchmarks.inputs import accepted
 from protea_ray.config.run import run_config
 from protea_ray.encoder.untrained import CACHE_VARIABLE, MODEL_NAME
 from protea_ray.plan.cost import Cost, transformer_cost

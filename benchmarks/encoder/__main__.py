@@ -1,6 +1,6 @@
 """Residues per second: plain transformers, peers, our encoder, our whole pipeline, in one run on the same proteins.
 
-    python -m jobs.bench [--shapes 8M,35M,...] [--proteins 48] [--repeats 3] [--model DIR] [--json] [--png FILE]
+    python -m benchmarks.encoder.__main__ [--shapes 8M,35M,...] [--proteins 48] [--repeats 3] [--model DIR] [--json] [--png FILE]
 
 One thread each on a CPU, repetitions interleaved so that a busy machine hurts all alike; median and spread. Proteins
 are drawn from `--fasta` (by default a data set of real proteins beside the checkout, else the synthetic length
@@ -25,16 +25,16 @@ import numpy as np
 import torch
 import typer
 
-from jobs.bench_measure import Seconds, clock, extra_memory, interleaved, peak, share_of
-from jobs.bench_models import MODELS
-from jobs.bench_pipeline import PipelineRun, encoders, pipeline
-from jobs.bench_ways import Way, recipe_of, ways
-from jobs.inputs import accepted
+from benchmarks.encoder.measure import Seconds, clock, extra_memory, interleaved, peak, share_of
+from benchmarks.encoder.models import MODELS
+from benchmarks.encoder.pipeline import PipelineRun, encoders, pipeline
+from benchmarks.encoder.show import draw, show, show_more
+from benchmarks.encoder.ways import Way, recipe_of, ways
+from benchmarks.inputs import accepted
 from protea_ray.encoder.checkpoint import open_checkpoint
 from protea_ray.encoder.products import ONEDNN, choose
 from protea_ray.errors import ConfigError
 from protea_ray.plan.cost import Cost
-from protea_ray.report.bench import draw, show, show_more
 from protea_ray.run.cluster import usable_cores
 from protea_ray.run.probe import operations
 from protea_ray.sequences.synth import synthesise

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jobs.random_checkpoint import build
+from protea_ray.testing.random_checkpoint import build
 
 PARAMETERS = 40e6  # of the layers that are run on a CPU; more would not change the rate of one
 

@@ -19,8 +19,8 @@ from threading import Barrier
 
 import torch
 
-from jobs.bench_measure import clock
-from jobs.bench_ways import LONGEST, ours
+from benchmarks.encoder.measure import clock
+from benchmarks.encoder.ways import LONGEST, ours
 from protea_ray.config.run import run_config
 from protea_ray.run.driver import embed
 from protea_ray.run.progress import LineReporter

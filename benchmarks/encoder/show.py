@@ -12,7 +12,7 @@ from protea_ray.report.console import wide_console
 
 
 def show(found: dict[str, Any], model: str) -> None:
-    """Every way on one model. `found` is what jobs/bench.py prints with --json."""
+    """Every way on one model. `found` is what benchmarks/encoder/__main__.py prints with --json."""
     console = wide_console()
     records = [r for r in found["records"] if r["model"] == model]
     first = records[0]

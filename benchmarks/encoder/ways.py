@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from jobs.bench_peers import Embed, installed
+from benchmarks.encoder.peers import Embed, installed
 from protea_ray.config.embedding import EmbeddingConfig, embedding_config, resolve
 from protea_ray.encoder.checkpoint import open_checkpoint, read_config
 from protea_ray.encoder.families import recognise

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.cluster_model import Policy, play
-from jobs.foretell import planned
-from jobs.schedule import Schedule
+from benchmarks.cluster.foretell import planned
+from benchmarks.cluster.model import Policy, play
+from benchmarks.cluster.schedule import Schedule
 
 FREE = Policy(driver=0.0, latency=0.0)
 policies = st.builds(

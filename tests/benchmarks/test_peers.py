@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jobs import bench_peers
-from jobs.bench_peers import esme, installed
-from jobs.bench_ways import ways
-from jobs.random_checkpoint import build
-from tests.bench.test_ways import SEQUENCES
+from benchmarks.encoder import peers
+from benchmarks.encoder.peers import esme, installed
+from benchmarks.encoder.ways import ways
+from protea_ray.testing.random_checkpoint import build
+from tests.benchmarks.test_ways import SEQUENCES
 
 
 class Attention(nn.Module):
@@ -97,9 +97,9 @@ def test_peers_take_part_where_they_are_and_can(tmp_path: Path, monkeypatch: pyt
         directory = build(model, tmp_path / model) if not (tmp_path / model).exists() else tmp_path / model
         return [name for name, _ in installed(directory, device, dtype, 2048)]
 
-    monkeypatch.setattr(bench_peers, "find_spec", lambda name: None)
+    monkeypatch.setattr(peers, "find_spec", lambda name: None)
     assert names("esm2", "cuda", "float16") == []
-    monkeypatch.setattr(bench_peers, "find_spec", lambda name: object())
+    monkeypatch.setattr(peers, "find_spec", lambda name: object())
     assert names("esm2", "cuda", "float16") == ["FastPLMs embed_dataset", "ESME, packed"]
     assert names("esm2", "cpu", "float32") == ["FastPLMs embed_dataset"]
     assert names("esmc", "cuda", "float16") == []

@@ -1,10 +1,10 @@
-"""The reading benchmark counts what it says it counts; its rates are for `python -m jobs.bench_read`."""
+"""The reading benchmark counts what it says it counts; its rates are for `python -m benchmarks.reading`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from jobs.bench_read import ASKED, BATCH, load_all, load_quarter, look_up, make_store, scan_all
+from benchmarks.reading import ASKED, BATCH, load_all, load_quarter, look_up, make_store, scan_all
 from protea_ray.store.location import open_location
 
 ROWS = 10_000

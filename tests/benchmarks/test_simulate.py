@@ -11,7 +11,7 @@ import lance
 import numpy as np
 import pytest
 
-from jobs.schedule import Schedule
+from benchmarks.cluster.schedule import Schedule
 from tests import stores
 
 PROTEINS, GPUS = 2000, 8
@@ -21,7 +21,7 @@ PROTEINS, GPUS = 2000, 8
 def test_a_simulated_cluster_stores_every_protein_once(tmp_path: Path) -> None:
     folder, out = tmp_path / "run", tmp_path / "figures.json"
     sizes = ["--proteins", str(PROTEINS), "--gpus", str(GPUS), "--seconds", "4"]
-    command = [sys.executable, "-m", "jobs.simulate", *sizes, "--folder", str(folder), "--json", str(out)]
+    command = [sys.executable, "-m", "benchmarks.cluster.simulate", *sizes, "--folder", str(folder), "--json", str(out)]
 
     done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
 

@@ -11,12 +11,12 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
-from jobs.bench import compare, main, proteins_of, useful
-from jobs.bench_measure import Seconds, extra_memory, interleaved
-from jobs.bench_models import MODELS
-from jobs.bench_ways import Way, ways
-from jobs.random_checkpoint import build
+from benchmarks.encoder.__main__ import compare, main, proteins_of, useful
+from benchmarks.encoder.measure import Seconds, extra_memory, interleaved
+from benchmarks.encoder.models import MODELS
+from benchmarks.encoder.ways import Way, ways
 from protea_ray.encoder.checkpoint import open_checkpoint
+from protea_ray.testing.random_checkpoint import build
 
 SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQ", "GIVEQCCTSICSLYQLENYCN", "MK" * 40, "ACDEFGHIKLMNPQRSTVWY"]
 

@@ -16,8 +16,8 @@ import lance
 import numpy as np
 from lance.file import LanceFileReader
 
-from jobs import random_checkpoint as checkpoints
 from protea_ray.sequences.synth import write_fasta
+from protea_ray.testing import random_checkpoint as checkpoints
 from tests import commands, stores
 from tests.chaos.faults import Fault
 

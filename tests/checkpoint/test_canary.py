@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jobs.random_checkpoint import FAMILIES, build
 from protea_ray.config.embedding import embedding_config, resolve
 from protea_ray.encoder.canary import CANARIES, check_canaries
 from protea_ray.encoder.checkpoint import open_checkpoint
 from protea_ray.encoder.results import Embedded, Refused
 from protea_ray.errors import CheckpointError, EncoderError
+from protea_ray.testing.random_checkpoint import FAMILIES, build
 
 
 class Stub:

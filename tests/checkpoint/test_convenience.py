@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jobs.random_checkpoint import build
 from protea_ray.encoder.checkpoint import open_checkpoint
 from protea_ray.encoder.convenience import embed_dataset
 from protea_ray.errors import CheckpointError, ConfigError, EncoderError, InputError
+from protea_ray.testing.random_checkpoint import build
 
 SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQ", "GIVEQCC", "M", "FVNQHLCGSHLVEALYLVCGERGFFYTPKTXBUZO"]
 

@@ -12,10 +12,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from jobs.random_checkpoint import FAMILIES, build
 from protea_ray.encoder import checkpoint as module
 from protea_ray.encoder.checkpoint import config_digest, open_checkpoint
 from protea_ray.errors import CheckpointError
+from protea_ray.testing.random_checkpoint import FAMILIES, build
 from tests.checkpoint.conftest import CONFIG, write
 
 SHA = "0123456789abcdef0123456789abcdef01234567"

@@ -9,9 +9,9 @@ import pytest
 import torch
 from transformers import EsmForMaskedLM
 
-from jobs.random_checkpoint import build
 from protea_ray.encoder.maps import write_maps
 from protea_ray.errors import ConfigError, InputError
+from protea_ray.testing.random_checkpoint import build
 from tests import commands
 from tests.encoder.reference import Reference
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from jobs.random_checkpoint import build
 from protea_ray.config.embedding import EmbeddingConfig, resolve
 from protea_ray.encoder.encoder import Encoder
 from protea_ray.encoder.families import recognise
 from protea_ray.encoder.weights import tensor_names
+from protea_ray.testing.random_checkpoint import build
 from tests.encoder.reference import Reference
 
 ALL_LETTERS = "ACDEFGHIKLMNPQRSTVWYUZOBXJ"

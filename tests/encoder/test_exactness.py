@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from jobs.random_checkpoint import FAMILIES
+from protea_ray.testing.random_checkpoint import FAMILIES
 from tests.encoder.conftest import proteins
 from tests.encoder.reference import aggregate, pool, unit
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jobs.random_checkpoint import FAMILIES, build
 from protea_ray.encoder import families
 from protea_ray.encoder.families import Shape, recognise
 from protea_ray.encoder.families.alphabet import LETTERS, read_alphabet
@@ -17,6 +16,7 @@ from protea_ray.encoder.families.base import Family, Stack
 from protea_ray.encoder.families.t5 import relative_bias
 from protea_ray.encoder.families.vocabulary import read_vocabulary
 from protea_ray.errors import CheckpointError
+from protea_ray.testing.random_checkpoint import FAMILIES, build
 from tests.encoder.conftest import load, proteins
 
 NAMES = {"esm2": "esm2", "esmc": "esmc", "t5": "t5", "prostt5": "t5", "ankh": "ankh"}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobs.random_checkpoint import FAMILIES
+from protea_ray.testing.random_checkpoint import FAMILIES
 from tests.encoder.conftest import ALL_LETTERS, proteins
 
 PROTEIN = proteins(70, seed=9)[0]

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jobs.random_checkpoint import FAMILIES
 from protea_ray.encoder.results import Embedded, Refused
+from protea_ray.testing.random_checkpoint import FAMILIES
 from tests.encoder.conftest import proteins
 from tests.encoder.reference import pool
 

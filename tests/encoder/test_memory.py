@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.random_checkpoint import build
+from protea_ray.testing.random_checkpoint import build
 
 COMMON = """
 import json, sys, gc, torch

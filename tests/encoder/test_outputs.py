@@ -5,10 +5,10 @@ import pytest
 import torch
 from transformers import EsmcForMaskedLM, EsmForMaskedLM
 
-from jobs.random_checkpoint import FAMILIES
 from protea_ray.encoder.outputs import attention_maps, contact_map, logits
 from protea_ray.encoder.results import Refused
 from protea_ray.errors import EncoderError
+from protea_ray.testing.random_checkpoint import FAMILIES
 from tests.encoder.conftest import load, proteins
 from tests.encoder.reference import SPECIALS, Reference
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from jobs.random_checkpoint import FAMILIES
 from protea_ray.encoder import products
 from protea_ray.encoder.families.fused import ACTIVATIONS, Activated
 from protea_ray.encoder.products import ONEDNN, TORCH, OneDnnLinear, choose, use_onednn
+from protea_ray.testing.random_checkpoint import FAMILIES
 from tests.encoder.conftest import proteins
 
 here = pytest.mark.skipif(choose("cpu").name != ONEDNN, reason="no oneDNN on this machine")

@@ -20,7 +20,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jobs.random_checkpoint import FAMILIES, build
 from protea_ray.config.run import run_config
 from protea_ray.encoder import quantize
 from protea_ray.encoder.canary import check_canaries
@@ -29,6 +28,7 @@ from protea_ray.encoder.quantize import Nf4Linear
 from protea_ray.errors import EncoderError
 from protea_ray.run.driver import embed
 from protea_ray.run.progress import LineReporter
+from protea_ray.testing.random_checkpoint import FAMILIES, build
 from tests import stores
 from tests.encoder.conftest import load, proteins
 from tests.encoder.rounding import ByTheBook, one_scale, seven_bits, three_bits

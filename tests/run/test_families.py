@@ -14,11 +14,11 @@ import lance
 import numpy as np
 import pytest
 
-from jobs.random_checkpoint import FAMILIES, build
 from protea_ray.config.run import run_config
 from protea_ray.query.store import open_store
 from protea_ray.run.driver import embed
 from protea_ray.run.progress import LineReporter
+from protea_ray.testing.random_checkpoint import FAMILIES, build
 from tests.encoder.conftest import ALL_LETTERS, proteins
 from tests.encoder.reference import Reference, aggregate, pool, unit
 

@@ -11,7 +11,6 @@ import pytest
 import torch
 from transformers import EsmcForMaskedLM, EsmForMaskedLM
 
-from jobs.random_checkpoint import FAMILIES, build
 from protea_ray.config.run import run_config
 from protea_ray.encoder.checkpoint import logit_tokens, open_checkpoint
 from protea_ray.errors import ConfigError, StoreError
@@ -21,6 +20,7 @@ from protea_ray.run.dry import plan
 from protea_ray.run.progress import LineReporter
 from protea_ray.store.location import open_location
 from protea_ray.store.verify import verify
+from protea_ray.testing.random_checkpoint import FAMILIES, build
 from tests import commands
 from tests.encoder.conftest import proteins
 from tests.encoder.reference import Reference

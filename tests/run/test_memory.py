@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs import random_checkpoint as checkpoints
+from protea_ray.testing import random_checkpoint as checkpoints
 from tests import commands, stores
 from tests.shared_data import shared
 

@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs import random_checkpoint as checkpoints
 from protea_ray.config.run import run_config
 from protea_ray.encoder.checkpoint import open_checkpoint
 from protea_ray.errors import CheckpointError, ConfigError, StoreError
@@ -34,6 +33,7 @@ from protea_ray.store.commit import append_table
 from protea_ray.store.location import open_location
 from protea_ray.store.runs import last_run
 from protea_ray.store.schema import space_rows
+from protea_ray.testing import random_checkpoint as checkpoints
 from tests import commands, stores
 from tests.plain import PlainEsm
 from tests.run.counting import CountingSpec, forward_passes

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from jobs import audit
+from tools import audit
 
 HOLE = {"id": "PYSEC-2026-1", "aliases": ["CVE-2026-1"], "fix_versions": ["2.0"], "description": "bad"}
 
