@@ -25,15 +25,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
 
-from jobs.probe_tasks import Task, consistent, gene_ontology, localization, own_table, with_relatives
-from jobs.probe_training import Plan, train
 from protea_ray.errors import ConfigError, InputError, ProteaRayError
+from protea_ray.evaluate import metrics
+from protea_ray.evaluate.probes import Plan, train
+from protea_ray.evaluate.show import UNTRAINED, print_report, write_report
+from protea_ray.evaluate.tasks import Task, consistent, gene_ontology, localization, own_table, with_relatives
 from protea_ray.query.labels import LabelReport, read_labels
 from protea_ray.query.search import pooling_of
 from protea_ray.query.store import Store, open_store
 from protea_ray.query.view import Pin
-from protea_ray.report import metrics
-from protea_ray.report.probe import UNTRAINED, print_report, write_report
 
 TASKS = "localization, go-mf, go-cc or table"
 
@@ -107,7 +107,7 @@ def _joined(task: Task, store: Store, pin: Pin, column: str, table: Path) -> tup
 
 
 def fit(task: Task, plan: Plan, used: dict[str, int], workers: int, scratch: Path) -> dict[str, Any]:
-    """Train on `workers` CPU workers; returns what rank 0 does (see jobs/probe_training.py)."""
+    """Train on `workers` CPU workers; returns what rank 0 does (see protea_ray/evaluate/probes.py)."""
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from protea_ray.errors import ConfigError
-from protea_ray.report.metrics import HEADLINE
+from protea_ray.evaluate.metrics import HEADLINE
 
 UNTRAINED = (
     "The model was never trained: its vectors carry no biology. The figures show that everything runs, and what "

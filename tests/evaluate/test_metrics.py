@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jobs.probe_tasks import (
+from protea_ray.errors import ConfigError, InputError
+from protea_ray.evaluate import metrics
+from protea_ray.evaluate.probes import AMINO_ACIDS, composition
+from protea_ray.evaluate.tasks import (
     consistent,
     gene_ontology,
     localization,
@@ -17,9 +20,6 @@ from jobs.probe_tasks import (
     split_by_words,
     with_relatives,
 )
-from jobs.probe_training import AMINO_ACIDS, composition
-from protea_ray.errors import ConfigError, InputError
-from protea_ray.report import metrics
 from tests.shared_data import shared
 from tests.store import build
 

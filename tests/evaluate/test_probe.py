@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from jobs.probe_tasks import Task
-from jobs.probe_training import Plan, Share, fit_probes
 from jobs.train_probe import _joined, _write_labels, evaluate
+from protea_ray.evaluate.probes import Plan, Share, fit_probes
+from protea_ray.evaluate.tasks import Task
 from protea_ray.query.store import Store
 from tests.store import build
 from tests.training import helpers
