@@ -20,9 +20,9 @@ from rich.table import Table
 from benchmarks.cluster.model import Outcome, Policy, play
 from benchmarks.cluster.schedule import Schedule
 from benchmarks.cluster.simulate import cost_for, draw, known_lengths
+from protea_ray.cli.show import wide_console
 from protea_ray.plan.cost import Cost
 from protea_ray.plan.units import SHARES, Sizes, Unit, cut
-from protea_ray.report.console import wide_console
 
 UNIT_SECONDS, WINDOW = 20.0, 4096  # the package's defaults
 SAMPLED_WINDOWS = 64  # windows that are drawn; a larger job repeats them

@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
+from protea_ray.cli.show import wide_console
 from protea_ray.errors import ConfigError
-from protea_ray.report.console import wide_console
 
 
 def show(found: dict[str, Any], model: str) -> None:

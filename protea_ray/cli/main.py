@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from protea_ray.cli import doctor, embed, imports, maps, protea, reembed, store, synth, upkeep
+from protea_ray.cli import doctor, embed, imports, protea, reembed, store, synth, tools, upkeep
 from protea_ray.errors import ProteaRayError
 from protea_ray.store.answers import answered
 
@@ -31,7 +31,7 @@ app.command("repair")(upkeep.repair)
 app.command("upkeep")(upkeep.upkeep)
 app.command("drop-space")(upkeep.drop_space)
 app.command("index")(upkeep.index)
-app.command("maps")(maps.maps)
+app.command("maps")(tools.maps)
 app.command("convert-protea")(protea.convert_protea)
 app.command("doctor")(doctor.doctor)
 app.command("synth")(synth.synth)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from rich.filesize import decimal
 from rich.table import Table
 
-from protea_ray.report.console import wide_console
+from protea_ray.cli.show import wide_console
 from protea_ray.run.dry import Plan
 from protea_ray.run.progress import clock_time
 

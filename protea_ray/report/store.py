@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
+from protea_ray.cli.show import wide_console
 from protea_ray.query.status import StoreStatus
-from protea_ray.report.console import wide_console
 
 
 def print_status(status: StoreStatus) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from protea_ray.report.console import wide_console
+from protea_ray.cli.show import wide_console
 from protea_ray.run.summary import Summary
 
 
