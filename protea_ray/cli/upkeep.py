@@ -152,8 +152,8 @@ def drift(
     as_json: JSON = False,
 ) -> None:
     """Compare two spaces: cosine and shared neighbours, by length. For deciding whether to move an alias."""
+    from protea_ray.cli.show import print_drift
     from protea_ray.query.drift import drift
-    from protea_ray.report.drift import print_drift
 
     found = drift(existing(store), a, b, sample=sample, seed=seed, pooling=pooling)
     print_drift(found)
