@@ -41,7 +41,7 @@ def embed(
     fields.setdefault("model", MODEL_NAME)
     settings = run_config(fields)
     if dry_run:
-        from protea_ray.report.plan import print_plan
+        from protea_ray.cli.show import print_plan
         from protea_ray.run.dry import plan
 
         print_plan(plan(inputs, store, settings), as_json)
