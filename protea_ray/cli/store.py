@@ -14,8 +14,8 @@ ROWS_SHOWN = 20  # of a query that matches more; --out writes all of them
 
 def status(store: STORE, as_json: JSON = False) -> None:
     """Tables, spaces, models and the last run of a store."""
+    from protea_ray.cli.show import print_status
     from protea_ray.query.store import open_store
-    from protea_ray.report.store import print_status
 
     found = open_store(store).status()
     if as_json:
@@ -58,7 +58,7 @@ def query(
 
 def _deliver(rows: Any, out: str | None, as_json: bool) -> None:
     """To a file with vectors, to JSON or to a table on the screen without them."""
-    from protea_ray.report.store import print_rows, without_vectors
+    from protea_ray.cli.show import print_rows, without_vectors
 
     if out is not None:
         import pyarrow.parquet as pq
