@@ -70,7 +70,7 @@ def run_now(inputs: list[str], store: str, settings: Any, started: float) -> Any
 
 def finish(summary: Any, max_rejects: int | None, facts: dict[str, Any] | None) -> None:
     """Print the accounting and, as JSON, `facts`; leave with code 3 when too much was rejected."""
-    from protea_ray.report.summary import print_summary
+    from protea_ray.cli.show import print_summary
 
     print_summary(summary)
     if not summary.trained:

@@ -5,6 +5,8 @@ What `drift` prints, for a person who decides whether an alias should move.
 What `--dry-run` prints.
 
 What `status` and `query` print, for a person.
+
+What a run prints when it ends, for a person.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from protea_ray.query.drift import Agreement, Drift
 from protea_ray.query.status import StoreStatus
 from protea_ray.run.dry import Plan
 from protea_ray.run.progress import clock_time
+from protea_ray.run.summary import Summary
 
 
 def print_drift(found: Drift) -> None:
@@ -134,3 +137,28 @@ def print_rows(rows: pa.Table, at_most: int) -> None:
 def _cell(value: object) -> str:
     text = f"{value:.4f}" if isinstance(value, float) else str(value)
     return text.replace("[", r"\[")[:80]
+
+
+def print_summary(summary: Summary) -> None:
+    """The accounting of every space, then rate and place, on standard output."""
+    console = wide_console()
+    table = Table(
+        "space",
+        *(f"[bold]{name}[/bold]" for name in ("in", "stored", "duplicate", "rejected", "already present")),
+    )
+    for count in summary.spaces:
+        numbers = (summary.records, count.stored, count.duplicate, count.rejected, count.already_present)
+        table.add_row(count.space, *(f"{n:,}" for n in numbers))
+    console.print(table)
+    console.print("in = stored + duplicate + rejected + already present: checked")
+    if summary.embed_seconds:
+        rate = summary.residues / summary.embed_seconds
+        console.print(
+            f"{summary.residues:,} residues in {summary.embed_seconds:.1f} s on {summary.actors} {summary.device} "
+            f"actor(s): {rate:,.0f} residues/s"
+        )
+        console.print(
+            f"start-up {summary.startup_seconds:.1f} s from the command to the first forward pass (one encoder: load "
+            f"{summary.load_seconds:.1f} s, first pass {summary.first_forward_seconds:.1f} s)"
+        )
+    console.print(f"store: {summary.store}", soft_wrap=True)
