@@ -17,7 +17,7 @@ ONE_SPACE = Annotated[str | None, typer.Option("--space", help="space or alias; 
 
 def verify(store: STORE, space: ONE_SPACE = None, as_json: JSON = False) -> None:
     """Read everything: what is missing, doubled, damaged or left over. Exit code 1 when the store is not sound."""
-    from protea_ray.report.upkeep import print_findings
+    from protea_ray.cli.show import print_findings
     from protea_ray.store.verify import verify
 
     location = existing(store)
@@ -30,7 +30,7 @@ def verify(store: STORE, space: ONE_SPACE = None, as_json: JSON = False) -> None
 
 def repair(store: STORE, space: ONE_SPACE = None, dry_run: DRY_RUN = False, as_json: JSON = False) -> None:
     """Verify, and take damaged units out, so that the next embed computes them again."""
-    from protea_ray.report.upkeep import print_repair
+    from protea_ray.cli.show import print_repair
     from protea_ray.store.repair import repair
 
     location = existing(store)
@@ -50,7 +50,7 @@ def upkeep(
     """Merge small fragments and remove old versions and left-over files; tagged and pinned versions stay."""
     from datetime import timedelta
 
-    from protea_ray.report.upkeep import print_upkeep
+    from protea_ray.cli.show import print_upkeep
     from protea_ray.store.upkeep import upkeep
 
     tables = upkeep(existing(store), keep=timedelta(hours=keep_hours), dry_run=dry_run)
@@ -84,7 +84,7 @@ def alias(
 
     Needs no lease, so that readers can be moved back while a long run is writing.
     """
-    from protea_ray.report.upkeep import print_aliases
+    from protea_ray.cli.show import print_aliases
     from protea_ray.store.alias import list_aliases
 
     location = existing(store)
@@ -129,7 +129,7 @@ def index(
     as_json: JSON = False,
 ) -> None:
     """Build or extend the vector index; `query --nearest --approximate` uses it."""
-    from protea_ray.report.upkeep import print_indexed
+    from protea_ray.cli.show import print_indexed
     from protea_ray.store.alias import resolve
     from protea_ray.store.index import build_index
 
