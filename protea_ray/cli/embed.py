@@ -1,16 +1,34 @@
-"""`protea-ray embed`: proteins in, a vector space out."""
+"""`protea-ray embed`: proteins in, a vector space out.
+
+What a person is told after Ctrl-C or SIGTERM.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 
 from protea_ray.cli.options import ASSIGNMENTS, FILE, JSON, fields_of, overrides
-from protea_ray.cli.stop import safe_to_rerun
+
+INTERRUPTED = 130  # what a shell reports for Ctrl-C
+RERUN = "Stopped. What was finished is committed; it is safe to rerun the same command."
+
+
+@contextmanager
+def safe_to_rerun() -> Iterator[None]:
+    """Turn an interrupt into the message and exit code 130; the command line library would only say "Aborted!"."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(RERUN, file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+
 
 TOO_MANY_REJECTS = 3
 UNTRAINED = (

@@ -8,9 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from protea_ray.cli.embed import finish
+from protea_ray.cli.embed import finish, safe_to_rerun
 from protea_ray.cli.options import ASSIGNMENTS, FILE, INPUT_FIELDS, JSON, fields_of, overrides
-from protea_ray.cli.stop import safe_to_rerun
 from protea_ray.cli.store import STORE
 
 FAILED = 1
