@@ -1,6 +1,8 @@
 """`protea-ray embed`: proteins in, a vector space out.
 
 What a person is told after Ctrl-C or SIGTERM.
+
+`protea-ray reembed`: the store's proteins through another checkpoint, then the alias.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from typing import Annotated, Any
 
 import typer
 
-from protea_ray.cli.options import ASSIGNMENTS, FILE, JSON, fields_of, overrides
+from protea_ray.cli.options import ASSIGNMENTS, FILE, INPUT_FIELDS, JSON, fields_of, overrides
+from protea_ray.cli.store import STORE
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 RERUN = "Stopped. What was finished is committed; it is safe to rerun the same command."
@@ -99,3 +102,81 @@ def finish(summary: Any, max_rejects: int | None, facts: dict[str, Any] | None) 
     if max_rejects is not None and rejected > max_rejects:
         print(f"{rejected} records were rejected, more than --max-rejects {max_rejects}.", file=sys.stderr)
         raise typer.Exit(TOO_MANY_REJECTS)
+
+
+FAILED = 1
+WATCH = "Watch (instead of --model)"
+
+
+@fields_of(model="hub id or directory of the new checkpoint", **dict.fromkeys(INPUT_FIELDS))
+def reembed(
+    store: STORE,
+    alias: Annotated[str, typer.Option("--alias", help="moves when the new space is verified")] = "current",
+    since: Annotated[
+        int | None, typer.Option("--since", min=1, help="only proteins added after this version of proteins.lance")
+    ] = None,
+    watch: Annotated[
+        str | None,
+        typer.Option("--watch", metavar="DIR_OR_HUB_ID", help="re-embed for every new one", rich_help_panel=WATCH),
+    ] = None,
+    interval: Annotated[
+        float, typer.Option("--watch-interval", min=0.1, help="seconds between looks", rich_help_panel=WATCH)
+    ] = 60.0,
+    rounds: Annotated[
+        int | None,
+        typer.Option("--watch-rounds", min=1, help="how many looks [until stopped]", rich_help_panel=WATCH),
+    ] = None,
+    config: FILE = None,
+    assignments: ASSIGNMENTS = None,
+    as_json: JSON = False,
+    **given: Any,
+) -> None:
+    """Embed the proteins of STORE with another checkpoint, verify the new space, then move the alias to it.
+
+    No input files. Recipe flags that are left out are those of the space the alias points to. The same command again
+    resumes; after the end it does nothing.
+    """
+    from protea_ray.config.run import load_fields
+    from protea_ray.run.progress import reporter
+    from protea_ray.run.reembed import carry_out, plan
+    from protea_ray.run.watch import watch as watched
+
+    fields = load_fields(config, assignments or [], overrides(given))
+    with safe_to_rerun(), reporter() as report:
+        if watch is not None:
+            how = {"alias": alias, "since": since, "interval": interval, "rounds": rounds}
+            tell_each(watched(store, watch, fields, report, **how), as_json)
+            return
+        planned = plan(store, fields, alias)
+        done = carry_out(planned, report, since)
+    tell(done)
+    finish(done.summary, planned.setting.options.max_rejects, done.to_json() if as_json else None)
+
+
+def tell(done: Any) -> None:
+    """What became of the alias, in one line."""
+    if done.accepted is not None:
+        seen = done.accepted
+        print(
+            f"verified: {seen.rows:,} rows; {seen.recomputed} proteins embedded again, "
+            f"at most {seen.largest_distance:.4f} of a vector's length away"
+        )
+    if done.stays is not None:
+        print(f"{done.alias} stays at {done.before or 'nowhere'}: {done.stays}")
+    elif done.moved:
+        print(f"{done.alias} moved from {done.before or 'nowhere'} to {done.after}")
+    else:
+        print(f"{done.alias} points to {done.after} already")
+
+
+def tell_each(taken: Iterator[Any], as_json: bool) -> None:
+    """One line (and one JSON object) for each checkpoint; exit code 1 when the last one was not taken."""
+    last = None
+    for last in taken:
+        if last.outcome is not None:
+            tell(last.outcome)
+        if as_json:
+            facts = last.outcome.to_json() if last.outcome else {"error": str(last.error)}
+            print(json.dumps({"checkpoint": last.seen.model, "revision": last.seen.revision, **facts}), flush=True)
+    if last is not None and last.error is not None:
+        raise typer.Exit(FAILED)

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from protea_ray.cli import doctor, embed, imports, protea, reembed, store, synth, tools, upkeep
+from protea_ray.cli import doctor, embed, imports, protea, store, synth, tools, upkeep
 from protea_ray.errors import ProteaRayError
 from protea_ray.store.answers import answered
 
@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("embed")(embed.embed)
-app.command("reembed")(reembed.reembed)
+app.command("reembed")(embed.reembed)
 app.command("status")(store.status)
 app.command("query")(store.query)
 app.command("import")(imports.import_)
