@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from protea_ray.cli import doctor, embed, imports, protea, store, synth, tools, upkeep
+from protea_ray.cli import doctor, embed, protea, store, synth, tools, upkeep
 from protea_ray.errors import ProteaRayError
 from protea_ray.store.answers import answered
 
@@ -23,7 +23,7 @@ app.command("embed")(embed.embed)
 app.command("reembed")(embed.reembed)
 app.command("status")(store.status)
 app.command("query")(store.query)
-app.command("import")(imports.import_)
+app.command("import")(embed.import_)
 app.command("alias")(upkeep.alias)
 app.command("drift")(upkeep.drift)
 app.command("verify")(upkeep.verify)
