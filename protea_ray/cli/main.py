@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from protea_ray.cli import doctor, embed, protea, store, synth, tools, upkeep
+from protea_ray.cli import doctor, embed, protea, store, synth, tools
 from protea_ray.errors import ProteaRayError
 from protea_ray.store.answers import answered
 
@@ -24,13 +24,13 @@ app.command("reembed")(embed.reembed)
 app.command("status")(store.status)
 app.command("query")(store.query)
 app.command("import")(embed.import_)
-app.command("alias")(upkeep.alias)
-app.command("drift")(upkeep.drift)
-app.command("verify")(upkeep.verify)
-app.command("repair")(upkeep.repair)
-app.command("upkeep")(upkeep.upkeep)
-app.command("drop-space")(upkeep.drop_space)
-app.command("index")(upkeep.index)
+app.command("alias")(store.alias)
+app.command("drift")(store.drift)
+app.command("verify")(store.verify)
+app.command("repair")(store.repair)
+app.command("upkeep")(store.upkeep)
+app.command("drop-space")(store.drop_space)
+app.command("index")(store.index)
 app.command("maps")(tools.maps)
 app.command("convert-protea")(protea.convert_protea)
 app.command("doctor")(doctor.doctor)

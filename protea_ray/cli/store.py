@@ -1,4 +1,7 @@
-"""`protea-ray status` and `protea-ray query`: what a store holds, and rows of it."""
+"""`protea-ray status` and `protea-ray query`: what a store holds, and rows of it.
+
+Commands that look after a store: verify, repair, upkeep, drop-space, alias, index, drift.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import json
 from typing import Annotated, Any
 
 import typer
+
+from protea_ray.cli.options import JSON
 
 STORE = Annotated[str, typer.Argument(metavar="STORE", help="directory, s3:// or gs:// URI")]
 JSON = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
@@ -71,3 +76,173 @@ def _deliver(rows: Any, out: str | None, as_json: bool) -> None:
         print(f"{len(rows)} rows written to {out}")
     else:
         print_rows(facts, ROWS_SHOWN)
+
+
+UNSOUND = 1
+DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="say what would be done, change nothing")]
+ONE_SPACE = Annotated[str | None, typer.Option("--space", help="space or alias; unset: all spaces")]
+
+
+def verify(store: STORE, space: ONE_SPACE = None, as_json: JSON = False) -> None:
+    """Read everything: what is missing, doubled, damaged or left over. Exit code 1 when the store is not sound."""
+    from protea_ray.cli.show import print_findings
+    from protea_ray.store.verify import verify
+
+    location = existing(store)
+    report = verify(location, named_space(location, space))
+    print_findings(report)
+    tell(report.to_json(), as_json)
+    if not report.ok:
+        raise typer.Exit(UNSOUND)
+
+
+def repair(store: STORE, space: ONE_SPACE = None, dry_run: DRY_RUN = False, as_json: JSON = False) -> None:
+    """Verify, and take damaged units out, so that the next embed computes them again."""
+    from protea_ray.cli.show import print_repair
+    from protea_ray.store.repair import repair
+
+    location = existing(store)
+    done = repair(location, named_space(location, space), dry_run=dry_run)
+    print_repair(done)
+    tell(done.to_json(), as_json)
+    if done.left:
+        raise typer.Exit(UNSOUND)
+
+
+def upkeep(
+    store: STORE,
+    keep_hours: Annotated[float, typer.Option("--keep-hours", min=0, help="versions younger than this stay")] = 24,
+    dry_run: DRY_RUN = False,
+    as_json: JSON = False,
+) -> None:
+    """Merge small fragments and remove old versions and left-over files; tagged and pinned versions stay."""
+    from datetime import timedelta
+
+    from protea_ray.cli.show import print_upkeep
+    from protea_ray.store.upkeep import upkeep
+
+    tables = upkeep(existing(store), keep=timedelta(hours=keep_hours), dry_run=dry_run)
+    print_upkeep(tables, dry_run)
+    tell({"dry_run": dry_run, "tables": [t.to_json() for t in tables]}, as_json)
+
+
+def drop_space(
+    store: STORE,
+    space: Annotated[str, typer.Argument(metavar="SPACE", help="its own name; one that an alias names is refused")],
+    dry_run: DRY_RUN = False,
+    as_json: JSON = False,
+) -> None:
+    """Delete a space, every version of it. Its proteins stay."""
+    from protea_ray.store.upkeep import drop_space
+
+    rows, size = drop_space(existing(store), space, dry_run=dry_run)
+    print(f"{space}: {rows:,} rows, {size:,} bytes {'would be ' if dry_run else ''}deleted")
+    tell({"dry_run": dry_run, "space": space, "rows": rows, "bytes": size}, as_json)
+
+
+def alias(
+    store: STORE,
+    name: Annotated[str | None, typer.Argument(metavar="[ALIAS]", help="unset: list all aliases")] = None,
+    space: Annotated[str | None, typer.Argument(metavar="[SPACE]", help="space or alias to point it to")] = None,
+    version: Annotated[int | None, typer.Option("--version", min=1, help="pin a version [the latest]")] = None,
+    dry_run: DRY_RUN = False,
+    as_json: JSON = False,
+) -> None:
+    """List aliases, or move one atomically: readers get the space before or this one.
+
+    Needs no lease, so that readers can be moved back while a long run is writing.
+    """
+    from protea_ray.cli.show import print_aliases
+    from protea_ray.store.alias import list_aliases
+
+    location = existing(store)
+    if name is not None:
+        moved = point(location, name, space, version, dry_run)
+        print(f"{name} {'would point' if dry_run else 'points'} to {moved}")
+    else:
+        print_aliases(list_aliases(location))
+    found = {a.alias: {"space": a.space, "version": a.version} for a in list_aliases(location).values()}
+    tell({"dry_run": dry_run, "aliases": found}, as_json)
+
+
+def point(location: Any, name: str, space: str | None, version: int | None, dry_run: bool) -> str:
+    """Check or make the move; returns the space's own name."""
+    from protea_ray.errors import ConfigError
+    from protea_ray.store.alias import check_name, move, resolve
+    from protea_ray.store.runs import new_run_id
+    from protea_ray.store.space import open_space
+
+    if space is None:
+        raise ConfigError(f"name the space that {name} should point to", where="alias")
+    target, at = resolve(location, space, version)
+    open_space(location, target, at)
+    check_name(location, name)
+    if not dry_run:
+        move(location, name, target, version=at, run=new_run_id(), guard=_no_lease)
+        open_space(location, target, at)  # it may have been dropped meanwhile
+    return target
+
+
+def _no_lease() -> None:
+    """One appended row needs none: nothing it says depends on what another writer does, except that the space stays."""
+
+
+def index(
+    store: STORE,
+    space: Annotated[str, typer.Option("--space", help="space or alias")] = "current",
+    pooling: Annotated[str | None, typer.Option("--pooling", help="vector column [all]")] = None,
+    min_rows: Annotated[int, typer.Option("--min-rows", min=0, help="below this exact search is quicker")] = 50_000,
+    force: Annotated[bool, typer.Option("--force", help="build anew, whatever the size")] = False,
+    dry_run: DRY_RUN = False,
+    as_json: JSON = False,
+) -> None:
+    """Build or extend the vector index; `query --nearest --approximate` uses it."""
+    from protea_ray.cli.show import print_indexed
+    from protea_ray.store.alias import resolve
+    from protea_ray.store.index import build_index
+
+    location = existing(store)
+    name, _ = resolve(location, space)
+    found = build_index(location, name, pooling, min_rows=min_rows, force=force, dry_run=dry_run)
+    print_indexed(found)
+    tell({"dry_run": dry_run, "columns": [column.to_json() for column in found]}, as_json)
+
+
+def drift(
+    store: STORE,
+    a: Annotated[str, typer.Argument(metavar="SPACE_A", help="space or alias")],
+    b: Annotated[str, typer.Argument(metavar="SPACE_B", help="space or alias")],
+    sample: Annotated[int, typer.Option("--sample", min=3, max=20_000, help="proteins compared")] = 2_000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="same seed, same proteins")] = 0,
+    pooling: Annotated[
+        str | None, typer.Option("--pooling", help="vector column [mean, else the first shared]")
+    ] = None,
+    as_json: JSON = False,
+) -> None:
+    """Compare two spaces: cosine and shared neighbours, by length. For deciding whether to move an alias."""
+    from protea_ray.cli.show import print_drift
+    from protea_ray.query.drift import drift
+
+    found = drift(existing(store), a, b, sample=sample, seed=seed, pooling=pooling)
+    print_drift(found)
+    tell(found.to_json(), as_json)
+
+
+def existing(store: str) -> Any:
+    """Location of a store that is there; raises StoreError."""
+    from protea_ray.query.store import open_store
+
+    return open_store(store).location
+
+
+def named_space(location: Any, space: str | None) -> str | None:
+    """A space's own name."""
+    from protea_ray.store.alias import resolve
+
+    return None if space is None else resolve(location, space)[0]
+
+
+def tell(facts: dict[str, Any], as_json: bool) -> None:
+    """The last line for programs."""
+    if as_json:
+        print(json.dumps(facts))
