@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from protea_ray.cli import doctor, embed, protea, store, synth, tools
+from protea_ray.cli import doctor, embed, store, synth, tools
 from protea_ray.errors import ProteaRayError
 from protea_ray.store.answers import answered
 
@@ -32,7 +32,7 @@ app.command("upkeep")(store.upkeep)
 app.command("drop-space")(store.drop_space)
 app.command("index")(store.index)
 app.command("maps")(tools.maps)
-app.command("convert-protea")(protea.convert_protea)
+app.command("convert-protea")(tools.convert_protea)
 app.command("doctor")(doctor.doctor)
 app.command("synth")(synth.synth)
 
