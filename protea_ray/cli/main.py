@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from protea_ray.cli import doctor, embed, store, synth, tools
+from protea_ray.cli import doctor, embed, store, tools
 from protea_ray.errors import ProteaRayError
 from protea_ray.store.answers import answered
 
@@ -34,7 +34,7 @@ app.command("index")(store.index)
 app.command("maps")(tools.maps)
 app.command("convert-protea")(tools.convert_protea)
 app.command("doctor")(doctor.doctor)
-app.command("synth")(synth.synth)
+app.command("synth")(tools.synth)
 
 
 def run() -> NoReturn:
