@@ -1,13 +1,120 @@
-"""`protea-ray doctor`: what a run would use here, and whether anything stands open."""
+"""`protea-ray doctor`: what a run would use here, and whether anything stands open.
+
+What this machine would run with, and whether anybody could get in: facts for a person, found without a cluster.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated
+import os
+import platform
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
 from protea_ray.cli.options import JSON
+from protea_ray.run.cluster import usable_cores
+from protea_ray.run.token import OWNER_ONLY, token_file
+
+LIBRARIES = ("protea-ray", "ray", "torch", "transformers", "pylance", "pyarrow", "numpy")
+DASHBOARD_PORT = 8265  # Ray's own default
+WAIT_SECONDS = 3.0
+_JOBS = "/api/jobs/"  # what a stranger must not see: the same address takes new jobs, and a job is code
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One thing found; `problem` is what to do about it, or None."""
+
+    name: str
+    value: str
+    problem: str | None = None
+
+
+def examine(address: str | None = None, dashboards: Iterable[str] = ()) -> list[Fact]:
+    """Everything that `protea-ray doctor` tells. `address` is a cluster's, `dashboards` are more URLs to try."""
+    found = [*_versions(), Fact("python", platform.python_version()), *_machine(), _attention(), _token()]
+    return found + [_dashboard(url) for url in dict.fromkeys([*_likely(address), *dashboards])]
+
+
+def to_json(facts: Iterable[Fact]) -> dict[str, Any]:
+    """`ok`, and the facts."""
+    listed = [asdict(fact) for fact in facts]
+    return {"ok": all(fact["problem"] is None for fact in listed), "facts": listed}
+
+
+def _versions() -> Iterator[Fact]:
+    for name in LIBRARIES:
+        yield Fact(name, version(name))
+
+
+def _machine() -> Iterator[Fact]:
+    yield Fact("cores", f"{usable_cores()} usable of {os.cpu_count()}")
+    pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    yield Fact("memory", f"{pages * page / (1 << 30):.1f} GiB")
+
+
+def _attention() -> Fact:
+    """The device that a run here would choose, and the kernels for a model without and with a relative bias."""
+    import torch
+
+    from protea_ray.encoder import compiled, products
+    from protea_ray.encoder.attention import choose
+
+    cuda = torch.cuda.is_available()
+    device, dtype = ("cuda", "bfloat16") if cuda else ("cpu", "float32")
+    name = torch.cuda.get_device_name() if cuda else f"{platform.machine()} CPU"
+    plain, biased = choose(device, dtype, False), choose(device, dtype, True)
+    layers, multiplied = compiled.choose(device, plain.name), products.choose(device)
+    return Fact(
+        "device",
+        f"{name}, {dtype}: {plain.name} ({plain.why}); T5 and Ankh: {biased.name} ({biased.why}); "
+        f"layers {layers.name} ({layers.why}); products by {multiplied.name} ({multiplied.why})",
+    )
+
+
+def _token() -> Fact:
+    """Ray's mode of authentication, and who can read the token."""
+    mode = os.environ.get("RAY_AUTH_MODE", "token (Ray's default for clusters started here)")
+    if mode == "disabled":
+        return Fact("Ray token", mode, "unset RAY_AUTH_MODE: without a token anybody who reaches the cluster runs code")
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or token_file())
+    if not path.exists() or os.environ.get("RAY_AUTH_TOKEN"):
+        return Fact("Ray token", mode)
+    loose = path.stat().st_mode & 0o777 & ~OWNER_ONLY
+    return Fact("Ray token", f"{mode}, {path}", f"others can read it: chmod 600 {path}" if loose else None)
+
+
+def _likely(address: str | None) -> list[str]:
+    """Where a dashboard would be: here, and at the head of the cluster that would be joined."""
+    hosts = ["127.0.0.1", platform.node()]
+    named = address or os.environ.get("RAY_ADDRESS") or ""
+    head = urlsplit(named if "://" in named else f"//{named}").hostname
+    hosts += [head] if head and head not in ("auto", "local") else []
+    return [f"http://{host}:{DASHBOARD_PORT}" for host in hosts]
+
+
+def _dashboard(url: str) -> Fact:
+    """Ask as a stranger would."""
+    try:
+        with urllib.request.urlopen(url.rstrip("/") + _JOBS, timeout=WAIT_SECONDS) as answer:  # http(s) only, see cli
+            status = answer.status
+    except urllib.error.HTTPError as error:
+        status = error.code
+    except (OSError, ValueError):
+        return Fact("dashboard", f"{url}: none answers")
+    if status in (401, 403):
+        return Fact("dashboard", f"{url}: asks for a token")
+    advice = "stop that cluster and start it with RAY_AUTH_MODE=token, or bind it to 127.0.0.1 behind a tunnel"
+    return Fact("dashboard", f"{url}: lets anybody in (status {status})", f"{advice}: who reaches it can run code")
+
 
 UNSAFE = 1
 
@@ -18,8 +125,8 @@ def doctor(
     as_json: JSON = False,
 ) -> None:
     """Versions, device, attention kernel, cores, memory, and open doors. Exit code 1 when something is not safe."""
+    from protea_ray.cli.doctor import examine, to_json
     from protea_ray.errors import ConfigError
-    from protea_ray.run.doctor import examine, to_json
 
     if bad := [url for url in dashboard or () if not url.startswith(("http://", "https://"))]:
         raise ConfigError(f"--dashboard: {bad[0]} is not an http URL", where="doctor")

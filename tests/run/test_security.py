@@ -104,7 +104,7 @@ class Open(http.server.BaseHTTPRequestHandler):
 
 @pytest.mark.parametrize(("code", "safe"), [(200, False), (401, True), (403, True), (500, False)])
 def test_what_counts_as_open(code: int, safe: bool) -> None:
-    from protea_ray.run.doctor import _dashboard
+    from protea_ray.cli.doctor import _dashboard
 
     server = http.server.HTTPServer(("127.0.0.1", 0), type("Answers", (Open,), {"code": code}))
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -118,7 +118,7 @@ def test_what_counts_as_open(code: int, safe: bool) -> None:
 
 
 def test_doctor_tells_a_loose_token_and_a_disabled_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from protea_ray.run.doctor import _token
+    from protea_ray.cli.doctor import _token
 
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
