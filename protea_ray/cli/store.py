@@ -13,7 +13,6 @@ import typer
 from protea_ray.cli.options import JSON
 
 STORE = Annotated[str, typer.Argument(metavar="STORE", help="directory, s3:// or gs:// URI")]
-JSON = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
 ROWS_SHOWN = 20  # of a query that matches more; --out writes all of them
 
 
