@@ -35,7 +35,7 @@ def convert_protea(
     """Turn a PROTEA embedding config into a run.yaml for `embed --config`, and say what means something else here."""
     import yaml
 
-    from protea_ray.config.protea import convert, read_protea
+    from protea_ray.exchange.protea_config import convert, read_protea
 
     found = convert(read_protea(file))
     notes = "".join(f"# {note}\n" for note in found.notes)

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from protea_ray.errors import AccountingError, InputError
-from protea_ray.query.imports.formats import Item, Source
+from protea_ray.exchange.vector_files import Item, Source
 from protea_ray.query.imports.match import Protein, match
 from protea_ray.query.imports.space import ImportOptions, Row, Shape, describe, row_of, table_of
 from protea_ray.sequences.schema import KEY, KEY_BYTES, PROTEINS

@@ -50,7 +50,7 @@ class Source:
 
 def open_source(path: str | Path) -> Source:
     """What is at `path`; raises InputError when it is none of the formats above."""
-    from protea_ray.query.imports import hdf5, sqlite, tensors
+    from protea_ray.exchange import hdf5, sqlite, tensors
 
     where = Path(path)
     if where.is_dir():

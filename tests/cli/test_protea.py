@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from protea_ray.config.protea import convert, read_protea
 from protea_ray.config.run import load_fields, run_config
 from protea_ray.errors import ConfigError
+from protea_ray.exchange.protea_config import convert, read_protea
 from tests import commands
-from tests.config.test_protea import RECIPE
+from tests.exchange.test_protea_config import RECIPE
 
 ODD = RECIPE | {"layer_agg": "last", "layer_indices": [0, 2], "use_chunking": True}
 

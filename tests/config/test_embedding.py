@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from protea_ray.config.embedding import EmbeddingConfig, ModelFacts, embedding_config, resolve
 from protea_ray.errors import ConfigError
-from tests.config.test_protea import VALUES
+from tests.exchange.test_protea_config import VALUES
 
 ESM2 = ModelFacts("esm2", 6, True, 1022, "float16")
 T5 = ModelFacts("t5", 24, False, None, "bfloat16")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from protea_ray.config.run import load_fields, run_config
 from protea_ray.errors import ConfigError
-from tests.config.test_protea import VALUES
+from tests.exchange.test_protea_config import VALUES
 
 
 def problems(fields: dict) -> tuple[str, ...]:

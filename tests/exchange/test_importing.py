@@ -14,14 +14,14 @@ import pytest
 import torch
 
 from protea_ray.errors import ConfigError, InputError, LeaseHeldError
-from protea_ray.query.imports.formats import open_source
+from protea_ray.exchange.importing import Imported, import_vectors
+from protea_ray.exchange.vector_files import open_source
 from protea_ray.query.imports.space import ImportOptions
-from protea_ray.query.imports.take import Imported, import_vectors
 from protea_ray.query.store import Store, open_store
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import open_location
 from tests import commands
-from tests.imports import files
+from tests.exchange import files
 from tests.store import build
 
 WIDTH = 8
@@ -212,7 +212,7 @@ def test_what_is_no_file_of_vectors_is_said(store: Store, tmp_path: Path) -> Non
 
 def test_what_was_exported_comes_back(store: Store, tmp_path: Path) -> None:
     pytest.importorskip("h5py", reason="h5py is not installed")
-    from protea_ray.query.export import export
+    from protea_ray.exchange.export import export
 
     first = take(store, files.pth(tmp_path / "v.pth", BY_SEQUENCE))
     export(store, tmp_path / "out.h5", space=first.space)

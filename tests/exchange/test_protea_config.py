@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protea_ray.config.embedding import embedding_config
-from protea_ray.config.protea import IDENTITY, convert, protea_config_id
 from protea_ray.errors import ConfigError
+from protea_ray.exchange.protea_config import IDENTITY, convert, protea_config_id
 
 RECIPE = {
     "chunk_overlap": 0, "chunk_size": 512, "embedding_scale": 1.0, "layer_agg": "mean", "layer_indices": [0],

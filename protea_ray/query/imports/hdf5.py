@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from protea_ray.errors import ConfigError, InputError
-from protea_ray.query.imports.formats import Item, item_of
+from protea_ray.exchange.vector_files import Item, item_of
 
 _ID = "original_id"  # the data set's own name is a hash in newer files and a running number in old ones
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import lance
 
-from protea_ray.query.imports.formats import Item
+from protea_ray.exchange.vector_files import Item
 from protea_ray.sequences.record import RejectedError, key_of, normalise
 from protea_ray.store.sql import among
 

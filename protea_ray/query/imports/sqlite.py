@@ -15,7 +15,7 @@ from urllib.parse import quote
 import numpy as np
 
 from protea_ray.errors import InputError
-from protea_ray.query.imports.formats import Item, item_of
+from protea_ray.exchange.vector_files import Item, item_of
 from protea_ray.query.imports.tensors import as_array, load
 
 _COMPACT = 1  # first byte: version, dtype code, rank, shape, then the values

@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 
 from protea_ray.errors import ConfigError, InputError
-from protea_ray.query.imports.formats import Item, item_of
+from protea_ray.exchange.vector_files import Item, item_of
 
 _POOLED = {"mean_representations": "mean", "bos_representations": "cls"}
 _RESIDUES = "representations"
