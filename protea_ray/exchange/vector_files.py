@@ -6,6 +6,8 @@
 * biotrainer: HDF5, one data set a protein, its id in the attribute `original_id`.
 
 Nothing that could run code is read: SQLite opens read-only, and torch files by their weights alone.
+
+biotrainer's HDF5: one data set a protein; see biotrainer/embedders/services/embedding_service.py.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import Literal
 
 import numpy as np
 
-from protea_ray.errors import InputError
+from protea_ray.errors import ConfigError, InputError
 
 _SQLITE, _HDF5, _ZIP = b"SQLite format 3\0", b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
 _OLD_TORCH = b"\x80\x02"  # torch before 1.6
@@ -83,3 +85,24 @@ def item_of(id: str | None, sequence: str | None, array: np.ndarray | None, *, w
     if array.ndim == 2 and array.size:
         return Item(id, sequence, {}, array, "with_ends" if with_ends else "whole")
     return Item(id, sequence, {}, problem="shape")
+
+
+_ID = "original_id"  # the data set's own name is a hash in newer files and a running number in old ones
+
+
+def hdf5_items(path: Path) -> Iterator[Item]:
+    """Every data set, under its `original_id`, or its name where it has none. Raises InputError for a broken file."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise ConfigError('reading HDF5 needs h5py: pip install "protea-ray[bio]"', where="import") from error
+    try:
+        with h5py.File(path, "r") as file:
+            for name, data in file.items():
+                if not isinstance(data, h5py.Dataset):
+                    continue
+                id = data.attrs.get(_ID, name)
+                array = np.asarray(data[()]) if data.dtype.kind == "f" else None
+                yield item_of(id.decode() if isinstance(id, bytes) else str(id), None, array)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read as HDF5: {error}") from error
