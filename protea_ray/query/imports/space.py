@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from protea_ray.config.identity import canonical_json
 from protea_ray.errors import ConfigError
+from protea_ray.exchange.importing import Protein
 from protea_ray.exchange.vector_files import Item
-from protea_ray.query.imports.match import Protein
 from protea_ray.store.schema import space_rows, space_schema
 from protea_ray.store.space import SpaceInfo
 
