@@ -37,9 +37,8 @@ def import_(
     as_json: JSON = False,
 ) -> None:
     """Import existing VECTORS into a space of STORE, matched to its proteins by id or by sequence."""
-    from protea_ray.exchange.importing import import_vectors
+    from protea_ray.exchange.importing import ImportOptions, import_vectors
     from protea_ray.exchange.vector_files import open_source
-    from protea_ray.query.imports.space import ImportOptions
     from protea_ray.store.lease import Lease
     from protea_ray.store.location import open_location
     from protea_ray.store.runs import new_run_id
