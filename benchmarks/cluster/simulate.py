@@ -28,7 +28,7 @@ from benchmarks.cluster.schedule import Schedule
 from benchmarks.cluster.simulated_cluster import SimulatedSpec, memory_of, processes_below, simulated_cluster
 from benchmarks.inputs import accepted
 from protea_ray.config.run import run_config
-from protea_ray.encoder.untrained import CACHE_VARIABLE, MODEL_NAME
+from protea_ray.models.untrained import CACHE_VARIABLE, MODEL_NAME
 from protea_ray.plan.cost import Cost, transformer_cost
 from protea_ray.run.driver import embed
 from protea_ray.run.progress import LineReporter

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from protea_ray.encoder.checkpoint import read_config
-from protea_ray.encoder.families import recognise
-from protea_ray.encoder.families.loading import read_tensors
+from protea_ray.models.checkpoint import read_config
+from protea_ray.models.families import recognise
+from protea_ray.models.families.loading import read_tensors
 from protea_ray.plan.pack import micro_batches
 
 Embed = Callable[[Sequence[str]], dict[str, np.ndarray]]  # mean of the residues by sequence

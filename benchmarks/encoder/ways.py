@@ -16,10 +16,10 @@ from torch.nn.utils.rnn import pad_sequence
 
 from benchmarks.encoder.peers import Embed, installed
 from protea_ray.config.embedding import EmbeddingConfig, embedding_config, resolve
-from protea_ray.encoder.checkpoint import open_checkpoint, read_config
-from protea_ray.encoder.families import recognise
 from protea_ray.encoder.local import encoder_here
 from protea_ray.encoder.results import Embedded
+from protea_ray.models.checkpoint import open_checkpoint, read_config
+from protea_ray.models.families import recognise
 
 PADDED_BUDGET = {"cpu": 2048, "cuda": 32_768}  # tokens of one padded batch in the sorted baseline
 LONGEST = 100_000  # residues of one window: nothing is cut, as in the plain loop

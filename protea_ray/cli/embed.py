@@ -112,7 +112,7 @@ def embed(
     """Embed every protein of INPUT... into STORE, exactly once; the same command again resumes."""
     started = time.time()
     from protea_ray.config.run import load_fields, run_config
-    from protea_ray.encoder.untrained import MODEL_NAME
+    from protea_ray.models.untrained import MODEL_NAME
 
     *inputs, store = split_paths(paths)
     fields = load_fields(config, assignments or [], overrides(given))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from protea_ray.encoder.canary import Embeds
-from protea_ray.encoder.families.base import Shape
+from protea_ray.models.families.base import Shape
 
 if TYPE_CHECKING:
     import torch

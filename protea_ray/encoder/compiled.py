@@ -17,8 +17,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from protea_ray.encoder.attention import Choice
-from protea_ray.encoder.untrained import cache_directory
 from protea_ray.errors import EncoderError
+from protea_ray.models.untrained import cache_directory
 
 ON, OFF = "compiled", "eager"
 

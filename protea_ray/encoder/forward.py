@@ -16,8 +16,8 @@ from torch import Tensor
 
 from protea_ray.encoder import flex
 from protea_ray.encoder.attention import Choice
-from protea_ray.encoder.families.base import Stack
 from protea_ray.encoder.transfer import to_device
+from protea_ray.models.families.base import Stack
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from protea_ray.config.embedding import EmbeddingConfig, resolve
-from protea_ray.encoder.checkpoint import Checkpoint, read_config
-from protea_ray.encoder.families import recognise
 from protea_ray.errors import ConfigError
+from protea_ray.models.checkpoint import Checkpoint, read_config
+from protea_ray.models.families import recognise
 
 if TYPE_CHECKING:
     from protea_ray.encoder.encoder import Encoder

@@ -28,8 +28,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from protea_ray.config.embedding import EmbeddingConfig
-from protea_ray.encoder.families.base import Family
 from protea_ray.errors import EncoderError
+from protea_ray.models.families.base import Family
 
 BLOCK = 64  # weights that share a scale in nf4
 CUBLAS_MULTIPLE = 8  # sides of an int8 product that CUDA can do

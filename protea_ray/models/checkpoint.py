@@ -16,12 +16,12 @@ from typing import Any
 
 from protea_ray.config.embedding import ModelFacts
 from protea_ray.config.identity import canonical_json
-from protea_ray.encoder.families import recognise
-from protea_ray.encoder.families.base import Shape
-from protea_ray.encoder.families.vocabulary import FILES, read_vocabulary
-from protea_ray.encoder.untrained import MODEL_NAME, is_trained, untrained_checkpoint
-from protea_ray.encoder.weights import INDEX, SINGLE, check_weights, tensor_names
 from protea_ray.errors import CheckpointError, ProteaRayError
+from protea_ray.models.families import recognise
+from protea_ray.models.families.base import Shape
+from protea_ray.models.families.vocabulary import FILES, read_vocabulary
+from protea_ray.models.untrained import MODEL_NAME, is_trained, untrained_checkpoint
+from protea_ray.models.weights import INDEX, SINGLE, check_weights, tensor_names
 
 DOWNLOADED = (
     "config.json", SINGLE, "model-*.safetensors", INDEX, *FILES,

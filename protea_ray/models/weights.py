@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from protea_ray.encoder.header import TensorHeader, read_header
 from protea_ray.errors import CheckpointError
+from protea_ray.models.header import TensorHeader, read_header
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
 
-    from protea_ray.encoder.families.base import Shape
+    from protea_ray.models.families.base import Shape
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"

@@ -17,8 +17,8 @@ import ray
 
 from protea_ray.encoder.canary import check_canaries
 from protea_ray.encoder.encoder import Embedded, Encoder
-from protea_ray.encoder.weights import verify_digests
 from protea_ray.errors import CheckpointError, ProteaRayError
+from protea_ray.models.weights import verify_digests
 from protea_ray.run import cluster
 from protea_ray.run.driver import Setting
 from protea_ray.run.worker import EncoderSpec, Target

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from protea_ray.config.run import run_config
-from protea_ray.encoder.untrained import MODEL_NAME
+from protea_ray.models.untrained import MODEL_NAME
 from protea_ray.run.driver import embed as run
 from protea_ray.run.progress import reporter
 from protea_ray.run.summary import Summary

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from protea_ray.config.embedding import EmbeddingConfig, resolve
 from protea_ray.config.run import RunConfig, RunOptions
-from protea_ray.encoder.checkpoint import Checkpoint, open_checkpoint
+from protea_ray.models.checkpoint import Checkpoint, open_checkpoint
 from protea_ray.plan.units import Sizes
 from protea_ray.run import cluster
 from protea_ray.run.embedding import Job, Tally, embed_units

@@ -14,8 +14,8 @@ import ray.data
 from protea_ray.config.embedding import EmbeddingConfig
 from protea_ray.config.identity import space_name
 from protea_ray.config.run import RunConfig
-from protea_ray.encoder.families.base import Shape
 from protea_ray.encoder.layout import Layout, layout
+from protea_ray.models.families.base import Shape
 from protea_ray.plan.delta import Counts, delta
 from protea_ray.run import cluster
 from protea_ray.run.cluster import remote

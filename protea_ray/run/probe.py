@@ -24,9 +24,9 @@ from protea_ray.config.embedding import EmbeddingConfig
 from protea_ray.config.identity import canonical_json, identity
 from protea_ray.encoder.budget import calibrate
 from protea_ray.encoder.canary import check_canaries
-from protea_ray.encoder.checkpoint import Checkpoint
-from protea_ray.encoder.families import Shape
-from protea_ray.encoder.untrained import cache_directory
+from protea_ray.models.checkpoint import Checkpoint
+from protea_ray.models.families import Shape
+from protea_ray.models.untrained import cache_directory
 from protea_ray.plan.cost import Cost, transformer_cost
 from protea_ray.run.cluster import remote
 from protea_ray.run.worker import EncoderSpec

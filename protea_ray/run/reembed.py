@@ -16,8 +16,8 @@ from typing import Any
 from protea_ray.config.embedding import EmbeddingConfig
 from protea_ray.config.identity import space_name
 from protea_ray.config.run import RunConfig, run_config
-from protea_ray.encoder.checkpoint import open_checkpoint
 from protea_ray.errors import ConfigError, StoreError, UnknownSpaceError, numbered
+from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.run.acceptance import Acceptance, accept
 from protea_ray.run.driver import Setting, embed_work, settle, summarise
 from protea_ray.run.failures import own_errors

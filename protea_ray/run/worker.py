@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from protea_ray.config.embedding import EmbeddingConfig
-from protea_ray.encoder.checkpoint import locate, read_config
-from protea_ray.encoder.families import recognise
 from protea_ray.encoder.results import Embedded, Refused
-from protea_ray.encoder.weights import verify_digests
 from protea_ray.errors import EncoderError, ProteaRayError
+from protea_ray.models.checkpoint import locate, read_config
+from protea_ray.models.families import recognise
+from protea_ray.models.weights import verify_digests
 from protea_ray.run.attempts import Attempt, AttemptLog
 from protea_ray.sequences.record import Reason
 from protea_ray.store.fragments import write_fragments

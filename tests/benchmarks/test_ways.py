@@ -15,7 +15,7 @@ from benchmarks.encoder.__main__ import compare, main, proteins_of, useful
 from benchmarks.encoder.measure import Seconds, extra_memory, interleaved
 from benchmarks.encoder.models import MODELS
 from benchmarks.encoder.ways import Way, ways
-from protea_ray.encoder.checkpoint import open_checkpoint
+from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.testing.random_checkpoint import build
 
 SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQ", "GIVEQCCTSICSLYQLENYCN", "MK" * 40, "ACDEFGHIKLMNPQRSTVWY"]

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from protea_ray.encoder.weights import check_weights, verify_digests
 from protea_ray.errors import CheckpointError
+from protea_ray.models.weights import check_weights, verify_digests
 from protea_ray.store.location import open_location
 from protea_ray.store.repair import repair
 from protea_ray.store.verify import verify

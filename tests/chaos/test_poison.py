@@ -163,9 +163,9 @@ def throughput(bench: Bench) -> float:
 
 def encoder(bench: Bench, budget: int) -> Any:
     from protea_ray.config.embedding import embedding_config, resolve
-    from protea_ray.encoder.checkpoint import open_checkpoint, read_config
     from protea_ray.encoder.encoder import Encoder
-    from protea_ray.encoder.families import recognise
+    from protea_ray.models.checkpoint import open_checkpoint, read_config
+    from protea_ray.models.families import recognise
 
     found = open_checkpoint(str(bench.model))
     recipe = resolve(embedding_config({"model": str(bench.model)}), found.facts, "cpu", None)

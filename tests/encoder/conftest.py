@@ -12,8 +12,8 @@ import torch
 
 from protea_ray.config.embedding import EmbeddingConfig, resolve
 from protea_ray.encoder.encoder import Encoder
-from protea_ray.encoder.families import recognise
-from protea_ray.encoder.weights import tensor_names
+from protea_ray.models.families import recognise
+from protea_ray.models.weights import tensor_names
 from protea_ray.testing.random_checkpoint import build
 from tests.encoder.reference import Reference
 

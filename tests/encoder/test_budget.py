@@ -11,7 +11,7 @@ import torch
 
 from protea_ray.encoder import batch
 from protea_ray.encoder.budget import MOST_TOKENS, STEP, bytes_of_token, calibrate, default_budget, tokens_that_fit
-from protea_ray.encoder.families.base import Shape
+from protea_ray.models.families.base import Shape
 
 ESM2_650M = Shape(hidden=1280, layers=33, heads=20, head_dim=64, ffn=5120, vocabulary=33)
 

@@ -10,9 +10,9 @@ import pytest
 
 from protea_ray.config.embedding import embedding_config, resolve
 from protea_ray.encoder.canary import CANARIES, check_canaries
-from protea_ray.encoder.checkpoint import open_checkpoint
 from protea_ray.encoder.results import Embedded, Refused
 from protea_ray.errors import CheckpointError, EncoderError
+from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.testing.random_checkpoint import FAMILIES, build
 
 
@@ -98,9 +98,9 @@ RECIPES = (
 
 
 def load(directory: Path | None, recipes: Sequence[dict]):
-    from protea_ray.encoder.checkpoint import read_config
     from protea_ray.encoder.encoder import Encoder
-    from protea_ray.encoder.families import recognise
+    from protea_ray.models.checkpoint import read_config
+    from protea_ray.models.families import recognise
 
     opened = open_checkpoint(str(directory) if directory else None)
     resolved = [resolve(embedding_config({"model": "m"} | fields), opened.facts, "cpu", None) for fields in recipes]

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from protea_ray.encoder import families
-from protea_ray.encoder.families import Shape, recognise
-from protea_ray.encoder.families.alphabet import LETTERS, read_alphabet
-from protea_ray.encoder.families.base import Family, Stack
-from protea_ray.encoder.families.t5 import relative_bias
-from protea_ray.encoder.families.vocabulary import read_vocabulary
 from protea_ray.errors import CheckpointError
+from protea_ray.models import families
+from protea_ray.models.families import Shape, recognise
+from protea_ray.models.families.alphabet import LETTERS, read_alphabet
+from protea_ray.models.families.base import Family, Stack
+from protea_ray.models.families.t5 import relative_bias
+from protea_ray.models.families.vocabulary import read_vocabulary
 from protea_ray.testing.random_checkpoint import FAMILIES, build
 from tests.encoder.conftest import load, proteins
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from protea_ray.encoder.families import recognise
+from protea_ray.models.families import recognise
 from tests.encoder.conftest import load
 from tests.shared_data import shared
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from protea_ray.encoder.checkpoint import open_checkpoint
 from protea_ray.encoder.convenience import embed_dataset
 from protea_ray.errors import CheckpointError, ConfigError, EncoderError, InputError
+from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.testing.random_checkpoint import build
 
 SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQ", "GIVEQCC", "M", "FVNQHLCGSHLVEALYLVCGERGFFYTPKTXBUZO"]

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from protea_ray.encoder import products
-from protea_ray.encoder.families.fused import ACTIVATIONS, Activated
 from protea_ray.encoder.products import ONEDNN, TORCH, OneDnnLinear, choose, use_onednn
+from protea_ray.models.families.fused import ACTIVATIONS, Activated
 from protea_ray.testing.random_checkpoint import FAMILIES
 from tests.encoder.conftest import proteins
 

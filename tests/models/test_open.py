@@ -12,11 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from protea_ray.encoder import checkpoint as module
-from protea_ray.encoder.checkpoint import config_digest, open_checkpoint
 from protea_ray.errors import CheckpointError
+from protea_ray.models import checkpoint as module
+from protea_ray.models.checkpoint import config_digest, open_checkpoint
 from protea_ray.testing.random_checkpoint import FAMILIES, build
-from tests.checkpoint.conftest import CONFIG, write
+from tests.models.conftest import CONFIG, write
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 
@@ -59,7 +59,7 @@ def test_a_copy_of_the_untrained_model_stays_untrained(tmp_path: Path):
 
 def test_opening_imports_no_framework():
     code = (
-        "import sys; from protea_ray.encoder.checkpoint import open_checkpoint; open_checkpoint(None); "
+        "import sys; from protea_ray.models.checkpoint import open_checkpoint; open_checkpoint(None); "
         "print([m for m in ('torch', 'transformers', 'ray', 'lance') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -176,7 +176,7 @@ def hub_cache(home: Path, model: str, source: Path, sha: str = SHA) -> Path:
 
 OPEN = """
 import sys
-from protea_ray.encoder.checkpoint import open_checkpoint
+from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.errors import CheckpointError
 try:
     found = open_checkpoint(sys.argv[1], sys.argv[2] or None)

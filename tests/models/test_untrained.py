@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from protea_ray.encoder import untrained
 from protea_ray.errors import CheckpointError
+from protea_ray.models import untrained
 
-BUILD = "from protea_ray.encoder.untrained import untrained_checkpoint as c; print(c())"
+BUILD = "from protea_ray.models.untrained import untrained_checkpoint as c; print(c())"
 
 
 def built_by_a_process(cache: Path) -> Path:
@@ -74,7 +74,7 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_neither_torch_nor_transformers_is_imported():
-    code = "import sys; import protea_ray.encoder.untrained as u; u.untrained_checkpoint(); "
+    code = "import sys; import protea_ray.models.untrained as u; u.untrained_checkpoint(); "
     code += "print([m for m in ('torch', 'transformers', 'ray', 'lance') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

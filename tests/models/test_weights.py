@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from protea_ray.encoder.weights import check_weights, verify_digests
 from protea_ray.errors import CheckpointError
-from tests.checkpoint.conftest import tensors, write
+from protea_ray.models.weights import check_weights, verify_digests
+from tests.models.conftest import tensors, write
 
 SHAPE = SimpleNamespace(hidden=8, layers=3, heads=2, head_dim=4, ffn=32, vocabulary=33)
 

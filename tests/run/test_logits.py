@@ -12,8 +12,8 @@ import torch
 from transformers import EsmcForMaskedLM, EsmForMaskedLM
 
 from protea_ray.config.run import run_config
-from protea_ray.encoder.checkpoint import logit_tokens, open_checkpoint
 from protea_ray.errors import ConfigError, StoreError
+from protea_ray.models.checkpoint import logit_tokens, open_checkpoint
 from protea_ray.query.store import Store, open_store
 from protea_ray.run.driver import embed
 from protea_ray.run.dry import plan

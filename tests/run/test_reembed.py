@@ -18,8 +18,8 @@ import pyarrow as pa
 import pytest
 
 from protea_ray.config.run import run_config
-from protea_ray.encoder.checkpoint import open_checkpoint
 from protea_ray.errors import CheckpointError, ConfigError, StoreError
+from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.query.store import open_store
 from protea_ray.run import driver
 from protea_ray.run.driver import embed

@@ -11,10 +11,10 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from protea_ray.encoder.families import ankh, esm2, esmc, t5
-from protea_ray.encoder.families.base import Family, Shape, Stack
-from protea_ray.encoder.families.vocabulary import read_vocabulary
 from protea_ray.errors import CheckpointError
+from protea_ray.models.families import ankh, esm2, esmc, t5
+from protea_ray.models.families.base import Family, Shape, Stack
+from protea_ray.models.families.vocabulary import read_vocabulary
 
 __all__ = ["BUILT_IN", "GROUP", "Family", "Shape", "Stack", "families", "recognise"]
 

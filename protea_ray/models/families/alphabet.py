@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from protea_ray.encoder.families.vocabulary import AMINO_ACIDS
 from protea_ray.errors import CheckpointError
+from protea_ray.models.families.vocabulary import AMINO_ACIDS
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 PROBE = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ" + AMINO_ACIDS + "XX"

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from protea_ray.encoder.families.alphabet import Alphabet
-from protea_ray.encoder.families.base import Family
-from protea_ray.encoder.families.t5 import T5, not_residue_t5
-from protea_ray.encoder.families.vocabulary import AMINO_ACIDS, lacking
+from protea_ray.models.families.alphabet import Alphabet
+from protea_ray.models.families.base import Family
+from protea_ray.models.families.t5 import T5, not_residue_t5
+from protea_ray.models.families.vocabulary import AMINO_ACIDS, lacking
 
 
 class Ankh(T5):

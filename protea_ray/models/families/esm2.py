@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protea_ray.encoder.families.base import Family, Shape, Stack, number
-from protea_ray.encoder.families.vocabulary import AMINO_ACIDS, lacking
+from protea_ray.models.families.base import Family, Shape, Stack, number
+from protea_ray.models.families.vocabulary import AMINO_ACIDS, lacking
 
 if TYPE_CHECKING:
     import torch
@@ -58,8 +58,8 @@ class Esm2(Family):
     def load(self, directory: Path, dtype: torch.dtype) -> nn.Module:
         from transformers import EsmModel
 
-        from protea_ray.encoder.families.fused import Activated
-        from protea_ray.encoder.families.loading import exact_frequencies, load_module, stores
+        from protea_ray.models.families.fused import Activated
+        from protea_ray.models.families.loading import exact_frequencies, load_module, stores
 
         module: Any = load_module(EsmModel, directory, dtype, ("contact_head",), add_pooling_layer=False)
         exact_frequencies(module.rotary_embeddings)
@@ -80,7 +80,7 @@ class Esm2(Family):
         """Dense, GELU, norm, and a decoder tied to the word embeddings; None where the files hold no head."""
         from transformers.models.esm.modeling_esm import EsmLMHead
 
-        from protea_ray.encoder.families.loading import read_tensors
+        from protea_ray.models.families.loading import read_tensors
 
         weights = read_tensors(directory, "lm_head.")
         weights.pop("decoder.bias", None)  # a copy of `bias` in some files

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protea_ray.encoder.families.base import Family, Shape, Stack, number
-from protea_ray.encoder.families.vocabulary import AMINO_ACIDS, by_id, lacking, read_vocabulary
+from protea_ray.models.families.base import Family, Shape, Stack, number
+from protea_ray.models.families.vocabulary import AMINO_ACIDS, by_id, lacking, read_vocabulary
 
 if TYPE_CHECKING:
     import torch
@@ -63,8 +63,8 @@ class Esmc(Family):
     def load(self, directory: Path, dtype: torch.dtype) -> nn.Module:
         from transformers import EsmcModel
 
-        from protea_ray.encoder.families.fused import fuse
-        from protea_ray.encoder.families.loading import exact_frequencies, load_module
+        from protea_ray.models.families.fused import fuse
+        from protea_ray.models.families.loading import exact_frequencies, load_module
 
         module: Any = load_module(EsmcModel, directory, dtype)
         exact_frequencies(module.rotary_emb)
@@ -82,7 +82,7 @@ class Esmc(Family):
     def lm_head(self, module: Any, directory: Path) -> nn.Module | None:
         from transformers.models.esmc.modeling_esmc import EsmcMaskedLMHead
 
-        from protea_ray.encoder.families.loading import read_tensors
+        from protea_ray.models.families.loading import read_tensors
 
         weights = read_tensors(directory, "lm_head.")
         if "dense.weight" not in weights:

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protea_ray.encoder.families.alphabet import Alphabet
-from protea_ray.encoder.families.base import Family, Shape, Stack, number
-from protea_ray.encoder.families.vocabulary import AMINO_ACIDS, lacking
 from protea_ray.errors import CheckpointError
+from protea_ray.models.families.alphabet import Alphabet
+from protea_ray.models.families.base import Family, Shape, Stack, number
+from protea_ray.models.families.vocabulary import AMINO_ACIDS, lacking
 
 if TYPE_CHECKING:
     import torch
@@ -66,8 +66,8 @@ class T5(Family):
     def load(self, directory: Path, dtype: torch.dtype) -> nn.Module:
         from transformers import T5EncoderModel
 
-        from protea_ray.encoder.families.fused import fuse
-        from protea_ray.encoder.families.loading import load_module
+        from protea_ray.models.families.fused import fuse
+        from protea_ray.models.families.loading import load_module
 
         module: Any = load_module(T5EncoderModel, directory, dtype)
         for block in module.encoder.block:
