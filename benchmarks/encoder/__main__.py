@@ -31,7 +31,7 @@ from benchmarks.encoder.pipeline import PipelineRun, encoders, pipeline
 from benchmarks.encoder.show import draw, show, show_more
 from benchmarks.encoder.ways import Way, recipe_of, ways
 from benchmarks.inputs import accepted
-from protea_ray.encoder.products import ONEDNN, choose
+from protea_ray.encoder.acceleration import ONEDNN, choose
 from protea_ray.errors import ConfigError
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.plan.cost import Cost

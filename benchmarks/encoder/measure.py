@@ -11,7 +11,7 @@ from statistics import median
 
 import torch
 
-from protea_ray.encoder.products import TORCH, product
+from protea_ray.encoder.acceleration import TORCH, product
 
 PEAK_SIDE = {"cpu": 2048, "cuda": 8192}
 

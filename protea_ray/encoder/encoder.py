@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from protea_ray.config.embedding import EmbeddingConfig, ModelFacts
-from protea_ray.encoder import batch, products, quantize
+from protea_ray.encoder import acceleration, batch, quantize
 from protea_ray.encoder.attention import Choice, choose
 from protea_ray.encoder.batch import Plan, Window
 from protea_ray.encoder.budget import default_budget
@@ -53,7 +53,7 @@ class Encoder:
     recipes: tuple[EmbeddingConfig, ...]
     token_budget: int
     layers: Choice
-    products: Choice
+    acceleration: Choice
     stats: Stats = field(default_factory=Stats)
 
     @classmethod
@@ -74,9 +74,9 @@ class Encoder:
         layers = choose_compiled(place, chosen.name, first.quantization, compiled)
         module = quantize.load(family, directory, first, place)
         stack = family.stack(module)
-        multiplied = products.choose(place, first.quantization, layers.name == ON)
-        if multiplied.name == products.ONEDNN:
-            products.use_onednn(stack.layers)
+        multiplied = acceleration.choose(place, first.quantization, layers.name == ON)
+        if multiplied.name == acceleration.ONEDNN:
+            acceleration.use_onednn(stack.layers)
         if layers.name == ON:
             compile_layers(stack.layers)
         kept = sum(recipe.width(shape.hidden) for recipe in recipes)

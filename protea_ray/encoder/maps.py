@@ -17,7 +17,7 @@ import numpy as np
 from protea_ray.config.embedding import embedding_config
 from protea_ray.encoder.encoder import Encoder
 from protea_ray.encoder.local import encoder_here
-from protea_ray.encoder.outputs import MAX_MAP_RESIDUES, attention_maps, contact_map
+from protea_ray.encoder.maps_of_one import MAX_MAP_RESIDUES, attention_maps, contact_map
 from protea_ray.errors import ConfigError, InputError
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.sequences.read import read_part

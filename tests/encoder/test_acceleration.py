@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from protea_ray.encoder import products
-from protea_ray.encoder.products import ONEDNN, TORCH, OneDnnLinear, choose, use_onednn
+from protea_ray.encoder import acceleration
+from protea_ray.encoder.acceleration import ONEDNN, TORCH, OneDnnLinear, choose, use_onednn
 from protea_ray.models.families.fused import ACTIVATIONS, Activated
 from protea_ray.testing.random_checkpoint import FAMILIES
 from tests.encoder.conftest import proteins
@@ -81,7 +81,7 @@ def test_it_changes_no_number(family: str, dtype: str, encoder: Any, monkeypatch
     assert all(type(m) is OneDnnLinear for m in linears)
     assert run.products.name == ONEDNN
     found = {r.index: r.pooled["mean"] for r in run.embed(sequences)}
-    monkeypatch.setattr(products, "choose", lambda *_: products.Choice(TORCH, "the test says so"))
+    monkeypatch.setattr(acceleration, "choose", lambda *_: acceleration.Choice(TORCH, "the test says so"))
     other = encoder(family, {"dtype": dtype})
     assert not any(isinstance(m, OneDnnLinear) for layer in other.core.stack.layers for m in layer.modules())
     for result in other.embed(sequences):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from protea_ray.encoder.convenience import embed_dataset
+from protea_ray.encoder.in_memory import embed_dataset
 from protea_ray.errors import CheckpointError, ConfigError, EncoderError, InputError
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.testing.random_checkpoint import build
@@ -162,7 +162,7 @@ def test_a_model_that_is_not_there(tmp_path: Path):
 def test_no_cluster_is_started():
     code = (
         "import sys, warnings; warnings.simplefilter('ignore'); "
-        "from protea_ray.encoder.convenience import embed_dataset; "
+        "from protea_ray.encoder.in_memory import embed_dataset; "
         "assert 'torch' not in sys.modules; embed_dataset(['GIVED']); "
         "print([m for m in ('ray', 'lance') if m in sys.modules])"
     )

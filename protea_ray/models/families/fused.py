@@ -9,7 +9,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from protea_ray.encoder.products import OneDnnLinear
+from protea_ray.encoder.acceleration import OneDnnLinear
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,  # ESM-2's is four passes in transformers, 10 times slower; largest difference 1.2e-6
