@@ -9,21 +9,101 @@ attention on a packed row would mix proteins without a word: the error is 1.6 at
 | toeplitz | the same with a relative bias as a strided view, never (heads, L, L) | 53 MiB at L = 8,192 |
 | varlen | CUDA half precision without bias: one flash kernel for the pack | none |
 | flex | CUDA with bias: the bias inside the kernel, blocks of other proteins skipped | a block mask |
+
+Attention with a relative bias on CUDA: the bias and the borders of the proteins inside one kernel.
+
+`flex_attention` (Dong et al. 2024) skips blocks of 128 x 128 in which no query may see a key. The block mask is
+built here from the row boundaries: `create_block_mask` would first write out T x T.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
-from protea_ray.encoder import flex
+from protea_ray.encoder import attention
 from protea_ray.errors import EncoderError
+
+BLOCK = 128
+
+
+@cache
+def _compiled() -> Any:
+    return torch.compile(flex_attention, dynamic=True)
+
+
+def attend_flex(q: Tensor, k: Tensor, v: Tensor, table: Tensor | None, mask: BlockMask, scale: float) -> Tensor:
+    """One pack, (1, H, T, d) in and out; `table` is the (H, 2D + 1) bias by distance, None for no bias."""
+    run = _compiled() if q.is_cuda else flex_attention
+    if table is None:
+        return run(q, k, v, block_mask=mask, scale=scale)
+    reach = _captured(table.shape[1] // 2, table.device)
+
+    def add_bias(score: Tensor, batch: Tensor, head: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        return score + table[head, torch.minimum(torch.maximum(j - i, -reach), reach) + reach]
+
+    return run(q, k, v, score_mod=add_bias, block_mask=mask, scale=scale)
+
+
+def block_mask(rows: np.ndarray, window: int, device: torch.device) -> BlockMask:
+    """Which blocks of keys each block of queries sees, from the (n + 1,) first rows of a pack's windows.
+
+    `window` is the half width of local attention, -1 for exact. A block is full when every pair in it is allowed,
+    and then the kernel asks no further.
+    """
+    live, full = _blocks(rows, window)
+    protein = torch.from_numpy(np.repeat(np.arange(len(rows) - 1), np.diff(rows))).to(device)
+
+    width = _captured(window if window >= 0 else int(rows[-1]), device)
+
+    def allowed(batch: Tensor, head: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        return (protein[i] == protein[j]) & ((i - j).abs() <= width)
+
+    lists = (_listed(live & ~full, device), _listed(full, device))
+    (counts, indices), (full_counts, full_indices) = lists
+    total = int(rows[-1])
+    return BlockMask.from_kv_blocks(
+        counts, indices, full_counts, full_indices, BLOCK_SIZE=BLOCK, mask_mod=allowed, seq_lengths=(total, total)
+    )
+
+
+def _captured(value: int, device: torch.device) -> Tensor:
+    """A whole number for a closure: as a Python int it becomes a symbol, which flex cannot lower (torch 2.13)."""
+    return torch.full((), value, dtype=torch.int64, device=device)
+
+
+def _blocks(rows: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:
+    """(query blocks, key blocks) booleans: some pair is allowed, every pair is allowed."""
+    total = int(rows[-1])
+    first = np.arange(0, total, BLOCK)
+    last = np.minimum(first + BLOCK, total) - 1
+    opening, closing = (np.searchsorted(rows, at, "right") - 1 for at in (first, last))
+    low, high = rows[opening], rows[closing + 1] - 1  # keys that some query of the block may see
+    start, stop = first[None], first[None] + BLOCK - 1
+    whole = (opening == closing)[:, None] & (start >= low[:, None]) & (stop <= high[:, None])
+    if window >= 0:
+        low, high = np.maximum(low, first - window), np.minimum(high, last + window)
+        furthest = np.maximum(last[:, None] - start, stop - first[:, None])
+        whole &= furthest <= window
+    live = (stop >= low[:, None]) & (start <= high[:, None])
+    return live, whole
+
+
+def _listed(blocks: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Number and indices of the True columns of each row, as flex wants them: (1, 1, n) and (1, 1, n, n)."""
+    counts = blocks.sum(1).astype(np.int32)[None, None]
+    indices = np.argsort(~blocks, axis=1, kind="stable").astype(np.int32)[None, None]
+    return torch.from_numpy(counts).to(device), torch.from_numpy(indices).to(device)
+
 
 HALF = ("float16", "bfloat16")
 QUERY_BLOCK = 512  # queries of one local-attention call
@@ -96,7 +176,7 @@ def attend(
     if record is not None:
         return _explicit(query, key, value, position_bias, window, scale, record), None
     if kernel == "flex":
-        return flex.attend(query, key, value, position_bias, block_mask, scale).transpose(1, 2), None
+        return attention.attend_flex(query, key, value, position_bias, block_mask, scale).transpose(1, 2), None
     q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
     if position_bias is None:
         out = torch.ops.protea.varlen(q, k, v, cu_seqlens, max_len, window, scale, kernel == "varlen")

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from protea_ray.encoder import flex
+from protea_ray.encoder import attention
 from protea_ray.encoder.attention import Choice
 from protea_ray.encoder.transfer import to_device
 from protea_ray.models.families.base import Stack
@@ -86,5 +86,5 @@ class Core:
             "kernel": self.choice.name,
         }  # fmt: skip
         if self.choice.name == "flex":
-            keywords["block_mask"] = flex.block_mask(pack.rows, self.window, self.device)
+            keywords["block_mask"] = attention.block_mask(pack.rows, self.window, self.device)
         return keywords
