@@ -24,7 +24,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from protea_ray.config.embedding import EmbeddingConfig
-from protea_ray.encoder.results import Embedded, Refused
+from protea_ray.encoder.collect import Embedded, Refused
 from protea_ray.plan.cost import Cost
 from protea_ray.run.worker import EncoderSpec
 

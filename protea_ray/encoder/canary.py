@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from protea_ray.encoder.results import Embedded, Refused
+from protea_ray.encoder.collect import Embedded, Refused
 from protea_ray.errors import CheckpointError, EncoderError
 
 CANARIES = {

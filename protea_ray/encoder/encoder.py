@@ -21,13 +21,12 @@ from protea_ray.encoder import acceleration, batch, quantize
 from protea_ray.encoder.attention import Choice, choose
 from protea_ray.encoder.batch import Plan, Window
 from protea_ray.encoder.budget import default_budget
-from protea_ray.encoder.collect import Collector
+from protea_ray.encoder.collect import Collector, Embedded, Refused, Stats
 from protea_ray.encoder.compiled import ON, compile_layers
 from protea_ray.encoder.compiled import choose as choose_compiled
 from protea_ray.encoder.forward import Core
 from protea_ray.encoder.layout import layout
 from protea_ray.encoder.pool import View
-from protea_ray.encoder.results import Embedded, Refused, Stats
 from protea_ray.errors import CheckpointError, EncoderError, numbered
 from protea_ray.models.families.alphabet import Alphabet
 from protea_ray.models.families.base import Family, Shape

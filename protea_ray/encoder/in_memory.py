@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from protea_ray.config.embedding import POOLINGS, EmbeddingConfig, embedding_config
+from protea_ray.encoder.collect import Embedded
 from protea_ray.encoder.local import encoder_here
-from protea_ray.encoder.results import Embedded
 from protea_ray.errors import ConfigError, EncoderError, InputError, numbered
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.models.untrained import MODEL_NAME

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from protea_ray.encoder.collect import Refused
 from protea_ray.encoder.encoder import Encoder
-from protea_ray.encoder.results import Refused
 from protea_ray.errors import EncoderError
 
 MAX_MAP_RESIDUES = 1022

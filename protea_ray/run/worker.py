@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from protea_ray.config.embedding import EmbeddingConfig
-from protea_ray.encoder.results import Embedded, Refused
+from protea_ray.encoder.collect import Embedded, Refused
 from protea_ray.errors import EncoderError, ProteaRayError
 from protea_ray.models.checkpoint import locate, read_config
 from protea_ray.models.families import recognise

@@ -10,7 +10,7 @@ import pytest
 
 from protea_ray.config.embedding import embedding_config, resolve
 from protea_ray.encoder.canary import CANARIES, check_canaries
-from protea_ray.encoder.results import Embedded, Refused
+from protea_ray.encoder.collect import Embedded, Refused
 from protea_ray.errors import CheckpointError, EncoderError
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.testing.random_checkpoint import FAMILIES, build

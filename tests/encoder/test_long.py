@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from protea_ray.encoder.results import Embedded, Refused
+from protea_ray.encoder.collect import Embedded, Refused
 from protea_ray.testing.random_checkpoint import FAMILIES
 from tests.encoder.conftest import proteins
 from tests.encoder.reference import pool

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from protea_ray.encoder import batch
+from protea_ray.encoder.collect import Embedded, Refused
 from protea_ray.encoder.encoder import IN_FLIGHT
-from protea_ray.encoder.results import Embedded, Refused
 from protea_ray.errors import CheckpointError, ConfigError, EncoderError
 from protea_ray.testing.random_checkpoint import build
 from tests.encoder.conftest import load, proteins
