@@ -31,7 +31,7 @@ from benchmarks.encoder.pipeline import PipelineRun, encoders, pipeline
 from benchmarks.encoder.show import draw, show, show_more
 from benchmarks.encoder.ways import Way, recipe_of, ways
 from benchmarks.inputs import accepted
-from protea_ray.encoder.acceleration import ONEDNN, choose
+from protea_ray.encoder.acceleration import ONEDNN, choose_product
 from protea_ray.errors import ConfigError
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.plan.cost import Cost
@@ -92,7 +92,7 @@ def main(
             loaded = _load(ways(directory, device, kinds, sizes), sequences, device)
             records, peaks = compare(loaded, sequences, repeats, directory, device)
             found["peaks"] = peaks
-            if choose(device).name == ONEDNN:
+            if choose_product(device).name == ONEDNN:
                 found["oneDNN"] = {kind: peak(device, kind, ONEDNN) for kind in peaks}
             for record in records:
                 found["records"].append({**record, "model": name, "depth": depth})

@@ -65,14 +65,14 @@ def _attention() -> Fact:
     """The device that a run here would choose, and the kernels for a model without and with a relative bias."""
     import torch
 
-    from protea_ray.encoder import acceleration, compiled
+    from protea_ray.encoder import acceleration
     from protea_ray.encoder.attention import choose
 
     cuda = torch.cuda.is_available()
     device, dtype = ("cuda", "bfloat16") if cuda else ("cpu", "float32")
     name = torch.cuda.get_device_name() if cuda else f"{platform.machine()} CPU"
     plain, biased = choose(device, dtype, False), choose(device, dtype, True)
-    layers, multiplied = compiled.choose(device, plain.name), acceleration.choose(device)
+    layers, multiplied = acceleration.choose_compiling(device, plain.name), acceleration.choose_product(device)
     return Fact(
         "device",
         f"{name}, {dtype}: {plain.name} ({plain.why}); T5 and Ankh: {biased.name} ({biased.why}); "

@@ -18,12 +18,12 @@ import torch
 
 from protea_ray.config.embedding import EmbeddingConfig, ModelFacts
 from protea_ray.encoder import acceleration, batch, quantize
+from protea_ray.encoder.acceleration import ON, compile_layers
+from protea_ray.encoder.acceleration import choose_compiling as choose_compiled
 from protea_ray.encoder.attention import Choice, choose
 from protea_ray.encoder.batch import Plan, Window
 from protea_ray.encoder.budget import default_budget
 from protea_ray.encoder.collect import Collector, Embedded, Refused, Stats
-from protea_ray.encoder.compiled import ON, compile_layers
-from protea_ray.encoder.compiled import choose as choose_compiled
 from protea_ray.encoder.forward import Core
 from protea_ray.encoder.layout import layout
 from protea_ray.encoder.pool import View
@@ -73,7 +73,7 @@ class Encoder:
         layers = choose_compiled(place, chosen.name, first.quantization, compiled)
         module = quantize.load(family, directory, first, place)
         stack = family.stack(module)
-        multiplied = acceleration.choose(place, first.quantization, layers.name == ON)
+        multiplied = acceleration.choose_product(place, first.quantization, layers.name == ON)
         if multiplied.name == acceleration.ONEDNN:
             acceleration.use_onednn(stack.layers)
         if layers.name == ON:

@@ -10,23 +10,23 @@ import torch
 from torch import nn
 
 from protea_ray.encoder import acceleration
-from protea_ray.encoder.acceleration import ONEDNN, TORCH, OneDnnLinear, choose, use_onednn
+from protea_ray.encoder.acceleration import ONEDNN, TORCH, OneDnnLinear, choose_product, use_onednn
 from protea_ray.models.families.fused import ACTIVATIONS, Activated
 from protea_ray.testing.random_checkpoint import FAMILIES
 from tests.encoder.conftest import proteins
 
-here = pytest.mark.skipif(choose("cpu").name != ONEDNN, reason="no oneDNN on this machine")
+here = pytest.mark.skipif(choose_product("cpu").name != ONEDNN, reason="no oneDNN on this machine")
 
 
 def test_onednn_is_for_plain_matrices_of_an_x86_cpu(monkeypatch: Any) -> None:
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
-    assert choose("cpu").name == ONEDNN
-    assert choose("cuda:0").name == TORCH
-    assert choose("cpu", "int8").name == TORCH
-    assert choose("cpu", is_compiled=True).name == TORCH
+    assert choose_product("cpu").name == ONEDNN
+    assert choose_product("cuda:0").name == TORCH
+    assert choose_product("cpu", "int8").name == TORCH
+    assert choose_product("cpu", is_compiled=True).name == TORCH
     monkeypatch.setattr("platform.machine", lambda: "arm64")
-    assert choose("cpu").name == TORCH
+    assert choose_product("cpu").name == TORCH
 
 
 @here

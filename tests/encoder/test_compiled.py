@@ -7,28 +7,28 @@ from typing import Any
 import numpy as np
 import pytest
 
-from protea_ray.encoder.compiled import OFF, ON, choose
+from protea_ray.encoder.acceleration import OFF, ON, choose_compiling
 from protea_ray.errors import EncoderError
 from tests.encoder.conftest import proteins
 
 
 def test_a_gpu_compiles_where_a_compiler_is_and_a_cpu_does_not(monkeypatch: Any) -> None:
-    monkeypatch.setattr("protea_ray.encoder.compiled.find_spec", lambda name: object())
-    assert choose("cuda:0", "varlen").name == ON
-    assert choose("cuda", "flex").name == OFF
-    assert choose("cpu", "sdpa").name == OFF
-    monkeypatch.setattr("protea_ray.encoder.compiled.find_spec", lambda name: None)
-    assert choose("cuda", "varlen").name == OFF
-    assert "triton" in choose("cuda", "varlen").why
+    monkeypatch.setattr("protea_ray.encoder.acceleration.find_spec", lambda name: object())
+    assert choose_compiling("cuda:0", "varlen").name == ON
+    assert choose_compiling("cuda", "flex").name == OFF
+    assert choose_compiling("cpu", "sdpa").name == OFF
+    monkeypatch.setattr("protea_ray.encoder.acceleration.find_spec", lambda name: None)
+    assert choose_compiling("cuda", "varlen").name == OFF
+    assert "triton" in choose_compiling("cuda", "varlen").why
 
 
 def test_asking_is_obeyed_or_refused_with_what_is_missing(monkeypatch: Any) -> None:
-    assert choose("cuda", "varlen", asked="off").name == OFF
+    assert choose_compiling("cuda", "varlen", asked="off").name == OFF
     monkeypatch.setenv("CXX", "true")
-    assert choose("cpu", "sdpa", asked="on").name == ON
+    assert choose_compiling("cpu", "sdpa", asked="on").name == ON
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(EncoderError, match="no-such-compiler"):
-        choose("cpu", "sdpa", asked="on")
+        choose_compiling("cpu", "sdpa", asked="on")
 
 
 @pytest.mark.slow
@@ -49,7 +49,7 @@ def test_compiled_layers_give_the_same_vectors(family: str, encoder: Any) -> Non
 
 def _compiler() -> bool:
     try:
-        choose("cpu", "sdpa", asked="on")
+        choose_compiling("cpu", "sdpa", asked="on")
     except EncoderError:
         return False
     return True
