@@ -6,7 +6,7 @@ import torch
 from transformers import EsmcForMaskedLM, EsmForMaskedLM
 
 from protea_ray.encoder.collect import Refused
-from protea_ray.encoder.maps_of_one import attention_maps, contact_map, logits
+from protea_ray.encoder.maps import attention_maps, contact_map, logits
 from protea_ray.errors import EncoderError
 from protea_ray.testing.random_checkpoint import FAMILIES
 from tests.encoder.conftest import load, proteins
