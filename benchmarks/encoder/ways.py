@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from benchmarks.encoder.peers import Embed, installed
 from protea_ray.config.embedding import EmbeddingConfig, embedding_config, resolve
 from protea_ray.encoder.collect import Embedded
-from protea_ray.encoder.local import encoder_here
+from protea_ray.encoder.in_memory import encoder_here
 from protea_ray.models.checkpoint import open_checkpoint, read_config
 from protea_ray.models.families import recognise
 

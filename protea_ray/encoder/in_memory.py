@@ -2,6 +2,8 @@
 
 The name and the arguments are those of FastESM's `embed_dataset` (Synthyra/FastPLMs), for people who have scripts
 that use it; the numbers come from this package's encoder, so they equal what `protea-ray embed` stores.
+
+An encoder in this process, for what is small enough not to need a cluster.
 """
 
 from __future__ import annotations
@@ -11,17 +13,41 @@ import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from protea_ray.config.embedding import POOLINGS, EmbeddingConfig, embedding_config
+from protea_ray.config.embedding import POOLINGS, EmbeddingConfig, embedding_config, resolve
 from protea_ray.encoder.collect import Embedded
-from protea_ray.encoder.local import encoder_here
 from protea_ray.errors import ConfigError, EncoderError, InputError, numbered
-from protea_ray.models.checkpoint import open_checkpoint
+from protea_ray.models.checkpoint import Checkpoint, open_checkpoint, read_config
+from protea_ray.models.families import recognise
 from protea_ray.models.untrained import MODEL_NAME
 from protea_ray.sequences.record import RejectedError, normalise
+
+if TYPE_CHECKING:
+    from protea_ray.encoder.encoder import Encoder
+
+
+def encoder_here(
+    checkpoint: Checkpoint, config: EmbeddingConfig, device: str = "auto", token_budget: int | None = None,
+    compiled: str = "auto",
+) -> Encoder:  # fmt: skip
+    """Load an open checkpoint under a recipe on `device` (auto, cpu, cuda, cuda:N; auto prefers a GPU).
+
+    Raises ConfigError for a recipe that does not fit the checkpoint and for a GPU that is not there.
+    """
+    import torch
+
+    from protea_ray.encoder.encoder import Encoder
+
+    place = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    if place != "cpu" and not torch.cuda.is_available():
+        raise ConfigError("device: this machine has no CUDA device; use cpu or auto", where=config.model)
+    resolved = resolve(config, checkpoint.facts, torch.device(place).type, checkpoint.revision)
+    family = recognise(read_config(checkpoint.path), checkpoint.path, checkpoint.facts.family)
+    return Encoder.load(checkpoint.path, family, [resolved], device=place, token_budget=token_budget, compiled=compiled)
+
 
 _STORE = "use `protea-ray embed INPUT STORE` and read it with protea_ray.open_store(STORE)"
 _NOT_HERE = {  # arguments of the original that have no meaning here, unless they are unset

@@ -24,7 +24,7 @@ from torch import Tensor
 from protea_ray.config.embedding import embedding_config
 from protea_ray.encoder.collect import Refused
 from protea_ray.encoder.encoder import Encoder
-from protea_ray.encoder.local import encoder_here
+from protea_ray.encoder.in_memory import encoder_here
 from protea_ray.errors import ConfigError, EncoderError, InputError
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.sequences.read import read_part
