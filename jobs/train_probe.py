@@ -112,7 +112,7 @@ def fit(task: Task, plan: Plan, used: dict[str, int], workers: int, scratch: Pat
     from ray.train.torch import TorchTrainer
 
     from protea_ray.config.run import RunOptions
-    from protea_ray.run.cluster import connect
+    from protea_ray.pipeline.cluster import connect
 
     connect(RunOptions())
     logging.getLogger("ray.train").setLevel(logging.WARNING)

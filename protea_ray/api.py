@@ -8,9 +8,9 @@ from typing import Any
 
 from protea_ray.config.run import run_config
 from protea_ray.models.untrained import MODEL_NAME
-from protea_ray.run.driver import embed as run
-from protea_ray.run.progress import reporter
-from protea_ray.run.summary import Summary
+from protea_ray.pipeline.accounting import Summary
+from protea_ray.pipeline.embed import embed as run
+from protea_ray.pipeline.progress import reporter
 
 
 def embed(

@@ -27,7 +27,7 @@ def cluster() -> Iterator[None]:
     import ray
 
     from protea_ray.config.run import RunOptions
-    from protea_ray.run.cluster import connect
+    from protea_ray.pipeline.cluster import connect
 
     connect(RunOptions())
     yield

@@ -29,10 +29,10 @@ from benchmarks.cluster.simulated_cluster import SimulatedSpec, memory_of, proce
 from benchmarks.inputs import accepted
 from protea_ray.config.run import run_config
 from protea_ray.models.untrained import CACHE_VARIABLE, MODEL_NAME
+from protea_ray.pipeline.accounting import Summary
+from protea_ray.pipeline.embed import embed
+from protea_ray.pipeline.progress import LineReporter
 from protea_ray.plan.cost import Cost, transformer_cost
-from protea_ray.run.driver import embed
-from protea_ray.run.progress import LineReporter
-from protea_ray.run.summary import Summary
 from protea_ray.sequences.synth import synthesise
 
 SAMPLE = 20_000  # synthetic proteins that stand for the distribution of lengths

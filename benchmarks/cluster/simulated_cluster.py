@@ -25,8 +25,8 @@ from ray.cluster_utils import Cluster
 
 from protea_ray.config.embedding import EmbeddingConfig
 from protea_ray.encoder.collect import Embedded, Refused
+from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.plan.cost import Cost
-from protea_ray.run.worker import EncoderSpec
 
 GPUS_PER_NODE = 8
 NO_COST = Cost(0.0, 0.0)

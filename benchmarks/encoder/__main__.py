@@ -34,9 +34,9 @@ from benchmarks.inputs import accepted
 from protea_ray.encoder.acceleration import ONEDNN, choose_product
 from protea_ray.errors import ConfigError
 from protea_ray.models.checkpoint import open_checkpoint
+from protea_ray.pipeline.calibration import operations
+from protea_ray.pipeline.cluster import usable_cores
 from protea_ray.plan.cost import Cost
-from protea_ray.run.cluster import usable_cores
-from protea_ray.run.probe import operations
 from protea_ray.sequences.synth import synthesise
 
 REAL_PROTEINS = Path(__file__).resolve().parents[2] / "shared" / "data" / "medium"

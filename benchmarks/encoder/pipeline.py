@@ -22,8 +22,8 @@ import torch
 from benchmarks.encoder.measure import clock
 from benchmarks.encoder.ways import LONGEST, ours
 from protea_ray.config.run import run_config
-from protea_ray.run.driver import embed
-from protea_ray.run.progress import LineReporter
+from protea_ray.pipeline.embed import embed
+from protea_ray.pipeline.progress import LineReporter
 
 _together: Barrier
 

@@ -58,8 +58,8 @@ def import_(
 
 def _ingest(fasta: list[str], location: Any, run: str, lease: Any) -> None:
     from protea_ray.config.run import RunOptions
-    from protea_ray.run.cluster import connect
-    from protea_ray.run.ingest import ingest
+    from protea_ray.pipeline.cluster import connect
+    from protea_ray.pipeline.ingest import ingest
 
     connect(RunOptions())
     ingest(fasta, location, RunOptions(), run, lease.check)
@@ -120,7 +120,7 @@ def embed(
     settings = run_config(fields)
     if dry_run:
         from protea_ray.cli.show import print_plan
-        from protea_ray.run.dry import plan
+        from protea_ray.pipeline.dry_run import plan
 
         print_plan(plan(inputs, store, settings), as_json)
         return
@@ -139,8 +139,8 @@ def split_paths(paths: list[str]) -> list[str]:
 
 def run_now(inputs: list[str], store: str, settings: Any, started: float) -> Any:
     """Embed with progress on standard error; `started` is when the command was given, in seconds since the epoch."""
-    from protea_ray.run.driver import embed as run
-    from protea_ray.run.progress import reporter
+    from protea_ray.pipeline.embed import embed as run
+    from protea_ray.pipeline.progress import reporter
 
     with safe_to_rerun(), reporter() as report:
         return run(inputs, store, settings, report, started=started)
@@ -194,9 +194,9 @@ def reembed(
     resumes; after the end it does nothing.
     """
     from protea_ray.config.run import load_fields
-    from protea_ray.run.progress import reporter
-    from protea_ray.run.reembed import carry_out, plan
-    from protea_ray.run.watch import watch as watched
+    from protea_ray.pipeline.progress import reporter
+    from protea_ray.pipeline.reembed import carry_out, plan
+    from protea_ray.pipeline.watch import watch as watched
 
     fields = load_fields(config, assignments or [], overrides(given))
     with safe_to_rerun(), reporter() as report:

@@ -22,11 +22,11 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
+from protea_ray.pipeline.accounting import Summary
+from protea_ray.pipeline.dry_run import Plan
+from protea_ray.pipeline.progress import clock_time
 from protea_ray.query.drift import Agreement, Drift
 from protea_ray.query.status import StoreStatus
-from protea_ray.run.dry import Plan
-from protea_ray.run.progress import clock_time
-from protea_ray.run.summary import Summary
 from protea_ray.store.alias import Alias
 from protea_ray.store.findings import Finding, Report
 from protea_ray.store.index import Indexed

@@ -19,9 +19,9 @@ from protea_ray.encoder.canary import check_canaries
 from protea_ray.encoder.encoder import Embedded, Encoder
 from protea_ray.errors import CheckpointError, ProteaRayError
 from protea_ray.models.weights import verify_digests
-from protea_ray.run import cluster
-from protea_ray.run.driver import Setting
-from protea_ray.run.worker import EncoderSpec, Target
+from protea_ray.pipeline import cluster
+from protea_ray.pipeline.embed import Setting
+from protea_ray.pipeline.worker import EncoderSpec, Target
 from protea_ray.store.findings import LITTER
 from protea_ray.store.ledger import FIRST_ROW, scan_proteins
 from protea_ray.store.location import Location

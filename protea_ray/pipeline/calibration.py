@@ -27,9 +27,9 @@ from protea_ray.encoder.canary import check_canaries
 from protea_ray.models.checkpoint import Checkpoint
 from protea_ray.models.families import Shape
 from protea_ray.models.untrained import cache_directory
+from protea_ray.pipeline.cluster import remote
+from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.plan.cost import Cost, transformer_cost
-from protea_ray.run.cluster import remote
-from protea_ray.run.worker import EncoderSpec
 
 VERSIONS = ("protea-ray", "torch", "transformers", "torchao", "bitsandbytes")
 HALF = (

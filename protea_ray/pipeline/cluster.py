@@ -16,7 +16,7 @@ from ray.exceptions import AuthenticationError
 
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import ClusterError, ConfigError
-from protea_ray.run.token import keep_token_private
+from protea_ray.pipeline.token import keep_token_private
 
 LOCAL_OBJECT_STORE = 512 << 20  # bytes; units in flight are a few MB, Ray's default would take 30 % of the memory
 

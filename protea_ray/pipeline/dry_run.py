@@ -16,13 +16,13 @@ from protea_ray.config.identity import space_name
 from protea_ray.config.run import RunConfig
 from protea_ray.encoder.layout import Layout, layout
 from protea_ray.models.families.base import Shape
+from protea_ray.pipeline import cluster
+from protea_ray.pipeline.calibration import probe
+from protea_ray.pipeline.cluster import remote
+from protea_ray.pipeline.embed import Setting, prepare
+from protea_ray.pipeline.ingest import scan_all
+from protea_ray.pipeline.work import keys_of
 from protea_ray.plan.delta import Counts, delta
-from protea_ray.run import cluster
-from protea_ray.run.cluster import remote
-from protea_ray.run.driver import Setting, prepare
-from protea_ray.run.ingest import scan_all
-from protea_ray.run.probe import probe
-from protea_ray.run.units import keys_of
 from protea_ray.sequences.read import read_part
 from protea_ray.sequences.schema import KEY
 from protea_ray.sequences.sources import Columns, Part, expand

@@ -14,18 +14,18 @@ from dataclasses import dataclass, replace
 from protea_ray.config.embedding import EmbeddingConfig, resolve
 from protea_ray.config.run import RunConfig, RunOptions
 from protea_ray.models.checkpoint import Checkpoint, open_checkpoint
+from protea_ray.pipeline import cluster
+from protea_ray.pipeline.accounting import Summary, account
+from protea_ray.pipeline.calibration import Probe, probe, remember
+from protea_ray.pipeline.failures import own_errors
+from protea_ray.pipeline.ingest import ingest
+from protea_ray.pipeline.interrupt import interruptible
+from protea_ray.pipeline.loop import Job, Tally, embed_units
+from protea_ray.pipeline.progress import Reporter
+from protea_ray.pipeline.targets import make_targets
+from protea_ray.pipeline.work import UnitPolicy, Work, cut_units, find_work
+from protea_ray.pipeline.worker import EncoderSpec, Target
 from protea_ray.plan.units import Sizes
-from protea_ray.run import cluster
-from protea_ray.run.embedding import Job, Tally, embed_units
-from protea_ray.run.failures import own_errors
-from protea_ray.run.ingest import ingest
-from protea_ray.run.interrupt import interruptible
-from protea_ray.run.probe import Probe, probe, remember
-from protea_ray.run.progress import Reporter
-from protea_ray.run.summary import Summary, account
-from protea_ray.run.targets import make_targets
-from protea_ray.run.units import UnitPolicy, Work, cut_units, find_work
-from protea_ray.run.worker import EncoderSpec, Target
 from protea_ray.store.alias import CURRENT, list_aliases, move
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location, open_location

@@ -18,7 +18,7 @@ import ray.data
 
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import InputError, ProteaRayError
-from protea_ray.run.cluster import remote
+from protea_ray.pipeline.cluster import remote
 from protea_ray.sequences.read import read_part
 from protea_ray.sequences.schema import PROTEINS, REJECTS
 from protea_ray.sequences.sources import Columns, Part, Scan, Source, expand, scan

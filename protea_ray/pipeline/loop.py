@@ -15,12 +15,12 @@ from ray.data import ActorPoolStrategy
 
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import ProteaRayError
-from protea_ray.run.attempts import AttemptLog
-from protea_ray.run.cluster import Pool
-from protea_ray.run.failures import own_errors
-from protea_ray.run.progress import Reporter
-from protea_ray.run.units import Units, unit_dataset
-from protea_ray.run.worker import EmbedUnits, EncoderSpec, Target
+from protea_ray.pipeline.attempts import AttemptLog
+from protea_ray.pipeline.cluster import Pool
+from protea_ray.pipeline.failures import own_errors
+from protea_ray.pipeline.progress import Reporter
+from protea_ray.pipeline.work import Units, unit_dataset
+from protea_ray.pipeline.worker import EmbedUnits, EncoderSpec, Target
 from protea_ray.sequences.schema import REJECTS
 from protea_ray.store.commit import GroupCommitter, append_table
 from protea_ray.store.location import Location

@@ -18,15 +18,15 @@ from protea_ray.config.identity import space_name
 from protea_ray.config.run import RunConfig, run_config
 from protea_ray.errors import ConfigError, StoreError, UnknownSpaceError, numbered
 from protea_ray.models.checkpoint import open_checkpoint
-from protea_ray.run.acceptance import Acceptance, accept
-from protea_ray.run.driver import Setting, embed_work, settle, summarise
-from protea_ray.run.failures import own_errors
-from protea_ray.run.interrupt import interruptible
-from protea_ray.run.progress import Reporter
-from protea_ray.run.summary import Summary
-from protea_ray.run.targets import make_targets
-from protea_ray.run.units import find_work
-from protea_ray.run.worker import Target
+from protea_ray.pipeline.acceptance import Acceptance, accept
+from protea_ray.pipeline.accounting import Summary
+from protea_ray.pipeline.embed import Setting, embed_work, settle, summarise
+from protea_ray.pipeline.failures import own_errors
+from protea_ray.pipeline.interrupt import interruptible
+from protea_ray.pipeline.progress import Reporter
+from protea_ray.pipeline.targets import make_targets
+from protea_ray.pipeline.work import find_work
+from protea_ray.pipeline.worker import Target
 from protea_ray.store import names
 from protea_ray.store.alias import CURRENT, Alias, check_name, list_aliases, move, resolve
 from protea_ray.store.lease import Lease

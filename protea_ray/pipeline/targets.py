@@ -10,7 +10,7 @@ from protea_ray.config.embedding import EmbeddingConfig
 from protea_ray.config.identity import identity, space_name
 from protea_ray.models.checkpoint import Checkpoint, logit_tokens
 from protea_ray.models.weights import verify_digests
-from protea_ray.run.worker import Target
+from protea_ray.pipeline.worker import Target
 from protea_ray.store.location import Location
 from protea_ray.store.schema import space_schema
 from protea_ray.store.space import SpaceInfo, ensure_space, list_spaces

@@ -24,7 +24,7 @@ from protea_ray.errors import EncoderError, ProteaRayError
 from protea_ray.models.checkpoint import locate, read_config
 from protea_ray.models.families import recognise
 from protea_ray.models.weights import verify_digests
-from protea_ray.run.attempts import Attempt, AttemptLog
+from protea_ray.pipeline.attempts import Attempt, AttemptLog
 from protea_ray.sequences.record import Reason
 from protea_ray.store.fragments import write_fragments
 from protea_ray.store.schema import space_rows

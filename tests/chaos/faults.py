@@ -31,7 +31,7 @@ def install(text: str) -> None:
     plan = json.loads(text)
     at: dict[str, list[Callable[[ModuleType], None]]] = {}
     if plan.get("toy"):
-        at["protea_ray.run.worker"] = [_install_toy]
+        at["protea_ray.pipeline.worker"] = [_install_toy]
         sys.meta_path.insert(0, _Instead("protea_ray.encoder.encoder", Path(__file__).with_name("toy.py")))
     for fault in plan.get("faults", ()):
         at.setdefault(fault["module"], []).append(functools.partial(_arm, fault))

@@ -19,7 +19,7 @@ import ray
 from protea_ray.cli.main import app
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import ProteaRayError
-from protea_ray.run.cluster import connect
+from protea_ray.pipeline.cluster import connect
 from protea_ray.store.answers import answered
 
 ANSWER = "answer: "

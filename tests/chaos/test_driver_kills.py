@@ -70,7 +70,7 @@ def test_the_driver_dies_when_a_worker_writes(
     """The worker lives on for a moment: its file becomes whole, and nobody may ever name it."""
     store = tmp_path / "store"
     fault = {
-        "module": "protea_ray.run.worker", "attribute": "write_fragments", "when": when, "do": "kill_driver",
+        "module": "protea_ray.pipeline.worker", "attribute": "write_fragments", "when": when, "do": "kill_driver",
         "nth": random.Random(seed).randrange(1, 12), "file": str(store.with_suffix(".pid")),
     }  # fmt: skip
     with ledger.row(3, f"{when} write") as row:

@@ -26,8 +26,8 @@ from protea_ray.encoder.canary import check_canaries
 from protea_ray.encoder.encoder import Encoder
 from protea_ray.encoder.quantize import Nf4Linear
 from protea_ray.errors import EncoderError
-from protea_ray.run.driver import embed
-from protea_ray.run.progress import LineReporter
+from protea_ray.pipeline.embed import embed
+from protea_ray.pipeline.progress import LineReporter
 from protea_ray.testing.random_checkpoint import FAMILIES, build
 from tests import stores
 from tests.encoder.conftest import load, proteins

@@ -13,7 +13,7 @@ from typing import Any
 
 from protea_ray.config.embedding import EmbeddingConfig
 from protea_ray.encoder.encoder import Embedded, Encoder, Refused
-from protea_ray.run.worker import EncoderSpec
+from protea_ray.pipeline.worker import EncoderSpec
 
 
 @dataclass(frozen=True)

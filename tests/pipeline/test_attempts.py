@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from protea_ray.run import attempts
-from protea_ray.run.attempts import AttemptLog
+from protea_ray.pipeline import attempts
+from protea_ray.pipeline.attempts import AttemptLog
 
 A, B = b"a" * 16, b"b" * 16
 

@@ -6,7 +6,7 @@ import pytest
 
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import ClusterError, ConfigError
-from protea_ray.run import cluster
+from protea_ray.pipeline import cluster
 
 
 def starts(failures: int, monkeypatch: pytest.MonkeyPatch) -> list[dict]:

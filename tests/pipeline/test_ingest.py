@@ -9,7 +9,7 @@ from pathlib import Path
 import lance.fragment
 import pytest
 
-from protea_ray.run.ingest import ingest_part
+from protea_ray.pipeline.ingest import ingest_part
 from protea_ray.sequences.sources import Columns, expand, scan
 from protea_ray.store import fragments
 

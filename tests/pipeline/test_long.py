@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from protea_ray.config.run import run_config
+from protea_ray.pipeline.accounting import Summary
+from protea_ray.pipeline.dry_run import plan
+from protea_ray.pipeline.embed import embed
+from protea_ray.pipeline.progress import LineReporter
 from protea_ray.query.store import open_store
-from protea_ray.run.driver import embed
-from protea_ray.run.dry import plan
-from protea_ray.run.progress import LineReporter
-from protea_ray.run.summary import Summary
 from tests.encoder.conftest import proteins
 from tests.encoder.reference import Reference
 

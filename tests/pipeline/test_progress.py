@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from protea_ray.run.progress import LineReporter, Meter, clock_time
+from protea_ray.pipeline.progress import LineReporter, Meter, clock_time
 
 
 class Clock:

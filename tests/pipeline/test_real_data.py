@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from protea_ray.config.run import run_config
-from protea_ray.run.driver import embed
-from protea_ray.run.progress import LineReporter
-from protea_ray.run.summary import Summary
+from protea_ray.pipeline.accounting import Summary
+from protea_ray.pipeline.embed import embed
+from protea_ray.pipeline.progress import LineReporter
 from tests import stores
 from tests.plain import PlainEsm
 from tests.shared_data import shared

@@ -20,13 +20,13 @@ import pytest
 from protea_ray.config.run import run_config
 from protea_ray.errors import CheckpointError, ConfigError, StoreError
 from protea_ray.models.checkpoint import open_checkpoint
+from protea_ray.pipeline import driver
+from protea_ray.pipeline.embed import embed
+from protea_ray.pipeline.progress import LineReporter
+from protea_ray.pipeline.reembed import Reembedded, inherited, plan, reembed
+from protea_ray.pipeline.targets import make_targets
+from protea_ray.pipeline.watch import watch
 from protea_ray.query.store import open_store
-from protea_ray.run import driver
-from protea_ray.run.driver import embed
-from protea_ray.run.progress import LineReporter
-from protea_ray.run.reembed import Reembedded, inherited, plan, reembed
-from protea_ray.run.targets import make_targets
-from protea_ray.run.watch import watch
 from protea_ray.sequences.synth import synthesise
 from protea_ray.store import alias
 from protea_ray.store.commit import append_table
@@ -35,8 +35,8 @@ from protea_ray.store.runs import last_run
 from protea_ray.store.schema import space_rows
 from protea_ray.testing import random_checkpoint as checkpoints
 from tests import commands, stores
+from tests.pipeline.counting import CountingSpec, forward_passes
 from tests.plain import PlainEsm
-from tests.run.counting import CountingSpec, forward_passes
 from tests.store import build
 
 RECIPE = {"layers": [0, 1], "layer_agg": "concat", "pooling": ["mean", "max"], "store_dtype": "float32"}
@@ -285,7 +285,7 @@ def reading(tmp_path: Path) -> Iterator[Any]:
     def start(store: Path) -> Path:
         log = tmp_path / "reads.jsonl"
         with (tmp_path / "reader.log").open("wb") as sink:
-            command = [sys.executable, "-m", "tests.run.reader", str(store), str(log)]
+            command = [sys.executable, "-m", "tests.pipeline.reader", str(store), str(log)]
             started.append(subprocess.Popen(command, stdout=sink, stderr=sink))
         wait_until(lambda: log.exists() and log.stat().st_size > 0)
         return log

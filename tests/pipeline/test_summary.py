@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from protea_ray.errors import AccountingError
+from protea_ray.pipeline.accounting import account
 from protea_ray.plan.delta import Counts
-from protea_ray.run.summary import account
 
 PLANNED = [Counts(records=10, already_present=3, duplicate=2, rejected=1, wanted=4)]
 
