@@ -2,6 +2,8 @@
 
 Order: check options and weights, take the lease, ingest, find what is missing, embed, commit in groups, account.
 Running the same command again is the resume: keys that are present are not wanted.
+
+The tables that a run writes: one per recipe, created once, refused to any other recipe.
 """
 
 from __future__ import annotations
@@ -10,10 +12,14 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
 
 from protea_ray.config.embedding import EmbeddingConfig, resolve
+from protea_ray.config.identity import identity, space_name
 from protea_ray.config.run import RunConfig, RunOptions
-from protea_ray.models.checkpoint import Checkpoint, open_checkpoint
+from protea_ray.models.checkpoint import Checkpoint, logit_tokens, open_checkpoint
+from protea_ray.models.weights import verify_digests
 from protea_ray.pipeline import cluster
 from protea_ray.pipeline.accounting import Summary, account
 from protea_ray.pipeline.calibration import Probe, probe, remember
@@ -22,7 +28,6 @@ from protea_ray.pipeline.ingest import ingest
 from protea_ray.pipeline.interrupt import interruptible
 from protea_ray.pipeline.loop import Job, Tally, embed_units
 from protea_ray.pipeline.progress import Reporter
-from protea_ray.pipeline.targets import make_targets
 from protea_ray.pipeline.work import UnitPolicy, Work, cut_units, find_work
 from protea_ray.pipeline.worker import EncoderSpec, Target
 from protea_ray.plan.units import Sizes
@@ -30,6 +35,51 @@ from protea_ray.store.alias import CURRENT, list_aliases, move
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location, open_location
 from protea_ray.store.runs import new_run_id, record_run
+from protea_ray.store.schema import space_schema
+from protea_ray.store.space import SpaceInfo, ensure_space, list_spaces
+
+LIBRARIES = ("protea-ray", "ray", "torch", "transformers", "pylance", "pyarrow")
+
+
+def make_targets(
+    location: Location, checkpoint: Checkpoint, recipes: Sequence[EmbeddingConfig], run: str
+) -> list[Target]:
+    """Open or create the table of every recipe.
+
+    Raises StoreError for a table that holds something else, and CheckpointError when a commit of a hub id does not
+    have the weights that an earlier run recorded for it.
+    """
+    _require_recorded_weights(location, checkpoint)
+    return [_target(location, checkpoint, recipe, run) for recipe in recipes]
+
+
+def _require_recorded_weights(location: Location, checkpoint: Checkpoint) -> None:
+    """One commit has one set of weights: another digest under it is a damaged download, not a new model."""
+    for space in list_spaces(location):
+        known = space.checkpoint
+        if checkpoint.revision and (known["model"], known["revision"]) == (checkpoint.model, checkpoint.revision):
+            verify_digests(checkpoint.path, known["files"])
+
+
+def _target(location: Location, checkpoint: Checkpoint, recipe: EmbeddingConfig, run: str) -> Target:
+    hidden = checkpoint.shape.hidden
+    info = SpaceInfo(
+        name=space_name(recipe, checkpoint.files),
+        identity=identity(recipe, checkpoint.files),
+        config=recipe.model_dump(mode="json"),
+        checkpoint={"model": checkpoint.model, "revision": checkpoint.revision, "files": checkpoint.files},
+        versions={name: version(name) for name in LIBRARIES},
+        run=run,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        hidden=hidden,
+        trained=checkpoint.trained,
+        imported=False,
+    )
+    residue_width = recipe.width(hidden) if recipe.keeps_residues else None
+    tokens = logit_tokens(checkpoint) if recipe.keeps_logits else None
+    schema = space_schema(recipe.widths(hidden), recipe.store_dtype, residue_width, {}, tokens)
+    ensure_space(location, info, schema)
+    return Target(info.name, location.table(info.name), schema, recipe)
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,9 @@ from protea_ray.config.run import run_config
 from protea_ray.errors import CheckpointError, ConfigError, StoreError
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.pipeline import driver
-from protea_ray.pipeline.embed import embed
+from protea_ray.pipeline.embed import embed, make_targets
 from protea_ray.pipeline.progress import LineReporter
 from protea_ray.pipeline.reembed import Reembedded, inherited, plan, reembed
-from protea_ray.pipeline.targets import make_targets
 from protea_ray.pipeline.watch import watch
 from protea_ray.query.store import open_store
 from protea_ray.sequences.synth import synthesise
