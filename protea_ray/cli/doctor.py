@@ -20,8 +20,7 @@ from urllib.parse import urlsplit
 import typer
 
 from protea_ray.cli.options import JSON
-from protea_ray.pipeline.cluster import usable_cores
-from protea_ray.pipeline.token import OWNER_ONLY, token_file
+from protea_ray.pipeline.cluster import OWNER_ONLY, token_file, usable_cores
 
 LIBRARIES = ("protea-ray", "ray", "torch", "transformers", "pylance", "pyarrow", "numpy")
 DASHBOARD_PORT = 8265  # Ray's own default

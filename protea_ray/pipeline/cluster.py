@@ -1,13 +1,22 @@
-"""Where a run happens: a laptop, or a Ray cluster that is already there."""
+"""Where a run happens: a laptop, or a Ray cluster that is already there.
+
+The token of Ray clusters that are started here.
+
+Ray 2.60 turns token authentication on for a cluster that `ray.init` starts, unless RAY_AUTH_MODE says otherwise, and
+writes a token for it with the permissions that the umask leaves, mostly 0644. Whoever has the token can run code as
+this user.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+import secrets
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -16,7 +25,34 @@ from ray.exceptions import AuthenticationError
 
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import ClusterError, ConfigError
-from protea_ray.pipeline.token import keep_token_private
+
+OWNER_ONLY = 0o600
+
+
+def token_file() -> Path:
+    """Where Ray looks for this user's token when the environment does not say."""
+    return Path.home() / ".ray" / "auth_token"
+
+
+def keep_token_private() -> None:
+    """See that the token exists before Ray writes one, and that nobody else can read it."""
+    if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        return
+    path = token_file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
+    except FileExistsError:
+        _tighten(path)
+        return
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(secrets.token_hex(32))
+
+
+def _tighten(path: Path) -> None:
+    if path.stat().st_mode & 0o077:
+        path.chmod(OWNER_ONLY)
+
 
 LOCAL_OBJECT_STORE = 512 << 20  # bytes; units in flight are a few MB, Ray's default would take 30 % of the memory
 

@@ -11,10 +11,9 @@ import ray.data
 
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import CommitError, ConfigError, StoreError
-from protea_ray.pipeline.cluster import connect
+from protea_ray.pipeline.cluster import connect, keep_token_private, token_file
 from protea_ray.pipeline.failures import own_errors
 from protea_ray.pipeline.loop import _flushed
-from protea_ray.pipeline.token import keep_token_private, token_file
 
 
 def refuse(_: object) -> None:
