@@ -23,9 +23,8 @@ from protea_ray.models.weights import verify_digests
 from protea_ray.pipeline import cluster
 from protea_ray.pipeline.accounting import Summary, account
 from protea_ray.pipeline.calibration import Probe, probe, remember
-from protea_ray.pipeline.failures import own_errors
+from protea_ray.pipeline.failures import interruptible, own_errors
 from protea_ray.pipeline.ingest import ingest
-from protea_ray.pipeline.interrupt import interruptible
 from protea_ray.pipeline.loop import Job, Tally, embed_units
 from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.work import UnitPolicy, Work, cut_units, find_work

@@ -21,8 +21,7 @@ from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.pipeline.acceptance import Acceptance, accept
 from protea_ray.pipeline.accounting import Summary
 from protea_ray.pipeline.embed import Setting, embed_work, make_targets, settle, summarise
-from protea_ray.pipeline.failures import own_errors
-from protea_ray.pipeline.interrupt import interruptible
+from protea_ray.pipeline.failures import interruptible, own_errors
 from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.work import find_work
 from protea_ray.pipeline.worker import Target

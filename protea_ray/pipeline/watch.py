@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from protea_ray.errors import CommitError, ConfigError, LeaseHeldError, LeaseLostError, ProteaRayError
-from protea_ray.pipeline.interrupt import interruptible
+from protea_ray.pipeline.failures import interruptible
 from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.reembed import Plan, Reembedded, carry_out, plan
 from protea_ray.store.alias import CURRENT, history
