@@ -33,8 +33,8 @@ from protea_ray.store import names
 from protea_ray.store.commit import append
 from protea_ray.store.fragments import write_fragments
 from protea_ray.store.location import Location, open_location
-from protea_ray.store.schema import space_rows, space_schema
-from protea_ray.store.space import SpaceInfo, ensure_space
+from protea_ray.store.rows import space_rows, space_schema
+from protea_ray.store.spaces import SpaceInfo, ensure_space
 from protea_ray.store.tables import ensure_table
 
 SPACE = "bench"

@@ -9,7 +9,7 @@ import typer
 
 from protea_ray.cli import doctor, embed, store, tools
 from protea_ray.errors import ProteaRayError
-from protea_ray.store.answers import answered
+from protea_ray.store.object_store_errors import answered
 
 app = typer.Typer(
     name="protea-ray",

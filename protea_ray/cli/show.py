@@ -27,7 +27,7 @@ from protea_ray.pipeline.dry_run import Plan
 from protea_ray.pipeline.progress import clock_time
 from protea_ray.query.drift import Agreement, Drift
 from protea_ray.query.status import StoreStatus
-from protea_ray.store.alias import Alias
+from protea_ray.store.aliases import Alias
 from protea_ray.store.findings import Finding, Report
 from protea_ray.store.index import Indexed
 from protea_ray.store.repair import Repaired

@@ -152,7 +152,7 @@ def alias(
     Needs no lease, so that readers can be moved back while a long run is writing.
     """
     from protea_ray.cli.show import print_aliases
-    from protea_ray.store.alias import list_aliases
+    from protea_ray.store.aliases import list_aliases
 
     location = existing(store)
     if name is not None:
@@ -167,9 +167,9 @@ def alias(
 def point(location: Any, name: str, space: str | None, version: int | None, dry_run: bool) -> str:
     """Check or make the move; returns the space's own name."""
     from protea_ray.errors import ConfigError
-    from protea_ray.store.alias import check_name, move, resolve
+    from protea_ray.store.aliases import check_name, move, resolve
     from protea_ray.store.runs import new_run_id
-    from protea_ray.store.space import open_space
+    from protea_ray.store.spaces import open_space
 
     if space is None:
         raise ConfigError(f"name the space that {name} should point to", where="alias")
@@ -197,7 +197,7 @@ def index(
 ) -> None:
     """Build or extend the vector index; `query --nearest --approximate` uses it."""
     from protea_ray.cli.show import print_indexed
-    from protea_ray.store.alias import resolve
+    from protea_ray.store.aliases import resolve
     from protea_ray.store.index import build_index
 
     location = existing(store)
@@ -236,7 +236,7 @@ def existing(store: str) -> Any:
 
 def named_space(location: Any, space: str | None) -> str | None:
     """A space's own name."""
-    from protea_ray.store.alias import resolve
+    from protea_ray.store.aliases import resolve
 
     return None if space is None else resolve(location, space)[0]
 

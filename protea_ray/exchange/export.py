@@ -17,7 +17,7 @@ from protea_ray.query.search import matrix, pooling_of
 from protea_ray.query.store import Store
 from protea_ray.query.view import Pin, View, distinct
 from protea_ray.store import names
-from protea_ray.store.alias import CURRENT
+from protea_ray.store.aliases import CURRENT
 from protea_ray.store.ledger import scan_proteins
 from protea_ray.store.sql import equals
 from protea_ray.store.tables import find_table

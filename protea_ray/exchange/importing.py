@@ -30,9 +30,9 @@ from protea_ray.store.fragments import write_fragments
 from protea_ray.store.keys import KeyIndex, key_array
 from protea_ray.store.ledger import present_keys
 from protea_ray.store.location import Location
+from protea_ray.store.rows import space_rows, space_schema
 from protea_ray.store.runs import record_run
-from protea_ray.store.schema import space_rows, space_schema
-from protea_ray.store.space import SpaceInfo, ensure_space
+from protea_ray.store.spaces import SpaceInfo, ensure_space
 from protea_ray.store.sql import among
 from protea_ray.store.tables import ensure_table
 

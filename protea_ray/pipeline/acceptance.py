@@ -25,7 +25,7 @@ from protea_ray.pipeline.worker import EncoderSpec, Target
 from protea_ray.store.findings import LITTER
 from protea_ray.store.ledger import FIRST_ROW, scan_proteins
 from protea_ray.store.location import Location
-from protea_ray.store.schema import RESIDUES, vector_facts
+from protea_ray.store.rows import RESIDUES, vector_facts
 from protea_ray.store.sql import among
 from protea_ray.store.tables import open_table
 from protea_ray.store.verify import verify

@@ -30,12 +30,12 @@ from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.work import UnitPolicy, Work, cut_units, find_work
 from protea_ray.pipeline.worker import EncoderSpec, Target
 from protea_ray.plan.units import Sizes
-from protea_ray.store.alias import CURRENT, list_aliases, move
+from protea_ray.store.aliases import CURRENT, list_aliases, move
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location, open_location
+from protea_ray.store.rows import space_schema
 from protea_ray.store.runs import new_run_id, record_run
-from protea_ray.store.schema import space_schema
-from protea_ray.store.space import SpaceInfo, ensure_space, list_spaces
+from protea_ray.store.spaces import SpaceInfo, ensure_space, list_spaces
 
 LIBRARIES = ("protea-ray", "ray", "torch", "transformers", "pylance", "pyarrow")
 

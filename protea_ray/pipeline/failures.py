@@ -18,7 +18,7 @@ from typing import NoReturn
 from ray.exceptions import RayError
 
 from protea_ray.errors import ProteaRayError
-from protea_ray.store.answers import answered, not_answered, unanswered
+from protea_ray.store.object_store_errors import answered, not_answered, unanswered
 
 
 @contextmanager

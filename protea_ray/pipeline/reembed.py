@@ -26,11 +26,11 @@ from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.work import find_work
 from protea_ray.pipeline.worker import Target
 from protea_ray.store import names
-from protea_ray.store.alias import CURRENT, Alias, check_name, list_aliases, move, resolve
+from protea_ray.store.aliases import CURRENT, Alias, check_name, list_aliases, move, resolve
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location, open_location
 from protea_ray.store.runs import record_run
-from protea_ray.store.space import SpaceInfo, open_space
+from protea_ray.store.spaces import SpaceInfo, open_space
 
 _OF_THE_CHECKPOINT = ("model", "revision", "family")
 _OF_THE_FAMILY = ("max_residues", "dtype")  # trained length and stable precision: facts of a family, not choices

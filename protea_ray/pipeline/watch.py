@@ -18,7 +18,7 @@ from protea_ray.errors import CommitError, ConfigError, LeaseHeldError, LeaseLos
 from protea_ray.pipeline.failures import interruptible
 from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.reembed import Plan, Reembedded, carry_out, plan
-from protea_ray.store.alias import CURRENT, history
+from protea_ray.store.aliases import CURRENT, history
 
 PASSING = (LeaseHeldError, LeaseLostError, CommitError)  # look again later; all else waits for other files
 

@@ -27,7 +27,7 @@ from protea_ray.models.weights import verify_digests
 from protea_ray.pipeline.attempts import Attempt, AttemptLog
 from protea_ray.sequences.record import Reason
 from protea_ray.store.fragments import write_fragments
-from protea_ray.store.schema import space_rows
+from protea_ray.store.rows import space_rows
 
 if TYPE_CHECKING:
     from protea_ray.encoder.encoder import Encoder

@@ -15,7 +15,7 @@ from protea_ray.query.epoch import Epoch
 from protea_ray.query.examples import Examples
 from protea_ray.query.reading import MASK, Reader
 from protea_ray.query.search import matrix
-from protea_ray.store.schema import RESIDUES
+from protea_ray.store.rows import RESIDUES
 
 Batch = dict[str, Any]
 

@@ -15,7 +15,7 @@ from protea_ray.query.labels import Labels
 from protea_ray.query.reading import Columns, Reader
 from protea_ray.query.search import matrix
 from protea_ray.query.view import View
-from protea_ray.store.schema import RESIDUES
+from protea_ray.store.rows import RESIDUES
 
 ROWS_OF_ONE_TASK = 32_768  # 84 MB of 1,280 half-precision values: within Ray's block size of 128 MB
 _FRAGMENT = 32  # a row id is the fragment's number above these bits, the row in it below

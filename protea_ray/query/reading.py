@@ -15,7 +15,7 @@ from protea_ray.query.examples import Examples
 from protea_ray.query.labels import Labels
 from protea_ray.query.view import Pin, View
 from protea_ray.store.location import Location
-from protea_ray.store.schema import RESIDUES
+from protea_ray.store.rows import RESIDUES
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import lance
 import numpy as np
 
 from protea_ray.errors import StoreError
-from protea_ray.store.schema import RESIDUES
+from protea_ray.store.rows import RESIDUES
 
 
 class ResidueMatrix:

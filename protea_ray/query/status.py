@@ -6,14 +6,14 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from protea_ray.store import alias, names
+from protea_ray.store import aliases, names
 from protea_ray.store.holder import HELD
 from protea_ray.store.lease import read_record
 from protea_ray.store.ledger import FIRST_ROW
 from protea_ray.store.location import Location
+from protea_ray.store.rows import vector_facts
 from protea_ray.store.runs import last_run
-from protea_ray.store.schema import vector_facts
-from protea_ray.store.space import SpaceInfo
+from protea_ray.store.spaces import SpaceInfo
 from protea_ray.store.tables import find_table, open_table
 
 
@@ -73,7 +73,7 @@ def status(location: Location) -> StoreStatus:
     tables = [_table(location, name) for name in location.tables()]
     spaces = [_space(location, t) for t in tables if t.name not in names.OWN]
     rows = {t.name: t.rows for t in tables}
-    aliases = {name: asdict(found) for name, found in alias.list_aliases(location).items()}
+    aliases = {name: asdict(found) for name, found in aliases.list_aliases(location).items()}
     return StoreStatus(
         uri=location.uri,
         proteins=rows.get(names.PROTEINS, 0),

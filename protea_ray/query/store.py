@@ -21,11 +21,11 @@ from protea_ray.query.residues import ResidueMatrix
 from protea_ray.query.status import StoreStatus, status
 from protea_ray.query.view import DESCRIBES, MISSING, Pin, View, distinct, matching
 from protea_ray.store import names
-from protea_ray.store.alias import CURRENT
-from protea_ray.store.answers import answered
+from protea_ray.store.aliases import CURRENT
 from protea_ray.store.keys import key_array
 from protea_ray.store.location import Location, open_location
-from protea_ray.store.schema import LOGITS, RESIDUES, matrix_widths
+from protea_ray.store.object_store_errors import answered
+from protea_ray.store.rows import LOGITS, RESIDUES, matrix_widths
 from protea_ray.store.sql import both, equals
 from protea_ray.store.tables import find_table, open_table
 

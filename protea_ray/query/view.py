@@ -14,12 +14,12 @@ import pyarrow as pa
 
 from protea_ray.errors import ConfigError, StoreError
 from protea_ray.sequences.schema import PROTEINS
-from protea_ray.store import alias, names
-from protea_ray.store.answers import plain, unanswered
+from protea_ray.store import aliases, names
 from protea_ray.store.keys import KeyIndex, join
 from protea_ray.store.location import Location
-from protea_ray.store.schema import LOGITS, RESIDUES, vector_facts
-from protea_ray.store.space import SpaceInfo
+from protea_ray.store.object_store_errors import plain, unanswered
+from protea_ray.store.rows import LOGITS, RESIDUES, vector_facts
+from protea_ray.store.spaces import SpaceInfo
 from protea_ray.store.sql import among
 from protea_ray.store.tables import open_table
 
@@ -54,7 +54,7 @@ class View:
         """Resolve a space, alias or pin now; raises UnknownSpaceError, and StoreError for a version that is gone."""
         if isinstance(space, Pin):
             return cls(location, space)
-        name, at = alias.resolve(location, space, version)
+        name, at = aliases.resolve(location, space, version)
         vectors = open_table(location.table(name), at)
         proteins = open_table(location.table(names.PROTEINS))
         return cls(location, Pin(name, vectors.version, proteins.version))

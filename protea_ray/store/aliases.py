@@ -15,7 +15,7 @@ from protea_ray.errors import StoreError, UnknownSpaceError
 from protea_ray.store import names
 from protea_ray.store.commit import Guard, append_table
 from protea_ray.store.location import Location, table_name
-from protea_ray.store.space import list_spaces, open_space
+from protea_ray.store.spaces import list_spaces, open_space
 from protea_ray.store.tables import ensure_table, find_table
 
 CURRENT = "current"

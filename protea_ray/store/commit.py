@@ -21,8 +21,8 @@ import pyarrow as pa
 from lance.fragment import FragmentMetadata
 
 from protea_ray.errors import CommitError, StoreError
-from protea_ray.store.answers import plain, unanswered
 from protea_ray.store.fragments import write_fragments
+from protea_ray.store.object_store_errors import plain, unanswered
 from protea_ray.store.tables import PAUSES, open_table
 
 Guard = Callable[[], None]

@@ -14,7 +14,7 @@ import pyarrow as pa
 from lance.fragment import write_fragments as lance_write_fragments
 
 from protea_ray.errors import StoreError
-from protea_ray.store.answers import plain
+from protea_ray.store.object_store_errors import plain
 from protea_ray.store.tables import PAUSES, ensure_table
 
 Rows = pa.Table | Callable[[], pa.RecordBatchReader]

@@ -14,12 +14,12 @@ from typing import Any
 import lance
 
 from protea_ray.errors import ConfigError, StoreError
-from protea_ray.store.answers import plain
 from protea_ray.store.commit import Guard
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location
-from protea_ray.store.schema import vector_facts
-from protea_ray.store.space import open_space
+from protea_ray.store.object_store_errors import plain
+from protea_ray.store.rows import vector_facts
+from protea_ray.store.spaces import open_space
 from protea_ray.store.tables import open_table
 
 MIN_ROWS = 50_000

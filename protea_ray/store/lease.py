@@ -24,11 +24,11 @@ import lance
 import pyarrow as pa
 
 from protea_ray.errors import LeaseHeldError, LeaseLostError, StoreError
-from protea_ray.store.answers import plain
 from protea_ray.store.commit import fence
 from protea_ray.store.holder import ABANDONED, RELEASED, Holder, this_process
 from protea_ray.store.location import Location
 from protea_ray.store.names import LEASE
+from protea_ray.store.object_store_errors import plain
 from protea_ray.store.tables import PAUSES, ensure_table, open_table
 
 _RECORD = "protea.lease"

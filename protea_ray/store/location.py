@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from lance.file import LanceFileSession
 
 from protea_ray.errors import StoreError
-from protea_ray.store.answers import plain
+from protea_ray.store.object_store_errors import plain
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
 _SUFFIX = ".lance"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from protea_ray.errors import CommitError
-from protea_ray.store.answers import plain
 from protea_ray.store.commit import Guard
+from protea_ray.store.object_store_errors import plain
 from protea_ray.store.tables import PAUSES, open_table
 
 

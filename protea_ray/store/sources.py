@@ -17,7 +17,7 @@ from protea_ray.store import names
 from protea_ray.store.commit import Guard, append, append_table
 from protea_ray.store.location import Location
 from protea_ray.store.remove import remove_rows
-from protea_ray.store.schema import SOURCES
+from protea_ray.store.rows import SOURCES
 from protea_ray.store.sql import both, equals
 from protea_ray.store.tables import ensure_table
 

@@ -8,7 +8,7 @@ import lance
 import pyarrow as pa
 
 from protea_ray.errors import StoreError
-from protea_ray.store.answers import missing, passing, plain
+from protea_ray.store.object_store_errors import missing, passing, plain
 
 PAUSES = (0.0, 0.2, 1.0, 3.0)  # seconds before each attempt at something the object store may refuse for a moment
 

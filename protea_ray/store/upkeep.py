@@ -12,12 +12,12 @@ from lance.optimize import Compaction, CompactionOptions
 
 from protea_ray.errors import StoreError, UnknownSpaceError
 from protea_ray.store import names
-from protea_ray.store.alias import list_aliases
-from protea_ray.store.answers import plain
+from protea_ray.store.aliases import list_aliases
 from protea_ray.store.commit import Guard
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location
-from protea_ray.store.space import PREFIX, open_space
+from protea_ray.store.object_store_errors import plain
+from protea_ray.store.spaces import PREFIX, open_space
 from protea_ray.store.tables import find_table, open_table
 
 _FRAGMENT_BYTES = 1 << 30  # commits cost 1 ms at 100 fragments and 101 ms at 50,000

@@ -10,13 +10,13 @@ import pyarrow as pa
 from protea_ray.errors import StoreError
 from protea_ray.sequences.record import key_of
 from protea_ray.store import names
-from protea_ray.store.alias import list_aliases
-from protea_ray.store.answers import answered, plain, unanswered
+from protea_ray.store.aliases import list_aliases
 from protea_ray.store.findings import Finding, Report, named
 from protea_ray.store.keys import KeyIndex
 from protea_ray.store.ledger import rejected_keys
 from protea_ray.store.location import Location
-from protea_ray.store.space import SpaceInfo, open_space
+from protea_ray.store.object_store_errors import answered, plain, unanswered
+from protea_ray.store.spaces import SpaceInfo, open_space
 from protea_ray.store.tables import find_table, open_table
 from protea_ray.store.verify_space import Rows, read_space
 

@@ -20,7 +20,7 @@ from protea_ray.cli.main import app
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import ProteaRayError
 from protea_ray.pipeline.cluster import connect
-from protea_ray.store.answers import answered
+from protea_ray.store.object_store_errors import answered
 
 ANSWER = "answer: "
 UNTYPED = 70

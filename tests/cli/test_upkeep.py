@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from protea_ray.cli.main import app
 from protea_ray.errors import ConfigError, ProteaRayError, StoreError, UnknownSpaceError
-from protea_ray.store import alias
+from protea_ray.store import aliases
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location
-from protea_ray.store.space import ensure_space
+from protea_ray.store.spaces import ensure_space
 from tests import stores
 from tests.store import build
 
@@ -39,7 +39,7 @@ def location(tmp_path: Path) -> Location:
     """Twenty proteins in a space of four units that `current` points to, and an empty second space."""
     found = build.store(tmp_path / "s", range(20))
     ensure_space(found, build.info("second"), build.schema())
-    alias.move(found, "current", SPACE, run="r1", guard=build.free)
+    aliases.move(found, "current", SPACE, run="r1", guard=build.free)
     return found
 
 
@@ -130,7 +130,7 @@ def test_an_alias_that_cannot_be_is_refused(location: Location) -> None:
         call("alias", location.uri, "current")
     with pytest.raises(StoreError, match="version 99"):
         call("alias", location.uri, "current", SPACE, "--version", 99)
-    assert set(alias.list_aliases(location)) == {"current"}
+    assert set(aliases.list_aliases(location)) == {"current"}
 
 
 def test_an_index_below_the_threshold_says_why_not(location: Location) -> None:

@@ -15,7 +15,7 @@ from protea_ray.exchange.export import export, export_rejects
 from protea_ray.query.store import Store, open_store
 from protea_ray.sequences.schema import REJECTS
 from protea_ray.store.commit import append_table
-from protea_ray.store.space import ensure_space
+from protea_ray.store.spaces import ensure_space
 from tests.store import build
 
 

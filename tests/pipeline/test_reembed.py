@@ -27,11 +27,11 @@ from protea_ray.pipeline.reembed import Reembedded, inherited, plan, reembed
 from protea_ray.pipeline.watch import watch
 from protea_ray.query.store import open_store
 from protea_ray.sequences.synth import synthesise
-from protea_ray.store import alias
+from protea_ray.store import aliases
 from protea_ray.store.commit import append_table
 from protea_ray.store.location import open_location
+from protea_ray.store.rows import space_rows
 from protea_ray.store.runs import last_run
-from protea_ray.store.schema import space_rows
 from protea_ray.testing import random_checkpoint as checkpoints
 from tests import commands, stores
 from tests.pipeline.counting import CountingSpec, forward_passes
@@ -234,7 +234,7 @@ def test_a_watched_folder_gives_each_checkpoint_once(store: Path, second: Path, 
     assert taken.outcome is not None
     assert taken.outcome.after == current(store) != first
     location = open_location(store)
-    alias.move(location, "current", first, run="by hand", guard=build.free)
+    aliases.move(location, "current", first, run="by hand", guard=build.free)
     assert list(look(rounds=3)) == []
     assert current(store) == first
     broken = Path(shutil.copytree(second, folder / "step-2")) / "model.safetensors"

@@ -12,12 +12,12 @@ import pytest
 
 from protea_ray.errors import ConfigError, StoreError, UnknownSpaceError
 from protea_ray.query.drift import draw, drift
-from protea_ray.store import alias
+from protea_ray.store import aliases
 from protea_ray.store.commit import append_table
 from protea_ray.store.keys import key_array
 from protea_ray.store.location import Location
-from protea_ray.store.schema import space_rows, space_schema
-from protea_ray.store.space import ensure_space
+from protea_ray.store.rows import space_rows, space_schema
+from protea_ray.store.spaces import ensure_space
 from tests.store import build
 
 N, WIDTH = 60, 16
@@ -55,7 +55,7 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> Location:
     put(found, "other", np.random.default_rng(3).normal(size=(N, WIDTH)).astype(np.float32))
     put(found, "few", VECTORS[:2], range(2))
     put(found, "peaks", VECTORS, pooling="max")
-    alias.move(found, "current", "old", run="r", guard=build.free)
+    aliases.move(found, "current", "old", run="r", guard=build.free)
     return found
 
 

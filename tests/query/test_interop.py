@@ -10,7 +10,7 @@ import pytest
 
 from protea_ray.exchange.export import export
 from protea_ray.query.store import Store, open_store
-from protea_ray.store.space import ensure_space
+from protea_ray.store.spaces import ensure_space
 from tests.store import build
 
 SPACE = "esm2-00000001"

@@ -13,11 +13,11 @@ import pytest
 from protea_ray.errors import ConfigError, StoreError, UnknownSpaceError
 from protea_ray.query.store import Store, missing, open_store
 from protea_ray.sequences.schema import REJECTS
-from protea_ray.store import alias
+from protea_ray.store import aliases
 from protea_ray.store.commit import append_table
+from protea_ray.store.rows import space_rows, space_schema
 from protea_ray.store.runs import record_run
-from protea_ray.store.schema import space_rows, space_schema
-from protea_ray.store.space import ensure_space
+from protea_ray.store.spaces import ensure_space
 from protea_ray.store.tables import open_table
 from tests.store import build
 
@@ -204,17 +204,17 @@ def test_current_is_an_alias_or_the_only_space(tmp_path: Path) -> None:
     ensure_space(location, build.info("second"), build.schema())
     with pytest.raises(UnknownSpaceError, match="2 spaces and no alias 'current'"):
         store.pin()
-    alias.move(location, "current", "second", run="r2", guard=build.free)
+    aliases.move(location, "current", "second", run="r2", guard=build.free)
     assert store.pin().space == "second"
-    alias.move(location, "current", SPACE, version=2, run="r3", guard=build.free)
+    aliases.move(location, "current", SPACE, version=2, run="r3", guard=build.free)
     assert (store.pin().space, store.pin().version) == (SPACE, 2)
     assert store.to_arrow().num_rows == 5
     assert store.to_arrow(version=3).num_rows == 10
     with pytest.raises(UnknownSpaceError):
-        alias.move(location, "current", "nowhere", run="r4", guard=build.free)
+        aliases.move(location, "current", "nowhere", run="r4", guard=build.free)
     with pytest.raises(StoreError, match="name of a table"):
-        alias.move(location, "second", SPACE, run="r4", guard=build.free)
-    assert alias.list_aliases(location)["current"].run == "r3"
+        aliases.move(location, "second", SPACE, run="r4", guard=build.free)
+    assert aliases.list_aliases(location)["current"].run == "r3"
 
 
 def test_a_pin_reads_the_same_while_the_store_grows(tmp_path: Path) -> None:

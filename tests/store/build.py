@@ -12,10 +12,10 @@ import pyarrow as pa
 from protea_ray.sequences.schema import PROTEINS
 from protea_ray.store.commit import append
 from protea_ray.store.fragments import write_fragments
-from protea_ray.store.ingest import record_source
 from protea_ray.store.location import Location, open_location
-from protea_ray.store.schema import space_rows, space_schema
-from protea_ray.store.space import SpaceInfo, ensure_space
+from protea_ray.store.rows import space_rows, space_schema
+from protea_ray.store.sources import record_source
+from protea_ray.store.spaces import SpaceInfo, ensure_space
 
 WIDTH = 8
 LETTERS = np.array(list("ACDEFGHIKLMNPQRSTVWY"))

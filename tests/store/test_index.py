@@ -14,8 +14,8 @@ from protea_ray.store.commit import append_table
 from protea_ray.store.index import build_index, indexed_rows
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location
-from protea_ray.store.schema import space_rows, space_schema
-from protea_ray.store.space import ensure_space
+from protea_ray.store.rows import space_rows, space_schema
+from protea_ray.store.spaces import ensure_space
 from protea_ray.store.tables import open_table
 from tests.store import build
 

@@ -10,8 +10,8 @@ import pytest
 
 from protea_ray.errors import StoreError
 from protea_ray.store import tables
-from protea_ray.store.answers import answered, missing, passing, plain, unanswered
 from protea_ray.store.location import open_location
+from protea_ray.store.object_store_errors import answered, missing, passing, plain, unanswered
 from protea_ray.store.tables import find_table, open_table
 from protea_ray.store.verify import verify
 

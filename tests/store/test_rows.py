@@ -14,9 +14,9 @@ from protea_ray.store import ledger
 from protea_ray.store.commit import append, append_table
 from protea_ray.store.fragments import write_fragments
 from protea_ray.store.location import open_location
+from protea_ray.store.rows import space_rows, space_schema
 from protea_ray.store.runs import last_run, new_run_id, record_run
-from protea_ray.store.schema import space_rows, space_schema
-from protea_ray.store.space import ensure_space, list_spaces, open_space
+from protea_ray.store.spaces import ensure_space, list_spaces, open_space
 from protea_ray.store.sql import among, equals
 from protea_ray.store.tables import count_rows, ensure_table, open_table
 from tests.store import build

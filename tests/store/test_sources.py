@@ -13,9 +13,9 @@ from protea_ray.errors import StoreError
 from protea_ray.sequences.schema import REJECTS
 from protea_ray.store.commit import append_table
 from protea_ray.store.fragments import write_fragments
-from protea_ray.store.ingest import record_source
 from protea_ray.store.ledger import recorded_source
 from protea_ray.store.location import Location, open_location
+from protea_ray.store.sources import record_source
 from protea_ray.store.tables import open_table
 from tests.store import build
 
@@ -81,7 +81,7 @@ DIES = """
 import os, sys
 import lance
 from protea_ray.store.location import open_location
-from tests.store.test_ingest import record
+from tests.store.test_sources import record
 
 where, number = sys.argv[2], int(sys.argv[3])
 real, calls = lance.LanceDataset.commit, []

@@ -11,11 +11,11 @@ import pytest
 
 from protea_ray.errors import LeaseHeldError, StoreError, UnknownSpaceError
 from protea_ray.query.store import open_store
-from protea_ray.store import alias
+from protea_ray.store import aliases
 from protea_ray.store.fragments import write_fragments
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location, open_location
-from protea_ray.store.space import ensure_space, list_spaces
+from protea_ray.store.spaces import ensure_space, list_spaces
 from protea_ray.store.tables import open_table
 from protea_ray.store.upkeep import drop_space, upkeep
 from protea_ray.store.verify import verify
@@ -53,7 +53,7 @@ def test_fragments_merge_and_orphans_go(tmp_path: Path) -> None:
 def test_pinned_tagged_and_young_versions_stay(tmp_path: Path) -> None:
     location = build.store(tmp_path / "s", range(40))
     open_table(location.table(SPACE)).tags.create("training-7", 3)
-    alias.move(location, "current", SPACE, version=5, run="r", guard=build.free)
+    aliases.move(location, "current", SPACE, version=5, run="r", guard=build.free)
     before = versions(location)
     upkeep(location)
     assert set(before) <= set(versions(location))  # younger than a day
@@ -87,10 +87,10 @@ def test_upkeep_waits_for_the_writer(tmp_path: Path) -> None:
 def test_a_space_is_dropped_whole(tmp_path: Path) -> None:
     location = build.store(tmp_path / "s", range(10))
     ensure_space(location, build.info("second"), build.schema())
-    alias.move(location, "current", SPACE, run="r", guard=build.free)
+    aliases.move(location, "current", SPACE, run="r", guard=build.free)
     with pytest.raises(StoreError, match="current points to; move the alias first"):
         drop_space(location, SPACE)
-    alias.move(location, "current", "second", run="r", guard=build.free)
+    aliases.move(location, "current", "second", run="r", guard=build.free)
     rows, size = drop_space(location, SPACE, dry_run=True)
     assert (rows, size > 0) == (10, True)
     assert drop_space(location, SPACE)[0] == 10

@@ -12,7 +12,7 @@ import pytest
 
 from protea_ray.errors import LeaseHeldError, UnknownSpaceError
 from protea_ray.sequences.schema import REJECTS
-from protea_ray.store import alias, ledger
+from protea_ray.store import aliases, ledger
 from protea_ray.store.commit import append, append_table
 from protea_ray.store.fragments import write_fragments
 from protea_ray.store.lease import Lease
@@ -153,7 +153,7 @@ def test_what_surrounds_the_spaces_is_checked(tmp_path: Path) -> None:
     append_table(location.table("proteins"), build.proteins([50], "half#1"), guard=build.free)
     wrong = build.proteins([51], "half#1").to_pylist()[0] | {"sequence": "MKV"}
     append_table(location.table("proteins"), pa.Table.from_pylist([wrong], build.PROTEINS), guard=build.free)
-    alias.move(location, "current", SPACE, version=2, run="r", guard=build.free)
+    aliases.move(location, "current", SPACE, version=2, run="r", guard=build.free)
     open_table(location.table(SPACE)).cleanup_old_versions(retain_versions=1)
     found = {f.kind: f for f in verify(location).findings}
     assert set(found) == {"orphans", "no_protein", "unrecorded_source", "wrong_key", "missing", "dangling_alias"}
