@@ -29,10 +29,9 @@ import typer
 from protea_ray.query.store import open_store
 from protea_ray.sequences.record import key_of
 from protea_ray.sequences.schema import PROTEINS
-from protea_ray.store import names
 from protea_ray.store.commit import append
 from protea_ray.store.fragments import write_fragments
-from protea_ray.store.location import Location, open_location
+from protea_ray.store.location import PROTEINS_TABLE, Location, open_location
 from protea_ray.store.rows import space_rows, space_schema
 from protea_ray.store.spaces import SpaceInfo, ensure_space
 from protea_ray.store.tables import ensure_table
@@ -123,7 +122,7 @@ def _load(store: str, share: int) -> dict[str, Any]:
 def look_up(store: str) -> dict[str, Any]:
     """1,000 random proteins by id, with their vectors."""
     opened = open_store(store)
-    total = lance.dataset(f"{store}/{names.PROTEINS}.lance").count_rows()
+    total = lance.dataset(f"{store}/{PROTEINS_TABLE}.lance").count_rows()
     asked = np.random.default_rng(time.time_ns()).choice(total, min(ASKED, total), replace=False)
     ids = [f"P{n:08d}" for n in asked.tolist()]
     return _timed(len(opened.get(ids, columns=["mean"])) for _ in range(1))
@@ -170,13 +169,13 @@ def make_store(location: Location, rows: int, width: int) -> None:
     )
     schema = space_schema({"mean": width}, "float16", None, {})
     ensure_space(location, info, schema)
-    ensure_table(location.table(names.PROTEINS), PROTEINS)
-    fragments: dict[str, list[str]] = {SPACE: [], names.PROTEINS: []}
+    ensure_table(location.table(PROTEINS_TABLE), PROTEINS)
+    fragments: dict[str, list[str]] = {SPACE: [], PROTEINS_TABLE: []}
     step = UNIT * UNITS_PER_FRAGMENT
     for first in range(0, rows, step):
         units = [_unit(start, min(UNIT, rows - start), width, schema)
                  for start in range(first, min(first + step, rows), UNIT)]  # fmt: skip
-        for name, table in zip((names.PROTEINS, SPACE), map(pa.concat_tables, zip(*units, strict=True)), strict=True):
+        for name, table in zip((PROTEINS_TABLE, SPACE), map(pa.concat_tables, zip(*units, strict=True)), strict=True):
             fragments[name] += write_fragments(location.table(name), table, table.schema)
     for name, written in fragments.items():
         append(location.table(name), written, guard=lambda: None)

@@ -16,9 +16,9 @@ from protea_ray.query.residues import ResidueMatrix
 from protea_ray.query.search import matrix, pooling_of
 from protea_ray.query.store import Store
 from protea_ray.query.view import Pin, View, distinct
-from protea_ray.store import names
 from protea_ray.store.aliases import CURRENT
 from protea_ray.store.ledger import scan_proteins
+from protea_ray.store.location import REJECTS_TABLE
 from protea_ray.store.sql import equals
 from protea_ray.store.tables import find_table
 
@@ -74,7 +74,7 @@ def export_rejects(store: Store, path: str | Path, *, space: str | Pin = CURRENT
     Records refused at ingest never had their letters stored: they are counted in `left_out`, and rejects.lance
     names their file and line.
     """
-    table = find_table(store.location.table(names.REJECTS))
+    table = find_table(store.location.table(REJECTS_TABLE))
     if table is None:
         return Exported(str(path), 0)
     name = store.pin(space).space

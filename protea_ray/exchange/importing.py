@@ -24,12 +24,11 @@ from protea_ray.errors import AccountingError, ConfigError, InputError
 from protea_ray.exchange.vector_files import Item, Source
 from protea_ray.sequences.record import RejectedError, key_of, normalise
 from protea_ray.sequences.schema import KEY, KEY_BYTES, PROTEINS
-from protea_ray.store import names
 from protea_ray.store.commit import GroupCommitter
 from protea_ray.store.fragments import write_fragments
 from protea_ray.store.keys import KeyIndex, key_array
 from protea_ray.store.ledger import present_keys
-from protea_ray.store.location import Location
+from protea_ray.store.location import PROTEINS_TABLE, Location
 from protea_ray.store.rows import space_rows, space_schema
 from protea_ray.store.runs import record_run
 from protea_ray.store.spaces import SpaceInfo, ensure_space
@@ -130,7 +129,7 @@ def import_vectors(
     `guard` is the lease's. Repeating it is harmless. Raises InputError for a file without a readable item, StoreError
     and CommitError as a run does.
     """
-    proteins = ensure_table(location.table(names.PROTEINS), PROTEINS)
+    proteins = ensure_table(location.table(PROTEINS_TABLE), PROTEINS)
     units = _units(source.items(options.layer))
     first = next(units, [])
     readable = next((item for item in first if not item.problem), None)

@@ -25,10 +25,9 @@ from protea_ray.pipeline.failures import interruptible, own_errors
 from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.work import find_work
 from protea_ray.pipeline.worker import Target
-from protea_ray.store import names
 from protea_ray.store.aliases import CURRENT, Alias, check_name, list_aliases, move, resolve
 from protea_ray.store.lease import Lease
-from protea_ray.store.location import Location, open_location
+from protea_ray.store.location import PROTEINS_TABLE, Location, open_location
 from protea_ray.store.runs import record_run
 from protea_ray.store.spaces import SpaceInfo, open_space
 
@@ -86,7 +85,7 @@ def reembed(
 def plan(store: str, fields: Mapping[str, Any], alias: str = CURRENT) -> Plan:
     """Check everything that can be refused before the lease is taken; nothing is written."""
     location = open_location(store)
-    if not location.exists(names.PROTEINS):
+    if not location.exists(PROTEINS_TABLE):
         raise StoreError(f"{location.uri} holds no proteins; `protea-ray embed INPUT {location.uri}` brings some")
     check_name(location, alias)
     base = _base(location, alias)

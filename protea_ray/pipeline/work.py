@@ -21,8 +21,7 @@ from protea_ray.plan.units import Sizes, Unit, cut
 from protea_ray.sequences.schema import KEY
 from protea_ray.store.keys import KeyIndex
 from protea_ray.store.ledger import present_keys, proteins_of, rejected_keys, take_proteins
-from protea_ray.store.location import Location
-from protea_ray.store.names import PROTEINS
+from protea_ray.store.location import PROTEINS_TABLE, Location
 from protea_ray.store.tables import open_table
 
 UNITS_PER_BLOCK = 64  # units that travel together from the cutting task until they are read
@@ -75,7 +74,7 @@ def find_work(
     not there.
     """
     if since is not None:
-        open_table(location.table(PROTEINS), since)
+        open_table(location.table(PROTEINS_TABLE), since)
     task = remote(_find, num_cpus=1, num_returns=2)
     facts, wanted = task.remote(location, labels, list(spaces), retry_rejects, since)
     found: dict[str, Any] = dict(ray.get(facts))

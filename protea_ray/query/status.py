@@ -6,11 +6,11 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from protea_ray.store import aliases, names
+from protea_ray.store import aliases
 from protea_ray.store.holder import HELD
 from protea_ray.store.lease import read_record
 from protea_ray.store.ledger import FIRST_ROW
-from protea_ray.store.location import Location
+from protea_ray.store.location import LEASE_TABLE, OWN_TABLES, PROTEINS_TABLE, REJECTS_TABLE, Location
 from protea_ray.store.rows import vector_facts
 from protea_ray.store.runs import last_run
 from protea_ray.store.spaces import SpaceInfo
@@ -71,12 +71,12 @@ class StoreStatus:
 def status(location: Location) -> StoreStatus:
     """Read every table's latest version; raises StoreError for one that cannot be read."""
     tables = [_table(location, name) for name in location.tables()]
-    spaces = [_space(location, t) for t in tables if t.name not in names.OWN]
+    spaces = [_space(location, t) for t in tables if t.name not in OWN_TABLES]
     rows = {t.name: t.rows for t in tables}
     aliases = {name: asdict(found) for name, found in aliases.list_aliases(location).items()}
     return StoreStatus(
         uri=location.uri,
-        proteins=rows.get(names.PROTEINS, 0),
+        proteins=rows.get(PROTEINS_TABLE, 0),
         tables=tuple(tables),
         spaces=tuple(s for s in spaces if s is not None),
         aliases=aliases,
@@ -116,7 +116,7 @@ def _space(location: Location, table: TableStatus) -> SpaceStatus | None:
 
 def rejects_by_reason(location: Location) -> dict[str, int]:
     """How many records were rejected for each reason, most frequent first."""
-    table = find_table(location.table(names.REJECTS))
+    table = find_table(location.table(REJECTS_TABLE))
     counts: dict[str, int] = {}
     for batch in table.to_batches(columns=["reason"]) if table is not None else ():
         for item in batch.column("reason").value_counts().to_pylist():
@@ -125,7 +125,7 @@ def rejects_by_reason(location: Location) -> dict[str, int]:
 
 
 def _writer(location: Location) -> str | None:
-    table = find_table(location.table(names.LEASE))
+    table = find_table(location.table(LEASE_TABLE))
     holder = read_record(table) if table is not None else None
     now = time.time()
     return holder.describe(now) if holder is not None and holder.state == HELD and holder.blocks(now) else None

@@ -20,10 +20,9 @@ from protea_ray.query import search
 from protea_ray.query.residues import ResidueMatrix
 from protea_ray.query.status import StoreStatus, status
 from protea_ray.query.view import DESCRIBES, MISSING, Pin, View, distinct, matching
-from protea_ray.store import names
 from protea_ray.store.aliases import CURRENT
 from protea_ray.store.keys import key_array
-from protea_ray.store.location import Location, open_location
+from protea_ray.store.location import PROTEINS_TABLE, REJECTS_TABLE, Location, open_location
 from protea_ray.store.object_store_errors import answered
 from protea_ray.store.rows import LOGITS, RESIDUES, matrix_widths
 from protea_ray.store.sql import both, equals
@@ -148,7 +147,7 @@ class Store:
     @answered()
     def where(self, sql: str | None = None, *, columns: Sequence[str] = DESCRIBES) -> pa.Table:
         """Protein records that match a SQL filter over their columns, without vectors, in row order."""
-        return matching(open_table(self.location.table(names.PROTEINS)), sql, columns)
+        return matching(open_table(self.location.table(PROTEINS_TABLE)), sql, columns)
 
     @answered()
     def residues(
@@ -254,7 +253,7 @@ class Store:
 
     def _reason(self, id: str, view: View) -> str:
         """Why a record is not there, if it was rejected."""
-        table = find_table(self.location.table(names.REJECTS))
+        table = find_table(self.location.table(REJECTS_TABLE))
         wanted = both(equals("id", id), f"space IS NULL OR {equals('space', view.pin.space)}")
         rows = table.to_table(columns=["reason", "detail"], filter=wanted).to_pylist() if table is not None else []
         return f": rejected, {rows[-1]['reason']} ({rows[-1]['detail']})" if rows else ""

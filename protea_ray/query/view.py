@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from protea_ray.errors import ConfigError, StoreError
 from protea_ray.sequences.schema import PROTEINS
-from protea_ray.store import aliases, names
+from protea_ray.store import aliases
 from protea_ray.store.keys import KeyIndex, join
-from protea_ray.store.location import Location
+from protea_ray.store.location import PROTEINS_TABLE, Location
 from protea_ray.store.object_store_errors import plain, unanswered
 from protea_ray.store.rows import LOGITS, RESIDUES, vector_facts
 from protea_ray.store.spaces import SpaceInfo
@@ -56,7 +56,7 @@ class View:
             return cls(location, space)
         name, at = aliases.resolve(location, space, version)
         vectors = open_table(location.table(name), at)
-        proteins = open_table(location.table(names.PROTEINS))
+        proteins = open_table(location.table(PROTEINS_TABLE))
         return cls(location, Pin(name, vectors.version, proteins.version))
 
     @cached_property
@@ -67,7 +67,7 @@ class View:
     @cached_property
     def proteins(self) -> lance.LanceDataset:
         """The proteins' table."""
-        return open_table(self.location.table(names.PROTEINS), self.pin.proteins)
+        return open_table(self.location.table(PROTEINS_TABLE), self.pin.proteins)
 
     @cached_property
     def info(self) -> SpaceInfo:

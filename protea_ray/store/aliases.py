@@ -12,9 +12,8 @@ from typing import Any
 import pyarrow as pa
 
 from protea_ray.errors import StoreError, UnknownSpaceError
-from protea_ray.store import names
 from protea_ray.store.commit import Guard, append_table
-from protea_ray.store.location import Location, table_name
+from protea_ray.store.location import ALIASES_TABLE, OWN_TABLES, Location, table_name
 from protea_ray.store.spaces import list_spaces, open_space
 from protea_ray.store.tables import ensure_table, find_table
 
@@ -48,7 +47,7 @@ def move(location: Location, alias: str, space: str, *, version: int | None = No
     """
     open_space(location, space, version)
     check_name(location, alias)
-    uri = location.table(names.ALIASES)
+    uri = location.table(ALIASES_TABLE)
     ensure_table(uri, ALIASES)
     moved = Alias(alias, space, version, datetime.now(UTC), run)
     append_table(uri, pa.Table.from_pylist([vars(moved)], ALIASES), guard=guard)
@@ -57,13 +56,13 @@ def move(location: Location, alias: str, space: str, *, version: int | None = No
 
 def check_name(location: Location, alias: str) -> None:
     """Raise StoreError for an alias that is, or cannot be, the name of a table."""
-    if table_name(alias) in names.OWN or location.exists(alias):
+    if table_name(alias) in OWN_TABLES or location.exists(alias):
         raise StoreError(f"{alias} is the name of a table; choose another alias")
 
 
 def history(location: Location) -> list[Alias]:
     """Every move of every alias, oldest first."""
-    table = find_table(location.table(names.ALIASES))
+    table = find_table(location.table(ALIASES_TABLE))
     rows: list[dict[str, Any]] = table.to_table().to_pylist() if table is not None else []
     return [Alias(**row) for row in rows]
 

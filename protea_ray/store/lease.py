@@ -26,8 +26,7 @@ import pyarrow as pa
 from protea_ray.errors import LeaseHeldError, LeaseLostError, StoreError
 from protea_ray.store.commit import fence
 from protea_ray.store.holder import ABANDONED, RELEASED, Holder, this_process
-from protea_ray.store.location import Location
-from protea_ray.store.names import LEASE
+from protea_ray.store.location import LEASE_TABLE, Location
 from protea_ray.store.object_store_errors import plain
 from protea_ray.store.tables import PAUSES, ensure_table, open_table
 
@@ -45,7 +44,7 @@ class Lease:
     def __init__(self, location: Location, holder: Holder, now: Callable[[], float]) -> None:
         self.location = location
         self.holder = holder
-        self._uri = location.table(LEASE)
+        self._uri = location.table(LEASE_TABLE)
         self._now = now
         self._renewed = holder.heartbeat
         self._replaced_by: Holder | None = None
@@ -63,7 +62,7 @@ class Lease:
         times in that time. `now` gives seconds since the epoch. Raises LeaseHeldError naming the holder, and
         StoreError when the store does not answer or cannot be written.
         """
-        uri = location.table(LEASE)
+        uri = location.table(LEASE_TABLE)
         ensure_table(uri, _SCHEMA)
         ours = this_process(now(), heartbeat_seconds)
         in_order = _take(location, ours, now)
@@ -154,7 +153,7 @@ def _take(location: Location, ours: Holder, now: Callable[[], float]) -> bool:
     for pause in PAUSES:
         time.sleep(pause)
         try:
-            table = open_table(location.table(LEASE))
+            table = open_table(location.table(LEASE_TABLE))
             found = read_record(table)
             if found is not None and found.token == ours.token:
                 return in_order  # taken before; only the answer was lost
@@ -190,7 +189,7 @@ def read_record(table: lance.LanceDataset) -> Holder | None:
 def fence_tables(location: Location) -> None:
     """Refuse whatever an earlier holder has under way, in every table. Raises StoreError if a table takes no fence."""
     for name in location.tables():
-        if name != LEASE:
+        if name != LEASE_TABLE:
             _fence(location.table(name))
 
 

@@ -12,8 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from protea_ray.sequences.schema import KEY, PROTEINS
-from protea_ray.store import names
-from protea_ray.store.location import Location
+from protea_ray.store.location import PROTEINS_TABLE, REJECTS_TABLE, SOURCES_TABLE, Location
 from protea_ray.store.sql import among, both, equals
 from protea_ray.store.tables import find_table, open_table
 
@@ -42,7 +41,7 @@ def units(location: Location, space: str) -> dict[str, int]:
 
 def rejected_keys(location: Location, space: str) -> pa.Array:
     """Distinct keys that earlier runs rejected while embedding into `space`."""
-    table = find_table(location.table(names.REJECTS))
+    table = find_table(location.table(REJECTS_TABLE))
     if table is None:
         return pa.array([], KEY)
     wanted = both(equals("stage", "embed"), equals("space", space), "key IS NOT NULL")
@@ -61,7 +60,7 @@ def scan_proteins(
 
     Row ids hold for one version of the table; under the lease nothing moves rows.
     """
-    table = find_table(location.table(names.PROTEINS), version)
+    table = find_table(location.table(PROTEINS_TABLE), version)
     if table is None:
         return
     wanted = both(among("source", labels) if labels is not None else None, filter)
@@ -81,13 +80,13 @@ def take_proteins(
     location: Location, row_ids: Sequence[int] | np.ndarray, columns: Sequence[str], *, version: int | None = None
 ) -> pa.Table:
     """The records with these row ids, in the order asked for."""
-    table = open_table(location.table(names.PROTEINS), version)
+    table = open_table(location.table(PROTEINS_TABLE), version)
     return table._take_rows(np.asarray(row_ids, dtype=np.uint64).tolist(), columns=list(columns))
 
 
 def recorded_source(location: Location, digest: str, variant: str) -> dict[str, Any] | None:
     """The row of `sources` for these bytes read in this way, or None when they were never ingested whole."""
-    table = find_table(location.table(names.SOURCES))
+    table = find_table(location.table(SOURCES_TABLE))
     if table is None:
         return None
     rows = table.to_table(filter=both(equals("digest", digest), equals("variant", variant))).to_pylist()

@@ -3,6 +3,8 @@
 A store is a Lance directory namespace: the table `proteins` is `<uri>/proteins.lance`, so that lancedb, polars and
 Ray open it without this package. All listing goes through Lance's own object store, so local paths, s3:// and gs://
 behave the same and take credentials from the same provider chain.
+
+Names of the store's own tables. Every other table is a vector space, or somebody else's.
 """
 
 from __future__ import annotations
@@ -16,6 +18,16 @@ from lance.file import LanceFileSession
 
 from protea_ray.errors import StoreError
 from protea_ray.store.object_store_errors import plain
+
+PROTEINS_TABLE = "proteins"
+REJECTS_TABLE = "rejects"
+SOURCES_TABLE = "sources"
+RUNS_TABLE = "runs"
+ALIASES_TABLE = "aliases"
+LEASE_TABLE = "lease"
+
+OWN_TABLES = frozenset({PROTEINS_TABLE, REJECTS_TABLE, SOURCES_TABLE, RUNS_TABLE, ALIASES_TABLE, LEASE_TABLE})
+
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
 _SUFFIX = ".lance"

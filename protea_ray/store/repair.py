@@ -9,11 +9,10 @@ from typing import Any
 
 import lance
 
-from protea_ray.store import names
 from protea_ray.store.commit import Guard, commit
 from protea_ray.store.findings import Finding, Report
 from protea_ray.store.lease import Lease
-from protea_ray.store.location import Location
+from protea_ray.store.location import OWN_TABLES, Location
 from protea_ray.store.remove import remove_rows
 from protea_ray.store.sql import among
 from protea_ray.store.tables import count_rows, open_table
@@ -70,7 +69,7 @@ def _removals(location: Location, report: Report) -> Iterator[Removal]:
     units: dict[str, set[str]] = defaultdict(set)
     fragments: dict[str, set[int]] = defaultdict(set)
     for finding in report.damage:
-        if finding.table in names.OWN:
+        if finding.table in OWN_TABLES:
             continue
         if finding.fragment is not None:
             fragments[finding.table].add(finding.fragment)

@@ -10,9 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from protea_ray.store import names
 from protea_ray.store.commit import Guard, append_table
-from protea_ray.store.location import Location
+from protea_ray.store.location import RUNS_TABLE, Location
 from protea_ray.store.tables import find_table
 
 RUNS = pa.schema(
@@ -33,12 +32,12 @@ def new_run_id() -> str:
 def record_run(location: Location, run: str, summary: Mapping[str, Any], *, guard: Guard, kind: str = "embed") -> None:
     """Add a finished run; `summary` must be JSON-able."""
     row = {"run": run, "kind": kind, "finished": datetime.now(UTC), "summary": json.dumps(summary, sort_keys=True)}
-    append_table(location.table(names.RUNS), pa.Table.from_pylist([row], RUNS), guard=guard)
+    append_table(location.table(RUNS_TABLE), pa.Table.from_pylist([row], RUNS), guard=guard)
 
 
 def last_run(location: Location) -> dict[str, Any] | None:
     """The newest run: run, kind, finished, and summary as a mapping; None when there was none."""
-    table = find_table(location.table(names.RUNS))
+    table = find_table(location.table(RUNS_TABLE))
     rows = table.count_rows() if table is not None else 0
     if table is None or not rows:
         return None

@@ -13,9 +13,8 @@ import pyarrow as pa
 
 from protea_ray.errors import StoreError
 from protea_ray.sequences.schema import PROTEINS, REJECTS
-from protea_ray.store import names
 from protea_ray.store.commit import Guard, append, append_table
-from protea_ray.store.location import Location
+from protea_ray.store.location import PROTEINS_TABLE, REJECTS_TABLE, SOURCES_TABLE, Location
 from protea_ray.store.remove import remove_rows
 from protea_ray.store.rows import SOURCES
 from protea_ray.store.sql import both, equals
@@ -44,14 +43,14 @@ def record_source(
     proteins.lance and rejects.lance. Returns False, with nothing written, when the source is recorded already.
     Raises StoreError for a label that stands for other bytes, CommitError as `append`.
     """
-    sources = ensure_table(location.table(names.SOURCES), SOURCES)
+    sources = ensure_table(location.table(SOURCES_TABLE), SOURCES)
     known = sources.to_table(filter=equals("source", label)).to_pylist()
     if known:
         if (known[0]["digest"], known[0]["variant"]) == (digest, variant):
             return False
         raise StoreError(f"source {label!r} was ingested from other bytes or with other options; use another label")
     _forget(location, label, guard)
-    for name, fragments in ((names.REJECTS, reject_fragments), (names.PROTEINS, protein_fragments)):
+    for name, fragments in ((REJECTS_TABLE, reject_fragments), (PROTEINS_TABLE, protein_fragments)):
         if fragments:
             append(location.table(name), fragments, guard=guard)
     row = {
@@ -67,14 +66,14 @@ def record_source(
         "run": run,
         "added": datetime.now(UTC),
     }
-    append_table(location.table(names.SOURCES), pa.Table.from_pylist([row], SOURCES), guard=guard)
+    append_table(location.table(SOURCES_TABLE), pa.Table.from_pylist([row], SOURCES), guard=guard)
     return True
 
 
 def _forget(location: Location, label: str, guard: Guard) -> None:
     """Remove what an attempt that did not finish left of this source."""
     mine = equals("source", label)
-    ensure_table(location.table(names.PROTEINS), PROTEINS)
-    ensure_table(location.table(names.REJECTS), REJECTS)
-    remove_rows(location.table(names.REJECTS), both(mine, equals("stage", "ingest")) or mine, guard=guard)
-    remove_rows(location.table(names.PROTEINS), mine, guard=guard)
+    ensure_table(location.table(PROTEINS_TABLE), PROTEINS)
+    ensure_table(location.table(REJECTS_TABLE), REJECTS)
+    remove_rows(location.table(REJECTS_TABLE), both(mine, equals("stage", "ingest")) or mine, guard=guard)
+    remove_rows(location.table(PROTEINS_TABLE), mine, guard=guard)

@@ -10,8 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from protea_ray.errors import StoreError, UnknownSpaceError
-from protea_ray.store.location import Location
-from protea_ray.store.names import OWN
+from protea_ray.store.location import OWN_TABLES, Location
 from protea_ray.store.tables import ensure_table, find_table
 
 PREFIX = "protea."
@@ -71,7 +70,7 @@ def ensure_space(location: Location, info: SpaceInfo, schema: pa.Schema) -> Spac
 
     Raises StoreError that names every difference when the table holds another space, and when its columns differ.
     """
-    if info.name in OWN:
+    if info.name in OWN_TABLES:
         raise StoreError(f"{info.name} is a table of the store itself and cannot be a space's name")
     described = schema.with_metadata({**(schema.metadata or {}), **_bytes(info.to_metadata())})
     table = ensure_table(location.table(info.name), described)
@@ -88,7 +87,7 @@ def ensure_space(location: Location, info: SpaceInfo, schema: pa.Schema) -> Spac
 
 def open_space(location: Location, name: str, version: int | None = None) -> SpaceInfo:
     """What a space's table says of itself; raises UnknownSpaceError that lists the spaces that exist."""
-    table = find_table(location.table(name), version) if name not in OWN else None
+    table = find_table(location.table(name), version) if name not in OWN_TABLES else None
     found = SpaceInfo.from_schema(table.schema) if table is not None else None
     if found is None:
         known = ", ".join(s.name for s in list_spaces(location)) or "none yet"
@@ -98,7 +97,7 @@ def open_space(location: Location, name: str, version: int | None = None) -> Spa
 
 def list_spaces(location: Location) -> list[SpaceInfo]:
     """All spaces of the store, by name. Tables of other programs in the same directory are left out."""
-    tables = (find_table(location.table(n)) for n in location.tables() if n not in OWN)
+    tables = (find_table(location.table(n)) for n in location.tables() if n not in OWN_TABLES)
     infos = (SpaceInfo.from_schema(t.schema) for t in tables if t is not None)
     return [info for info in infos if info is not None]
 

@@ -11,11 +11,10 @@ import lance
 from lance.optimize import Compaction, CompactionOptions
 
 from protea_ray.errors import StoreError, UnknownSpaceError
-from protea_ray.store import names
 from protea_ray.store.aliases import list_aliases
 from protea_ray.store.commit import Guard
 from protea_ray.store.lease import Lease
-from protea_ray.store.location import Location
+from protea_ray.store.location import LEASE_TABLE, OWN_TABLES, Location
 from protea_ray.store.object_store_errors import plain
 from protea_ray.store.spaces import PREFIX, open_space
 from protea_ray.store.tables import find_table, open_table
@@ -56,7 +55,7 @@ def upkeep(
     began within that time is not disturbed. Files that no version names are removed whatever their age, which is
     safe only because nobody else may write. Raises LeaseHeldError, StoreError.
     """
-    tables = [name for name in location.tables() if name != names.LEASE]
+    tables = [name for name in location.tables() if name != LEASE_TABLE]
     if dry_run:
         return tuple(_planned(location, name, lambda: now() - keep) for name in tables)
     with Lease.acquire(location, heartbeat_seconds) as lease:
@@ -87,7 +86,7 @@ def drop_space(
 
 
 def _droppable(location: Location, name: str) -> lance.LanceDataset:
-    table = find_table(location.table(name)) if name not in names.OWN else None
+    table = find_table(location.table(name)) if name not in OWN_TABLES else None
     if table is None or _DROPPED.encode() not in (table.schema.metadata or {}):
         open_space(location, name)  # raises with the list of spaces
     users = sorted(a.alias for a in list_aliases(location).values() if a.space == name)

@@ -9,12 +9,11 @@ import pyarrow as pa
 
 from protea_ray.errors import StoreError
 from protea_ray.sequences.record import key_of
-from protea_ray.store import names
 from protea_ray.store.aliases import list_aliases
 from protea_ray.store.findings import Finding, Report, named
 from protea_ray.store.keys import KeyIndex
 from protea_ray.store.ledger import rejected_keys
-from protea_ray.store.location import Location
+from protea_ray.store.location import ALIASES_TABLE, LEASE_TABLE, OWN_TABLES, PROTEINS_TABLE, SOURCES_TABLE, Location
 from protea_ray.store.object_store_errors import answered, plain, unanswered
 from protea_ray.store.spaces import SpaceInfo, open_space
 from protea_ray.store.tables import find_table, open_table
@@ -33,12 +32,12 @@ def verify(location: Location, space: str | None = None) -> Report:
     spaces, findings = _spaces(location) if space is None else ([open_space(location, space).name], [])
     proteins, found = _proteins(location)
     findings += found
-    rows = {names.PROTEINS: len(proteins)}
+    rows = {PROTEINS_TABLE: len(proteins)}
     for name in spaces:
         held, found = read_space(location, name)
         rows[name] = held.count
         findings += [*found, *_compare(location, name, held, proteins)]
-    findings += [f for name in location.tables() if name != names.LEASE for f in _orphans(location, name)]
+    findings += [f for name in location.tables() if name != LEASE_TABLE for f in _orphans(location, name)]
     findings += [*_aliases(location), *_sources(location)]
     return Report(location.uri, rows, tuple(findings))
 
@@ -54,14 +53,14 @@ def _spaces(location: Location) -> tuple[list[str], list[Finding]]:
                 raise
             broken.append(Finding("unreadable", name, str(error)))
             continue
-        if name not in names.OWN and SpaceInfo.from_schema(table.schema) is not None:
+        if name not in OWN_TABLES and SpaceInfo.from_schema(table.schema) is not None:
             spaces.append(name)
     return spaces, broken
 
 
 def _proteins(location: Location) -> tuple[pa.Array, list[Finding]]:
     """Keys of all records, each compared with its letters."""
-    table = find_table(location.table(names.PROTEINS))
+    table = find_table(location.table(PROTEINS_TABLE))
     keys: list[pa.Array] = []
     wrong: list[bytes] = []
     try:
@@ -73,9 +72,9 @@ def _proteins(location: Location) -> tuple[pa.Array, list[Finding]]:
         if unanswered(error):
             raise
         whole = pa.concat_arrays(keys) if keys else pa.array([], pa.binary(16))
-        return whole, [Finding("unreadable", names.PROTEINS, plain(error))]
+        return whole, [Finding("unreadable", PROTEINS_TABLE, plain(error))]
     detail = f"{len(wrong)} records whose key is not that of their letters"
-    found = [Finding("wrong_key", names.PROTEINS, detail, len(wrong), keys=named(wrong))] if wrong else []
+    found = [Finding("wrong_key", PROTEINS_TABLE, detail, len(wrong), keys=named(wrong))] if wrong else []
     return (pa.concat_arrays(keys) if keys else pa.array([], pa.binary(16))), found
 
 
@@ -119,13 +118,13 @@ def _aliases(location: Location) -> Iterator[Finding]:
         except StoreError as error:
             if unanswered(error):
                 raise
-            yield Finding("dangling_alias", names.ALIASES, f"{alias.alias} points to {alias.space}: {error}")
+            yield Finding("dangling_alias", ALIASES_TABLE, f"{alias.alias} points to {alias.space}: {error}")
 
 
 def _sources(location: Location) -> Iterator[Finding]:
     """Sources with rows in proteins but none in `sources`: their ingest was interrupted."""
-    table = find_table(location.table(names.PROTEINS))
-    known = find_table(location.table(names.SOURCES))
+    table = find_table(location.table(PROTEINS_TABLE))
+    known = find_table(location.table(SOURCES_TABLE))
     recorded = set(known.to_table(columns=["source"])["source"].to_pylist()) if known is not None else set()
     counts: dict[str, int] = {}
     for batch in table.to_batches(columns=["source"]) if table is not None else ():
@@ -133,4 +132,4 @@ def _sources(location: Location) -> Iterator[Finding]:
             counts[item["values"]] = counts.get(item["values"], 0) + item["counts"]
     for label in counts.keys() - recorded:
         detail = f"{counts[label]} records of {label}, whose ingest did not finish"
-        yield Finding("unrecorded_source", names.PROTEINS, detail, counts[label])
+        yield Finding("unrecorded_source", PROTEINS_TABLE, detail, counts[label])
