@@ -29,8 +29,7 @@ import typer
 from protea_ray.query.store import open_store
 from protea_ray.sequences.record import key_of
 from protea_ray.sequences.schema import PROTEINS
-from protea_ray.store.commit import append
-from protea_ray.store.fragments import write_fragments
+from protea_ray.store.commit import append, write_fragments
 from protea_ray.store.location import PROTEINS_TABLE, Location, open_location
 from protea_ray.store.rows import space_rows, space_schema
 from protea_ray.store.spaces import SpaceInfo, ensure_space

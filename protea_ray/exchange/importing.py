@@ -24,8 +24,7 @@ from protea_ray.errors import AccountingError, ConfigError, InputError
 from protea_ray.exchange.vector_files import Item, Source
 from protea_ray.sequences.record import RejectedError, key_of, normalise
 from protea_ray.sequences.schema import KEY, KEY_BYTES, PROTEINS
-from protea_ray.store.commit import GroupCommitter
-from protea_ray.store.fragments import write_fragments
+from protea_ray.store.commit import GroupCommitter, write_fragments
 from protea_ray.store.keys import KeyIndex, key_array
 from protea_ray.store.ledger import present_keys
 from protea_ray.store.location import PROTEINS_TABLE, Location

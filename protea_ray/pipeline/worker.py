@@ -26,7 +26,7 @@ from protea_ray.models.families import recognise
 from protea_ray.models.weights import verify_digests
 from protea_ray.pipeline.attempts import Attempt, AttemptLog
 from protea_ray.sequences.record import Reason
-from protea_ray.store.fragments import write_fragments
+from protea_ray.store.commit import write_fragments
 from protea_ray.store.rows import space_rows
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 
 from protea_ray.pipeline.ingest import ingest_part
 from protea_ray.sequences.sources import Columns, expand, scan
-from protea_ray.store import fragments
+from protea_ray.store import commit
 
 
 def test_a_write_that_fails_once_counts_its_records_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,7 +19,7 @@ def test_a_write_that_fails_once_counts_its_records_once(tmp_path: Path, monkeyp
     fasta.write_text(">a\nMKT\n>bad\nM-T\n>b\nMKV\n")
     (source,) = expand([str(fasta)])
     (part,) = scan(source, Columns(), 1 << 20).parts
-    calls, write = itertools.count(), fragments.lance_write_fragments
+    calls, write = itertools.count(), commit.lance_write_fragments
 
     def fails_once(rows, *arguments, **options):
         if next(calls) == 0:
@@ -27,8 +27,8 @@ def test_a_write_that_fails_once_counts_its_records_once(tmp_path: Path, monkeyp
             raise OSError("503 slow down")
         return write(rows, *arguments, **options)
 
-    monkeypatch.setattr(fragments, "lance_write_fragments", fails_once)
-    monkeypatch.setattr(fragments, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(commit, "lance_write_fragments", fails_once)
+    monkeypatch.setattr(commit, "PAUSES", (0.0, 0.0))
     proteins, rejects = str(tmp_path / "proteins.lance"), str(tmp_path / "rejects.lance")
     result = ingest_part(part, Columns(), "label", "run", proteins, rejects, None)
 

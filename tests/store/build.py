@@ -10,8 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from protea_ray.sequences.schema import PROTEINS
-from protea_ray.store.commit import append
-from protea_ray.store.fragments import write_fragments
+from protea_ray.store.commit import append, write_fragments
 from protea_ray.store.location import Location, open_location
 from protea_ray.store.rows import space_rows, space_schema
 from protea_ray.store.sources import record_source

@@ -12,8 +12,7 @@ import pytest
 from protea_ray.errors import CommitError, LeaseLostError, StoreError
 from protea_ray.sequences.schema import PROTEINS
 from protea_ray.store import commit as commits
-from protea_ray.store.commit import GroupCommitter, append, fence
-from protea_ray.store.fragments import write_fragments
+from protea_ray.store.commit import GroupCommitter, append, fence, write_fragments
 from protea_ray.store.tables import count_rows, ensure_table, open_table
 from tests.store import build
 

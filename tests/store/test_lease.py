@@ -20,8 +20,7 @@ import pytest
 from protea_ray.errors import LeaseHeldError, LeaseLostError
 from protea_ray.sequences.schema import PROTEINS
 from protea_ray.store import lease as leases
-from protea_ray.store.commit import append
-from protea_ray.store.fragments import write_fragments
+from protea_ray.store.commit import append, write_fragments
 from protea_ray.store.holder import Holder, process_start, this_process
 from protea_ray.store.lease import Lease, read_record
 from protea_ray.store.location import Location, open_location

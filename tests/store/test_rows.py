@@ -11,8 +11,7 @@ import pytest
 from protea_ray.errors import InputError, StoreError, UnknownSpaceError
 from protea_ray.sequences.schema import PROTEINS, REJECTS
 from protea_ray.store import ledger
-from protea_ray.store.commit import append, append_table
-from protea_ray.store.fragments import write_fragments
+from protea_ray.store.commit import append, append_table, write_fragments
 from protea_ray.store.location import open_location
 from protea_ray.store.rows import space_rows, space_schema
 from protea_ray.store.runs import last_run, new_run_id, record_run
@@ -122,9 +121,9 @@ def test_rows_that_are_not_the_spaces_are_refused(changes: dict[str, object], me
 
 def test_a_fragment_is_invisible_until_it_is_committed(tmp_path: Path) -> None:
     uri = f"{tmp_path}/s/proteins.lance"
-    fragments = write_fragments(uri, build.proteins(range(5)), PROTEINS)
+    commit = write_fragments(uri, build.proteins(range(5)), PROTEINS)
     assert count_rows(uri) == 0
-    append(uri, fragments, guard=build.free)
+    append(uri, commit, guard=build.free)
     assert count_rows(uri) == 5
 
 
@@ -152,9 +151,9 @@ def test_what_a_reader_raises_comes_out_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_repeated_attempt_reads_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from protea_ray.store import fragments
+    from protea_ray.store import commit
 
-    real, calls = fragments.lance_write_fragments, []
+    real, calls = commit.lance_write_fragments, []
 
     def failing(reader, *args, **kwargs):
         calls.append(1)
@@ -163,7 +162,7 @@ def test_a_repeated_attempt_reads_anew(tmp_path: Path, monkeypatch: pytest.Monke
             raise OSError("503")
         return real(reader, *args, **kwargs)
 
-    monkeypatch.setattr(fragments, "lance_write_fragments", failing)
+    monkeypatch.setattr(commit, "lance_write_fragments", failing)
     uri = f"{tmp_path}/proteins.lance"
     append(uri, write_fragments(uri, build.proteins(range(20)), PROTEINS), guard=build.free)
     assert count_rows(uri) == 20

@@ -11,8 +11,7 @@ import pytest
 
 from protea_ray.errors import StoreError
 from protea_ray.sequences.schema import REJECTS
-from protea_ray.store.commit import append_table
-from protea_ray.store.fragments import write_fragments
+from protea_ray.store.commit import append_table, write_fragments
 from protea_ray.store.ledger import recorded_source
 from protea_ray.store.location import Location, open_location
 from protea_ray.store.sources import record_source

@@ -12,7 +12,7 @@ import pytest
 from protea_ray.errors import LeaseHeldError, StoreError, UnknownSpaceError
 from protea_ray.query.store import open_store
 from protea_ray.store import aliases
-from protea_ray.store.fragments import write_fragments
+from protea_ray.store.commit import write_fragments
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location, open_location
 from protea_ray.store.spaces import ensure_space, list_spaces

@@ -13,8 +13,7 @@ import pytest
 from protea_ray.errors import LeaseHeldError, UnknownSpaceError
 from protea_ray.sequences.schema import REJECTS
 from protea_ray.store import aliases, ledger
-from protea_ray.store.commit import append, append_table
-from protea_ray.store.fragments import write_fragments
+from protea_ray.store.commit import append, append_table, write_fragments
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location
 from protea_ray.store.repair import repair
