@@ -14,6 +14,8 @@ Uncommitted fragments: what workers write. Only the driver makes them visible, s
 
 A fragment travels to the driver as JSON. Its files are orphans until a commit names them; upkeep removes those of
 attempts that were never committed.
+
+Removing rows: marks in a deletion file, in one version, that pinned readers of earlier versions never see.
 """
 
 from __future__ import annotations
@@ -231,3 +233,28 @@ class GroupCommitter:
         self.committed_rows += sum(rows for _, rows in self._waiting)
         self.commits += 1
         self._waiting.clear()
+
+
+def remove_rows(uri: str, filter: str, *, guard: Guard) -> int:
+    """Remove the rows that match `filter`; returns how many. No matching row, no new version.
+
+    The table is read before `guard` is asked and the delete is never moved to a later version, so that a driver
+    that was replaced in between can only mark rows that were there before its successor came.
+    Repeating it after an error is harmless. Raises CommitError.
+    """
+    problem: Exception | None = None
+    found = 0
+    for pause in PAUSES:
+        time.sleep(pause)
+        try:
+            table = open_table(uri)
+            left = table.count_rows(filter)
+            found = max(found, left)
+            if not left:
+                return found
+            guard()
+            table.delete(filter, conflict_retries=0)
+            return found
+        except OSError as error:
+            problem = error
+    raise CommitError(f"{uri} did not take a removal of rows: {plain(problem) if problem else ''}") from problem

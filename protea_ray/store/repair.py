@@ -9,11 +9,10 @@ from typing import Any
 
 import lance
 
-from protea_ray.store.commit import Guard, commit
+from protea_ray.store.commit import Guard, commit, remove_rows
 from protea_ray.store.findings import Finding, Report
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import OWN_TABLES, Location
-from protea_ray.store.remove import remove_rows
 from protea_ray.store.sql import among
 from protea_ray.store.tables import count_rows, open_table
 from protea_ray.store.verify import verify

@@ -13,9 +13,8 @@ import pyarrow as pa
 
 from protea_ray.errors import StoreError
 from protea_ray.sequences.schema import PROTEINS, REJECTS
-from protea_ray.store.commit import Guard, append, append_table
+from protea_ray.store.commit import Guard, append, append_table, remove_rows
 from protea_ray.store.location import PROTEINS_TABLE, REJECTS_TABLE, SOURCES_TABLE, Location
-from protea_ray.store.remove import remove_rows
 from protea_ray.store.rows import SOURCES
 from protea_ray.store.sql import both, equals
 from protea_ray.store.tables import ensure_table
