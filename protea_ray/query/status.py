@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from protea_ray.store import aliases
-from protea_ray.store.holder import HELD
-from protea_ray.store.lease import read_record
+from protea_ray.store.lease import HELD, read_record
 from protea_ray.store.ledger import FIRST_ROW
 from protea_ray.store.location import LEASE_TABLE, OWN_TABLES, PROTEINS_TABLE, REJECTS_TABLE, Location
 from protea_ray.store.rows import vector_facts

@@ -21,8 +21,7 @@ from protea_ray.errors import LeaseHeldError, LeaseLostError
 from protea_ray.sequences.schema import PROTEINS
 from protea_ray.store import lease as leases
 from protea_ray.store.commit import append, write_fragments
-from protea_ray.store.holder import Holder, process_start, this_process
-from protea_ray.store.lease import Lease, read_record
+from protea_ray.store.lease import Holder, Lease, process_start, read_record, this_process
 from protea_ray.store.location import Location, open_location
 from protea_ray.store.tables import count_rows, ensure_table, open_table
 from tests.store import build
