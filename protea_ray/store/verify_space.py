@@ -12,12 +12,11 @@ import numpy as np
 import pyarrow as pa
 
 from protea_ray.sequences.schema import KEY
-from protea_ray.store.checksum import row_checksums
 from protea_ray.store.findings import Finding, named
 from protea_ray.store.keys import words
 from protea_ray.store.location import Location
 from protea_ray.store.object_store_errors import plain, unanswered
-from protea_ray.store.rows import CHECKSUM, matrix_widths, vector_facts
+from protea_ray.store.rows import CHECKSUM, matrix_widths, row_checksums, vector_facts
 from protea_ray.store.tables import open_table
 
 _BATCH = 1024  # rows; with residue matrices of 400 x 1280 halves, 1 GB would be 1,000 rows

@@ -131,7 +131,7 @@ def test_a_unit_committed_twice_is_found_and_mended(tmp_path: Path) -> None:
 def test_values_that_are_not_finite_are_found(tmp_path: Path) -> None:
     """Only another program can write them; the checksum is then missing as well, so give it the right one."""
     location = build.store(tmp_path / "s", range(10))
-    from protea_ray.store.checksum import row_checksums
+    from protea_ray.store.rows import row_checksums
 
     table = build.rows([0, 1], "foreign", build.schema())
     columns = {n: table[n].combine_chunks() for n in table.column_names}
