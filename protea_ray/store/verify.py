@@ -1,23 +1,164 @@
-"""Is everything there, once, and as it was written? Reads every row of the tables it checks; writes nothing."""
+"""Is everything there, once, and as it was written? Reads every row of the tables it checks; writes nothing.
+
+Reading every row of one space, fragment by fragment, and naming what is wrong by unit and key.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 import lance
+import numpy as np
 import pyarrow as pa
 
 from protea_ray.errors import StoreError
 from protea_ray.sequences.record import key_of
+from protea_ray.sequences.schema import KEY
 from protea_ray.store.aliases import list_aliases
 from protea_ray.store.findings import Finding, Report, named
-from protea_ray.store.keys import KeyIndex
+from protea_ray.store.keys import KeyIndex, words
 from protea_ray.store.ledger import rejected_keys
 from protea_ray.store.location import ALIASES_TABLE, LEASE_TABLE, OWN_TABLES, PROTEINS_TABLE, SOURCES_TABLE, Location
 from protea_ray.store.object_store_errors import answered, plain, unanswered
+from protea_ray.store.rows import CHECKSUM, matrix_widths, row_checksums, vector_facts
 from protea_ray.store.spaces import SpaceInfo, open_space
 from protea_ray.store.tables import find_table, open_table
-from protea_ray.store.verify_space import Rows, read_space
+
+_BATCH = 1024  # rows; with residue matrices of 400 x 1280 halves, 1 GB would be 1,000 rows
+_BATCH_WITH_MATRICES = 64
+
+
+@dataclass
+class Rows:
+    """Key, first residue and unit of every row that could be read."""
+
+    parts: list[pa.RecordBatch] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        return sum(p.num_rows for p in self.parts)
+
+    @property
+    def keys(self) -> pa.Array:
+        """One key a row."""
+        return pa.concat_arrays([p.column("key") for p in self.parts]) if self.parts else pa.array([], KEY)
+
+    def column(self, name: str) -> list[Any]:
+        return [value for p in self.parts for value in p.column(name).to_pylist()]
+
+
+def read_space(location: Location, name: str) -> tuple[Rows, list[Finding]]:
+    """Read all of a space; returns what rows it has and what is wrong with them."""
+    table = open_table(location.table(name))
+    found = list(_columns(table, name))
+    rows = Rows()
+    if found:
+        return rows, found
+    for fragment in table.get_fragments():
+        found += _read_fragment(table, name, fragment, rows)
+    return rows, [*found, *_duplicates(name, rows)]
+
+
+def _columns(table: lance.LanceDataset, name: str) -> Iterator[Finding]:
+    """Columns against what the space says of itself."""
+    for pooling, width in vector_facts(table.schema)["widths"].items():
+        kind = table.schema.field(pooling).type
+        if not pa.types.is_fixed_size_list(kind) or kind.list_size != width:
+            yield Finding("dimension", name, f"{pooling} is {kind}, the space's vectors have {width} values")
+
+
+def _read_fragment(table: lance.LanceDataset, name: str, fragment: lance.LanceFragment, rows: Rows) -> list[Finding]:
+    """Rows of one fragment that were read before an error stopped it are kept."""
+    facts = vector_facts(table.schema)
+    faults: dict[tuple[str, str], list[bytes]] = defaultdict(list)
+    try:
+        for batch in table.scanner(
+            fragments=[fragment],
+            batch_size=_BATCH_WITH_MATRICES if matrix_widths(facts) else _BATCH,
+            blob_handling="all_binary",
+        ).to_batches():
+            rows.parts.append(batch.select(["key", "chunk_start", "unit"]))
+            for kind, unit, key in _faults(batch, facts):
+                faults[kind, unit].append(key)
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:  # a damaged file makes Lance raise, and some damage makes it panic
+        if unanswered(error):
+            raise
+        return [*_by_unit(name, faults), *_unreadable(table, name, fragment, error)]
+    return list(_by_unit(name, faults))
+
+
+def _faults(batch: pa.RecordBatch, facts: dict[str, Any]) -> Iterator[tuple[str, str, bytes]]:
+    """(kind, unit, key) of every bad row; a row that is not as written is not looked at further."""
+    columns = {n: batch.column(n) for n in batch.schema.names}
+    expected = columns[CHECKSUM].to_numpy()
+    matrices = matrix_widths(facts)
+    bad = {"checksum": row_checksums(columns, list(facts["widths"]), list(matrices)) != expected}
+    for pooling in facts["widths"]:
+        flat = columns[pooling].flatten().to_numpy().reshape(batch.num_rows, -1)
+        bad["non_finite"] = bad.get("non_finite", False) | ~np.isfinite(flat).all(axis=1)
+    spans = (columns["chunk_end"].to_numpy() - columns["chunk_start"].to_numpy()).astype(np.int64)
+    for name, width in matrices.items():
+        row_bytes = width * np.dtype(facts["store_dtype"]).itemsize
+        sizes = np.array([len(m) for m in columns[name].to_pylist()])
+        bad["dimension"] = bad.get("dimension", False) | (sizes != spans * row_bytes)
+    seen = np.zeros(batch.num_rows, bool)
+    for kind, mask in bad.items():
+        for row in np.flatnonzero(mask & ~seen):
+            yield kind, columns["unit"][row].as_py(), columns["key"][row].as_py()
+        seen |= mask
+
+
+def _by_unit(name: str, faults: dict[tuple[str, str], list[bytes]]) -> Iterator[Finding]:
+    words = {
+        "checksum": "rows are not as they were written",
+        "non_finite": "vectors hold NaN or Inf",
+        "dimension": "matrices have another size than their span",
+    }
+    for (kind, unit), keys in faults.items():
+        yield Finding(kind, name, f"{len(keys)} {words[kind]}", len(keys), unit=unit, keys=named(keys))
+
+
+def _unreadable(
+    table: lance.LanceDataset, name: str, fragment: lance.LanceFragment, error: BaseException
+) -> Iterator[Finding]:
+    """Units of a fragment that cannot be read; the names may still be, as every column has its own pages."""
+    file = fragment.metadata.files[0].path
+    detail = f"{fragment.metadata.num_rows} rows in data file {file} cannot be read: {plain(error)[:300]}"
+    try:
+        units = table.scanner(columns=["unit"], fragments=[fragment]).to_table()["unit"].unique().to_pylist()
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as second:
+        if unanswered(second):
+            raise
+        units = [None]
+    for unit in units:
+        yield Finding("unreadable", name, detail, fragment.metadata.num_rows, unit=unit, fragment=fragment.fragment_id)
+
+
+def _duplicates(name: str, rows: Rows) -> Iterator[Finding]:
+    """Every row after the first with the same key and chunk, by its unit."""
+    if not rows.count:
+        return
+    high, low = words(rows.keys)
+    start = np.array(rows.column("chunk_start"))
+    order = np.lexsort((np.arange(len(high)), start, low, high))
+    ordered = [column[order] for column in (high, low, start)]
+    again = np.logical_and.reduce([column[1:] == column[:-1] for column in ordered])
+    repeated = np.sort(order[1:][again])
+    units, keys = rows.column("unit"), rows.keys
+    by_unit: dict[str, list[bytes]] = defaultdict(list)
+    for row in repeated:
+        by_unit[units[row]].append(keys[row].as_py())
+    for unit, found in by_unit.items():
+        detail = f"{len(found)} rows repeat the key and chunk of an earlier row"
+        yield Finding("duplicate", name, detail, len(found), unit=unit, keys=named(found))
+
 
 _ALL_VERSIONS = 1_000_000_000
 
