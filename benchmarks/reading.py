@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 import typer
 
-from protea_ray.query.store import open_store
+from protea_ray.query.reader import open_store
 from protea_ray.sequences.record import key_of
 from protea_ray.sequences.schema import PROTEINS
 from protea_ray.store.commit import append, write_fragments

@@ -30,9 +30,9 @@ from protea_ray.evaluate import metrics
 from protea_ray.evaluate.probes import Plan, train
 from protea_ray.evaluate.show import UNTRAINED, print_report, write_report
 from protea_ray.evaluate.tasks import Task, consistent, gene_ontology, localization, own_table, with_relatives
-from protea_ray.query.labels import LabelReport, read_labels
+from protea_ray.query.reader import Store, open_store
 from protea_ray.query.search import pooling_of
-from protea_ray.query.store import Store, open_store
+from protea_ray.query.training.labels import LabelReport, read_labels
 from protea_ray.query.view import Pin
 
 TASKS = "localization, go-mf, go-cc or table"

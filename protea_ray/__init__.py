@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from protea_ray.api import embed
     from protea_ray.config.embedding import EmbeddingConfig as EmbeddingConfig
     from protea_ray.encoder.in_memory import embed_dataset
-    from protea_ray.query.store import open_store as open_store
+    from protea_ray.query.reader import open_store
 
 _HOME = {
     "EmbeddingConfig": "protea_ray.config.embedding",
     "embed": "protea_ray.api",
     "embed_dataset": "protea_ray.encoder.in_memory",
-    "open_store": "protea_ray.query.store",
+    "open_store": "protea_ray.query.reader",
 }
 __all__ = ["EmbeddingConfig", "embed", "embed_dataset", "open_store"]
 

@@ -19,7 +19,7 @@ ROWS_SHOWN = 20  # of a query that matches more; --out writes all of them
 def status(store: STORE, as_json: JSON = False) -> None:
     """Tables, spaces, models and the last run of a store."""
     from protea_ray.cli.show import print_status
-    from protea_ray.query.store import open_store
+    from protea_ray.query.reader import open_store
 
     found = open_store(store).status()
     if as_json:
@@ -46,7 +46,7 @@ def query(
 ) -> None:
     """Find proteins by id, by SQL or by similarity."""
     from protea_ray.errors import ConfigError
-    from protea_ray.query.store import open_store
+    from protea_ray.query.reader import open_store
 
     if (ids is not None) + (nearest is not None) > 1 or not (ids or nearest or where or out):
         raise ConfigError("give --id or --nearest (either may go with --where), --where alone, or --out", where="query")
@@ -229,7 +229,7 @@ def drift(
 
 def existing(store: str) -> Any:
     """Location of a store that is there; raises StoreError."""
-    from protea_ray.query.store import open_store
+    from protea_ray.query.reader import open_store
 
     return open_store(store).location
 

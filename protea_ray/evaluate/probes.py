@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from protea_ray.query.labels import read_labels
-from protea_ray.query.store import Store, open_store
-from protea_ray.query.torch_dataset import TorchDataset
+from protea_ray.query.reader import Store, open_store
+from protea_ray.query.training.labels import read_labels
+from protea_ray.query.training.torch_dataset import TorchDataset
 from protea_ray.query.view import Pin
 
 AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"

@@ -31,8 +31,8 @@ from protea_ray.store.tables import find_table, open_table
 if TYPE_CHECKING:
     import ray.data
 
-    from protea_ray.query.labels import Labels
-    from protea_ray.query.torch_dataset import TorchDataset
+    from protea_ray.query.training.labels import Labels
+    from protea_ray.query.training.torch_dataset import TorchDataset
 
 
 def open_store(uri: str | Path) -> Store:
@@ -199,8 +199,8 @@ class Store:
         `filter` is SQL over protein columns; `columns` None reads id and every pooled vector. `labels` (Parquet,
         CSV, TSV or a table, with a column `id`) keeps the labelled proteins only and adds their label columns.
         """
-        from protea_ray.query.dataset import ray_dataset
-        from protea_ray.query.labels import read_labels
+        from protea_ray.query.training.labels import read_labels
+        from protea_ray.query.training.ray_dataset import ray_dataset
 
         known = None if labels is None else read_labels(labels)
         return ray_dataset(self.view(space, version), columns, filter, known)
@@ -227,8 +227,8 @@ class Store:
         `columns`, `filter` and `labels` as in `dataset`; the column `residues` gives padded matrices, in batches of
         similar length of at most `token_budget` residues. Raises ConfigError that lists what cannot work.
         """
-        from protea_ray.query.labels import read_labels
-        from protea_ray.query.torch_dataset import torch_dataset
+        from protea_ray.query.training.labels import read_labels
+        from protea_ray.query.training.torch_dataset import torch_dataset
 
         known = None if labels is None else read_labels(labels)
         return torch_dataset(

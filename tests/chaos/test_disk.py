@@ -102,7 +102,7 @@ def test_the_disk_becomes_read_only(head: Head, reference: Path, tmp_path: Path,
 FORBIDDEN = """
 import os, sys
 from protea_ray.errors import StoreError
-from protea_ray.query.store import open_store
+from protea_ray.query.reader import open_store
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import open_location
 Lease.acquire(open_location(sys.argv[2]), 30.0).release()  # imports what nobody may read, once we are nobody

@@ -11,7 +11,7 @@ from typing import Any
 import lance
 import pytest
 
-from protea_ray.query.store import open_store
+from protea_ray.query.reader import open_store
 from tests import stores
 from tests.chaos import runs
 from tests.chaos.rows import Ledger

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from protea_ray.query.store import open_store
+from protea_ray.query.reader import open_store
 from protea_ray.store import aliases
 from protea_ray.store.spaces import ensure_space
 from protea_ray.store.tables import open_table

@@ -17,9 +17,9 @@ import torch
 from jobs.train_probe import _joined, _write_labels, evaluate
 from protea_ray.evaluate.probes import Plan, Share, fit_probes
 from protea_ray.evaluate.tasks import Task
-from protea_ray.query.store import Store
+from protea_ray.query.reader import Store
+from tests.query.training import helpers
 from tests.store import build
-from tests.training import helpers
 
 PROTEINS = 400
 

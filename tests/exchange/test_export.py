@@ -12,7 +12,7 @@ import pytest
 from protea_ray.errors import ConfigError
 from protea_ray.exchange import export as exports
 from protea_ray.exchange.export import export, export_rejects
-from protea_ray.query.store import Store, open_store
+from protea_ray.query.reader import Store, open_store
 from protea_ray.sequences.schema import REJECTS
 from protea_ray.store.commit import append_table
 from protea_ray.store.spaces import ensure_space

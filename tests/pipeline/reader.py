@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from protea_ray.query.store import missing, open_store
+from protea_ray.query.reader import missing, open_store
 from protea_ray.query.view import PIN
 
 

@@ -17,7 +17,7 @@ from protea_ray.models.checkpoint import logit_tokens, open_checkpoint
 from protea_ray.pipeline.dry_run import plan
 from protea_ray.pipeline.embed import embed
 from protea_ray.pipeline.progress import LineReporter
-from protea_ray.query.store import Store, open_store
+from protea_ray.query.reader import Store, open_store
 from protea_ray.store.location import open_location
 from protea_ray.store.verify import verify
 from protea_ray.testing.random_checkpoint import FAMILIES, build

@@ -14,7 +14,7 @@ from protea_ray.pipeline.accounting import Summary
 from protea_ray.pipeline.dry_run import plan
 from protea_ray.pipeline.embed import embed
 from protea_ray.pipeline.progress import LineReporter
-from protea_ray.query.store import open_store
+from protea_ray.query.reader import open_store
 from tests.encoder.conftest import proteins
 from tests.encoder.reference import Reference
 

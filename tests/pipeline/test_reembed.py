@@ -25,7 +25,7 @@ from protea_ray.pipeline.embed import embed, make_targets
 from protea_ray.pipeline.progress import LineReporter
 from protea_ray.pipeline.reembed import Reembedded, inherited, plan, reembed
 from protea_ray.pipeline.watch import watch
-from protea_ray.query.store import open_store
+from protea_ray.query.reader import open_store
 from protea_ray.sequences.synth import synthesise
 from protea_ray.store import aliases
 from protea_ray.store.commit import append_table

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from protea_ray.errors import ConfigError, StoreError, UnknownSpaceError
-from protea_ray.query.store import Store, missing, open_store
+from protea_ray.query.reader import Store, missing, open_store
 from protea_ray.sequences.schema import REJECTS
 from protea_ray.store import aliases
 from protea_ray.store.commit import append_table

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from protea_ray.errors import ConfigError, LeaseHeldError, UnknownSpaceError
-from protea_ray.query.store import open_store
+from protea_ray.query.reader import open_store
 from protea_ray.store.commit import append_table
 from protea_ray.store.index import build_index, indexed_rows
 from protea_ray.store.lease import Lease

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from protea_ray.errors import LeaseHeldError, StoreError, UnknownSpaceError
-from protea_ray.query.store import open_store
+from protea_ray.query.reader import open_store
 from protea_ray.store import aliases
 from protea_ray.store.commit import write_fragments
 from protea_ray.store.lease import Lease

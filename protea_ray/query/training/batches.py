@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from protea_ray.query.epoch import Epoch
-from protea_ray.query.examples import Examples
-from protea_ray.query.reading import MASK, Reader
 from protea_ray.query.search import matrix
+from protea_ray.query.training.epoch import Epoch
+from protea_ray.query.training.examples import Examples
+from protea_ray.query.training.reading import MASK, Reader
 from protea_ray.store.rows import RESIDUES
 
 Batch = dict[str, Any]

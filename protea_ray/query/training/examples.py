@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from protea_ray.query.labels import LabelReport, Labels, label_report, label_rows
+from protea_ray.query.training.labels import LabelReport, Labels, label_report, label_rows
 from protea_ray.query.view import View, distinct, matching
 from protea_ray.store.keys import KeyIndex, join
 

@@ -10,10 +10,10 @@ import pyarrow as pa
 import ray.data
 
 from protea_ray.errors import ConfigError
-from protea_ray.query.examples import Examples, find_examples
-from protea_ray.query.labels import Labels
-from protea_ray.query.reading import Columns, Reader
 from protea_ray.query.search import matrix
+from protea_ray.query.training.examples import Examples, find_examples
+from protea_ray.query.training.labels import Labels
+from protea_ray.query.training.reading import Columns, Reader
 from protea_ray.query.view import View
 from protea_ray.store.rows import RESIDUES
 

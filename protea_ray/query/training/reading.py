@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from protea_ray.errors import ConfigError, StoreError
-from protea_ray.query.examples import Examples
-from protea_ray.query.labels import Labels
+from protea_ray.query.training.examples import Examples
+from protea_ray.query.training.labels import Labels
 from protea_ray.query.view import Pin, View
 from protea_ray.store.location import Location
 from protea_ray.store.rows import RESIDUES

@@ -20,11 +20,11 @@ import numpy as np
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from protea_ray.errors import ConfigError
-from protea_ray.query.batches import Batch, batches
-from protea_ray.query.epoch import Epoch, Layout, resumed_lanes
-from protea_ray.query.examples import Examples, find_examples
-from protea_ray.query.labels import LabelReport, Labels
-from protea_ray.query.reading import Columns, Reader
+from protea_ray.query.training.batches import Batch, batches
+from protea_ray.query.training.epoch import Epoch, Layout, resumed_lanes
+from protea_ray.query.training.examples import Examples, find_examples
+from protea_ray.query.training.labels import LabelReport, Labels
+from protea_ray.query.training.reading import Columns, Reader
 from protea_ray.query.view import Pin, View
 
 

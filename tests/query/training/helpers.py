@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from protea_ray.query.store import Store, open_store
+from protea_ray.query.reader import Store, open_store
 from tests.store import build
 
 SPACE = "esm2-00000001"

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from protea_ray.errors import ConfigError, InputError
-from protea_ray.query.labels import read_labels
-from protea_ray.query.store import Store
+from protea_ray.query.reader import Store
+from protea_ray.query.training.labels import read_labels
+from tests.query.training import helpers
 from tests.store import build
-from tests.training import helpers
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 from protea_ray.query.view import Pin
-from tests.training import helpers
+from tests.query.training import helpers
 
 
 def test_trained_twice_while_the_store_grows_identical_batch_by_batch(tmp_path: Path) -> None:

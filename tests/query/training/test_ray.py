@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from protea_ray.errors import ConfigError
-from protea_ray.query import dataset
-from protea_ray.query.examples import find_examples
-from protea_ray.query.store import Store
+from protea_ray.query.reader import Store
+from protea_ray.query.training import ray_dataset
+from protea_ray.query.training.examples import find_examples
+from tests.query.training import helpers
 from tests.store import build
-from tests.training import helpers
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +21,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def test_a_task_stays_within_a_fragment(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset, "ROWS_OF_ONE_TASK", 15)
+    monkeypatch.setattr(ray_dataset, "ROWS_OF_ONE_TASK", 15)
     examples, _ = find_examples(store.view(), None, None)
-    parts = dataset.parts(examples)
+    parts = ray_dataset.parts(examples)
     assert [p.stop - p.start for p in parts] == [15, 15, 10] * 5
     assert all(len(set(examples.vectors[p] >> np.uint64(32))) == 1 for p in parts)
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from protea_ray.errors import ConfigError, StoreError
-from protea_ray.query import epoch
-from protea_ray.query.store import Store
+from protea_ray.query.reader import Store
+from protea_ray.query.training import epoch
+from tests.query.training import helpers
 from tests.store import build
-from tests.training import helpers
 
 PROTEINS = 700
 

@@ -7,10 +7,10 @@ from itertools import islice
 import pytest
 
 from protea_ray.errors import ConfigError
-from protea_ray.query.epoch import WINDOW_ROWS, resumed_lanes
-from protea_ray.query.store import Store
-from protea_ray.query.torch_dataset import TorchDataset
-from tests.training import helpers
+from protea_ray.query.reader import Store
+from protea_ray.query.training.epoch import WINDOW_ROWS, resumed_lanes
+from protea_ray.query.training.torch_dataset import TorchDataset
+from tests.query.training import helpers
 
 BATCH = 2048
 PROTEINS = 3 * WINDOW_ROWS + 500  # four windows, so that two workers have two each, the last one short
