@@ -13,8 +13,7 @@ import torch
 
 from protea_ray.query.search import matrix
 from protea_ray.query.training.epoch import Epoch
-from protea_ray.query.training.examples import Examples
-from protea_ray.query.training.reading import MASK, Reader
+from protea_ray.query.training.examples import MASK, Examples, Reader
 from protea_ray.store.rows import RESIDUES
 
 Batch = dict[str, Any]

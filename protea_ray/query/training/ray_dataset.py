@@ -11,9 +11,8 @@ import ray.data
 
 from protea_ray.errors import ConfigError
 from protea_ray.query.search import matrix
-from protea_ray.query.training.examples import Examples, find_examples
+from protea_ray.query.training.examples import Columns, Examples, Reader, find_examples
 from protea_ray.query.training.labels import Labels
-from protea_ray.query.training.reading import Columns, Reader
 from protea_ray.query.view import View
 from protea_ray.store.rows import RESIDUES
 

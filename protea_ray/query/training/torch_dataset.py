@@ -22,9 +22,8 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from protea_ray.errors import ConfigError
 from protea_ray.query.training.batches import Batch, batches
 from protea_ray.query.training.epoch import Epoch, Layout, resumed_lanes
-from protea_ray.query.training.examples import Examples, find_examples
+from protea_ray.query.training.examples import Columns, Examples, Reader, find_examples
 from protea_ray.query.training.labels import LabelReport, Labels
-from protea_ray.query.training.reading import Columns, Reader
 from protea_ray.query.view import Pin, View
 
 
