@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from protea_ray.sequences.inputs import Columns, expand, scan
 from protea_ray.sequences.read import read_part
-from protea_ray.sequences.sources import Columns, expand, scan
 
 
 def accepted(source: str) -> Iterator[pa.RecordBatch | pa.Table]:

@@ -27,7 +27,7 @@ import pyarrow as pa
 import typer
 
 from protea_ray.query.reader import open_store
-from protea_ray.sequences.record import key_of
+from protea_ray.sequences.records import key_of
 from protea_ray.sequences.schema import PROTEINS
 from protea_ray.store.commit import append, write_fragments
 from protea_ray.store.location import PROTEINS_TABLE, Location, open_location

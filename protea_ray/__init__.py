@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from protea_ray.api import embed
-    from protea_ray.config.embedding import EmbeddingConfig as EmbeddingConfig
+    from protea_ray.config.recipe import EmbeddingConfig
     from protea_ray.encoder.in_memory import embed_dataset
     from protea_ray.query.reader import open_store
 
 _HOME = {
-    "EmbeddingConfig": "protea_ray.config.embedding",
+    "EmbeddingConfig": "protea_ray.config.recipe",
     "embed": "protea_ray.api",
     "embed_dataset": "protea_ray.encoder.in_memory",
     "open_store": "protea_ray.query.reader",

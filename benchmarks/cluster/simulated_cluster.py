@@ -23,7 +23,7 @@ import numpy as np
 import ray
 from ray.cluster_utils import Cluster
 
-from protea_ray.config.embedding import EmbeddingConfig
+from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.encoder.collect import Embedded, Refused
 from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.plan.cost import Cost

@@ -15,7 +15,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from benchmarks.encoder.peers import Embed, installed
-from protea_ray.config.embedding import EmbeddingConfig, embedding_config, resolve
+from protea_ray.config.recipe import EmbeddingConfig, embedding_config, resolve
 from protea_ray.encoder.collect import Embedded
 from protea_ray.encoder.in_memory import encoder_here
 from protea_ray.models.checkpoint import open_checkpoint, read_config

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from protea_ray.config.embedding import EmbeddingConfig
+from protea_ray.config.recipe import EmbeddingConfig
 
 _NOT_NUMBERS = {"model", "revision"}
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.]+")

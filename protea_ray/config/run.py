@@ -8,7 +8,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from protea_ray.config.embedding import EmbeddingConfig, embedding_config, explain
+from protea_ray.config.recipe import EmbeddingConfig, embedding_config, explain
 from protea_ray.errors import ConfigError
 
 

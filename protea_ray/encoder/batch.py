@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from protea_ray.config.embedding import EmbeddingConfig
+from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.encoder.collect import Collector, Part
 from protea_ray.encoder.forward import Core, Pack
 from protea_ray.encoder.pool import View, Views, finite_rows, reduce, unit

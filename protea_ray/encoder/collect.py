@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from protea_ray.config.embedding import EmbeddingConfig
+from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.encoder.layout import Layout
-from protea_ray.sequences.record import Reason
+from protea_ray.sequences.records import Reason
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Refused:
-    """A protein that has no embedding under one recipe; `reason` is a word of `protea_ray.sequences.record.Reason`."""
+    """A protein that has no embedding under one recipe; `reason` is a word of `protea_ray.sequences.records.Reason`."""
 
     index: int
     recipe: int

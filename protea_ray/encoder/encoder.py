@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from protea_ray.config.embedding import EmbeddingConfig, ModelFacts
+from protea_ray.config.recipe import EmbeddingConfig, ModelFacts
 from protea_ray.encoder import acceleration, batch, quantize
 from protea_ray.encoder.acceleration import ON, compile_layers
 from protea_ray.encoder.acceleration import choose_compiling as choose_compiled
@@ -31,7 +31,7 @@ from protea_ray.errors import CheckpointError, EncoderError, numbered
 from protea_ray.models.families.alphabet import Alphabet
 from protea_ray.models.families.base import Family, Shape
 from protea_ray.plan.pack import micro_batches
-from protea_ray.sequences.record import Reason
+from protea_ray.sequences.records import Reason
 
 __all__ = ["Embedded", "Encoder", "Refused", "Stats"]
 

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from protea_ray.config.embedding import POOLINGS, EmbeddingConfig, embedding_config, resolve
+from protea_ray.config.recipe import POOLINGS, EmbeddingConfig, embedding_config, resolve
 from protea_ray.encoder.collect import Embedded
 from protea_ray.errors import ConfigError, EncoderError, InputError, numbered
 from protea_ray.models.checkpoint import Checkpoint, open_checkpoint, read_config
 from protea_ray.models.families import recognise
 from protea_ray.models.untrained import MODEL_NAME
-from protea_ray.sequences.record import RejectedError, normalise
+from protea_ray.sequences.records import RejectedError, normalise
 
 if TYPE_CHECKING:
     from protea_ray.encoder.encoder import Encoder

@@ -21,14 +21,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from protea_ray.config.embedding import embedding_config
+from protea_ray.config.recipe import embedding_config
 from protea_ray.encoder.collect import Refused
 from protea_ray.encoder.encoder import Encoder
 from protea_ray.encoder.in_memory import encoder_here
 from protea_ray.errors import ConfigError, EncoderError, InputError
 from protea_ray.models.checkpoint import open_checkpoint
+from protea_ray.sequences.inputs import Columns, expand, scan
 from protea_ray.sequences.read import read_part
-from protea_ray.sequences.sources import Columns, expand, scan
 
 MAX_MAP_RESIDUES = 1022
 _WHOLE_LOGITS: dict[str, Any] = {

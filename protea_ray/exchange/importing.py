@@ -22,7 +22,7 @@ import pyarrow as pa
 from protea_ray.config.identity import canonical_json
 from protea_ray.errors import AccountingError, ConfigError, InputError
 from protea_ray.exchange.vector_files import Item, Source
-from protea_ray.sequences.record import RejectedError, key_of, normalise
+from protea_ray.sequences.records import RejectedError, key_of, normalise
 from protea_ray.sequences.schema import KEY, KEY_BYTES, PROTEINS
 from protea_ray.store.commit import GroupCommitter, write_fragments
 from protea_ray.store.keys import KeyIndex, key_array

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from protea_ray.config.embedding import embedding_config
+from protea_ray.config.recipe import embedding_config
 from protea_ray.errors import ConfigError
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://protea/embedding-config")

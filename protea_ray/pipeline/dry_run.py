@@ -11,8 +11,8 @@ import pyarrow as pa
 import ray
 import ray.data
 
-from protea_ray.config.embedding import EmbeddingConfig
 from protea_ray.config.identity import space_name
+from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.config.run import RunConfig
 from protea_ray.encoder.layout import Layout, layout
 from protea_ray.models.families.base import Shape
@@ -23,9 +23,9 @@ from protea_ray.pipeline.embed import Setting, prepare
 from protea_ray.pipeline.ingest import scan_all
 from protea_ray.pipeline.work import keys_of
 from protea_ray.plan.delta import Counts, delta
+from protea_ray.sequences.inputs import Columns, Part, expand
 from protea_ray.sequences.read import read_part
 from protea_ray.sequences.schema import KEY
-from protea_ray.sequences.sources import Columns, Part, expand
 from protea_ray.store.ledger import rejected_keys
 from protea_ray.store.location import Location
 

@@ -19,9 +19,9 @@ import ray.data
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import InputError, ProteaRayError
 from protea_ray.pipeline.cluster import remote
+from protea_ray.sequences.inputs import Columns, Part, Scan, Source, expand, scan
 from protea_ray.sequences.read import read_part
 from protea_ray.sequences.schema import PROTEINS, REJECTS
-from protea_ray.sequences.sources import Columns, Part, Scan, Source, expand, scan
 from protea_ray.store.commit import write_fragments
 from protea_ray.store.ledger import recorded_source
 from protea_ray.store.location import Location

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from protea_ray.config.embedding import EmbeddingConfig
+from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.encoder.collect import Embedded, Refused
 from protea_ray.errors import EncoderError, ProteaRayError
 from protea_ray.models.checkpoint import locate, read_config
 from protea_ray.models.families import recognise
 from protea_ray.models.weights import verify_digests
 from protea_ray.pipeline.attempts import Attempt, AttemptLog
-from protea_ray.sequences.record import Reason
+from protea_ray.sequences.records import Reason
 from protea_ray.store.commit import write_fragments
 from protea_ray.store.rows import space_rows
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from protea_ray.errors import InputError
 from protea_ray.sequences.parts import Columns, Part, Source
-from protea_ray.sequences.record import Found
+from protea_ray.sequences.records import Found
 from protea_ray.sequences.streams import opened
 
 _BATCH_BYTES = 16 << 20

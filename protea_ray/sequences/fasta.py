@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from protea_ray.errors import InputError
 from protea_ray.sequences.parts import Part
-from protea_ray.sequences.record import Found, Reason, RejectedError, printable
+from protea_ray.sequences.records import Found, Reason, RejectedError, printable
 from protea_ray.sequences.streams import MAX_RECORD, Piece, blocks, pieces, unix_lines
 
 

@@ -17,11 +17,11 @@ from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 
 from protea_ray.errors import InputError
+from protea_ray.sequences.columnar import explained, lance_dataset
 from protea_ray.sequences.parts import Columns, Part, Scan, Source
 from protea_ray.sequences.scan import column_problems, scan
 from protea_ray.sequences.sniff import HEAD, NotSequencesError, compression_of, format_of, has_sequence_name
 from protea_ray.sequences.streams import blocks, opened, unreadable
-from protea_ray.sequences.tables import explained, lance_dataset
 
 __all__ = ["Columns", "Part", "Scan", "Source", "expand", "scan"]
 

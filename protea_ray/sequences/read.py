@@ -12,20 +12,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from protea_ray.sequences.columnar import table_records
 from protea_ray.sequences.fasta import fasta_records
 from protea_ray.sequences.parts import Columns, Part
-from protea_ray.sequences.record import (
-    MAX_ID,
-    Found,
-    RejectedError,
-    checked_id,
-    key_of,
-    normalise,
-    printable,
-)
-from protea_ray.sequences.rows import text_records
+from protea_ray.sequences.records import MAX_ID, Found, RejectedError, checked_id, key_of, normalise, printable
 from protea_ray.sequences.schema import PROTEINS, REJECTS
-from protea_ray.sequences.tables import table_records
+from protea_ray.sequences.text import text_records
 
 BATCH_BYTES = 16 << 20
 BATCH_ROWS = 8192

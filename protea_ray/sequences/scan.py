@@ -16,10 +16,10 @@ from dataclasses import replace
 import pyarrow.parquet as pq
 
 from protea_ray.errors import InputError
+from protea_ray.sequences.columnar import explained, lance_dataset, table_problems, table_schema
 from protea_ray.sequences.parts import Columns, Part, Scan, Source
-from protea_ray.sequences.rows import text_columns
 from protea_ray.sequences.streams import opened, raw_blocks, whole_lines
-from protea_ray.sequences.tables import explained, lance_dataset, table_problems, table_schema
+from protea_ray.sequences.text import text_columns
 
 
 def scan(source: Source, columns: Columns, part_bytes: int) -> Scan:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 
-from protea_ray.sequences.record import printable
+from protea_ray.sequences.records import printable
 from protea_ray.sequences.streams import BOM
 
 HEAD = 64 << 10  # bytes looked at

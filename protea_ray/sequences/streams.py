@@ -18,7 +18,7 @@ from fsspec.core import url_to_fs
 
 from protea_ray.errors import InputError
 from protea_ray.sequences.parts import Source
-from protea_ray.sequences.record import MAX_RECORD
+from protea_ray.sequences.records import MAX_RECORD
 
 BLOCK = 8 << 20
 KEPT = 64 << 10  # of an oversized record: enough for its header

@@ -15,7 +15,7 @@ from typing import Any
 
 from protea_ray.errors import InputError
 from protea_ray.sequences.parts import Columns, Part, Source
-from protea_ray.sequences.record import MAX_RECORD, Found, Reason, RejectedError, text_of
+from protea_ray.sequences.records import MAX_RECORD, Found, Reason, RejectedError, text_of
 from protea_ray.sequences.streams import Piece, blocks, pieces, unix_lines
 
 _DELIMITERS = {"csv": ",", "tsv": "\t"}

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from protea_ray.config.embedding import EmbeddingConfig
+from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.config.run import RunOptions, load_fields, run_config
 from protea_ray.errors import ConfigError
 from tests.chaos.rows import Ledger

@@ -87,7 +87,7 @@ def rows(table: Path) -> str:
 def test_an_input_with_credentials_in_its_name_is_refused_without_repeating_them(uri: str, ledger: Ledger) -> None:
     """It would end up in `source` of every row."""
     from protea_ray.errors import InputError
-    from protea_ray.sequences.sources import expand
+    from protea_ray.sequences.inputs import expand
 
     with ledger.row(14, "inputs whose URL holds a secret") as row:
         with pytest.raises(InputError, match="credentials") as caught:

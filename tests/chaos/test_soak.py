@@ -19,7 +19,7 @@ import lance
 import numpy as np
 import pytest
 
-from protea_ray.sequences.record import key_of
+from protea_ray.sequences.records import key_of
 from protea_ray.sequences.synth import synthesise, write_fasta
 from tests import stores
 from tests.chaos import runs, toy

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from protea_ray.config.embedding import EmbeddingConfig
+from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.encoder.collect import Embedded, Refused, Stats
 
 __all__ = ["Embedded", "Encoder", "Refused", "Stats", "install", "vector"]

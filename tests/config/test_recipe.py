@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protea_ray.config.embedding import EmbeddingConfig, ModelFacts, embedding_config, resolve
+from protea_ray.config.recipe import EmbeddingConfig, ModelFacts, embedding_config, resolve
 from protea_ray.errors import ConfigError
 from tests.exchange.test_protea_config import VALUES
 

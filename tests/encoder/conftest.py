@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from protea_ray.config.embedding import EmbeddingConfig, resolve
+from protea_ray.config.recipe import EmbeddingConfig, resolve
 from protea_ray.encoder.encoder import Encoder
 from protea_ray.models.families import recognise
 from protea_ray.models.weights import tensor_names

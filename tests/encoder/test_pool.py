@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from protea_ray.config.embedding import EmbeddingConfig
+from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.encoder.pool import View, Views, _segments, finite_rows, reduce, unit
 
 

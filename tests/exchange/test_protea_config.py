@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protea_ray.config.embedding import embedding_config
+from protea_ray.config.recipe import embedding_config
 from protea_ray.errors import ConfigError
 from protea_ray.exchange.protea_config import IDENTITY, convert, protea_config_id
 

@@ -10,7 +10,7 @@ import lance.fragment
 import pytest
 
 from protea_ray.pipeline.ingest import ingest_part
-from protea_ray.sequences.sources import Columns, expand, scan
+from protea_ray.sequences.inputs import Columns, expand, scan
 from protea_ray.store import commit
 
 

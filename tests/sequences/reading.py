@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from protea_ray.sequences.inputs import expand, scan
 from protea_ray.sequences.parts import Columns
 from protea_ray.sequences.read import read_part
 from protea_ray.sequences.schema import PROTEINS, REJECTS
-from protea_ray.sequences.sources import expand, scan
 
 Row = dict[str, Any]
 

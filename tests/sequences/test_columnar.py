@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from protea_ray.errors import InputError
+from protea_ray.sequences.inputs import expand, scan
 from protea_ray.sequences.parts import Columns
 from protea_ray.sequences.read import read_part
-from protea_ray.sequences.sources import expand, scan
 from tests.sequences.reading import read, written
 
 ROWS = pa.table(

@@ -13,7 +13,7 @@ import pytest
 import zstandard
 
 from protea_ray.errors import InputError
-from protea_ray.sequences.sources import expand
+from protea_ray.sequences.inputs import expand
 from protea_ray.sequences.synth import write_fasta
 from tests.sequences.reading import read, written
 

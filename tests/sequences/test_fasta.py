@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from protea_ray.errors import InputError
 from protea_ray.sequences import fasta, streams
+from protea_ray.sequences.inputs import expand, scan
 from protea_ray.sequences.parts import Columns
 from protea_ray.sequences.read import read_part
-from protea_ray.sequences.record import MAX_DESCRIPTION, MAX_ID
-from protea_ray.sequences.sources import expand, scan
+from protea_ray.sequences.records import MAX_DESCRIPTION, MAX_ID
 from protea_ray.sequences.synth import write_fasta
 from tests.sequences.reading import naive_fasta, read, written
 from tests.shared_data import shared

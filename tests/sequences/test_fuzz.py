@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from protea_ray.errors import ProteaRayError
 from tests.sequences.reading import naive_fasta, read, written
+from tests.sequences.test_columnar import ROWS
 from tests.sequences.test_compression import CODECS
-from tests.sequences.test_tables import ROWS
 
 BOUNDED = settings(max_examples=50, deadline=None)
 _HEADS = [b">", b"id,sequence\n", b"id\tsequence\n", b'{"id":"a","sequence":"M"}\n', b"\x1f\x8b", b"BZh9"]

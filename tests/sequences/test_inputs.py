@@ -13,8 +13,8 @@ import fsspec
 import pytest
 
 from protea_ray.errors import InputError
+from protea_ray.sequences.inputs import expand, scan
 from protea_ray.sequences.parts import Columns, Source
-from protea_ray.sequences.sources import expand, scan
 from tests.sequences.reading import read, written
 from tests.shared_data import shared
 

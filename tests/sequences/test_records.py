@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protea_ray.sequences.record import (
+from protea_ray.sequences.records import (
     MAX_DESCRIPTION,
     MAX_ID,
     Reason,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protea_ray.config.embedding import Dtype, ModelFacts
+from protea_ray.config.recipe import Dtype, ModelFacts
 from protea_ray.errors import CheckpointError
 from protea_ray.models.families.alphabet import Alphabet, Tokenize, read_alphabet
 from protea_ray.models.families.vocabulary import by_id, read_vocabulary
