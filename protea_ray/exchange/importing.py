@@ -19,7 +19,7 @@ import lance
 import numpy as np
 import pyarrow as pa
 
-from protea_ray.config.identity import canonical_json
+from protea_ray.config.recipe import canonical_json
 from protea_ray.errors import AccountingError, ConfigError, InputError
 from protea_ray.exchange.vector_files import Item, Source
 from protea_ray.sequences.records import RejectedError, key_of, normalise

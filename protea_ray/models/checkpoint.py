@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from protea_ray.config.identity import canonical_json
-from protea_ray.config.recipe import ModelFacts
+from protea_ray.config.recipe import ModelFacts, canonical_json
 from protea_ray.errors import CheckpointError, ProteaRayError
 from protea_ray.models.families import recognise
 from protea_ray.models.families.base import Shape

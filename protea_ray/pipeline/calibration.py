@@ -20,8 +20,7 @@ from typing import Any
 
 import ray
 
-from protea_ray.config.identity import canonical_json, identity
-from protea_ray.config.recipe import EmbeddingConfig
+from protea_ray.config.recipe import EmbeddingConfig, canonical_json, identity
 from protea_ray.encoder.budget import calibrate
 from protea_ray.encoder.canary import check_canaries
 from protea_ray.models.checkpoint import Checkpoint

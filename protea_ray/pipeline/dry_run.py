@@ -11,8 +11,7 @@ import pyarrow as pa
 import ray
 import ray.data
 
-from protea_ray.config.identity import space_name
-from protea_ray.config.recipe import EmbeddingConfig
+from protea_ray.config.recipe import EmbeddingConfig, space_name
 from protea_ray.config.run import RunConfig
 from protea_ray.encoder.layout import Layout, layout
 from protea_ray.models.families.base import Shape

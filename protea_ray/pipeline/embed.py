@@ -15,8 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from protea_ray.config.identity import identity, space_name
-from protea_ray.config.recipe import EmbeddingConfig, resolve
+from protea_ray.config.recipe import EmbeddingConfig, identity, resolve, space_name
 from protea_ray.config.run import RunConfig, RunOptions
 from protea_ray.models.checkpoint import Checkpoint, logit_tokens, open_checkpoint
 from protea_ray.models.weights import verify_digests

@@ -13,8 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from protea_ray.config.identity import space_name
-from protea_ray.config.recipe import EmbeddingConfig
+from protea_ray.config.recipe import EmbeddingConfig, space_name
 from protea_ray.config.run import RunConfig, run_config
 from protea_ray.errors import ConfigError, StoreError, UnknownSpaceError, numbered
 from protea_ray.models.checkpoint import open_checkpoint
