@@ -27,8 +27,7 @@ import pyarrow as pa
 import typer
 
 from protea_ray.query.reader import open_store
-from protea_ray.sequences.records import key_of
-from protea_ray.sequences.schema import PROTEINS
+from protea_ray.sequences.records import PROTEINS_SCHEMA, key_of
 from protea_ray.store.commit import append, write_fragments
 from protea_ray.store.location import PROTEINS_TABLE, Location, open_location
 from protea_ray.store.rows import space_rows, space_schema
@@ -168,7 +167,7 @@ def make_store(location: Location, rows: int, width: int) -> None:
     )
     schema = space_schema({"mean": width}, "float16", None, {})
     ensure_space(location, info, schema)
-    ensure_table(location.table(PROTEINS_TABLE), PROTEINS)
+    ensure_table(location.table(PROTEINS_TABLE), PROTEINS_SCHEMA)
     fragments: dict[str, list[str]] = {SPACE: [], PROTEINS_TABLE: []}
     step = UNIT * UNITS_PER_FRAGMENT
     for first in range(0, rows, step):
@@ -187,14 +186,14 @@ def _unit(first: int, count: int, width: int, schema: pa.Schema) -> tuple[pa.Tab
     proteins = pa.table(
         {
             "id": [f"P{n:08d}" for n in range(first, first + count)],
-            "key": pa.array(keys, PROTEINS.field("key").type),
+            "key": pa.array(keys, PROTEINS_SCHEMA.field("key").type),
             "length": pa.array([60] * count, pa.int32()),
             "sequence": letters,
             "description": [""] * count,
             "source": ["bench"] * count,
             "line": pa.array(range(first, first + count), pa.int64()),
         },
-        schema=PROTEINS,
+        schema=PROTEINS_SCHEMA,
     )
     full = np.full(count, 60)
     vectors = space_rows(

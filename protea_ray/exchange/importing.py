@@ -22,8 +22,7 @@ import pyarrow as pa
 from protea_ray.config.recipe import canonical_json
 from protea_ray.errors import AccountingError, ConfigError, InputError
 from protea_ray.exchange.vector_files import Item, Source
-from protea_ray.sequences.records import RejectedError, key_of, normalise
-from protea_ray.sequences.schema import KEY, KEY_BYTES, PROTEINS
+from protea_ray.sequences.records import KEY, KEY_BYTES, PROTEINS_SCHEMA, RejectedError, key_of, normalise
 from protea_ray.store.commit import GroupCommitter, write_fragments
 from protea_ray.store.keys import KeyIndex, key_array
 from protea_ray.store.ledger import present_keys
@@ -128,7 +127,7 @@ def import_vectors(
     `guard` is the lease's. Repeating it is harmless. Raises InputError for a file without a readable item, StoreError
     and CommitError as a run does.
     """
-    proteins = ensure_table(location.table(PROTEINS_TABLE), PROTEINS)
+    proteins = ensure_table(location.table(PROTEINS_TABLE), PROTEINS_SCHEMA)
     units = _units(source.items(options.layer))
     first = next(units, [])
     readable = next((item for item in first if not item.problem), None)

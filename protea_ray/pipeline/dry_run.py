@@ -24,7 +24,7 @@ from protea_ray.pipeline.work import keys_of
 from protea_ray.plan.delta import Counts, delta
 from protea_ray.sequences.inputs import Columns, Part, expand
 from protea_ray.sequences.read import read_part
-from protea_ray.sequences.schema import KEY
+from protea_ray.sequences.records import KEY
 from protea_ray.store.ledger import rejected_keys
 from protea_ray.store.location import Location
 

@@ -21,7 +21,7 @@ from protea_ray.errors import InputError, ProteaRayError
 from protea_ray.pipeline.cluster import remote
 from protea_ray.sequences.inputs import Columns, Part, Scan, Source, expand, scan
 from protea_ray.sequences.read import read_part
-from protea_ray.sequences.schema import PROTEINS, REJECTS
+from protea_ray.sequences.records import PROTEINS_SCHEMA, REJECTS_SCHEMA
 from protea_ray.store.commit import write_fragments
 from protea_ray.store.ledger import recorded_source
 from protea_ray.store.location import Location
@@ -166,15 +166,17 @@ def ingest_part(
             if batch.rejects.num_rows:
                 refused.append(batch.rejects)
             if sum(b.num_rows for b in refused) > REJECTS_HELD:
-                written.extend(write_fragments(rejects, pa.Table.from_batches(refused, REJECTS), REJECTS))
+                written.extend(write_fragments(rejects, pa.Table.from_batches(refused, REJECTS_SCHEMA), REJECTS_SCHEMA))
                 refused.clear()
             if batch.proteins.num_rows:
                 yield batch.proteins
 
     try:
-        fragments = write_fragments(proteins, lambda: pa.RecordBatchReader.from_batches(PROTEINS, accepted()), PROTEINS)
+        fragments = write_fragments(
+            proteins, lambda: pa.RecordBatchReader.from_batches(PROTEINS_SCHEMA, accepted()), PROTEINS_SCHEMA
+        )
         if refused:
-            written.extend(write_fragments(rejects, pa.Table.from_batches(refused, REJECTS), REJECTS))
+            written.extend(write_fragments(rejects, pa.Table.from_batches(refused, REJECTS_SCHEMA), REJECTS_SCHEMA))
     except ProteaRayError as error:
         return {"error": "; ".join(getattr(error, "problems", (str(error),))), "records": 0}
     return {**counts, "proteins": fragments, "refused": written}

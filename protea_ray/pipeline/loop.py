@@ -21,7 +21,7 @@ from protea_ray.pipeline.failures import own_errors
 from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.work import Units, unit_dataset
 from protea_ray.pipeline.worker import EmbedUnits, EncoderSpec, Target
-from protea_ray.sequences.schema import REJECTS
+from protea_ray.sequences.records import REJECTS_SCHEMA
 from protea_ray.store.commit import GroupCommitter, append_table
 from protea_ray.store.location import Location
 
@@ -138,7 +138,7 @@ def _take(result: dict[str, Any], unit: str, job: Job, committers: dict[str, Gro
     """Rejects first: a crash between the two leaves keys that are refused, never keys that are refused twice."""
     if result["rejects"]:
         rows = [{**r, "key": bytes.fromhex(r["key"])} for r in result["rejects"]]
-        append_table(job.location.table("rejects"), pa.Table.from_pylist(rows, schema=REJECTS), guard=job.guard)
+        append_table(job.location.table("rejects"), pa.Table.from_pylist(rows, schema=REJECTS_SCHEMA), guard=job.guard)
     for space, written in result["spaces"].items():
         if written["fragments"]:
             committers[space].add(unit, written["fragments"], written["stored"])

@@ -18,7 +18,7 @@ from protea_ray.pipeline.cluster import remote
 from protea_ray.plan.cost import Cost
 from protea_ray.plan.delta import Counts, delta
 from protea_ray.plan.units import Sizes, Unit, cut
-from protea_ray.sequences.schema import KEY
+from protea_ray.sequences.records import KEY
 from protea_ray.store.keys import KeyIndex
 from protea_ray.store.ledger import present_keys, proteins_of, rejected_keys, take_proteins
 from protea_ray.store.location import PROTEINS_TABLE, Location

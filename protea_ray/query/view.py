@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from protea_ray.errors import ConfigError, StoreError
-from protea_ray.sequences.schema import PROTEINS
+from protea_ray.sequences.records import PROTEINS_SCHEMA
 from protea_ray.store import aliases
 from protea_ray.store.keys import KeyIndex, join
 from protea_ray.store.location import PROTEINS_TABLE, Location
@@ -96,13 +96,13 @@ class View:
         if columns is None:
             chunk = CHUNK if self.info.chunked else ()
             return list(DESCRIBES), [*chunk, *self.poolings]
-        unknown = [c for c in columns if c not in own and c not in PROTEINS.names]
+        unknown = [c for c in columns if c not in own and c not in PROTEINS_SCHEMA.names]
         if unknown:
             matrices = [f".{name}(id)" for name in (RESIDUES, LOGITS) if name in unknown]
             hint = f" (read matrices with {' and '.join(matrices)})" if matrices else ""
-            known = ", ".join([*PROTEINS.names, *own])
+            known = ", ".join([*PROTEINS_SCHEMA.names, *own])
             raise ConfigError(f"unknown columns {', '.join(unknown)}{hint}; known: {known}", where="columns")
-        chosen = [c for c in columns if c in PROTEINS.names and c not in ("id", "key")]
+        chosen = [c for c in columns if c in PROTEINS_SCHEMA.names and c not in ("id", "key")]
         return ["id", "key", *chosen], [c for c in columns if c in own]
 
     def records(self, filter: str | None, columns: Sequence[str]) -> pa.Table:
@@ -164,7 +164,7 @@ def matching(proteins: lance.LanceDataset, filter: str | None, columns: Sequence
     except ValueError as error:
         if unanswered(error):
             raise
-        known = ", ".join(PROTEINS.names)
+        known = ", ".join(PROTEINS_SCHEMA.names)
         raise ConfigError(f"{filter!r}: {plain(error)}. Columns: {known}", where="where") from None
 
 

@@ -15,8 +15,17 @@ import pyarrow as pa
 from protea_ray.sequences.columnar import table_records
 from protea_ray.sequences.fasta import fasta_records
 from protea_ray.sequences.parts import Columns, Part
-from protea_ray.sequences.records import MAX_ID, Found, RejectedError, checked_id, key_of, normalise, printable
-from protea_ray.sequences.schema import PROTEINS, REJECTS
+from protea_ray.sequences.records import (
+    MAX_ID,
+    PROTEINS_SCHEMA,
+    REJECTS_SCHEMA,
+    Found,
+    RejectedError,
+    checked_id,
+    key_of,
+    normalise,
+    printable,
+)
 from protea_ray.sequences.text import text_records
 
 BATCH_BYTES = 16 << 20
@@ -105,7 +114,7 @@ class _Gathering:
         )
 
     def batch(self) -> Batch:
-        return Batch(_record_batch(self._proteins, PROTEINS), _record_batch(self._rejects, REJECTS))
+        return Batch(_record_batch(self._proteins, PROTEINS_SCHEMA), _record_batch(self._rejects, REJECTS_SCHEMA))
 
 
 def _record_batch(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.RecordBatch:

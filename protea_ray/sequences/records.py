@@ -7,6 +7,8 @@ an aligned row is not the protein. Nucleotides are legal letters and are stored 
 Ids are kept byte for byte, up to `MAX_ID` characters and without control characters (they end up in tables,
 terminals and exports). Descriptions are for people only: control characters become spaces and the text is cut
 at `MAX_DESCRIPTION` characters. Text is UTF-8; bytes that are not UTF-8 are read as Latin-1, which never fails.
+
+Arrow schemas of the bulk data that every floor above shares.
 """
 
 from __future__ import annotations
@@ -16,7 +18,38 @@ import re
 from enum import StrEnum
 from typing import NamedTuple
 
-from protea_ray.sequences.schema import KEY_BYTES
+import pyarrow as pa
+
+KEY_BYTES = 16
+KEY = pa.binary(KEY_BYTES)
+
+PROTEINS_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("key", KEY, nullable=False),  # first 16 bytes of sha256 of the normalised letters
+        pa.field("length", pa.int32(), nullable=False),  # residues
+        pa.field("sequence", pa.string(), nullable=False),  # normalised letters
+        pa.field("description", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),  # where the record was read
+        pa.field("line", pa.int64(), nullable=False),  # 1-based line (row of tabular inputs) in that source
+    ]
+)
+
+REJECTS_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("key", KEY),  # null where there were no letters to hash
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("line", pa.int64(), nullable=False),
+        pa.field("stage", pa.string(), nullable=False),  # ingest or embed
+        pa.field("reason", pa.string(), nullable=False),  # one word, stable: what to group by
+        pa.field("detail", pa.string(), nullable=False),  # a sentence for a person
+        pa.field("attempts", pa.int32(), nullable=False),
+        pa.field("run", pa.string(), nullable=False),
+        pa.field("space", pa.string()),  # null for ingest: no space ever saw it
+    ]
+)
+
 
 MAX_ID = 1024  # characters; the longest real ids (metagenome contigs with coordinates) have about 200
 MAX_DESCRIPTION = 8192  # characters; merged NCBI headers reach hundreds of thousands

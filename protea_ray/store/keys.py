@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 import pyarrow as pa
 
-from protea_ray.sequences.schema import KEY, KEY_BYTES
+from protea_ray.sequences.records import KEY, KEY_BYTES
 
 
 def words(keys: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:

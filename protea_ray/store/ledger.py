@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from protea_ray.sequences.schema import KEY, PROTEINS
+from protea_ray.sequences.records import KEY, PROTEINS_SCHEMA
 from protea_ray.store.location import PROTEINS_TABLE, REJECTS_TABLE, SOURCES_TABLE, Location
 from protea_ray.store.sql import among, both, equals
 from protea_ray.store.tables import find_table, open_table
@@ -71,7 +71,7 @@ def proteins_of(
     location: Location, labels: Sequence[str] | None, columns: Sequence[str], *, version: int | None = None
 ) -> pa.Table:
     """As `scan_proteins`, in one table. Ask for few columns: 28 bytes a record for key and length."""
-    fields = [*(PROTEINS.field(c) for c in columns), pa.field(ROW_ID, pa.uint64())]
+    fields = [*(PROTEINS_SCHEMA.field(c) for c in columns), pa.field(ROW_ID, pa.uint64())]
     batches = list(scan_proteins(location, labels, columns, version=version))
     return pa.Table.from_batches(batches) if batches else pa.schema(fields).empty_table()
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 from lance.blob import BlobType
 
 from protea_ray.errors import StoreError
-from protea_ray.sequences.schema import KEY, KEY_BYTES
+from protea_ray.sequences.records import KEY, KEY_BYTES
 
 _NUMBERS = ("chunk_start", "chunk_end", "n_residues", "n_residues_seen", "n_windows", "truncated")
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from protea_ray.errors import StoreError
-from protea_ray.sequences.schema import PROTEINS, REJECTS
+from protea_ray.sequences.records import PROTEINS_SCHEMA, REJECTS_SCHEMA
 from protea_ray.store.commit import Guard, append, append_table, remove_rows
 from protea_ray.store.location import PROTEINS_TABLE, REJECTS_TABLE, SOURCES_TABLE, Location
 from protea_ray.store.rows import SOURCES
@@ -72,7 +72,7 @@ def record_source(
 def _forget(location: Location, label: str, guard: Guard) -> None:
     """Remove what an attempt that did not finish left of this source."""
     mine = equals("source", label)
-    ensure_table(location.table(PROTEINS_TABLE), PROTEINS)
-    ensure_table(location.table(REJECTS_TABLE), REJECTS)
+    ensure_table(location.table(PROTEINS_TABLE), PROTEINS_SCHEMA)
+    ensure_table(location.table(REJECTS_TABLE), REJECTS_SCHEMA)
     remove_rows(location.table(REJECTS_TABLE), both(mine, equals("stage", "ingest")) or mine, guard=guard)
     remove_rows(location.table(PROTEINS_TABLE), mine, guard=guard)

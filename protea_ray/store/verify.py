@@ -15,8 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from protea_ray.errors import StoreError
-from protea_ray.sequences.records import key_of
-from protea_ray.sequences.schema import KEY
+from protea_ray.sequences.records import KEY, key_of
 from protea_ray.store.aliases import list_aliases
 from protea_ray.store.findings import Finding, Report, named
 from protea_ray.store.keys import KeyIndex, words

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protea_ray.plan.delta import delta
-from protea_ray.sequences.schema import KEY
+from protea_ray.sequences.records import KEY
 
 
 def key(number: int) -> bytes:

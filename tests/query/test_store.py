@@ -12,7 +12,7 @@ import pytest
 
 from protea_ray.errors import ConfigError, StoreError, UnknownSpaceError
 from protea_ray.query.reader import Store, missing, open_store
-from protea_ray.sequences.schema import REJECTS
+from protea_ray.sequences.records import REJECTS_SCHEMA
 from protea_ray.store import aliases
 from protea_ray.store.commit import append_table
 from protea_ray.store.rows import space_rows, space_schema
@@ -32,7 +32,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     build.ingest(location, again, "b.fasta#2", "d2")
     reject = {"id": "P00100", "key": None, "source": "b", "line": 7, "stage": "ingest", "reason": "letters",
               "detail": "'!' at 3", "attempts": 1, "run": "r1", "space": None}  # fmt: skip
-    append_table(location.table("rejects"), pa.Table.from_pylist([reject], REJECTS), guard=build.free)
+    append_table(location.table("rejects"), pa.Table.from_pylist([reject], REJECTS_SCHEMA), guard=build.free)
     record_run(location, "r1", {"stored": 40}, guard=build.free)
     return open_store(location.uri)
 

@@ -10,7 +10,7 @@ from typing import Any
 from protea_ray.sequences.inputs import expand, scan
 from protea_ray.sequences.parts import Columns
 from protea_ray.sequences.read import read_part
-from protea_ray.sequences.schema import PROTEINS, REJECTS
+from protea_ray.sequences.records import PROTEINS_SCHEMA, REJECTS_SCHEMA
 
 Row = dict[str, Any]
 
@@ -39,8 +39,8 @@ def read(*inputs: str | Path, part_bytes: int = 1 << 20, columns: Columns | None
     for source in expand([str(given) for given in inputs]):
         for part in scan(source, columns, part_bytes).parts:
             for batch in read_part(part, columns, "label", "run-1", **options):
-                assert batch.proteins.schema.equals(PROTEINS)
-                assert batch.rejects.schema.equals(REJECTS)
+                assert batch.proteins.schema.equals(PROTEINS_SCHEMA)
+                assert batch.rejects.schema.equals(REJECTS_SCHEMA)
                 batch.proteins.validate(full=True)
                 batch.rejects.validate(full=True)
                 proteins += batch.proteins.to_pylist()

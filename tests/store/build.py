@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from protea_ray.sequences.schema import PROTEINS
+from protea_ray.sequences.records import PROTEINS_SCHEMA
 from protea_ray.store.commit import append, write_fragments
 from protea_ray.store.location import Location, open_location
 from protea_ray.store.rows import space_rows, space_schema
@@ -58,7 +58,7 @@ def proteins(numbers: Sequence[int], source: str = "a.fasta#1", ids: Sequence[st
         }
         for i, n in enumerate(numbers)
     ]
-    return pa.Table.from_pylist(rows, PROTEINS)
+    return pa.Table.from_pylist(rows, PROTEINS_SCHEMA)
 
 
 def ingest(location: Location, table: pa.Table, source: str = "a.fasta#1", digest: str = "d1") -> None:
@@ -73,7 +73,7 @@ def ingest(location: Location, table: pa.Table, source: str = "a.fasta#1", diges
         records=len(table),
         rejects=0,
         residues=sum(table["length"].to_pylist()),
-        protein_fragments=write_fragments(location.table("proteins"), table, PROTEINS),
+        protein_fragments=write_fragments(location.table("proteins"), table, PROTEINS_SCHEMA),
         reject_fragments=[],
         run="r1",
         guard=free,

@@ -10,7 +10,7 @@ import lance
 import pytest
 
 from protea_ray.errors import CommitError, LeaseLostError, StoreError
-from protea_ray.sequences.schema import PROTEINS
+from protea_ray.sequences.records import PROTEINS_SCHEMA
 from protea_ray.store import commit as commits
 from protea_ray.store.commit import GroupCommitter, append, fence, write_fragments
 from protea_ray.store.tables import count_rows, ensure_table, open_table
@@ -21,12 +21,12 @@ from tests.store import build
 def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(commits, "PAUSES", (0.0, 0.0, 0.0))
     found = f"{tmp_path}/proteins.lance"
-    ensure_table(found, PROTEINS)
+    ensure_table(found, PROTEINS_SCHEMA)
     return found
 
 
 def five(uri: str, start: int = 0) -> list[str]:
-    return write_fragments(uri, build.proteins(range(start, start + 5)), PROTEINS)
+    return write_fragments(uri, build.proteins(range(start, start + 5)), PROTEINS_SCHEMA)
 
 
 def ids(uri: str) -> list[str]:

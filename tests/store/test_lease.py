@@ -18,7 +18,7 @@ import lance
 import pytest
 
 from protea_ray.errors import LeaseHeldError, LeaseLostError
-from protea_ray.sequences.schema import PROTEINS
+from protea_ray.sequences.records import PROTEINS_SCHEMA
 from protea_ray.store import lease as leases
 from protea_ray.store.commit import append, write_fragments
 from protea_ray.store.lease import Holder, Lease, process_start, read_record, this_process
@@ -101,7 +101,7 @@ time.sleep(60)
 
 
 def test_a_killed_process_of_this_host_is_replaced_at_once(location: Location) -> None:
-    ensure_table(location.table("proteins"), PROTEINS)
+    ensure_table(location.table("proteins"), PROTEINS_SCHEMA)
     version = open_table(location.table("proteins")).version
     with subprocess.Popen([sys.executable, "-c", DIES, location.uri], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
@@ -169,7 +169,7 @@ def test_a_replaced_holder_is_told_by_whom(location: Location) -> None:
 def test_a_holder_that_wakes_in_the_middle_of_a_commit_writes_nothing(location: Location) -> None:
     uri = location.table("proteins")
     old = Lease.acquire(location, 30.0)
-    fragments = write_fragments(uri, build.proteins(range(5)), PROTEINS)
+    fragments = write_fragments(uri, build.proteins(range(5)), PROTEINS_SCHEMA)
     followers = []
 
     def suspended_after_the_check() -> None:
@@ -186,7 +186,7 @@ def test_a_holder_that_wakes_in_the_middle_of_a_commit_writes_nothing(location: 
 
 
 def test_leaving_by_an_error_makes_the_next_holder_fence(location: Location) -> None:
-    ensure_table(location.table("proteins"), PROTEINS)
+    ensure_table(location.table("proteins"), PROTEINS_SCHEMA)
     version = open_table(location.table("proteins")).version
     with pytest.raises(RuntimeError), Lease.acquire(location, 30.0):
         raise RuntimeError

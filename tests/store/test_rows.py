@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from protea_ray.errors import InputError, StoreError, UnknownSpaceError
-from protea_ray.sequences.schema import PROTEINS, REJECTS
+from protea_ray.sequences.records import PROTEINS_SCHEMA, REJECTS_SCHEMA
 from protea_ray.store import ledger
 from protea_ray.store.commit import append, append_table, write_fragments
 from protea_ray.store.location import open_location
@@ -121,7 +121,7 @@ def test_rows_that_are_not_the_spaces_are_refused(changes: dict[str, object], me
 
 def test_a_fragment_is_invisible_until_it_is_committed(tmp_path: Path) -> None:
     uri = f"{tmp_path}/s/proteins.lance"
-    commit = write_fragments(uri, build.proteins(range(5)), PROTEINS)
+    commit = write_fragments(uri, build.proteins(range(5)), PROTEINS_SCHEMA)
     assert count_rows(uri) == 0
     append(uri, commit, guard=build.free)
     assert count_rows(uri) == 5
@@ -129,8 +129,11 @@ def test_a_fragment_is_invisible_until_it_is_committed(tmp_path: Path) -> None:
 
 def test_no_rows_are_no_fragments(tmp_path: Path) -> None:
     uri = f"{tmp_path}/proteins.lance"
-    assert write_fragments(uri, PROTEINS.empty_table(), PROTEINS) == []
-    assert write_fragments(uri, lambda: pa.RecordBatchReader.from_batches(PROTEINS, iter(())), PROTEINS) == []
+    assert write_fragments(uri, PROTEINS_SCHEMA.empty_table(), PROTEINS_SCHEMA) == []
+    assert (
+        write_fragments(uri, lambda: pa.RecordBatchReader.from_batches(PROTEINS_SCHEMA, iter(())), PROTEINS_SCHEMA)
+        == []
+    )
 
 
 def test_what_a_reader_raises_comes_out_as_it_was(tmp_path: Path) -> None:
@@ -143,10 +146,10 @@ def test_what_a_reader_raises_comes_out_as_it_was(tmp_path: Path) -> None:
             yield from build.proteins(range(3)).to_batches()
             raise InputError("a.fasta: line 9")
 
-        return pa.RecordBatchReader.from_batches(PROTEINS, batches())
+        return pa.RecordBatchReader.from_batches(PROTEINS_SCHEMA, batches())
 
     with pytest.raises(InputError, match="line 9"):
-        write_fragments(f"{tmp_path}/proteins.lance", opened, PROTEINS)
+        write_fragments(f"{tmp_path}/proteins.lance", opened, PROTEINS_SCHEMA)
     assert len(calls) == 1
 
 
@@ -164,7 +167,7 @@ def test_a_repeated_attempt_reads_anew(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(commit, "lance_write_fragments", failing)
     uri = f"{tmp_path}/proteins.lance"
-    append(uri, write_fragments(uri, build.proteins(range(20)), PROTEINS), guard=build.free)
+    append(uri, write_fragments(uri, build.proteins(range(20)), PROTEINS_SCHEMA), guard=build.free)
     assert count_rows(uri) == 20
 
 
@@ -202,7 +205,7 @@ def test_the_ledger_reads_the_tables(tmp_path: Path) -> None:
     reject = {"id": "x", "key": build.key(77), "source": "a", "line": 1, "stage": "embed", "reason": "r",
               "detail": "", "attempts": 1, "run": "r1", "space": space}  # fmt: skip
     ingest_reject = {**reject, "stage": "ingest", "key": build.key(78), "space": None}
-    table = pa.Table.from_pylist([reject, reject, ingest_reject, {**reject, "space": "other"}], REJECTS)
+    table = pa.Table.from_pylist([reject, reject, ingest_reject, {**reject, "space": "other"}], REJECTS_SCHEMA)
     append_table(location.table("rejects"), table, guard=build.free)
     assert ledger.rejected_keys(location, space).to_pylist() == [build.key(77)]
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from protea_ray.errors import StoreError
-from protea_ray.sequences.schema import REJECTS
+from protea_ray.sequences.records import REJECTS_SCHEMA
 from protea_ray.store.commit import append_table, write_fragments
 from protea_ray.store.ledger import recorded_source
 from protea_ray.store.location import Location, open_location
@@ -35,7 +35,9 @@ def record(location: Location, numbers: range, label: str, digest: str) -> bool:
         rejects=1,
         residues=1,
         protein_fragments=write_fragments(location.table("proteins"), proteins, proteins.schema),
-        reject_fragments=write_fragments(location.table("rejects"), pa.Table.from_pylist([reject], REJECTS), REJECTS),
+        reject_fragments=write_fragments(
+            location.table("rejects"), pa.Table.from_pylist([reject], REJECTS_SCHEMA), REJECTS_SCHEMA
+        ),
         run="r1",
         guard=build.free,
     )

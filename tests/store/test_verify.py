@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from protea_ray.errors import LeaseHeldError, UnknownSpaceError
-from protea_ray.sequences.schema import REJECTS
+from protea_ray.sequences.records import REJECTS_SCHEMA
 from protea_ray.store import aliases, ledger
 from protea_ray.store.commit import append, append_table, write_fragments
 from protea_ray.store.lease import Lease
@@ -109,7 +109,7 @@ def test_a_missing_protein_is_not_damage(tmp_path: Path) -> None:
     build.ingest(location, build.proteins([10, 11, 12], "b"), "b", "d2")
     reject = {"id": "x", "key": build.key(11), "source": "b", "line": 1, "stage": "embed", "reason": "r",
               "detail": "", "attempts": 1, "run": "r1", "space": SPACE}  # fmt: skip
-    append_table(location.table("rejects"), pa.Table.from_pylist([reject], REJECTS), guard=build.free)
+    append_table(location.table("rejects"), pa.Table.from_pylist([reject], REJECTS_SCHEMA), guard=build.free)
     report = verify(location)
     (found,) = report.findings
     assert (found.kind, found.severity, found.count) == ("missing", "incomplete", 2)
