@@ -13,7 +13,6 @@ from typing import Any
 import pyarrow as pa
 
 from protea_ray.sequences.columnar import table_records
-from protea_ray.sequences.fasta import fasta_records
 from protea_ray.sequences.parts import Columns, Part
 from protea_ray.sequences.records import (
     MAX_ID,
@@ -26,7 +25,7 @@ from protea_ray.sequences.records import (
     normalise,
     printable,
 )
-from protea_ray.sequences.text import text_records
+from protea_ray.sequences.text import fasta_records, text_records
 
 BATCH_BYTES = 16 << 20
 BATCH_ROWS = 8192

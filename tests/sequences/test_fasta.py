@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protea_ray.errors import InputError
-from protea_ray.sequences import fasta, streams
+from protea_ray.sequences import streams, text
 from protea_ray.sequences.inputs import expand, scan
 from protea_ray.sequences.parts import Columns
 from protea_ray.sequences.read import read_part
@@ -121,7 +121,7 @@ def test_two_million_residues_are_stored(tmp_path: Path) -> None:
 
 def test_a_record_above_the_limit_is_rejected_and_never_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams.pieces, "__defaults__", (5000,))
-    monkeypatch.setattr(fasta, "MAX_RECORD", 5000)
+    monkeypatch.setattr(text, "MAX_RECORD", 5000)
     monkeypatch.setattr(streams, "BLOCK", 1000)
     huge = b">big one\n" + b"MKV\n" * 50_000
     got = read(written(tmp_path, b">a\nMKV\n" + huge + b">c\nLLL\n"))
