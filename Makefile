@@ -55,7 +55,7 @@ chaos: setup
 	$(BIN)/python -m pytest -m chaos -n 2 --dist loadgroup tests/chaos
 
 bench: setup
-	$(BIN)/python -m benchmarks.encoder.__main__
+	$(BIN)/python -m benchmarks.encoder
 
 simulate: setup
 	$(BIN)/python -m benchmarks.cluster.simulate --json simulated.json

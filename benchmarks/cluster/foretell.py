@@ -2,8 +2,9 @@
 
     python -m benchmarks.cluster.foretell [--measured FILE] [--proteins 1000000000] [--gpus 256,1024,4096]
 
-`--measured` is what benchmarks/cluster/simulate.py wrote with --json: the same run is foretold first, and the error said. The cost
-of a protein is that of ESM-2 650M on one GPU; lengths are drawn, and units are those that the planner makes of them.
+`--measured` is what benchmarks/cluster/simulate.py wrote with --json: the same run is foretold first, and the error
+said. The cost of a protein is that of ESM-2 650M on one GPU; lengths are drawn, and units are those that the planner
+makes of them.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Units go out in the order of the plan, each to an actor with fewer than `queued` of them. One driver sends units and
 takes results, one after the other; an actor computes one unit at a time while it writes the one before. Figures of
-the driver and the latencies come from a run of benchmarks/cluster/simulate.py, where the model is held against what happened.
+the driver and the latencies come from a run of benchmarks/cluster/simulate.py, where the model is held against what
+happened.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Residues per second: plain transformers, peers, our encoder, our whole pipeline, in one run on the same proteins.
 
-    python -m benchmarks.encoder.__main__ [--shapes 8M,35M,...] [--proteins 48] [--repeats 3] [--model DIR] [--json] [--png FILE]
+    python -m benchmarks.encoder [--shapes 8M,35M,...] [--proteins 48] [--repeats 3] [--model DIR] [--json] [--png FILE]
 
 One thread each on a CPU, repetitions interleaved so that a busy machine hurts all alike; median and spread. Proteins
 are drawn from `--fasta` (by default a data set of real proteins beside the checkout, else the synthetic length

@@ -36,9 +36,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from protea_ray.config.cache import cache_directory
 from protea_ray.encoder.attention import Choice
 from protea_ray.errors import EncoderError
-from protea_ray.models.untrained import cache_directory
 
 ON, OFF = "compiled", "eager"
 

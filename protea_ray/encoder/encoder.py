@@ -18,8 +18,7 @@ import torch
 
 from protea_ray.config.recipe import EmbeddingConfig, ModelFacts
 from protea_ray.encoder import acceleration, batch, quantize
-from protea_ray.encoder.acceleration import ON, compile_layers
-from protea_ray.encoder.acceleration import choose_compiling as choose_compiled
+from protea_ray.encoder.acceleration import ON, choose_compiling, compile_layers
 from protea_ray.encoder.attention import Choice, choose
 from protea_ray.encoder.batch import Plan, Window
 from protea_ray.encoder.budget import default_budget
@@ -52,7 +51,7 @@ class Encoder:
     recipes: tuple[EmbeddingConfig, ...]
     token_budget: int
     layers: Choice
-    acceleration: Choice
+    products: Choice
     stats: Stats = field(default_factory=Stats)
 
     @classmethod
@@ -60,7 +59,7 @@ class Encoder:
         cls, directory: Path, family: Family, recipes: Sequence[EmbeddingConfig], *, device: str = "cpu",
         token_budget: int | None = None, attention: str | None = None, compiled: str = "auto",
     ) -> Encoder:  # fmt: skip
-        """Load the checkpoint of `family` in `directory` for recipes that `config.embedding.resolve` has filled.
+        """Load the checkpoint of `family` in `directory` for recipes that `config.recipe.resolve` has filled.
 
         `token_budget` is the tokens of one pack (default 1,536 on a CPU, by free memory on CUDA), `attention` forces
         a kernel, `compiled` is auto, on or off. Raises EncoderError when the recipes cannot share a forward pass or
@@ -70,7 +69,7 @@ class Encoder:
         config, place = _config(directory), _place(device)
         shape = family.shape(config)
         chosen = choose(place, first.dtype, family.has_bias, attention, shape.head_dim)
-        layers = choose_compiled(place, chosen.name, first.quantization, compiled)
+        layers = choose_compiling(place, chosen.name, first.quantization, compiled)
         module = quantize.load(family, directory, first, place)
         stack = family.stack(module)
         multiplied = acceleration.choose_product(place, first.quantization, layers.name == ON)

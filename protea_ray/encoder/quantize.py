@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from protea_ray.config.recipe import EmbeddingConfig
+from protea_ray.encoder.attention import register
 from protea_ray.errors import EncoderError
 from protea_ray.models.families.base import Family
 
@@ -43,6 +44,7 @@ def load(family: Family, directory: Path, recipe: EmbeddingConfig, place: torch.
     Matrices are moved and converted one by one, so the device never holds the whole model unquantised. Raises
     EncoderError for a missing package, for a matrix that would stay as it is and for a dtype that would overflow.
     """
+    register()  # transformers finds our attention by name while it builds the module
     dtype = getattr(torch, str(recipe.dtype))
     if recipe.quantization is None:
         with _torchao_left_alone():

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from protea_ray.errors import ConfigError
 from protea_ray.query.reader import Store
 from protea_ray.query.residues import ResidueMatrix
-from protea_ray.query.search import matrix, pooling_of
-from protea_ray.query.view import Pin, View, distinct
+from protea_ray.query.search import pooling_of
+from protea_ray.query.view import Pin, View, distinct, matrix
 from protea_ray.store.aliases import CURRENT
 from protea_ray.store.ledger import scan_proteins
 from protea_ray.store.location import REJECTS_TABLE

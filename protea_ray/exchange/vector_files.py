@@ -64,22 +64,20 @@ class Source:
 
 def open_source(path: str | Path) -> Source:
     """What is at `path`; raises InputError when it is none of the formats above."""
-    from protea_ray.exchange import hdf5, sqlite, tensors
-
     where = Path(path)
     if where.is_dir():
-        return Source(where, "fair-esm", lambda layer: tensors.esm_folder(where, layer))
+        return Source(where, "fair-esm", lambda layer: esm_folder(where, layer))
     try:
         with where.open("rb") as file:
             head = file.read(16)
     except OSError as error:
         raise InputError(f"{where} cannot be read: {error}") from error
     if head == _SQLITE:
-        return Source(where, "fastesm-sqlite", lambda layer: sqlite.items(where))
+        return Source(where, "fastesm-sqlite", lambda layer: sqlite_items(where))
     if head[:8] == _HDF5:
-        return Source(where, "biotrainer-h5", lambda layer: hdf5.items(where))
+        return Source(where, "biotrainer-h5", lambda layer: hdf5_items(where))
     if head[:4] == _ZIP or head[:2] == _OLD_TORCH:
-        return Source(where, "fastesm-pth", lambda layer: tensors.pth(where))
+        return Source(where, "fastesm-pth", lambda layer: pth(where))
     raise InputError(
         f"{where} is not a file of vectors that can be imported: give FastESM's SQLite or .pth, "
         "a folder of fair-esm's .pt files, or biotrainer's .h5"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from protea_ray.config.cache import CACHE_VARIABLE, cache_directory
 from protea_ray.errors import CheckpointError
 
 MODEL_NAME = "untrained-esm2-8m"
-CACHE_VARIABLE = "PROTEA_RAY_CACHE"
 
 _LAYERS, _HIDDEN, _FFN = 6, 320, 1280
 _SEED = 20240601
@@ -72,11 +71,6 @@ def is_trained(config: dict[str, Any]) -> bool:
     """False for a config.json that carries this module's marker, wherever its directory was copied to."""
     marker = config.get("protea_ray")
     return not (isinstance(marker, dict) and marker.get("trained") is False)
-
-
-def cache_directory() -> Path:
-    """Where built checkpoints are kept: `$PROTEA_RAY_CACHE`, else `~/.cache/protea-ray`."""
-    return Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/protea-ray").expanduser()
 
 
 def untrained_checkpoint() -> Path:

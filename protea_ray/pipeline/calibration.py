@@ -20,12 +20,12 @@ from typing import Any
 
 import ray
 
+from protea_ray.config.cache import cache_directory
 from protea_ray.config.recipe import EmbeddingConfig, canonical_json, identity
 from protea_ray.encoder.budget import calibrate
 from protea_ray.encoder.canary import check_canaries
 from protea_ray.models.checkpoint import Checkpoint
 from protea_ray.models.families import Shape
-from protea_ray.models.untrained import cache_directory
 from protea_ray.pipeline.cluster import remote
 from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.plan.cost import Cost, transformer_cost

@@ -150,7 +150,7 @@ def embed(
     """Embed every record of `inputs` into one space per recipe of `store`, and account for each.
 
     `make_spec` takes the fields of EncoderSpec and says what actors load: a subclass loads another encoder, such as
-    the simulated one of benchmarks/cluster/simulate.py. `started` is when the command was given, in seconds since the epoch.
+    the simulated one of benchmarks/cluster. `started` is when the command was given, in seconds since the epoch.
     Raises InputError, CheckpointError, ConfigError, LeaseHeldError and StoreError; KeyboardInterrupt after the
     finished units were committed.
     """

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from protea_ray.errors import ConfigError, StoreError
-from protea_ray.query.search import SAFE_NORM, matrix
-from protea_ray.query.view import CHUNK, View
+from protea_ray.query.search import SAFE_NORM
+from protea_ray.query.view import CHUNK, View, matrix
 from protea_ray.store.keys import KeyIndex, words
 from protea_ray.store.ledger import FIRST_ROW
 from protea_ray.store.location import Location

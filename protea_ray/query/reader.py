@@ -19,7 +19,7 @@ from protea_ray.errors import StoreError
 from protea_ray.query import search
 from protea_ray.query.residues import ResidueMatrix
 from protea_ray.query.status import StoreStatus, status
-from protea_ray.query.view import DESCRIBES, MISSING, Pin, View, distinct, matching
+from protea_ray.query.view import DESCRIBES, MISSING, Pin, View, distinct, matching, matrix
 from protea_ray.store.aliases import CURRENT
 from protea_ray.store.keys import key_array
 from protea_ray.store.location import PROTEINS_TABLE, REJECTS_TABLE, Location, open_location
@@ -119,7 +119,7 @@ class Store:
         view = self.view(space, version)
         pooling = search.pooling_of(view, pooling)
         key = self._key_of(view, id)
-        queries = search.matrix(view.rows_of(key_array([key]), [pooling])[pooling])
+        queries = matrix(view.rows_of(key_array([key]), [pooling])[pooling])
         if not len(queries):
             raise StoreError(f"protein {id!r} has no vector in space {view.pin.space}{self._reason(id, view)}")
         allowed = search.allowed_keys(view, where)

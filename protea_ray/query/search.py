@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from protea_ray.errors import ConfigError
-from protea_ray.query.view import View
+from protea_ray.query.view import View, matrix
 from protea_ray.store.keys import KeyIndex, key_array
 
 SAFE_NORM = 1e-12
@@ -98,12 +98,6 @@ def _cosine(rows: np.ndarray, unit: np.ndarray) -> np.ndarray:
     """(n, D) against a vector of length 1."""
     wide = rows.astype(np.float32)
     return wide @ unit / np.maximum(np.linalg.norm(wide, axis=1), SAFE_NORM)
-
-
-def matrix(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """A fixed-size list column as (n, D), without a copy where it lies in one piece."""
-    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    return whole.flatten().to_numpy(zero_copy_only=False).reshape(len(whole), whole.type.list_size)
 
 
 def allowed_keys(view: View, where: str | None) -> KeyIndex | None:

@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from protea_ray.store import aliases
+from protea_ray.store.aliases import list_aliases
 from protea_ray.store.lease import HELD, read_record
 from protea_ray.store.ledger import FIRST_ROW
 from protea_ray.store.location import LEASE_TABLE, OWN_TABLES, PROTEINS_TABLE, REJECTS_TABLE, Location
@@ -72,7 +72,7 @@ def status(location: Location) -> StoreStatus:
     tables = [_table(location, name) for name in location.tables()]
     spaces = [_space(location, t) for t in tables if t.name not in OWN_TABLES]
     rows = {t.name: t.rows for t in tables}
-    aliases = {name: asdict(found) for name, found in aliases.list_aliases(location).items()}
+    aliases = {name: asdict(found) for name, found in list_aliases(location).items()}
     return StoreStatus(
         uri=location.uri,
         proteins=rows.get(PROTEINS_TABLE, 0),

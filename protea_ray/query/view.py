@@ -173,3 +173,9 @@ def distinct(records: pa.Table) -> pa.Table:
     pairs = records.select(["id", "key"]).append_column("row", pa.array(np.arange(len(records))))
     first = pairs.group_by(["id", "key"]).aggregate([("row", "min")])["row_min"].to_numpy()
     return records if len(first) == len(records) else records.take(pa.array(np.sort(first)))
+
+
+def matrix(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """A fixed-size list column as (n, D), without a copy where it lies in one piece."""
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return whole.flatten().to_numpy(zero_copy_only=False).reshape(len(whole), whole.type.list_size)

@@ -23,7 +23,7 @@ from typing import Any
 
 from protea_ray.errors import InputError
 from protea_ray.sequences.parts import Columns, Part, Source
-from protea_ray.sequences.records import MAX_RECORD, Found, Reason, RejectedError, printable, text_of
+from protea_ray.sequences.records import Found, Reason, RejectedError, printable, text_of
 from protea_ray.sequences.streams import MAX_RECORD, Piece, blocks, pieces, unix_lines
 
 

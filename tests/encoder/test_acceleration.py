@@ -81,7 +81,7 @@ def test_it_changes_no_number(family: str, dtype: str, encoder: Any, monkeypatch
     assert all(type(m) is OneDnnLinear for m in linears)
     assert run.products.name == ONEDNN
     found = {r.index: r.pooled["mean"] for r in run.embed(sequences)}
-    monkeypatch.setattr(acceleration, "choose", lambda *_: acceleration.Choice(TORCH, "the test says so"))
+    monkeypatch.setattr(acceleration, "choose_product", lambda *_: acceleration.Choice(TORCH, "the test says so"))
     other = encoder(family, {"dtype": dtype})
     assert not any(isinstance(m, OneDnnLinear) for layer in other.core.stack.layers for m in layer.modules())
     for result in other.embed(sequences):

@@ -1,4 +1,4 @@
-"""A reader process: `python -m tests.pipeline.reader STORE LOG` reads all of `current` again and again, one line each."""
+"""A reader process: `python -m tests.pipeline.reader STORE LOG` reads all of `current` in a loop, a line each."""
 
 from __future__ import annotations
 

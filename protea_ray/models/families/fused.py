@@ -9,8 +9,6 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from protea_ray.encoder.acceleration import OneDnnLinear
-
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,  # ESM-2's is four passes in transformers, 10 times slower; largest difference 1.2e-6
     "gelu_new": partial(F.gelu, approximate="tanh"),  # eight passes in transformers, a sixth of Ankh-base's time
@@ -29,8 +27,9 @@ class Activated(nn.Module):
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """(..., hidden) to (..., inner)."""
-        if isinstance(self.dense, OneDnnLinear):
-            return self.dense.activated(hidden_states, self.activation)
+        activated = getattr(self.dense, "activated", None)  # a Linear that multiplies and activates in one pass
+        if activated is not None:
+            return activated(hidden_states, self.activation)
         return ACTIVATIONS[self.activation](self.dense(hidden_states))
 
 

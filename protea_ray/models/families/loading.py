@@ -27,9 +27,6 @@ def load_module(
     """
     from safetensors import SafetensorError
 
-    from protea_ray.encoder.attention import register
-
-    register()
     try:
         with _quietly():
             module, report = kind.from_pretrained(

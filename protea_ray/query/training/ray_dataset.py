@@ -10,10 +10,9 @@ import pyarrow as pa
 import ray.data
 
 from protea_ray.errors import ConfigError
-from protea_ray.query.search import matrix
 from protea_ray.query.training.examples import Columns, Examples, Reader, find_examples
 from protea_ray.query.training.labels import Labels
-from protea_ray.query.view import View
+from protea_ray.query.view import View, matrix
 from protea_ray.store.rows import RESIDUES
 
 ROWS_OF_ONE_TASK = 32_768  # 84 MB of 1,280 half-precision values: within Ray's block size of 128 MB

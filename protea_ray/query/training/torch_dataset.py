@@ -25,11 +25,10 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from protea_ray.errors import ConfigError
-from protea_ray.query.search import matrix
 from protea_ray.query.training.epoch import Epoch, Layout, resumed_lanes
 from protea_ray.query.training.examples import MASK, Columns, Examples, Reader, find_examples
 from protea_ray.query.training.labels import LabelReport, Labels
-from protea_ray.query.view import Pin, View
+from protea_ray.query.view import Pin, View, matrix
 from protea_ray.store.rows import RESIDUES
 
 Batch = dict[str, Any]
