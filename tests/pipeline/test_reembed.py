@@ -20,7 +20,7 @@ import pytest
 from protea_ray.config.run import run_config
 from protea_ray.errors import CheckpointError, ConfigError, StoreError
 from protea_ray.models.checkpoint import open_checkpoint
-from protea_ray.pipeline import driver
+from protea_ray.pipeline import embed as driver
 from protea_ray.pipeline.embed import embed, make_targets
 from protea_ray.pipeline.progress import LineReporter
 from protea_ray.pipeline.reembed import Reembedded, inherited, plan, reembed
