@@ -151,7 +151,7 @@ def test_what_surrounds_the_spaces_is_checked(tmp_path: Path) -> None:
     build.fill(location, SPACE, [40], "stranger", build.schema())
     append_table(location.table("proteins"), build.proteins([50], "half#1"), guard=build.free)
     wrong = build.proteins([51], "half#1").to_pylist()[0] | {"sequence": "MKV"}
-    append_table(location.table("proteins"), pa.Table.from_pylist([wrong], build.PROTEINS), guard=build.free)
+    append_table(location.table("proteins"), pa.Table.from_pylist([wrong], build.PROTEINS_SCHEMA), guard=build.free)
     aliases.move(location, "current", SPACE, version=2, run="r", guard=build.free)
     open_table(location.table(SPACE)).cleanup_old_versions(retain_versions=1)
     found = {f.kind: f for f in verify(location).findings}
