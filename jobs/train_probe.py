@@ -27,7 +27,7 @@ import typer
 
 from protea_ray.errors import ConfigError, InputError, ProteaRayError
 from protea_ray.evaluate import metrics
-from protea_ray.evaluate.probes import Plan, train
+from protea_ray.evaluate.probes import ProbePlan, train
 from protea_ray.evaluate.show import UNTRAINED, print_report, write_report
 from protea_ray.evaluate.tasks import Task, consistent, gene_ontology, localization, own_table, with_relatives
 from protea_ray.query.reader import Store, open_store
@@ -64,7 +64,7 @@ def main(
     with tempfile.TemporaryDirectory() as scratch:
         table = _write_labels(made, Path(scratch) / "labels.parquet")
         report, used = _joined(made, opened, pin, column, table)
-        plan = Plan(opened.uri, pin.to_json(), str(table), column, made.kind, max(1, len(made.names)), epochs,
+        plan = ProbePlan(opened.uri, pin.to_json(), str(table), column, made.kind, max(1, len(made.names)), epochs,
                     batch_size, learning_rate, weight_decay, hidden, seed)  # fmt: skip
         found = evaluate(made, opened, plan, fit(made, plan, used, workers, Path(scratch)), report)
     files = write_report(found, out)
@@ -106,7 +106,7 @@ def _joined(task: Task, store: Store, pin: Pin, column: str, table: Path) -> tup
     return data.report, used
 
 
-def fit(task: Task, plan: Plan, used: dict[str, int], workers: int, scratch: Path) -> dict[str, Any]:
+def fit(task: Task, plan: ProbePlan, used: dict[str, int], workers: int, scratch: Path) -> dict[str, Any]:
     """Train on `workers` CPU workers; returns what rank 0 does (see protea_ray/evaluate/probes.py)."""
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
@@ -127,7 +127,7 @@ def fit(task: Task, plan: Plan, used: dict[str, int], workers: int, scratch: Pat
     return {**result.return_value, "used": used}
 
 
-def evaluate(task: Task, store: Store, plan: Plan, fitted: dict[str, Any], labels: LabelReport) -> dict[str, Any]:
+def evaluate(task: Task, store: Store, plan: ProbePlan, fitted: dict[str, Any], labels: LabelReport) -> dict[str, Any]:
     """Metrics of every probe on the held-out proteins, and on those of them without relatives in training."""
     info = store.view(Pin(**plan.pin)).info
     rows = fitted["rows"]

@@ -24,7 +24,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from protea_ray.config.recipe import EmbeddingConfig
-from protea_ray.encoder.collect import Embedded, Refused
+from protea_ray.encoder.collect import Embedded, Rejected
 from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.plan.cost import Cost
 
@@ -62,7 +62,7 @@ class SleepingEncoder:
         self._table = np.random.default_rng(0).normal(size=(256, width)).astype(np.float32)
         self._write({"ready": time.time()})
 
-    def embed(self, sequences: Sequence[str]) -> Iterator[Embedded | Refused]:
+    def embed(self, sequences: Sequence[str]) -> Iterator[Embedded | Rejected]:
         """Default recipes only: the mean of each protein. What the vectors take is part of the seconds."""
         began = time.time()
         seconds = float(self._cost.of(np.array([len(s) for s in sequences])).sum())

@@ -120,9 +120,9 @@ def embed(
     settings = run_config(fields)
     if dry_run:
         from protea_ray.cli.show import print_plan
-        from protea_ray.pipeline.dry_run import plan
+        from protea_ray.pipeline.dry_run import dry_run as predict
 
-        print_plan(plan(inputs, store, settings), as_json)
+        print_plan(predict(inputs, store, settings), as_json)
         return
     summary = run_now(inputs, store, settings, started)
     finish(summary, settings.run.max_rejects, summary.to_json() if as_json else None)
@@ -195,7 +195,7 @@ def reembed(
     """
     from protea_ray.config.run import load_fields
     from protea_ray.pipeline.progress import reporter
-    from protea_ray.pipeline.reembed import carry_out, plan
+    from protea_ray.pipeline.reembed import carry_out, prepare
     from protea_ray.pipeline.watch import watch as watched
 
     fields = load_fields(config, assignments or [], overrides(given))
@@ -204,7 +204,7 @@ def reembed(
             how = {"alias": alias, "since": since, "interval": interval, "rounds": rounds}
             tell_each(watched(store, watch, fields, report, **how), as_json)
             return
-        planned = plan(store, fields, alias)
+        planned = prepare(store, fields, alias)
         done = carry_out(planned, report, since)
     tell(done)
     finish(done.summary, planned.setting.options.max_rejects, done.to_json() if as_json else None)

@@ -9,7 +9,7 @@ import typer
 
 from protea_ray.cli import doctor, embed, store, tools
 from protea_ray.errors import ProteaRayError
-from protea_ray.store.object_store_errors import answered
+from protea_ray.store.object_store_errors import outage_as_store_error
 
 app = typer.Typer(
     name="protea-ray",
@@ -40,7 +40,7 @@ app.command("synth")(tools.synth)
 def run() -> NoReturn:
     """Entry point. Exit codes: 0 finished, 1 failed, 2 usage or configuration, 3 too many rejects, 130 stopped."""
     try:
-        with answered():
+        with outage_as_store_error():
             app()
     except ProteaRayError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -23,7 +23,7 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from protea_ray.pipeline.accounting import Summary
-from protea_ray.pipeline.dry_run import Plan
+from protea_ray.pipeline.dry_run import DryRun
 from protea_ray.pipeline.progress import clock_time
 from protea_ray.query.drift import Agreement, Drift
 from protea_ray.query.status import StoreStatus
@@ -137,7 +137,7 @@ def wide_console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=WIDE)
 
 
-def print_plan(plan: Plan, as_json: bool) -> None:
+def print_plan(plan: DryRun, as_json: bool) -> None:
     """One row a space, then the prediction; with `as_json` the last line is one JSON object."""
     console = wide_console()
     table = Table("space", "to embed", "residues", "windows", "on disk", "already present", "duplicate", "rejected")

@@ -1,8 +1,8 @@
 """One pack through the model and into the collectors of every recipe: one forward pass, however many recipes.
 
-`run` queues all device work of a pack and the copies to the host; `Flight.land` waits for them and hands over. So a
-pack that runs out of memory has handed over nothing and can be run again in smaller ones, and the next pack can be
-queued before this one has landed.
+`run` queues all device work of a pack and the copies to the host; `PendingPack.wait` waits for the copies and returns
+what each window gives. A pack that runs out of memory has returned nothing and can be run again in smaller packs, and
+the next pack can be queued before this one has arrived.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from protea_ray.config.recipe import EmbeddingConfig
-from protea_ray.encoder.collect import Collector, Part
+from protea_ray.encoder.collect import Collector, PieceValues
 from protea_ray.encoder.forward import Core, Pack
-from protea_ray.encoder.pool import View, Views, finite_rows, reduce, unit
+from protea_ray.encoder.pool import LayerView, LayerViews, finite_rows, reduce, unit
 from protea_ray.encoder.transfer import Transfer, to_device
 
 
@@ -31,16 +31,16 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PackRecipe:
     """One recipe as far as a pack is concerned; `before` counts the special tokens in front of the residues.
 
     `logits` is the view of the last state where the recipe keeps logits.
     """
 
     recipe: EmbeddingConfig
-    view: View
+    view: LayerView
     before: int
-    logits: View | None = None
+    logits: LayerView | None = None
 
     @property
     def reduces(self) -> bool:
@@ -49,17 +49,17 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Handover:
+class WindowResult:
     """What one window gives to one collector."""
 
     collector: Collector
     finite: bool
-    parts: dict[int, Part]
+    parts: dict[int, PieceValues]
     cls: np.ndarray | None
 
 
 @dataclass(frozen=True)
-class _User:
+class _Consumer:
     """One collector's interest in one window: rows of the window in the pack, pieces with rows of theirs."""
 
     collector: Collector
@@ -85,13 +85,13 @@ class _User:
 
 
 @dataclass(frozen=True)
-class _Cargo:
+class _RecipeResult:
     """One recipe's share of a pack on its way to the host.
 
     `sums` are (stretches, width) by name, `kept` (T, width) by name, `cls` (users that want it, width), `finite` (T,).
     """
 
-    users: list[_User]
+    users: list[_Consumer]
     stretches: list[tuple[int, int]]
     sums: dict[str, Tensor]
     kept: dict[str, Tensor]
@@ -100,23 +100,23 @@ class _Cargo:
 
 
 @dataclass(frozen=True)
-class Flight:
-    """A pack that is being computed; nothing of it may be read before `land`."""
+class PendingPack:
+    """A pack that is being computed; nothing of it may be read before `wait`."""
 
     transfer: Transfer
-    cargo: list[_Cargo]
+    cargo: list[_RecipeResult]
 
-    def land(self) -> list[Handover]:
+    def wait(self) -> list[WindowResult]:
         """Wait for the copies; what every window gives to every collector."""
         self.transfer.wait()
-        return [given for cargo in self.cargo for given in _hand_over(cargo)]
+        return [given for cargo in self.cargo for given in _window_results(cargo)]
 
 
-def run(core: Core, plans: Sequence[Plan], windows: Sequence[Window]) -> Flight:
+def run(core: Core, plans: Sequence[PackRecipe], windows: Sequence[Window]) -> PendingPack:
     """Queue one forward pass over `windows`; raises torch.OutOfMemoryError with nothing handed over."""
     with torch.inference_mode():
         pack = core.pack([window.ids for window in windows])
-        views = Views(view for plan in plans for view in (plan.view, plan.logits) if view is not None)
+        views = LayerViews(view for plan in plans for view in (plan.view, plan.logits) if view is not None)
         for index, state in core.states(pack, views.wanted):
             views.add(index, state)
         transfer = Transfer(core.device)
@@ -124,25 +124,25 @@ def run(core: Core, plans: Sequence[Plan], windows: Sequence[Window]) -> Flight:
         last = {plan.logits for plan in plans if plan.logits is not None}
         logits = {view: core.logits(views.matrices[view]) for view in last}
         cargo = [
-            _load(plan, views.matrices[plan.view], logits[plan.logits] if plan.logits else None, users,
+            _queue(plan, views.matrices[plan.view], logits[plan.logits] if plan.logits else None, users,
                   finite[plan.view], transfer)
-            for number, plan in enumerate(plans) if (users := _users(pack, windows, number))
+            for number, plan in enumerate(plans) if (users := _consumers(pack, windows, number))
         ]  # fmt: skip
-        return Flight(transfer, cargo)
+        return PendingPack(transfer, cargo)
 
 
-def _users(pack: Pack, windows: Sequence[Window], recipe: int) -> list[_User]:
+def _consumers(pack: Pack, windows: Sequence[Window], recipe: int) -> list[_Consumer]:
     return [
-        _User(collector, number, (int(pack.rows[i]), int(pack.rows[i + 1])), window.start)
+        _Consumer(collector, number, (int(pack.rows[i]), int(pack.rows[i + 1])), window.start)
         for i, window in enumerate(windows)
         for collector, number in window.users
         if collector.number == recipe
     ]
 
 
-def _load(
-    plan: Plan, matrix: Tensor, logits: Tensor | None, users: list[_User], finite: Tensor, transfer: Transfer
-) -> _Cargo:
+def _queue(
+    plan: PackRecipe, matrix: Tensor, logits: Tensor | None, users: list[_Consumer], finite: Tensor, transfer: Transfer
+) -> _RecipeResult:
     """Reduce the aggregated matrix (T, width) as far as the recipe's poolings need it, and queue the copies."""
     residues = unit(matrix) if plan.recipe.normalize_residues else matrix
     stretches = [user.stretch(plan.before, piece) for user in users for piece in user.pieces]
@@ -150,7 +150,7 @@ def _load(
     kept = {"rows": residues if plan.recipe.keeps_residues else None, "logits": logits}
     dtype = getattr(torch, plan.recipe.store_dtype)
     first = [user.rows[0] for user in users if user.wants_cls]  # CLS, never normalised by residue
-    return _Cargo(
+    return _RecipeResult(
         users=users, stretches=stretches, finite=finite,
         sums={name: transfer.host(values) for name, values in sums.items()},
         kept={name: transfer.host(values.to(dtype)) for name, values in kept.items() if values is not None},
@@ -158,18 +158,18 @@ def _load(
     )  # fmt: skip
 
 
-def _sums(plan: Plan, residues: Tensor, stretches: list[tuple[int, int]]) -> dict[str, Tensor]:
+def _sums(plan: PackRecipe, residues: Tensor, stretches: list[tuple[int, int]]) -> dict[str, Tensor]:
     pooling = set(plan.recipe.pooling)
     found = reduce(residues, stretches, bool(pooling & {"max", "mean_max"}), "std" in pooling)
     given = {"total": found.total, "peak": found.peak, "spread": found.spread}
     return {name: values for name, values in given.items() if values is not None}
 
 
-def _hand_over(cargo: _Cargo) -> list[Handover]:
-    parts, finite = iter(_parts(cargo)), cargo.finite.numpy()
+def _window_results(cargo: _RecipeResult) -> list[WindowResult]:
+    parts, finite = iter(_piece_values(cargo)), cargo.finite.numpy()
     cls = iter([] if cargo.cls is None else cargo.cls.numpy())
     return [
-        Handover(
+        WindowResult(
             user.collector, bool(finite[slice(*user.rows)].all()), {piece: next(parts) for piece in user.pieces},
             next(cls) if user.wants_cls else None,
         )
@@ -177,12 +177,12 @@ def _hand_over(cargo: _Cargo) -> list[Handover]:
     ]  # fmt: skip
 
 
-def _parts(cargo: _Cargo) -> list[Part]:
+def _piece_values(cargo: _RecipeResult) -> list[PieceValues]:
     """One for each stretch."""
     sums = {name: values.numpy() for name, values in cargo.sums.items()}
     kept = {name: values.numpy() for name, values in cargo.kept.items()}
     return [
-        Part(
+        PieceValues(
             end - start,
             **{name: matrix[start:end].copy() for name, matrix in kept.items()},  # not a view of the whole pack
             **{name: values[i] for name, values in sums.items()},

@@ -70,7 +70,7 @@ class Timing:
     seconds: float
 
 
-def calibrate(encoder: Budgeted, longest: int | None, patience: float = PATIENCE) -> list[Timing]:
+def time_packs(encoder: Budgeted, longest: int | None, patience: float = PATIENCE) -> list[Timing]:
     """Time packs of short and of long proteins under the whole budget; one short protein alone where that is slow.
 
     `longest` is the recipe's longest window. The encoder is warm afterwards, and its budget one that it has held.

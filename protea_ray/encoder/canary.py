@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from protea_ray.encoder.collect import Embedded, Refused
+from protea_ray.encoder.collect import Embedded, Rejected
 from protea_ray.errors import CheckpointError, EncoderError
 
 CANARIES = {
@@ -35,7 +35,7 @@ _LEAK = 0.05
 class Embeds(Protocol):
     """The part of an encoder that is used here."""
 
-    def embed(self, sequences: Sequence[str]) -> Iterator[Embedded | Refused]: ...
+    def embed(self, sequences: Sequence[str]) -> Iterator[Embedded | Rejected]: ...
 
 
 def check_canaries(encoder: Embeds) -> float:
@@ -61,7 +61,7 @@ def _vectors(encoder: Embeds, names: list[str]) -> dict[tuple[int, str], np.ndar
     found = {}
     for result in encoder.embed([CANARIES[name] for name in names]):
         name = names[result.index]
-        if isinstance(result, Refused):
+        if isinstance(result, Rejected):
             _require_length_limit(name, result)
             continue
         rows = [np.asarray(rows, np.float32)[0] for rows in result.pooled.values()]
@@ -73,7 +73,7 @@ def _vectors(encoder: Embeds, names: list[str]) -> dict[tuple[int, str], np.ndar
     return found
 
 
-def _require_length_limit(name: str, refused: Refused) -> None:
+def _require_length_limit(name: str, refused: Rejected) -> None:
     if refused.reason != "too_long":
         raise CheckpointError(_message(name, f"was refused: {refused.reason}, {refused.detail}"))
 

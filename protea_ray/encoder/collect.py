@@ -3,7 +3,7 @@
 Pieces are combined in float64 in the order of the protein, so the result does not depend on which packs the
 windows were in.
 
-What the encoder returns: for every protein and recipe exactly one of `Embedded` and `Refused`.
+What the encoder returns: for every protein and recipe exactly one of `Embedded` and `Rejected`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Embedded:
 
 
 @dataclass(frozen=True)
-class Refused:
+class Rejected:
     """A protein that has no embedding under one recipe; `reason` is a word of `protea_ray.sequences.records.Reason`."""
 
     index: int
@@ -63,7 +63,7 @@ SMALLEST_NORM = 1e-12
 
 
 @dataclass(frozen=True)
-class Part:
+class PieceValues:
     """What one window gives to one piece: arrays (width,) float32, matrices of its residues in store_dtype."""
 
     count: int
@@ -80,12 +80,12 @@ class Collector:
     def __init__(self, index: int, number: int, recipe: EmbeddingConfig, layout: Layout, length: int) -> None:
         self.index, self.number, self.recipe, self.layout = index, number, recipe, layout
         self._length = length
-        self._parts: list[Part | None] = [None] * len(layout.pieces)
+        self._parts: list[PieceValues | None] = [None] * len(layout.pieces)
         self._windows_left = len(layout.windows)
         self._cls: np.ndarray | None = None
-        self._refusal: Refused | None = None
+        self._refusal: Rejected | None = None
 
-    def take(self, parts: dict[int, Part], cls: np.ndarray | None) -> None:
+    def take(self, parts: dict[int, PieceValues], cls: np.ndarray | None) -> None:
         """One window has come: its pieces by number, and its CLS vector where this recipe wants it."""
         for number, part in parts.items():
             self._parts[number] = part
@@ -94,23 +94,23 @@ class Collector:
 
     def refuse(self, reason: Reason, detail: str) -> None:
         """One window has failed; the first reason stays."""
-        self._refusal = self._refusal or Refused(self.index, self.number, reason, detail)
+        self._refusal = self._refusal or Rejected(self.index, self.number, reason, detail)
         self._windows_left -= 1
 
-    def result(self) -> Embedded | Refused | None:
+    def result(self) -> Embedded | Rejected | None:
         """The protein's result, None as long as windows are missing."""
         if self._windows_left:
             return None
         return self._refusal or self._finish()
 
-    def _finish(self) -> Embedded | Refused:
+    def _finish(self) -> Embedded | Rejected:
         dtype = np.dtype(self.recipe.store_dtype)
         with np.errstate(over="ignore"):  # an overflow of the cast is reported below
             pooled = {name: vectors.astype(dtype) for name, vectors in self._pool().items()}
         residues = self._matrices("rows") if self.recipe.keeps_residues else None
         logits = self._matrices("logits") if self.recipe.keeps_logits else None
         if not all(np.isfinite(x).all() for x in (*pooled.values(), *(residues or ()), *(logits or ()))):
-            return Refused(self.index, self.number, Reason.NON_FINITE, f"a number does not fit into {dtype}")
+            return Rejected(self.index, self.number, Reason.NON_FINITE, f"a number does not fit into {dtype}")
         spans = np.array(self.layout.spans, np.int32).reshape(-1, 2)
         seen, windows = self.layout.seen, len(self.layout.windows)
         cut = seen < self._length
@@ -152,7 +152,7 @@ class Collector:
         return tuple(rows[0] if len(rows) == 1 else np.concatenate(rows) for rows in matrices)
 
 
-def _stack(parts: list[Part], name: str) -> np.ndarray:
+def _stack(parts: list[PieceValues], name: str) -> np.ndarray:
     return np.stack([getattr(part, name) for part in parts]).astype(np.float64)
 
 

@@ -20,19 +20,19 @@ from protea_ray.config.recipe import EmbeddingConfig, ModelFacts
 from protea_ray.encoder import acceleration, batch, quantize
 from protea_ray.encoder.acceleration import ON, choose_compiling, compile_layers
 from protea_ray.encoder.attention import Choice, choose
-from protea_ray.encoder.batch import Plan, Window
+from protea_ray.encoder.batch import PackRecipe, Window
 from protea_ray.encoder.budget import default_budget
-from protea_ray.encoder.collect import Collector, Embedded, Refused, Stats
+from protea_ray.encoder.collect import Collector, Embedded, Rejected, Stats
 from protea_ray.encoder.forward import Core
 from protea_ray.encoder.layout import layout
-from protea_ray.encoder.pool import View
+from protea_ray.encoder.pool import LayerView
 from protea_ray.errors import CheckpointError, EncoderError, numbered
 from protea_ray.models.families.alphabet import Alphabet
 from protea_ray.models.families.base import Family, Shape
 from protea_ray.plan.pack import micro_batches
 from protea_ray.sequences.records import Reason
 
-__all__ = ["Embedded", "Encoder", "Refused", "Stats"]
+__all__ = ["Embedded", "Encoder", "Rejected", "Stats"]
 
 IN_FLIGHT = {"cuda": 1}  # packs that are computed while the next is queued: the GPU never waits for Python
 
@@ -105,7 +105,7 @@ class Encoder:
                 raise EncoderError(f"{self.directory} has no language-model head over residues, so no logits")
         return replace(self, core=core, recipes=tuple(recipes))
 
-    def embed(self, sequences: Sequence[str]) -> Iterator[Embedded | Refused]:
+    def embed(self, sequences: Sequence[str]) -> Iterator[Embedded | Rejected]:
         """Exactly one result for each sequence and recipe, in any order, each as soon as its last window is done.
 
         `sequences` are normalised letters (upper case; ProstT5 also takes lower-case 3Di). The numbers depend on
@@ -117,7 +117,7 @@ class Encoder:
         while windows:
             windows = yield from self._packs(windows)
 
-    def _plan(self, index: int, sequence: str, windows: list[Window]) -> Iterator[Refused]:
+    def _plan(self, index: int, sequence: str, windows: list[Window]) -> Iterator[Rejected]:
         """Append the windows of one protein, each once for all recipes; yields what is refused at once."""
         ids = self.alphabet.residues(sequence)
         problem = _problem(sequence, ids)
@@ -125,12 +125,12 @@ class Encoder:
         shared: dict[tuple[int, int], Window] = {}
         for number, recipe in enumerate(self.recipes):
             if problem:
-                yield Refused(index, number, *problem)
+                yield Rejected(index, number, *problem)
                 continue
             laid = layout(len(ids), recipe)
             if laid is None:
                 detail = f"{len(ids)} residues, max_residues is {recipe.max_residues}"
-                yield Refused(index, number, Reason.TOO_LONG, detail)
+                yield Rejected(index, number, Reason.TOO_LONG, detail)
                 continue
             collector = Collector(index, number, recipe, laid, len(ids))
             for i, (start, end) in enumerate(laid.windows):
@@ -139,25 +139,25 @@ class Encoder:
                 shared[start, end].users.append((collector, i))
         windows.extend(shared.values())
 
-    def _packs(self, windows: list[Window]) -> Generator[Embedded | Refused, None, list[Window]]:
+    def _packs(self, windows: list[Window]) -> Generator[Embedded | Rejected, None, list[Window]]:
         """Run all windows; on running out of memory return those that are left, under half the budget."""
         packs = micro_batches([len(window.ids) for window in windows], self.token_budget)
-        aloft: deque[batch.Flight] = deque()
+        in_flight: deque[batch.PendingPack] = deque()
         for done, pack in enumerate(packs):
             members = [windows[i] for i in pack]
             outcome = self._try(members)
             if isinstance(outcome, str) and len(members) > 1:
-                yield from _landed(aloft, 0)
+                yield from _finished(in_flight, 0)
                 return [windows[i] for rest in packs[done:] for i in rest]
             if isinstance(outcome, str):
                 yield from _give_up(members[0], outcome)
             else:
-                aloft.append(outcome)
-                yield from _landed(aloft, IN_FLIGHT.get(self.core.device.type, 0))
-        yield from _landed(aloft, 0)
+                in_flight.append(outcome)
+                yield from _finished(in_flight, IN_FLIGHT.get(self.core.device.type, 0))
+        yield from _finished(in_flight, 0)
         return []
 
-    def _try(self, members: list[Window]) -> batch.Flight | str:
+    def _try(self, members: list[Window]) -> batch.PendingPack | str:
         """One pack on its way, or the message of running out of memory.
 
         The message alone: the exception holds the frames, and they hold the tensors that must be given back.
@@ -169,20 +169,20 @@ class Encoder:
         self._out_of_memory(members)
         return message
 
-    def _run(self, members: list[Window]) -> batch.Flight:
-        last = View((self.facts.n_layers,), False)
+    def _run(self, members: list[Window]) -> batch.PendingPack:
+        last = LayerView((self.facts.n_layers,), False)
         plans = [
-            Plan(
-                recipe, View.of(recipe, self.facts.n_layers), len(self.alphabet.before),
+            PackRecipe(
+                recipe, LayerView.of(recipe, self.facts.n_layers), len(self.alphabet.before),
                 last if recipe.keeps_logits else None,
             )
             for recipe in self.recipes
         ]  # fmt: skip
-        flight = batch.run(self.core, plans, members)
+        pending = batch.run(self.core, plans, members)
         self.stats.forward_passes += 1
         self.stats.windows += len(members)
         self.stats.tokens += sum(len(window.ids) for window in members)
-        return flight
+        return pending
 
     def _out_of_memory(self, members: list[Window]) -> None:
         """Remember that so many tokens do not fit; one window alone says nothing about the budget."""
@@ -208,14 +208,14 @@ def _place(device: str) -> torch.device:
     return place
 
 
-def _landed(aloft: deque[batch.Flight], leave: int) -> Iterator[Embedded | Refused]:
+def _finished(in_flight: deque[batch.PendingPack], leave: int) -> Iterator[Embedded | Rejected]:
     """Wait for the oldest packs until `leave` are under way."""
-    while len(aloft) > leave:
-        for given in aloft.popleft().land():
+    while len(in_flight) > leave:
+        for given in in_flight.popleft().wait():
             yield from _deliver(given)
 
 
-def _deliver(given: batch.Handover) -> Iterator[Embedded | Refused]:
+def _deliver(given: batch.WindowResult) -> Iterator[Embedded | Rejected]:
     if given.finite:
         given.collector.take(given.parts, given.cls)
     else:
@@ -225,12 +225,12 @@ def _deliver(given: batch.Handover) -> Iterator[Embedded | Refused]:
         yield result
 
 
-def _give_up(window: Window, message: str) -> Iterator[Refused]:
+def _give_up(window: Window, message: str) -> Iterator[Rejected]:
     """No memory for one window alone: refuse every protein and recipe that needs it."""
     for collector, _ in window.users:
         collector.refuse(Reason.OUT_OF_MEMORY, f"a window of {len(window.ids)} tokens alone: {message}")
         result = collector.result()
-        if isinstance(result, Refused):
+        if isinstance(result, Rejected):
             yield result
 
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from protea_ray.config.recipe import embedding_config
-from protea_ray.encoder.collect import Refused
+from protea_ray.encoder.collect import Rejected
 from protea_ray.encoder.encoder import Encoder
 from protea_ray.encoder.in_memory import encoder_here
 from protea_ray.errors import ConfigError, EncoderError, InputError
@@ -46,7 +46,7 @@ class Logits:
     truncated: bool
 
 
-def logits(encoder: Encoder, sequences: Sequence[str]) -> Iterator[Logits | Refused]:
+def logits(encoder: Encoder, sequences: Sequence[str]) -> Iterator[Logits | Rejected]:
     """Per-residue logits, one result for each sequence, in any order; long proteins as the first recipe says.
 
     Columns are token ids of the checkpoint. Raises EncoderError when the checkpoint has no head over residues
@@ -54,7 +54,7 @@ def logits(encoder: Encoder, sequences: Sequence[str]) -> Iterator[Logits | Refu
     """
     run = encoder.under([encoder.recipes[0].model_copy(update=_WHOLE_LOGITS)])
     for result in run.embed(sequences):
-        if isinstance(result, Refused):
+        if isinstance(result, Rejected):
             yield result
         elif result.logits is not None:
             yield Logits(result.index, result.logits[0], result.truncated)

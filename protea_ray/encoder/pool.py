@@ -20,14 +20,14 @@ from protea_ray.encoder.transfer import to_device
 
 
 @dataclass(frozen=True)
-class View:
+class LayerView:
     """What becomes of the layers: `states` are forward indices, the one nearest the output first."""
 
     states: tuple[int, ...]
     concat: bool
 
     @classmethod
-    def of(cls, recipe: EmbeddingConfig, n_layers: int) -> View:
+    def of(cls, recipe: EmbeddingConfig, n_layers: int) -> LayerView:
         """The view of a recipe whose `layers` count from the output; `last` needs the first of them alone."""
         states = tuple(n_layers - layer for layer in recipe.layers)
         if recipe.layer_agg == "last":
@@ -35,11 +35,11 @@ class View:
         return cls(states, recipe.layer_agg == "concat" and len(states) > 1)
 
 
-class Views:
+class LayerViews:
     """Aggregated matrices of one pack, (T, width) float32, filled as the states come by."""
 
-    def __init__(self, views: Iterable[View]) -> None:
-        self.matrices: dict[View, Tensor] = {}
+    def __init__(self, views: Iterable[LayerView]) -> None:
+        self.matrices: dict[LayerView, Tensor] = {}
         self._views = tuple(dict.fromkeys(views))
         self.wanted = frozenset(state for view in self._views for state in view.states)
 
@@ -49,7 +49,7 @@ class Views:
             if index in view.states:
                 self._into(view, index, state)
 
-    def _into(self, view: View, index: int, state: Tensor) -> None:
+    def _into(self, view: LayerView, index: int, state: Tensor) -> None:
         count = len(view.states)
         if count == 1:
             self.matrices[view] = state.float()

@@ -28,7 +28,7 @@ _COLUMN_OF[[ord(letter) for letter in AMINO_ACIDS]] = range(len(AMINO_ACIDS))
 
 
 @dataclass(frozen=True)
-class Plan:
+class ProbePlan:
     """What every worker is told. `labels` is a Parquet file with id, row (of the task) and split."""
 
     store: str
@@ -88,7 +88,7 @@ def inputs_of(batch: dict[str, Any], pooling: str) -> dict[str, Tensor]:
     return {"embedding": batch[pooling].float(), "composition": torch.from_numpy(composition(batch["sequence"]))}
 
 
-def data_of(plan: Plan, store: Store, split: str, rank: int, world: int, batch_size: int) -> TorchDataset:
+def data_of(plan: ProbePlan, store: Store, split: str, rank: int, world: int, batch_size: int) -> TorchDataset:
     """One rank's part of training, in equal numbers of batches, or of the test set, in order and whole."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
@@ -109,7 +109,7 @@ def data_of(plan: Plan, store: Store, split: str, rank: int, world: int, batch_s
     )
 
 
-def scales_of(data: TorchDataset, plan: Plan, total: Any) -> dict[str, tuple[Tensor, Tensor]]:
+def scales_of(data: TorchDataset, plan: ProbePlan, total: Any) -> dict[str, tuple[Tensor, Tensor]]:
     """Mean and standard deviation of every feature; `total` adds a tensor up over all ranks."""
     sums: dict[str, Tensor] = {}
     for batch in data:
@@ -132,7 +132,7 @@ def train(config: dict[str, Any]) -> dict[str, Any] | None:
     import ray.train.torch
 
     context = ray.train.get_context()
-    plan, targets = Plan(**config["plan"]), torch.from_numpy(config["targets"])
+    plan, targets = ProbePlan(**config["plan"]), torch.from_numpy(config["targets"])
     share = Share(context.get_world_rank(), context.get_world_size(), config["used"]["train"])
     return fit_probes(plan, targets, share, ray.train.torch.prepare_model, ray.train.report)
 
@@ -147,7 +147,7 @@ class Share:
 
 
 def fit_probes(
-    plan: Plan,
+    plan: ProbePlan,
     targets: Tensor,
     share: Share,
     prepare: Callable[[nn.Module], nn.Module],
@@ -183,7 +183,7 @@ def _summed(values: Tensor) -> Tensor:
     return values
 
 
-def _epoch(model: nn.Module, optimiser: Any, data: TorchDataset, plan: Plan, targets: Tensor) -> dict[str, float]:
+def _epoch(model: nn.Module, optimiser: Any, data: TorchDataset, plan: ProbePlan, targets: Tensor) -> dict[str, float]:
     """One pass; returns the mean loss of each probe on this rank's batches."""
     model.train()
     sums: dict[str, float] = {}
@@ -198,7 +198,7 @@ def _epoch(model: nn.Module, optimiser: Any, data: TorchDataset, plan: Plan, tar
     return sums
 
 
-def predict(probes: Probes, data: TorchDataset, plan: Plan) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def predict(probes: Probes, data: TorchDataset, plan: ProbePlan) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """(tests,) rows of the task, and scores (tests, outputs) by probe: probabilities, or numbers of a regression."""
     probes.eval()
     found = list(_predicted(probes, data, plan))
@@ -207,7 +207,9 @@ def predict(probes: Probes, data: TorchDataset, plan: Plan) -> tuple[np.ndarray,
 
 
 @torch.no_grad()
-def _predicted(probes: Probes, data: TorchDataset, plan: Plan) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+def _predicted(
+    probes: Probes, data: TorchDataset, plan: ProbePlan
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     for batch in data:
         scores = probes(inputs_of(batch, plan.pooling))
         if plan.kind == "classification":

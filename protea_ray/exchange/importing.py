@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from protea_ray.config.recipe import canonical_json
 from protea_ray.errors import AccountingError, ConfigError, InputError
-from protea_ray.exchange.vector_files import Item, Source
+from protea_ray.exchange.vector_files import VectorFile, VectorItem
 from protea_ray.sequences.records import KEY, KEY_BYTES, PROTEINS_SCHEMA, RejectedError, key_of, normalise
 from protea_ray.store.commit import GroupCommitter, write_fragments
 from protea_ray.store.keys import KeyIndex, key_array
@@ -37,14 +37,14 @@ _OF_ONE_FILTER = 1000  # values
 
 
 @dataclass(frozen=True)
-class Protein:
+class StoredProtein:
     """A protein that the store knows: its key and its number of residues."""
 
     key: bytes
     length: int
 
 
-def match(proteins: lance.LanceDataset, items: Sequence[Item]) -> list[Protein | None]:
+def match(proteins: lance.LanceDataset, items: Sequence[VectorItem]) -> list[StoredProtein | None]:
     """The protein of each item; None where the store has none, or several different ones under that id.
 
     A label of several words (fair-esm keeps the whole FASTA header) is looked up whole, then by its first word.
@@ -70,19 +70,21 @@ def _first_word(id: str | None) -> str:
     return id.split(maxsplit=1)[0] if id and id.strip() else ""
 
 
-def _by(proteins: lance.LanceDataset, column: str, values: Iterable[str | bytes]) -> dict[str | bytes, set[Protein]]:
+def _by(
+    proteins: lance.LanceDataset, column: str, values: Iterable[str | bytes]
+) -> dict[str | bytes, set[StoredProtein]]:
     """Every protein under each value."""
     wanted = [v for v in values if v and (isinstance(v, bytes) or "\0" not in v)]
-    found: dict[str | bytes, set[Protein]] = {}
+    found: dict[str | bytes, set[StoredProtein]] = {}
     columns = list(dict.fromkeys([column, "key", "length"]))
     for start in range(0, len(wanted), _OF_ONE_FILTER):
         part = among(column, wanted[start : start + _OF_ONE_FILTER])
         for row in proteins.to_table(columns=columns, filter=part).to_pylist():
-            found.setdefault(row[column], set()).add(Protein(row["key"], row["length"]))
+            found.setdefault(row[column], set()).add(StoredProtein(row["key"], row["length"]))
     return found
 
 
-def _only(found: set[Protein] | None) -> Protein | None:
+def _only(found: set[StoredProtein] | None) -> StoredProtein | None:
     return next(iter(found)) if found and len(found) == 1 else None
 
 
@@ -120,7 +122,7 @@ class Imported:
 
 
 def import_vectors(
-    source: Source, location: Location, options: ImportOptions, run: str, guard: Callable[[], None]
+    source: VectorFile, location: Location, options: ImportOptions, run: str, guard: Callable[[], None]
 ) -> Imported:
     """Take every vector of `source` whose protein the store has and whose key the space lacks.
 
@@ -133,7 +135,7 @@ def import_vectors(
     readable = next((item for item in first if not item.problem), None)
     if readable is None:
         raise InputError(f"{source.path} has no vector that can be read among its first {len(first)} items")
-    shape = Shape.of(readable, options)
+    shape = ImportShape.of(readable, options)
     info, schema = describe(shape, options, source.format, run)
     ensure_space(location, info, schema)
     uri = location.table(info.name)
@@ -153,7 +155,7 @@ def import_vectors(
     return done
 
 
-def _units(items: Iterable[Item]) -> Iterator[list[Item]]:
+def _units(items: Iterable[VectorItem]) -> Iterator[list[VectorItem]]:
     """Items in lists of at most 4,096, or about 64 MB."""
     held, size = [], 0
     for item in items:
@@ -168,7 +170,7 @@ def _units(items: Iterable[Item]) -> Iterator[list[Item]]:
         yield held
 
 
-def _chain(first: list[Item], rest: Iterator[list[Item]]) -> Iterator[list[Item]]:
+def _chain(first: list[VectorItem], rest: Iterator[list[VectorItem]]) -> Iterator[list[VectorItem]]:
     yield first
     yield from rest
 
@@ -180,17 +182,17 @@ class _Known:
         self._before = KeyIndex(pa.chunked_array(list(present_keys(location, space)), KEY))
         self.now: set[bytes] = set()
 
-    def before(self, proteins: Sequence[Protein | None]) -> list[bool]:
+    def before(self, proteins: Sequence[StoredProtein | None]) -> list[bool]:
         """Of each protein, in one look."""
         keys = key_array(protein.key if protein is not None else NO_KEY for protein in proteins)
         return self._before.contains(keys).tolist()
 
 
 def _rows(
-    items: Sequence[Item],
-    proteins: Sequence[Protein | None],
+    items: Sequence[VectorItem],
+    proteins: Sequence[StoredProtein | None],
     known: _Known,
-    shape: Shape,
+    shape: ImportShape,
     options: ImportOptions,
     done: Imported,
 ) -> Iterator[Row]:
@@ -239,20 +241,20 @@ class ImportOptions:
 
 
 @dataclass(frozen=True)
-class Shape:
+class ImportShape:
     """Columns of the space: width of each pooled vector, and of residue matrices if it has them."""
 
     widths: dict[str, int]
     residue_width: int | None
 
     @classmethod
-    def of(cls, item: Item, options: ImportOptions) -> Shape:
+    def of(cls, item: VectorItem, options: ImportOptions) -> ImportShape:
         """The first readable item decides; whoever differs is rejected."""
         widths = {name or options.pooling: len(vector) for name, vector in item.vectors.items()}
         return cls(widths, None if item.residues is None else item.residues.shape[1])
 
 
-def describe(shape: Shape, options: ImportOptions, format: str, run: str) -> tuple[SpaceInfo, pa.Schema]:
+def describe(shape: ImportShape, options: ImportOptions, format: str, run: str) -> tuple[SpaceInfo, pa.Schema]:
     """The same file format, model, layer and columns are the same space, whatever the file is called."""
     columns = {"widths": shape.widths, "residue_width": shape.residue_width, "store_dtype": options.store_dtype}
     identity: dict[str, Any] = {"imported": format, "model": options.model, "layer": options.layer, **columns}
@@ -285,11 +287,11 @@ class Row:
     residues: np.ndarray | None
 
 
-def row_of(item: Item, protein: Protein, shape: Shape, options: ImportOptions) -> Row | str:
+def row_of(item: VectorItem, protein: StoredProtein, shape: ImportShape, options: ImportOptions) -> Row | str:
     """The row, or one word that says why there is none: shape, length or non_finite."""
     if item.problem:
         return item.problem
-    if Shape.of(item, options) != shape:
+    if ImportShape.of(item, options) != shape:
         return "shape"
     residues = item.residues
     if residues is not None:
@@ -306,7 +308,7 @@ def row_of(item: Item, protein: Protein, shape: Shape, options: ImportOptions) -
     return Row(protein.key, protein.length, protein.length if residues is None else len(residues), vectors, residues)
 
 
-def table_of(rows: Sequence[Row], unit: str, shape: Shape, schema: pa.Schema) -> pa.Table:
+def table_of(rows: Sequence[Row], unit: str, shape: ImportShape, schema: pa.Schema) -> pa.Table:
     """One unit of the space."""
     return space_rows(
         schema,

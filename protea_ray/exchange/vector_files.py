@@ -38,7 +38,7 @@ _OLD_TORCH = b"\x80\x02"  # torch before 1.6
 
 
 @dataclass(frozen=True)
-class Item:
+class VectorItem:
     """One protein of a file, by id or by sequence, with vectors by pooling and a residue matrix, as far as it has them.
 
     Where a file does not say which pooling made a vector its name is "". The matrix has a row for every residue; if
@@ -54,53 +54,53 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Source:
+class VectorFile:
     """A file or folder of vectors. `items(layer)` reads it from the beginning, one protein at a time."""
 
     path: Path
     format: str
-    items: Callable[[int | None], Iterator[Item]]
+    items: Callable[[int | None], Iterator[VectorItem]]
 
 
-def open_source(path: str | Path) -> Source:
+def open_source(path: str | Path) -> VectorFile:
     """What is at `path`; raises InputError when it is none of the formats above."""
     where = Path(path)
     if where.is_dir():
-        return Source(where, "fair-esm", lambda layer: esm_folder(where, layer))
+        return VectorFile(where, "fair-esm", lambda layer: esm_folder(where, layer))
     try:
         with where.open("rb") as file:
             head = file.read(16)
     except OSError as error:
         raise InputError(f"{where} cannot be read: {error}") from error
     if head == _SQLITE:
-        return Source(where, "fastesm-sqlite", lambda layer: sqlite_items(where))
+        return VectorFile(where, "fastesm-sqlite", lambda layer: sqlite_items(where))
     if head[:8] == _HDF5:
-        return Source(where, "biotrainer-h5", lambda layer: hdf5_items(where))
+        return VectorFile(where, "biotrainer-h5", lambda layer: hdf5_items(where))
     if head[:4] == _ZIP or head[:2] == _OLD_TORCH:
-        return Source(where, "fastesm-pth", lambda layer: pth(where))
+        return VectorFile(where, "fastesm-pth", lambda layer: pth(where))
     raise InputError(
         f"{where} is not a file of vectors that can be imported: give FastESM's SQLite or .pth, "
         "a folder of fair-esm's .pt files, or biotrainer's .h5"
     )
 
 
-def item_of(id: str | None, sequence: str | None, array: np.ndarray | None, *, with_ends: bool = False) -> Item:
+def item_of(id: str | None, sequence: str | None, array: np.ndarray | None, *, with_ends: bool = False) -> VectorItem:
     """A vector (D,) or (1, D), or a matrix (residues, D); anything else is an item with a problem."""
     if array is None:
-        return Item(id, sequence, {}, problem="unreadable")
+        return VectorItem(id, sequence, {}, problem="unreadable")
     if array.ndim == 2 and array.shape[0] == 1 and (sequence is None or len(sequence) > 1):
         return item_of(id, sequence, array.reshape(-1))
     if array.ndim == 1 and array.size:
-        return Item(id, sequence, {"": array})
+        return VectorItem(id, sequence, {"": array})
     if array.ndim == 2 and array.size:
-        return Item(id, sequence, {}, array, "with_ends" if with_ends else "whole")
-    return Item(id, sequence, {}, problem="shape")
+        return VectorItem(id, sequence, {}, array, "with_ends" if with_ends else "whole")
+    return VectorItem(id, sequence, {}, problem="shape")
 
 
 _ID = "original_id"  # the data set's own name is a hash in newer files and a running number in old ones
 
 
-def hdf5_items(path: Path) -> Iterator[Item]:
+def hdf5_items(path: Path) -> Iterator[VectorItem]:
     """Every data set, under its `original_id`, or its name where it has none. Raises InputError for a broken file."""
     try:
         import h5py
@@ -125,7 +125,7 @@ _FLOATS = ("float16", "float32", "float64", "bfloat16")
 _LATEST_RUN = "SELECT run_id FROM runs ORDER BY {order} DESC, rowid DESC LIMIT 1"
 
 
-def sqlite_items(path: Path) -> Iterator[Item]:
+def sqlite_items(path: Path) -> Iterator[VectorItem]:
     """Every stored sequence; the newest run of a file with runs. Raises InputError for another program's file."""
     uri = f"file:{quote(str(path.absolute()))}?mode=ro"
     try:
@@ -135,7 +135,7 @@ def sqlite_items(path: Path) -> Iterator[Item]:
         raise InputError(f"{path} cannot be read as SQLite: {error}") from error
 
 
-def _rows(file: sqlite3.Connection, path: Path) -> Iterator[Item]:
+def _rows(file: sqlite3.Connection, path: Path) -> Iterator[VectorItem]:
     tables = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if {"runs", "records", "tensors"} <= tables:
         return _of_run(file)
@@ -149,7 +149,7 @@ def _columns(file: sqlite3.Connection, table: str) -> set[str]:
     return {row[1] for row in file.execute(f"PRAGMA table_info({table})")}
 
 
-def _of_run(file: sqlite3.Connection) -> Iterator[Item]:
+def _of_run(file: sqlite3.Connection) -> Iterator[VectorItem]:
     order = "published_order" if "published_order" in _columns(file, "runs") else "created_at"
     run = file.execute(_LATEST_RUN.format(order=order)).fetchone()
     query = (
@@ -160,7 +160,7 @@ def _of_run(file: sqlite3.Connection) -> Iterator[Item]:
         yield item_of(id, sequence, _plain(data, dtype, json.loads(shape)), with_ends=True)
 
 
-def _of_table(file: sqlite3.Connection) -> Iterator[Item]:
+def _of_table(file: sqlite3.Connection) -> Iterator[VectorItem]:
     described = {"shape", "dtype"} <= _columns(file, "embeddings")
     more = ", shape, dtype" if described else ", NULL, NULL"
     for sequence, data, shape, dtype in file.execute(f"SELECT sequence, embedding{more} FROM embeddings"):
@@ -234,7 +234,7 @@ def as_array(tensor: Any) -> np.ndarray | None:
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
-def pth(path: Path) -> Iterator[Item]:
+def pth(path: Path) -> Iterator[VectorItem]:
     """FastESM's {sequence: tensor}. Raises InputError for another content."""
     held = load(path, str(path))
     if not isinstance(held, dict) or not all(isinstance(key, str) for key in held):
@@ -243,7 +243,7 @@ def pth(path: Path) -> Iterator[Item]:
         yield item_of(None, sequence, as_array(tensor), with_ends=True)
 
 
-def esm_folder(folder: Path, layer: int | None) -> Iterator[Item]:
+def esm_folder(folder: Path, layer: int | None) -> Iterator[VectorItem]:
     """Every .pt below `folder`, by name. `layer` chooses where files hold several; raises ConfigError without it."""
     files = sorted(folder.rglob("*.pt"))
     if not files:
@@ -255,7 +255,7 @@ def esm_folder(folder: Path, layer: int | None) -> Iterator[Item]:
         yield _esm_item(held, layer, file)
 
 
-def _esm_item(held: dict[str, Any], layer: int | None, file: Path) -> Item:
+def _esm_item(held: dict[str, Any], layer: int | None, file: Path) -> VectorItem:
     vectors = {
         pooling: array
         for name, pooling in _POOLED.items()
@@ -263,7 +263,7 @@ def _esm_item(held: dict[str, Any], layer: int | None, file: Path) -> Item:
     }
     residues = as_array(_of_layer(held.get(_RESIDUES), layer, file))
     problem = None if vectors or residues is not None else "unreadable"
-    return Item(str(held["label"]), None, vectors, residues, "cut", problem)  # at --truncation_seq_length
+    return VectorItem(str(held["label"]), None, vectors, residues, "cut", problem)  # at --truncation_seq_length
 
 
 def _of_layer(by_layer: Any, layer: int | None, file: Path) -> Any:

@@ -22,7 +22,7 @@ import ray
 
 from protea_ray.config.cache import cache_directory
 from protea_ray.config.recipe import EmbeddingConfig, canonical_json, identity
-from protea_ray.encoder.budget import calibrate
+from protea_ray.encoder.budget import time_packs
 from protea_ray.encoder.canary import check_canaries
 from protea_ray.models.checkpoint import Checkpoint
 from protea_ray.models.families import Shape
@@ -38,7 +38,7 @@ HALF = (
 
 
 @dataclass(frozen=True)
-class Probe:
+class Calibration:
     """What was seen. `cost` is in seconds by length; the other times are of the first load and the first pass,
     compilation included. `token_budget` has been held once; `half` says that the processor computes in bfloat16."""
 
@@ -60,7 +60,9 @@ class Probe:
         return [*told, HALF] if self.half and recipe.dtype == "float32" and not recipe.quantization else told
 
 
-def probe(spec: EncoderSpec, checkpoint: Checkpoint, recipes: Sequence[EmbeddingConfig], gpus: float) -> Probe:
+def calibrate(
+    spec: EncoderSpec, checkpoint: Checkpoint, recipes: Sequence[EmbeddingConfig], gpus: float
+) -> Calibration:
     """Load the encoder where the actors will run, embed the canaries and time one micro-batch; or remember it.
 
     Raises CheckpointError when a canary is not finite, or does not depend on its letters.
@@ -74,19 +76,19 @@ def probe(spec: EncoderSpec, checkpoint: Checkpoint, recipes: Sequence[Embedding
     return found
 
 
-def remember(spec: EncoderSpec, checkpoint: Checkpoint, recipes: Sequence[EmbeddingConfig], seen: Probe) -> None:
+def remember(spec: EncoderSpec, checkpoint: Checkpoint, recipes: Sequence[EmbeddingConfig], seen: Calibration) -> None:
     """Put `seen` in the place of what was remembered: a run found that its token budget was too large."""
     _write(_place(spec, checkpoint, recipes), seen)
 
 
-def _probe(spec: EncoderSpec, recipes: Sequence[EmbeddingConfig], shape: Cost) -> Probe:
+def _probe(spec: EncoderSpec, recipes: Sequence[EmbeddingConfig], shape: Cost) -> Calibration:
     started = time.perf_counter()
     encoder = spec.load(recipes)
     loaded = time.perf_counter()
     check_canaries(encoder)
     warm = time.perf_counter()
-    timings = calibrate(encoder, recipes[0].max_residues)
-    return Probe(
+    timings = time_packs(encoder, recipes[0].max_residues)
+    return Calibration(
         cost=shape.fitted([(t.residues, t.seconds) for t in timings]),
         load_seconds=loaded - started,
         first_forward_seconds=warm - loaded,
@@ -139,15 +141,15 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _remembered(place: Path) -> Probe | None:
+def _remembered(place: Path) -> Calibration | None:
     try:
         fields = json.loads(place.read_text(encoding="utf-8"))
-        return Probe(**{**fields, "cost": Cost(**fields["cost"])})
+        return Calibration(**{**fields, "cost": Cost(**fields["cost"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None  # not there, or of no use: look again
 
 
-def _write(place: Path, seen: Probe) -> None:
+def _write(place: Path, seen: Calibration) -> None:
     """Write beside and rename, so that a reader never sees half a file."""
     place.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=place.parent, suffix=".tmp")

@@ -16,7 +16,7 @@ from protea_ray.config.run import RunConfig
 from protea_ray.encoder.layout import Layout, layout
 from protea_ray.models.families.base import Shape
 from protea_ray.pipeline import cluster
-from protea_ray.pipeline.calibration import probe
+from protea_ray.pipeline.calibration import calibrate
 from protea_ray.pipeline.cluster import remote
 from protea_ray.pipeline.embed import Setting, prepare
 from protea_ray.pipeline.ingest import scan_all
@@ -50,7 +50,7 @@ class SpacePlan:
 
 
 @dataclass(frozen=True)
-class Plan:
+class DryRun:
     """The whole run. `seconds` is predicted compute on `actors` actors, start-up not counted."""
 
     store: str
@@ -62,7 +62,7 @@ class Plan:
     spaces: tuple[SpacePlan, ...]
 
 
-def plan(inputs: Sequence[str], store: str, config: RunConfig) -> Plan:
+def dry_run(inputs: Sequence[str], store: str, config: RunConfig) -> DryRun:
     """Read the inputs, compare them with the store, time the model; raises what `embed` would raise."""
     setting = prepare(store, config)
     names = [space_name(recipe, setting.checkpoint.files) for recipe in setting.recipes]
@@ -76,9 +76,9 @@ def plan(inputs: Sequence[str], store: str, config: RunConfig) -> Plan:
     pool = cluster.pool_for(setting.options, setting.device, max(len(found.lengths), 1))
     seconds = 0.0
     if len(found.lengths):
-        cost = probe(setting.encoder, setting.checkpoint, setting.recipes, pool.num_gpus).cost
+        cost = calibrate(setting.encoder, setting.checkpoint, setting.recipes, pool.num_gpus).cost
         seconds = float(cost.of(found.lengths).sum()) / pool.actors
-    return Plan(
+    return DryRun(
         store=setting.location.uri,
         model=setting.checkpoint.model,
         records=found.records,

@@ -21,7 +21,7 @@ from protea_ray.models.checkpoint import Checkpoint, logit_tokens, open_checkpoi
 from protea_ray.models.weights import verify_digests
 from protea_ray.pipeline import cluster
 from protea_ray.pipeline.accounting import Summary, account
-from protea_ray.pipeline.calibration import Probe, probe, remember
+from protea_ray.pipeline.calibration import Calibration, calibrate, remember
 from protea_ray.pipeline.failures import interruptible, own_errors
 from protea_ray.pipeline.ingest import ingest
 from protea_ray.pipeline.loop import Job, Tally, embed_units
@@ -118,7 +118,7 @@ class Embedding:
     actors: int = 0
     seconds: float = 0.0
     startup_seconds: float = 0.0
-    seen: Probe | None = None
+    seen: Calibration | None = None
 
 
 def prepare(store: str, config: RunConfig) -> Setting:
@@ -183,7 +183,7 @@ def embed_work(
         return Embedding(Tally.of([t.space for t in targets]))
     options = setting.options
     pool = cluster.pool_for(options, setting.device, work.proteins)
-    seen = probe(setting.encoder, setting.checkpoint, setting.recipes, pool.num_gpus)
+    seen = calibrate(setting.encoder, setting.checkpoint, setting.recipes, pool.num_gpus)
     for line in seen.lines(setting.recipes[0]):
         report.note(line)
     encoder = replace(setting.encoder, token_budget=seen.token_budget)

@@ -18,7 +18,7 @@ from typing import NoReturn
 from ray.exceptions import RayError
 
 from protea_ray.errors import ProteaRayError
-from protea_ray.store.object_store_errors import answered, not_answered, unanswered
+from protea_ray.store.object_store_errors import is_outage, not_answered, outage_as_store_error
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def own_errors() -> Iterator[None]:
 
     A store that did not answer is one wherever it was asked.
     """
-    with answered():
+    with outage_as_store_error():
         try:
             yield
         except RayError as error:
@@ -66,7 +66,7 @@ def _own(error: BaseException | None) -> ProteaRayError | None:
             pass
         elif isinstance(error, ProteaRayError):
             return error
-        elif unanswered(error):
+        elif is_outage(error):
             return not_answered(error)
         error = getattr(error, "cause", None) or error.__cause__
     return None

@@ -35,7 +35,7 @@ _OF_THE_FAMILY = ("max_residues", "dtype")  # trained length and stable precisio
 
 
 @dataclass(frozen=True)
-class Plan:
+class Reembedding:
     """What will be embedded, and which alias is to move. `base` is the space that gave the recipe, if any."""
 
     setting: Setting
@@ -78,10 +78,10 @@ def reembed(
     space the alias points to. `since`: only proteins that this version of proteins.lance did not hold. Raises
     StoreError when the new space does not verify (the alias stays), and whatever `embed` raises.
     """
-    return carry_out(plan(store, fields, alias), report, since)
+    return carry_out(prepare(store, fields, alias), report, since)
 
 
-def plan(store: str, fields: Mapping[str, Any], alias: str = CURRENT) -> Plan:
+def prepare(store: str, fields: Mapping[str, Any], alias: str = CURRENT) -> Reembedding:
     """Check everything that can be refused before the lease is taken; nothing is written."""
     location = open_location(store)
     if not location.exists(PROTEINS_TABLE):
@@ -90,7 +90,7 @@ def plan(store: str, fields: Mapping[str, Any], alias: str = CURRENT) -> Plan:
     base = _base(location, alias)
     asked = _config(base, None, fields).recipes[0]  # all mistakes first: reading the weights may take minutes
     checkpoint = open_checkpoint(asked.model, asked.revision, asked.family)
-    return Plan(settle(location, checkpoint, _config(base, checkpoint.facts.family, fields)), alias, base)
+    return Reembedding(settle(location, checkpoint, _config(base, checkpoint.facts.family, fields)), alias, base)
 
 
 def _base(location: Location, alias: str) -> SpaceInfo | None:
@@ -130,26 +130,26 @@ def inherited(base: SpaceInfo | None, family: str | None) -> dict[str, Any]:
 
 
 @own_errors()
-def carry_out(plan: Plan, report: Reporter, since: int | None = None) -> Reembedded:
+def carry_out(planned: Reembedding, report: Reporter, since: int | None = None) -> Reembedded:
     """Fill, verify, move, under one lease. Raises as `reembed`."""
     started = time.time()
-    setting, location = plan.setting, plan.setting.location
+    setting, location = planned.setting, planned.setting.location
     with interruptible(), Lease.acquire(location, setting.options.heartbeat_seconds) as lease:
-        _settle_current(plan, lease)
+        _settle_current(planned, lease)
         targets = make_targets(location, setting.checkpoint, setting.recipes, setting.run)
         space = targets[0].space
         work = find_work(location, None, [space], setting.options.retry_rejects, since)
         done = embed_work(setting, work, targets, lease, report, started)
         summary = summarise(setting, work.counts[0].records, 0, work, done, started)
-        before = list_aliases(location).get(plan.alias)
+        before = list_aliases(location).get(planned.alias)
         if _is_at(before, space) and not work.proteins:
-            return Reembedded(summary, plan.alias, space, space, False, None, None)
-        accepted, stays = _judge(plan, targets[0], summary, since, report)
+            return Reembedded(summary, planned.alias, space, space, False, None, None)
+        accepted, stays = _judge(planned, targets[0], summary, since, report)
         moved = stays is None and not _is_at(before, space)
         if moved:
-            move(location, plan.alias, space, run=setting.run, guard=lease.check)
+            move(location, planned.alias, space, run=setting.run, guard=lease.check)
         was = before.space if before else None
-        outcome = Reembedded(summary, plan.alias, was, space if moved else was, moved, accepted, stays)
+        outcome = Reembedded(summary, planned.alias, was, space if moved else was, moved, accepted, stays)
         record_run(location, setting.run, outcome.to_json(), guard=lease.check, kind="reembed")
         return outcome
 
@@ -158,23 +158,23 @@ def _is_at(alias: Alias | None, space: str) -> bool:
     return alias is not None and (alias.space, alias.version) == (space, None)
 
 
-def _settle_current(plan: Plan, lease: Lease) -> None:
+def _settle_current(planned: Reembedding, lease: Lease) -> None:
     """`current` of a store with one space needs no alias; a second space would leave it without a meaning."""
     if CURRENT not in list_aliases(lease.location):
         with suppress(UnknownSpaceError):
             only, _ = resolve(lease.location, CURRENT)
-            move(lease.location, CURRENT, only, run=plan.setting.run, guard=lease.check)
+            move(lease.location, CURRENT, only, run=planned.setting.run, guard=lease.check)
 
 
 def _judge(
-    plan: Plan, target: Target, summary: Summary, since: int | None, report: Reporter
+    planned: Reembedding, target: Target, summary: Summary, since: int | None, report: Reporter
 ) -> tuple[Acceptance, str | None]:
     """Verify; returns what was seen, and why the alias must stay although nothing is wrong. Raises StoreError."""
     report.note(f"verifying {target.space}")
-    accepted = accept(plan.setting, target)
+    accepted = accept(planned.setting, target)
     if accepted.problems:
-        raise StoreError(_refusal(plan, target.space, accepted.problems))
-    rejected, limit = summary.spaces[0].rejected, plan.setting.options.max_rejects
+        raise StoreError(_refusal(planned, target.space, accepted.problems))
+    rejected, limit = summary.spaces[0].rejected, planned.setting.options.max_rejects
     if limit is not None and rejected > limit:
         return accepted, f"{rejected} proteins were rejected, more than max_rejects {limit}"
     if accepted.missing and since is not None:
@@ -183,14 +183,16 @@ def _judge(
             "run again without --since to fill them"
         )
     if accepted.missing:
-        raise StoreError(_refusal(plan, target.space, [f"{accepted.missing} proteins have neither vector nor reject"]))
+        raise StoreError(
+            _refusal(planned, target.space, [f"{accepted.missing} proteins have neither vector nor reject"])
+        )
     return accepted, None
 
 
-def _refusal(plan: Plan, space: str, problems: Sequence[str]) -> str:
-    uri = plan.setting.location.uri
+def _refusal(planned: Reembedding, space: str, problems: Sequence[str]) -> str:
+    uri = planned.setting.location.uri
     return numbered(
-        f"{space} does not verify, so {plan.alias} stays where it is: {len(problems)} problem(s)", problems
+        f"{space} does not verify, so {planned.alias} stays where it is: {len(problems)} problem(s)", problems
     ) + (
         f"\n`protea-ray repair {uri}` takes damaged units out, `protea-ray drop-space {uri} {space}` all of it; "
         "then run the same command again."

@@ -17,7 +17,7 @@ from typing import Any
 from protea_ray.errors import CommitError, ConfigError, LeaseHeldError, LeaseLostError, ProteaRayError
 from protea_ray.pipeline.failures import interruptible
 from protea_ray.pipeline.progress import Reporter
-from protea_ray.pipeline.reembed import Plan, Reembedded, carry_out, plan
+from protea_ray.pipeline.reembed import Reembedded, Reembedding, carry_out, prepare
 from protea_ray.store.aliases import CURRENT, history
 
 PASSING = (LeaseHeldError, LeaseLostError, CommitError)  # look again later; all else waits for other files
@@ -95,7 +95,7 @@ def _take(
     """Re-embed with one checkpoint; None when the alias knows its space already."""
     named = {"model": seen.model, **({"revision": seen.revision} if seen.revision else {})}
     try:
-        planned = plan(store, {**fields, **named}, alias)
+        planned = prepare(store, {**fields, **named}, alias)
         if _known(planned):
             return None
         report.note(f"new checkpoint: {seen.model}{f' at {seen.revision}' if seen.revision else ''}")
@@ -105,7 +105,7 @@ def _take(
         return Taken(seen, None, error)
 
 
-def _known(planned: Plan) -> bool:
+def _known(planned: Reembedding) -> bool:
     moves = history(planned.setting.location)
     return any((m.alias, m.space) == (planned.alias, planned.space) for m in moves)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from protea_ray.config.recipe import EmbeddingConfig
-from protea_ray.encoder.collect import Embedded, Refused
+from protea_ray.encoder.collect import Embedded, Rejected
 from protea_ray.errors import EncoderError, ProteaRayError
 from protea_ray.models.checkpoint import locate, read_config
 from protea_ray.models.families import recognise
@@ -139,7 +139,7 @@ class EmbedUnits:
         self._log.finish(unit)
         return {
             "spaces": fragments,
-            "rejects": [self._reject(r, proteins, attempt) for r in found if isinstance(r, Refused)],
+            "rejects": [self._reject(r, proteins, attempt) for r in found if isinstance(r, Rejected)],
             "proteins": len(proteins),
             "residues": sum(len(p.sequence) for p in proteins),
             "predicted": row["seconds"],
@@ -149,7 +149,7 @@ class EmbedUnits:
             "budget": self._encoder.token_budget,
         }
 
-    def _forward(self, unit: str, proteins: Sequence[Protein], attempt: Attempt) -> list[Embedded | Refused]:
+    def _forward(self, unit: str, proteins: Sequence[Protein], attempt: Attempt) -> list[Embedded | Rejected]:
         """All proteins packed; one at a time after two failed tries, or when the packed pass raised."""
         if not attempt.careful:
             try:
@@ -158,12 +158,12 @@ class EmbedUnits:
                 leave_if_cuda_is_gone(error)
         return self._one_by_one(unit, proteins, attempt)
 
-    def _one_by_one(self, unit: str, proteins: Sequence[Protein], attempt: Attempt) -> list[Embedded | Refused]:
+    def _one_by_one(self, unit: str, proteins: Sequence[Protein], attempt: Attempt) -> list[Embedded | Rejected]:
         """Each protein alone, announced first, so that a death or an error has one name.
 
         Raises EncoderError when every protein of a unit fails: then the encoder is broken, not the proteins.
         """
-        found: list[Embedded | Refused] = []
+        found: list[Embedded | Rejected] = []
         errors: list[Exception] = []
         for index, protein in enumerate(proteins):
             if deaths := attempt.culprits.get(protein.key):
@@ -182,8 +182,8 @@ class EmbedUnits:
             raise EncoderError(f"all {len(proteins)} proteins of unit {unit} failed; first: {errors[0]}") from errors[0]
         return found
 
-    def _refuse(self, index: int, reason: str, detail: str) -> list[Embedded | Refused]:
-        return [Refused(index, recipe, reason, detail) for recipe in range(len(self._targets))]
+    def _refuse(self, index: int, reason: str, detail: str) -> list[Embedded | Rejected]:
+        return [Rejected(index, recipe, reason, detail) for recipe in range(len(self._targets))]
 
     def _write(
         self, recipe: int, target: Target, unit: str, proteins: Sequence[Protein], stored: Sequence[Embedded]
@@ -207,7 +207,7 @@ class EmbedUnits:
         )
         return {"fragments": write_fragments(target.uri, table, target.schema), "stored": len(mine)}
 
-    def _reject(self, refused: Refused, proteins: Sequence[Protein], attempt: Attempt) -> dict[str, Any]:
+    def _reject(self, refused: Rejected, proteins: Sequence[Protein], attempt: Attempt) -> dict[str, Any]:
         protein = proteins[refused.index]
         return {
             "id": protein.id,
@@ -223,7 +223,7 @@ class EmbedUnits:
         }
 
 
-def _moved(result: Embedded | Refused, index: int) -> Embedded | Refused:
+def _moved(result: Embedded | Rejected, index: int) -> Embedded | Rejected:
     """The result of a protein embedded alone, at its position in the unit."""
     return replace(result, index=index)
 

@@ -23,7 +23,7 @@ from protea_ray.query.view import DESCRIBES, MISSING, Pin, View, distinct, match
 from protea_ray.store.aliases import CURRENT
 from protea_ray.store.keys import key_array
 from protea_ray.store.location import PROTEINS_TABLE, REJECTS_TABLE, Location, open_location
-from protea_ray.store.object_store_errors import answered
+from protea_ray.store.object_store_errors import outage_as_store_error
 from protea_ray.store.rows import LOGITS, RESIDUES, matrix_widths
 from protea_ray.store.sql import both, equals
 from protea_ray.store.tables import find_table, open_table
@@ -55,22 +55,22 @@ class Store:
         """Normalised URI."""
         return self.location.uri
 
-    @answered()
+    @outage_as_store_error()
     def status(self) -> StoreStatus:
         """Tables, spaces, aliases, rejects by reason, last run."""
         return status(self.location)
 
-    @answered()
+    @outage_as_store_error()
     def pin(self, space: str | Pin = CURRENT, version: int | None = None) -> Pin:
         """What the other methods would read now; give it to them later to read the same."""
         return self.view(space, version).pin
 
-    @answered()
+    @outage_as_store_error()
     def view(self, space: str | Pin = CURRENT, version: int | None = None) -> View:
         """The tables themselves at one pin; raises UnknownSpaceError that lists what exists."""
         return View.open(self.location, space, version)
 
-    @answered()
+    @outage_as_store_error()
     def get(
         self,
         ids: Sequence[str] | str = (),
@@ -97,7 +97,7 @@ class Store:
         bare = records["id"].take(pa.array(without)).to_pylist()
         return view.stamped(joined, [*map(str, unknown), *nameless], bare)
 
-    @answered()
+    @outage_as_store_error()
     def nearest(
         self,
         id: str,
@@ -126,7 +126,7 @@ class Store:
         found = search.nearest(view, key, queries, k, pooling, allowed, approximate)
         return view.stamped(search.described(view, found))
 
-    @answered()
+    @outage_as_store_error()
     def to_arrow(
         self,
         *,
@@ -144,12 +144,12 @@ class Store:
         joined, without = view.with_vectors(records := distinct(view.records(where, own)), vectors)
         return view.stamped(joined, no_vector=records["id"].take(pa.array(without)).to_pylist())
 
-    @answered()
+    @outage_as_store_error()
     def where(self, sql: str | None = None, *, columns: Sequence[str] = DESCRIBES) -> pa.Table:
         """Protein records that match a SQL filter over their columns, without vectors, in row order."""
         return matching(open_table(self.location.table(PROTEINS_TABLE)), sql, columns)
 
-    @answered()
+    @outage_as_store_error()
     def residues(
         self, id: str, *, chunk: int = 0, space: str | Pin = CURRENT, version: int | None = None
     ) -> ResidueMatrix:
@@ -159,7 +159,7 @@ class Store:
         """
         return self._matrix(RESIDUES, "--pooling none", id, chunk, self.view(space, version))
 
-    @answered()
+    @outage_as_store_error()
     def logits(
         self, id: str, *, chunk: int = 0, space: str | Pin = CURRENT, version: int | None = None
     ) -> ResidueMatrix:
@@ -184,7 +184,7 @@ class Store:
         tokens = tuple(view.facts["tokens"]) if column == LOGITS else None
         return ResidueMatrix(view.vectors, row_id, start, width, view.facts["store_dtype"], column, tokens)
 
-    @answered()
+    @outage_as_store_error()
     def dataset(
         self,
         space: str | Pin = CURRENT,
@@ -205,7 +205,7 @@ class Store:
         known = None if labels is None else read_labels(labels)
         return ray_dataset(self.view(space, version), columns, filter, known)
 
-    @answered()
+    @outage_as_store_error()
     def torch(
         self,
         space: str | Pin = CURRENT,

@@ -17,7 +17,7 @@ from protea_ray.sequences.records import PROTEINS_SCHEMA
 from protea_ray.store import aliases
 from protea_ray.store.keys import KeyIndex, join
 from protea_ray.store.location import PROTEINS_TABLE, Location
-from protea_ray.store.object_store_errors import plain, unanswered
+from protea_ray.store.object_store_errors import is_outage, message
 from protea_ray.store.rows import LOGITS, RESIDUES, vector_facts
 from protea_ray.store.spaces import SpaceInfo
 from protea_ray.store.sql import among
@@ -162,10 +162,10 @@ def matching(proteins: lance.LanceDataset, filter: str | None, columns: Sequence
     try:
         return proteins.to_table(columns=list(columns), filter=filter)
     except ValueError as error:
-        if unanswered(error):
+        if is_outage(error):
             raise
         known = ", ".join(PROTEINS_SCHEMA.names)
-        raise ConfigError(f"{filter!r}: {plain(error)}. Columns: {known}", where="where") from None
+        raise ConfigError(f"{filter!r}: {message(error)}. Columns: {known}", where="where") from None
 
 
 def distinct(records: pa.Table) -> pa.Table:

@@ -152,7 +152,7 @@ def _without_bom(raw: Iterable[bytes]) -> Iterator[bytes]:
         yield block if number else block.removeprefix(BOM)
 
 
-class Piece(NamedTuple):
+class RawRecord(NamedTuple):
     """What stands between two separators: its bytes, how many they are, and its LF count.
 
     Of a piece above the limit only the first `KEPT` bytes are in `data`.
@@ -163,14 +163,14 @@ class Piece(NamedTuple):
     newlines: int
 
 
-def pieces(text: Iterable[bytes], separator: bytes, limit: int = MAX_RECORD) -> Iterator[Piece]:
+def pieces(text: Iterable[bytes], separator: bytes, limit: int = MAX_RECORD) -> Iterator[RawRecord]:
     """Split blocks at a separator that no block border cuts; an oversized piece is counted, not held."""
     held: list[bytes] = []
     size = newlines = 0
     for block in text:
         for position, data in enumerate(block.split(separator)):
             if position:  # a separator came before it
-                yield Piece(held[0] if len(held) == 1 else b"".join(held), size, newlines)
+                yield RawRecord(held[0] if len(held) == 1 else b"".join(held), size, newlines)
                 held, size, newlines = [], 0, 0
             if size + len(data) <= limit:
                 held.append(data)
@@ -178,7 +178,7 @@ def pieces(text: Iterable[bytes], separator: bytes, limit: int = MAX_RECORD) -> 
                 held = [_beginning([*held, data])]
             size += len(data)
             newlines += data.count(b"\n")
-    yield Piece(b"".join(held), size, newlines)
+    yield RawRecord(b"".join(held), size, newlines)
 
 
 def _beginning(held: Iterable[bytes]) -> bytes:

@@ -24,7 +24,7 @@ from typing import Any
 from protea_ray.errors import InputError
 from protea_ray.sequences.parts import Columns, Part, Source
 from protea_ray.sequences.records import Found, Reason, RejectedError, printable, text_of
-from protea_ray.sequences.streams import MAX_RECORD, Piece, blocks, pieces, unix_lines
+from protea_ray.sequences.streams import MAX_RECORD, RawRecord, blocks, pieces, unix_lines
 
 
 def fasta_records(part: Part) -> Iterator[Found]:
@@ -45,7 +45,7 @@ def fasta_records(part: Part) -> Iterator[Found]:
         line += piece.newlines + 1
 
 
-def _check_preamble(piece: Piece, part: Part) -> None:
+def _check_preamble(piece: RawRecord, part: Part) -> None:
     """Only blank lines may come before the first record."""
     if not piece.data.strip():
         return
@@ -59,7 +59,7 @@ def _check_preamble(piece: Piece, part: Part) -> None:
     )
 
 
-def _record(piece: Piece, line: int) -> Found:
+def _record(piece: RawRecord, line: int) -> Found:
     header, _, letters = piece.data.partition(b"\n")
     name, *rest = header.split(None, 1) or [b""]
     problem = None
@@ -86,7 +86,7 @@ def text_columns(source: Source) -> list[str]:
     return next((row for _, row in _csv_rows(source, _HEAD) if isinstance(row, list)), [])
 
 
-def _lines(source: Source, size: int) -> Iterator[Piece]:
+def _lines(source: Source, size: int) -> Iterator[RawRecord]:
     return pieces(unix_lines(blocks(source, size=size)), b"\n")
 
 
@@ -168,7 +168,7 @@ def _json_records(source: Source, columns: Columns) -> Iterator[Found]:
             yield Found(line, b"", b"", b"", problem)
 
 
-def _object(piece: Piece) -> dict[str, Any]:
+def _object(piece: RawRecord) -> dict[str, Any]:
     if piece.size > MAX_RECORD:
         raise RejectedError(Reason.TOO_LARGE, f"the line has {piece.size} bytes, at most {MAX_RECORD} are read")
     try:

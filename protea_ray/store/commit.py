@@ -30,7 +30,7 @@ from lance.fragment import FragmentMetadata
 from lance.fragment import write_fragments as lance_write_fragments
 
 from protea_ray.errors import CommitError, StoreError
-from protea_ray.store.object_store_errors import plain, unanswered
+from protea_ray.store.object_store_errors import is_outage, message
 from protea_ray.store.tables import PAUSES, ensure_table, open_table
 
 Rows = pa.Table | Callable[[], pa.RecordBatchReader]
@@ -59,7 +59,7 @@ def write_fragments(uri: str, data: Rows, schema: pa.Schema) -> list[str]:
             problem = error
             continue
         return [json.dumps(f.to_json()) for f in written if f.physical_rows]
-    raise StoreError(f"{uri} did not take a data file: {plain(problem) if problem else ''}") from problem
+    raise StoreError(f"{uri} did not take a data file: {message(problem) if problem else ''}") from problem
 
 
 class _Rows:
@@ -120,7 +120,7 @@ def commit(uri: str, operation: lance.LanceOperation.BaseOperation, *, guard: Gu
         if landed is not None:
             return landed
     raise CommitError(
-        f"{uri} did not take a commit in {len(PAUSES)} attempts: {plain(problem) if problem else ''}. "
+        f"{uri} did not take a commit in {len(PAUSES)} attempts: {message(problem) if problem else ''}. "
         "Nothing of it is in the table. When the cause is gone, run the same command again."
     ) from problem
 
@@ -142,11 +142,11 @@ def settle(uri: str, transaction: lance.Transaction, *, guard: Guard) -> int | N
             # a fence that was taken refuses late puts, but one may have landed just before it
             return landed_version(uri, transaction)
         except (OSError, StoreError) as error:
-            if isinstance(error, StoreError) and not unanswered(error) and not isinstance(error.__cause__, OSError):
+            if isinstance(error, StoreError) and not is_outage(error) and not isinstance(error.__cause__, OSError):
                 raise
             problem = error
     raise CommitError(
-        f"{uri} does not answer whether it took a commit: {plain(problem) if problem else ''}. "
+        f"{uri} does not answer whether it took a commit: {message(problem) if problem else ''}. "
         "When the store can be reached, run the same command again: what is in the table is not repeated."
     ) from problem
 
@@ -257,4 +257,4 @@ def remove_rows(uri: str, filter: str, *, guard: Guard) -> int:
             return found
         except OSError as error:
             problem = error
-    raise CommitError(f"{uri} did not take a removal of rows: {plain(problem) if problem else ''}") from problem
+    raise CommitError(f"{uri} did not take a removal of rows: {message(problem) if problem else ''}") from problem

@@ -17,7 +17,7 @@ from protea_ray.errors import ConfigError, StoreError
 from protea_ray.store.commit import Guard
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location
-from protea_ray.store.object_store_errors import plain
+from protea_ray.store.object_store_errors import message
 from protea_ray.store.rows import vector_facts
 from protea_ray.store.spaces import open_space
 from protea_ray.store.tables import open_table
@@ -117,5 +117,5 @@ def _carried_out(location: Location, space: str, column: str, min_rows: int, for
             codes = width // VALUES_PER_CODE if width % VALUES_PER_CODE == 0 else None
             table.create_index(column, "IVF_PQ", metric="cosine", replace=True, num_sub_vectors=codes)
     except (OSError, ValueError, RuntimeError) as error:
-        raise StoreError(f"{table.uri} could not be indexed by {column}: {plain(error)}") from error
+        raise StoreError(f"{table.uri} could not be indexed by {column}: {message(error)}") from error
     return planned

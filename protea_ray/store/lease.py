@@ -35,7 +35,7 @@ import pyarrow as pa
 from protea_ray.errors import LeaseHeldError, LeaseLostError, StoreError
 from protea_ray.store.commit import fence
 from protea_ray.store.location import LEASE_TABLE, Location
-from protea_ray.store.object_store_errors import plain
+from protea_ray.store.object_store_errors import message
 from protea_ray.store.tables import PAUSES, ensure_table, open_table
 
 HELD, RELEASED, ABANDONED = "held", "released", "abandoned"
@@ -269,7 +269,7 @@ def _take(location: Location, ours: Holder, now: Callable[[], float]) -> bool:
         except (OSError, StoreError) as error:  # lost the race, or the store did not answer: look again
             problem = error
     raise StoreError(
-        f"the lease on {location.uri} cannot be taken: {plain(problem) if problem else ''}. "
+        f"the lease on {location.uri} cannot be taken: {message(problem) if problem else ''}. "
         "Check that the store can be written."
     ) from problem
 
@@ -304,4 +304,4 @@ def _fence(uri: str) -> None:
             return
         except OSError as error:  # the earlier holder's commit came in between, or the store did not answer
             problem = error
-    raise StoreError(f"{uri} cannot be fenced: {plain(problem) if problem else ''}") from problem
+    raise StoreError(f"{uri} cannot be fenced: {message(problem) if problem else ''}") from problem

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from lance.file import LanceFileSession
 
 from protea_ray.errors import StoreError
-from protea_ray.store.object_store_errors import plain
+from protea_ray.store.object_store_errors import message
 
 PROTEINS_TABLE = "proteins"
 REJECTS_TABLE = "rejects"
@@ -59,7 +59,7 @@ class Location:
             return LanceFileSession(self.uri).list_with_delimiter(path)
         except (OSError, RuntimeError) as error:  # Lance's file session raises the latter for a bucket that is gone
             raise StoreError(
-                f"{self.uri} cannot be listed: {plain(error)[:400]}. Does it exist, and may you?"
+                f"{self.uri} cannot be listed: {message(error)[:400]}. Does it exist, and may you?"
             ) from error
 
 

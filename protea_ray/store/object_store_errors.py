@@ -25,38 +25,38 @@ _ADVICE = {
 _MISSING = re.compile(r"^Dataset at path .* was not found", re.DOTALL)
 
 
-def unanswered(error: BaseException) -> bool:
+def is_outage(error: BaseException) -> bool:
     """Whether an object store did not do what it was asked: nothing is known then of what it holds."""
     return isinstance(error, OSError | ValueError | RuntimeError | StoreError) and bool(_UNANSWERED.search(str(error)))
 
 
-def passing(error: BaseException) -> bool:
+def is_retryable(error: BaseException) -> bool:
     """Whether to ask again: the store did not answer, and did not say that it never will."""
-    return unanswered(error) and not _FINAL.search(str(error))
+    return is_outage(error) and not _FINAL.search(str(error))
 
 
-def missing(error: BaseException) -> bool:
+def is_missing_table(error: BaseException) -> bool:
     """Whether the store did answer, and there is no such table or version."""
     return bool(_MISSING.match(str(error)))
 
 
 def not_answered(error: BaseException) -> StoreError:
-    """The error to raise for one that `unanswered` recognises."""
-    return StoreError(f"the store does not answer: {plain(error)[:500]}. When it does, run the same command again.")
+    """The error to raise for one that `is_outage` recognises."""
+    return StoreError(f"the store does not answer: {message(error)[:500]}. When it does, run the same command again.")
 
 
 @contextmanager
-def answered() -> Iterator[None]:
+def outage_as_store_error() -> Iterator[None]:
     """Raise StoreError instead of Lance's own errors when the store does not answer; anything else goes through."""
     try:
         yield
     except (OSError, ValueError, RuntimeError) as error:
-        if not unanswered(error):
+        if not is_outage(error):
             raise
         raise not_answered(error) from error
 
 
-def plain(error: BaseException) -> str:
+def message(error: BaseException) -> str:
     """Lance's message without the source lines of its build, and what helps where something does."""
     said = re.split(r",? ?/home/runner/|,? ?/root/\.cargo/", str(error))[0].strip().rstrip(",:")
     return "; ".join([said, *(advice for sign, advice in _ADVICE.items() if sign in said)])

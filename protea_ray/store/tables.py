@@ -8,7 +8,7 @@ import lance
 import pyarrow as pa
 
 from protea_ray.errors import StoreError
-from protea_ray.store.object_store_errors import missing, passing, plain
+from protea_ray.store.object_store_errors import is_missing_table, is_retryable, message
 
 PAUSES = (0.0, 0.2, 1.0, 3.0)  # seconds before each attempt at something the object store may refuse for a moment
 
@@ -19,7 +19,7 @@ def open_table(uri: str, version: int | None = None) -> lance.LanceDataset:
         return _open(uri, version)
     except (ValueError, OSError) as error:
         what = f"{uri}" if version is None else f"version {version} of {uri}"
-        reason = "does not exist" if missing(error) else f"cannot be read: {plain(error)}"
+        reason = "does not exist" if is_missing_table(error) else f"cannot be read: {message(error)}"
         raise StoreError(f"{what} {reason}") from error
 
 
@@ -28,7 +28,7 @@ def find_table(uri: str, version: int | None = None) -> lance.LanceDataset | Non
     try:
         return open_table(uri, version)
     except StoreError as error:
-        if version is None and error.__cause__ is not None and missing(error.__cause__):
+        if version is None and error.__cause__ is not None and is_missing_table(error.__cause__):
             return None
         raise
 
@@ -39,7 +39,7 @@ def _open(uri: str, version: int | None) -> lance.LanceDataset:
         try:
             return lance.dataset(uri, version=version)
         except (ValueError, OSError) as error:
-            if not passing(error):
+            if not is_retryable(error):
                 raise
         time.sleep(pause)
     return lance.dataset(uri, version=version)
@@ -64,7 +64,7 @@ def ensure_table(uri: str, schema: pa.Schema) -> lance.LanceDataset:
             problem = error
     found = find_table(uri)
     if found is None:
-        raise StoreError(f"{uri} cannot be created: {plain(problem) if problem else 'no reason given'}")
+        raise StoreError(f"{uri} cannot be created: {message(problem) if problem else 'no reason given'}")
     return _same_columns(found, schema)
 
 

@@ -15,7 +15,7 @@ from protea_ray.store.aliases import list_aliases
 from protea_ray.store.commit import Guard
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import LEASE_TABLE, OWN_TABLES, Location
-from protea_ray.store.object_store_errors import plain
+from protea_ray.store.object_store_errors import message
 from protea_ray.store.spaces import PREFIX, open_space
 from protea_ray.store.tables import find_table, open_table
 
@@ -81,7 +81,7 @@ def drop_space(
         try:
             lance.LanceDataset.drop(table.uri)
         except (OSError, ValueError) as error:
-            raise StoreError(f"{table.uri} could not be removed whole: {plain(error)}. Drop it again.") from error
+            raise StoreError(f"{table.uri} could not be removed whole: {message(error)}. Drop it again.") from error
     return held
 
 

@@ -21,7 +21,7 @@ from protea_ray.store.findings import Finding, Report, named
 from protea_ray.store.keys import KeyIndex, words
 from protea_ray.store.ledger import rejected_keys
 from protea_ray.store.location import ALIASES_TABLE, LEASE_TABLE, OWN_TABLES, PROTEINS_TABLE, SOURCES_TABLE, Location
-from protea_ray.store.object_store_errors import answered, plain, unanswered
+from protea_ray.store.object_store_errors import is_outage, message, outage_as_store_error
 from protea_ray.store.rows import CHECKSUM, matrix_widths, row_checksums, vector_facts
 from protea_ray.store.spaces import SpaceInfo, open_space
 from protea_ray.store.tables import find_table, open_table
@@ -85,7 +85,7 @@ def _read_fragment(table: lance.LanceDataset, name: str, fragment: lance.LanceFr
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as error:  # a damaged file makes Lance raise, and some damage makes it panic
-        if unanswered(error):
+        if is_outage(error):
             raise
         return [*_by_unit(name, faults), *_unreadable(table, name, fragment, error)]
     return list(_by_unit(name, faults))
@@ -127,13 +127,13 @@ def _unreadable(
 ) -> Iterator[Finding]:
     """Units of a fragment that cannot be read; the names may still be, as every column has its own pages."""
     file = fragment.metadata.files[0].path
-    detail = f"{fragment.metadata.num_rows} rows in data file {file} cannot be read: {plain(error)[:300]}"
+    detail = f"{fragment.metadata.num_rows} rows in data file {file} cannot be read: {message(error)[:300]}"
     try:
         units = table.scanner(columns=["unit"], fragments=[fragment]).to_table()["unit"].unique().to_pylist()
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as second:
-        if unanswered(second):
+        if is_outage(second):
             raise
         units = [None]
     for unit in units:
@@ -162,7 +162,7 @@ def _duplicates(name: str, rows: Rows) -> Iterator[Finding]:
 _ALL_VERSIONS = 1_000_000_000
 
 
-@answered()
+@outage_as_store_error()
 def verify(location: Location, space: str | None = None) -> Report:
     """Check one space, or all of them, and the tables beside them.
 
@@ -189,7 +189,7 @@ def _spaces(location: Location) -> tuple[list[str], list[Finding]]:
         try:
             table = open_table(location.table(name))
         except StoreError as error:
-            if unanswered(error):
+            if is_outage(error):
                 raise
             broken.append(Finding("unreadable", name, str(error)))
             continue
@@ -209,10 +209,10 @@ def _proteins(location: Location) -> tuple[pa.Array, list[Finding]]:
             pairs = zip(batch.column("key").to_pylist(), batch.column("sequence").to_pylist(), strict=True)
             wrong += [key for key, letters in pairs if key != key_of(letters)]
     except (OSError, ValueError, UnicodeError) as error:
-        if unanswered(error):
+        if is_outage(error):
             raise
         whole = pa.concat_arrays(keys) if keys else pa.array([], pa.binary(16))
-        return whole, [Finding("unreadable", PROTEINS_TABLE, plain(error))]
+        return whole, [Finding("unreadable", PROTEINS_TABLE, message(error))]
     detail = f"{len(wrong)} records whose key is not that of their letters"
     found = [Finding("wrong_key", PROTEINS_TABLE, detail, len(wrong), keys=named(wrong))] if wrong else []
     return (pa.concat_arrays(keys) if keys else pa.array([], pa.binary(16))), found
@@ -221,8 +221,8 @@ def _proteins(location: Location) -> tuple[pa.Array, list[Finding]]:
 def _compare(location: Location, space: str, held: Rows, proteins: pa.Array) -> Iterator[Finding]:
     """Proteins without a vector or a reject, and vectors without a protein."""
     distinct = proteins.unique()
-    answered = KeyIndex(held.keys).contains(distinct) | KeyIndex(rejected_keys(location, space)).contains(distinct)
-    lost = distinct.filter(pa.array(~answered))
+    has_result = KeyIndex(held.keys).contains(distinct) | KeyIndex(rejected_keys(location, space)).contains(distinct)
+    lost = distinct.filter(pa.array(~has_result))
     if len(lost):
         detail = f"{len(lost)} proteins have neither a vector nor a reject; embed again to fill them"
         yield Finding("missing", space, detail, len(lost), keys=named(lost.to_pylist()))
@@ -238,7 +238,7 @@ def _orphans(location: Location, name: str) -> Iterator[Finding]:
     try:
         found = unreferenced(open_table(location.table(name)))
     except (OSError, StoreError) as error:  # a table that does not open is reported as unreadable
-        if unanswered(error):
+        if is_outage(error):
             raise
         return
     if found.data_files_removed:
@@ -256,7 +256,7 @@ def _aliases(location: Location) -> Iterator[Finding]:
         try:
             open_space(location, alias.space, alias.version)
         except StoreError as error:
-            if unanswered(error):
+            if is_outage(error):
                 raise
             yield Finding("dangling_alias", ALIASES_TABLE, f"{alias.alias} points to {alias.space}: {error}")
 

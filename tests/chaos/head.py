@@ -20,7 +20,7 @@ from protea_ray.cli.main import app
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import ProteaRayError
 from protea_ray.pipeline.cluster import connect
-from protea_ray.store.object_store_errors import answered
+from protea_ray.store.object_store_errors import outage_as_store_error
 
 ANSWER = "answer: "
 UNTYPED = 70
@@ -39,7 +39,7 @@ def _run(arguments: list[str]) -> dict[str, Any]:
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         try:
-            with answered():  # as the command line itself
+            with outage_as_store_error():  # as the command line itself
                 app(arguments, standalone_mode=False)
         except ProteaRayError as error:
             return {"code": error.exit_code, "error": str(error)}

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from protea_ray.config.recipe import EmbeddingConfig
-from protea_ray.encoder.collect import Embedded, Refused, Stats
+from protea_ray.encoder.collect import Embedded, Rejected, Stats
 
-__all__ = ["Embedded", "Encoder", "Refused", "Stats", "install", "vector"]
+__all__ = ["Embedded", "Encoder", "Rejected", "Stats", "install", "vector"]
 
 SECONDS_PER_RESIDUE = float(os.environ.get("CHAOS_SECONDS_PER_RESIDUE", 4e-5))
 
@@ -52,7 +52,7 @@ class Encoder:
     products: Any = field(default_factory=lambda: SimpleNamespace(name="nobody", why="the chaos suite's encoder"))
     layers: Any = field(default_factory=lambda: SimpleNamespace(name="no layers", why="the chaos suite's encoder"))
 
-    def embed(self, sequences: Sequence[str]) -> Iterator[Embedded | Refused]:
+    def embed(self, sequences: Sequence[str]) -> Iterator[Embedded | Rejected]:
         for index, sequence in enumerate(sequences):
             time.sleep(len(sequence) * SECONDS_PER_RESIDUE)
             pooled = {"mean": vector(sequence, 32)[None]}

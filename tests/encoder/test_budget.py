@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from protea_ray.encoder import batch
-from protea_ray.encoder.budget import MOST_TOKENS, STEP, bytes_of_token, calibrate, default_budget, tokens_that_fit
+from protea_ray.encoder.budget import MOST_TOKENS, STEP, bytes_of_token, default_budget, time_packs, tokens_that_fit
 from protea_ray.models.families.base import Shape
 
 ESM2_650M = Shape(hidden=1280, layers=33, heads=20, head_dim=64, ffn=5120, vocabulary=33)
@@ -50,14 +50,14 @@ class Timed:
 
 def test_a_fast_encoder_is_timed_at_two_lengths_under_its_whole_budget(monkeypatch: Any) -> None:
     encoder = Timed(monkeypatch, 1e-4, 4096)
-    timings = calibrate(encoder, None)
+    timings = time_packs(encoder, None)
     assert [(len(t.residues), int(t.residues[0])) for t in timings] == [(32, 126), (4, 1022)]
     assert all(t.seconds == pytest.approx(1e-4 * t.residues.sum()) for t in timings)
 
 
 def test_a_slow_encoder_is_asked_for_one_short_protein(monkeypatch: Any) -> None:
     encoder = Timed(monkeypatch, 0.02)
-    (timing,) = calibrate(encoder, None)
+    (timing,) = time_packs(encoder, None)
     assert encoder.packs == [[126]]
     assert timing.residues.tolist() == [126]
 
@@ -65,7 +65,7 @@ def test_a_slow_encoder_is_asked_for_one_short_protein(monkeypatch: Any) -> None
 @pytest.mark.parametrize("longest", [1, 40, 126])
 def test_no_protein_is_longer_than_the_window(longest: int, monkeypatch: Any) -> None:
     encoder = Timed(monkeypatch, 1e-5)
-    timings = calibrate(encoder, longest)
+    timings = time_packs(encoder, longest)
     assert {length for pack in encoder.packs for length in pack} == {longest}
     assert len(timings) == 1
 
@@ -80,6 +80,6 @@ def test_a_calibration_finds_a_budget_that_fits(encoder: Any, monkeypatch: Any) 
 
     monkeypatch.setattr(batch, "run", run)
     small = encoder("esm2", {}, token_budget=4096)
-    timings = calibrate(small, 200, patience=1e9)
+    timings = time_packs(small, 200, patience=1e9)
     assert 500 <= small.token_budget <= 1000
     assert all(np.isfinite(t.seconds) and t.seconds > 0 for t in timings)

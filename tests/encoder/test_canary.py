@@ -10,7 +10,7 @@ import pytest
 
 from protea_ray.config.recipe import embedding_config, resolve
 from protea_ray.encoder.canary import CANARIES, check_canaries
-from protea_ray.encoder.collect import Embedded, Refused
+from protea_ray.encoder.collect import Embedded, Rejected
 from protea_ray.errors import CheckpointError, EncoderError
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.testing.random_checkpoint import FAMILIES, build
@@ -22,12 +22,12 @@ class Stub:
     def __init__(self, vector: Callable[[str, Sequence[str]], np.ndarray], recipes: int = 1) -> None:
         self.vector, self.recipes = vector, recipes
 
-    def embed(self, sequences: Sequence[str]) -> Iterator[Embedded | Refused]:
+    def embed(self, sequences: Sequence[str]) -> Iterator[Embedded | Rejected]:
         for index in reversed(range(len(sequences))):
             for recipe in range(self.recipes):
                 yield self.result(index, recipe, self.vector(sequences[index], sequences))
 
-    def result(self, index: int, recipe: int, vector: np.ndarray) -> Embedded | Refused:
+    def result(self, index: int, recipe: int, vector: np.ndarray) -> Embedded | Rejected:
         return Embedded(index, recipe, np.array([[0, 1]]), {"mean": vector[None]}, None, 1, 1, False)
 
 
@@ -74,8 +74,8 @@ def test_neighbours_that_leak():
 class Refusing(Stub):
     reason = "non_finite"
 
-    def result(self, index: int, recipe: int, vector: np.ndarray) -> Embedded | Refused:
-        return Refused(index, recipe, self.reason, "why")  # type: ignore[arg-type]
+    def result(self, index: int, recipe: int, vector: np.ndarray) -> Embedded | Rejected:
+        return Rejected(index, recipe, self.reason, "why")  # type: ignore[arg-type]
 
 
 def test_a_canary_that_is_refused():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from protea_ray.encoder.collect import Embedded, Refused
+from protea_ray.encoder.collect import Embedded, Rejected
 from protea_ray.testing.random_checkpoint import FAMILIES
 from tests.encoder.conftest import proteins
 from tests.encoder.reference import pool
@@ -45,7 +45,7 @@ def test_truncation_says_so(family, encoder, reference):
 def test_rejection_names_both_lengths(encoder):
     run = encoder("esm2", CUT | {"on_long": "reject"}, CUT)
     results = {(r.index, r.recipe): r for r in run.embed(proteins(250, 100))}
-    assert results[0, 0] == Refused(0, 0, "too_long", "250 residues, max_residues is 100")
+    assert results[0, 0] == Rejected(0, 0, "too_long", "250 residues, max_residues is 100")
     assert all(isinstance(results[key], Embedded) for key in [(0, 1), (1, 0), (1, 1)])
 
 

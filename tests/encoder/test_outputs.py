@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import EsmcForMaskedLM, EsmForMaskedLM
 
-from protea_ray.encoder.collect import Refused
+from protea_ray.encoder.collect import Rejected
 from protea_ray.encoder.maps import attention_maps, contact_map, logits
 from protea_ray.errors import EncoderError
 from protea_ray.testing.random_checkpoint import FAMILIES
@@ -56,7 +56,7 @@ def test_logits_of_long_and_of_refused_proteins(encoder):
     long, strange = sorted(logits(run, ["M" * 80, "M-K"]), key=lambda result: result.index)
     assert long.values.shape == (50, 33)
     assert long.truncated
-    assert strange == Refused(1, 0, "illegal_letter", "not residues of this model: -")
+    assert strange == Rejected(1, 0, "illegal_letter", "not residues of this model: -")
 
 
 @pytest.mark.parametrize("family", ["t5", "ankh"])

@@ -3,23 +3,23 @@ import pytest
 import torch
 
 from protea_ray.config.recipe import EmbeddingConfig
-from protea_ray.encoder.pool import View, Views, _segments, finite_rows, reduce, unit
+from protea_ray.encoder.pool import LayerView, LayerViews, _segments, finite_rows, reduce, unit
 
 
 def view(layers, how):
-    return View.of(EmbeddingConfig(model="m", layers=layers, layer_agg=how), 6)
+    return LayerView.of(EmbeddingConfig(model="m", layers=layers, layer_agg=how), 6)
 
 
 def test_layers_count_from_the_output_and_last_needs_one_state():
-    assert view((0, 2), "mean") == View((6, 4), False)
-    assert view((0, 2), "concat") == View((6, 4), True)
-    assert view((1, 2), "last") == View((5,), False)
+    assert view((0, 2), "mean") == LayerView((6, 4), False)
+    assert view((0, 2), "concat") == LayerView((6, 4), True)
+    assert view((1, 2), "last") == LayerView((5,), False)
     assert view((3,), "concat") == view((3,), "mean")
 
 
 def test_only_requested_states_are_held():
     wanted = [view((0,), "mean"), view((0, 1, 2), "mean"), view((1, 5), "concat")]
-    views = Views(wanted)
+    views = LayerViews(wanted)
     assert views.wanted == {6, 5, 4, 1}
     draw = torch.Generator().manual_seed(0)
     states = {index: torch.randn(7, 3, generator=draw) for index in range(7)}
@@ -34,7 +34,7 @@ def test_only_requested_states_are_held():
 
 
 def test_half_precision_states_are_aggregated_in_float32():
-    views = Views([view((0, 1), "mean")])
+    views = LayerViews([view((0, 1), "mean")])
     a, b = (torch.full((1, 1), value, dtype=torch.bfloat16) for value in (256.0, 1.0))
     views.add(5, a)
     views.add(6, b)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from protea_ray.encoder import batch
-from protea_ray.encoder.collect import Embedded, Refused
+from protea_ray.encoder.collect import Embedded, Rejected
 from protea_ray.encoder.encoder import IN_FLIGHT
 from protea_ray.errors import CheckpointError, ConfigError, EncoderError
 from protea_ray.testing.random_checkpoint import build
@@ -21,8 +21,8 @@ def by_index(results):
 def test_letters_that_no_model_has_and_empty_proteins(encoder):
     results = by_index(encoder("esm2", {}).embed(["MKT", "", "M*K-T", "mkt", "MÅT"]))
     assert isinstance(results[0], Embedded)
-    assert results[1] == Refused(1, 0, "empty_sequence", "no residues")
-    assert results[2] == Refused(2, 0, "illegal_letter", "not residues of this model: * -")
+    assert results[1] == Rejected(1, 0, "empty_sequence", "no residues")
+    assert results[2] == Rejected(2, 0, "illegal_letter", "not residues of this model: * -")
     assert results[3].reason == results[4].reason == "illegal_letter"
 
 
@@ -35,7 +35,7 @@ def test_a_number_that_is_not_finite_refuses_the_protein_and_no_neighbour(family
         table[run.alphabet.table[ord("W")], 3] = value
     sequences = ["MKTAYI", "MKWAYI", "AYIMKT"]
     results = list(run.embed(sequences))
-    refused = [r for r in results if isinstance(r, Refused)]
+    refused = [r for r in results if isinstance(r, Rejected)]
     assert {(r.index, r.recipe, r.reason) for r in refused} == {(1, 0, "non_finite"), (1, 1, "non_finite")}
     assert {r.index for r in results if isinstance(r, Embedded)} == {0, 2}
     assert run.stats.forward_passes == 1
@@ -48,7 +48,7 @@ def test_a_number_that_float16_cannot_hold_is_not_stored_as_infinity(pooling, en
     with torch.no_grad():
         run.core.stack.norm.weight.mul_(1e6)
     half, full = sorted(run.embed(["MKTAYI"]), key=lambda r: r.recipe)
-    assert half == Refused(0, 0, "non_finite", "a number does not fit into float16")
+    assert half == Rejected(0, 0, "non_finite", "a number does not fit into float16")
     assert isinstance(full, Embedded)
 
 
@@ -78,7 +78,7 @@ def test_out_of_memory_halves_the_budget_remembers_it_and_refuses_only_what_fits
     expected = {r.index: r.pooled["mean"] for r in encoder("esm2", {}, token_budget=1).embed(sequences[2:4])}
     results = list(run.embed(sequences))
     assert len(results) == 14
-    refused = [r for r in results if isinstance(r, Refused)]
+    refused = [r for r in results if isinstance(r, Rejected)]
     assert {(r.index, r.recipe, r.reason) for r in refused} == {(1, 0, "out_of_memory"), (1, 1, "out_of_memory")}
     assert "302 tokens" in refused[0].detail
     assert run.token_budget <= 120

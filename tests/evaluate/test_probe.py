@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from jobs.train_probe import _joined, _write_labels, evaluate
-from protea_ray.evaluate.probes import Plan, Share, fit_probes
+from protea_ray.evaluate.probes import ProbePlan, Share, fit_probes
 from protea_ray.evaluate.tasks import Task
 from protea_ray.query.reader import Store
 from tests.query.training import helpers
@@ -85,7 +85,7 @@ def test_a_number_and_terms(store: Store, tmp_path: Path) -> None:
     table = _write_labels(number, tmp_path / "labels.parquet")
     labels, used = _joined(number, store, pin, "mean", table)
     assert used == {"train": 300, "test": 100}
-    plan = Plan(store.uri, pin.to_json(), str(table), "mean", "regression", 1, 25, 32, 2e-2, 0.0, 16, 0)
+    plan = ProbePlan(store.uri, pin.to_json(), str(table), "mean", "regression", 1, 25, 32, 2e-2, 0.0, 16, 0)
     found = evaluate(number, store, plan, _fitted(number, plan, used), labels)
     assert found["test"]["embedding linear"]["r2"] > 0.95
     assert found["test"]["embedding linear"]["spearman"] > 0.95
@@ -96,7 +96,7 @@ def test_a_number_and_terms(store: Store, tmp_path: Path) -> None:
     assert found["test"]["embedding linear"]["fmax"] > found["test"]["composition linear"]["fmax"] + 0.1
 
 
-def _fitted(task: Task, plan: Plan, used: dict[str, int]) -> dict[str, Any]:
+def _fitted(task: Task, plan: ProbePlan, used: dict[str, int]) -> dict[str, Any]:
     share = Share(0, 1, used["train"])
     found = fit_probes(plan, torch.from_numpy(task.encoded()), share, lambda model: model, lambda losses: None)
     assert found is not None

@@ -14,7 +14,7 @@ from transformers import EsmcForMaskedLM, EsmForMaskedLM
 from protea_ray.config.run import run_config
 from protea_ray.errors import ConfigError, StoreError
 from protea_ray.models.checkpoint import logit_tokens, open_checkpoint
-from protea_ray.pipeline.dry_run import plan
+from protea_ray.pipeline.dry_run import dry_run
 from protea_ray.pipeline.embed import embed
 from protea_ray.pipeline.progress import LineReporter
 from protea_ray.query.reader import Store, open_store
@@ -138,7 +138,7 @@ def test_a_dry_run_counts_their_bytes(fasta: Path, esm2: Path, tmp_path: Path) -
     sizes = []
     for outputs in (BOTH, BOTH[:1]):
         config = run_config({"model": str(esm2), **CUT, "outputs": outputs, "chunk_size": 80, "chunk_overlap": 20})
-        (space,) = plan([str(fasta)], str(tmp_path / "s"), config).spaces
+        (space,) = dry_run([str(fasta)], str(tmp_path / "s"), config).spaces
         sizes.append(space.bytes)
     stored = 1 + 40 + 80 + 80 + 80 + 70 + 10  # residues of all spans
 

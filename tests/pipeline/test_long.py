@@ -11,7 +11,7 @@ import pytest
 
 from protea_ray.config.run import run_config
 from protea_ray.pipeline.accounting import Summary
-from protea_ray.pipeline.dry_run import plan
+from protea_ray.pipeline.dry_run import dry_run
 from protea_ray.pipeline.embed import embed
 from protea_ray.pipeline.progress import LineReporter
 from protea_ray.query.reader import open_store
@@ -118,7 +118,7 @@ def test_rejection_is_accounted_for_and_not_tried_again(fasta: Path, esm2: Path,
 def test_a_dry_run_knows_the_length_rule(
     fields: dict[str, Any], windows: int, rejected: int, fasta: Path, esm2: Path, tmp_path: Path
 ) -> None:
-    (space,) = plan([str(fasta)], str(tmp_path / "s"), settings(esm2, **fields)).spaces
+    (space,) = dry_run([str(fasta)], str(tmp_path / "s"), settings(esm2, **fields)).spaces
 
     assert (space.windows, space.rejected, space.proteins) == (windows, rejected, 3 - rejected)
 

@@ -23,7 +23,7 @@ from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.pipeline import embed as driver
 from protea_ray.pipeline.embed import embed, make_targets
 from protea_ray.pipeline.progress import LineReporter
-from protea_ray.pipeline.reembed import Reembedded, inherited, plan, reembed
+from protea_ray.pipeline.reembed import Reembedded, inherited, prepare, reembed
 from protea_ray.pipeline.watch import watch
 from protea_ray.query.reader import open_store
 from protea_ray.sequences.synth import synthesise
@@ -152,7 +152,7 @@ def test_a_new_checkpoint_takes_the_recipe_and_then_the_alias(store: Path, secon
 def test_wrong_vectors_leave_the_alias_and_are_named(store: Path, second: Path) -> None:
     """A worker whose hardware is broken writes finite rows with good checksums: only the model itself can tell."""
     first = current(store)
-    planned = plan(str(store), {"model": str(second)})
+    planned = prepare(str(store), {"model": str(second)})
     setting = planned.setting
     (target,) = make_targets(setting.location, setting.checkpoint, setting.recipes, "broken")
     sequences = stores.sequences(store)
@@ -253,18 +253,18 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(store: Path, 
         ({"model": str(second), "layers": [9]}, "9 is deeper than the model"),
     ):
         with pytest.raises(ConfigError, match=message):
-            plan(str(store), fields)
+            prepare(str(store), fields)
     with pytest.raises(StoreError, match="name of a table"):
-        plan(str(store), {"model": str(second)}, alias="proteins")
+        prepare(str(store), {"model": str(second)}, alias="proteins")
     with pytest.raises(StoreError, match="holds no proteins"):
-        plan(str(tmp_path / "nothing"), {"model": str(second)})
+        prepare(str(tmp_path / "nothing"), {"model": str(second)})
     with pytest.raises(ConfigError, match="leave out --model"):
         next(watch(str(store), str(second), {"model": "x"}, LineReporter()))
     assert versions(store) == was
 
 
 def test_a_recipe_is_inherited_without_what_belongs_to_the_checkpoint(old: Path, esm2: Path) -> None:
-    info = plan(str(old), {"model": str(esm2)}).base
+    info = prepare(str(old), {"model": str(esm2)}).base
     assert info is not None
 
     same, other = inherited(info, "esm2"), inherited(info, "ankh")

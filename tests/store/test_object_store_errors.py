@@ -11,7 +11,13 @@ import pytest
 from protea_ray.errors import StoreError
 from protea_ray.store import tables
 from protea_ray.store.location import open_location
-from protea_ray.store.object_store_errors import answered, missing, passing, plain, unanswered
+from protea_ray.store.object_store_errors import (
+    is_missing_table,
+    is_outage,
+    is_retryable,
+    message,
+    outage_as_store_error,
+)
 from protea_ray.store.tables import find_table, open_table
 from protea_ray.store.verify import verify
 
@@ -31,18 +37,18 @@ def test_three_kinds_of_errors_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(ValueError) as none:
         lance.dataset(str(tmp_path / "none.lance"))
 
-    assert missing(none.value) and not unanswered(none.value)
-    assert unanswered(REFUSED) and not missing(REFUSED)
-    assert unanswered(BROKEN)
-    assert not unanswered(SHORT) and not missing(SHORT)
-    assert passing(REFUSED) and passing(BROKEN)
+    assert is_missing_table(none.value) and not is_outage(none.value)
+    assert is_outage(REFUSED) and not is_missing_table(REFUSED)
+    assert is_outage(BROKEN)
+    assert not is_outage(SHORT) and not is_missing_table(SHORT)
+    assert is_retryable(REFUSED) and is_retryable(BROKEN)
     gone = ValueError(str(REFUSED).replace("503 Service Unavailable", "404 Not Found: NoSuchBucket"))
-    assert unanswered(gone) and not passing(gone) and not missing(gone)
-    assert passing(ValueError(str(REFUSED).replace("503 Service Unavailable", "429 Too Many Requests")))
-    assert plain(gone).endswith("; make the bucket, or correct its name or AWS_ENDPOINT_URL")
+    assert is_outage(gone) and not is_retryable(gone) and not is_missing_table(gone)
+    assert is_retryable(ValueError(str(REFUSED).replace("503 Service Unavailable", "429 Too Many Requests")))
+    assert message(gone).endswith("; make the bucket, or correct its name or AWS_ENDPOINT_URL")
     vanished = OSError("LanceError(IO): Generic N/A error: Not found: s/proteins.lance/_versions/1.manifest")
-    assert plain(vanished).endswith("is still there, then run the same command again")
-    assert not unanswered(TypeError(str(REFUSED)))
+    assert message(vanished).endswith("is still there, then run the same command again")
+    assert not is_outage(TypeError(str(REFUSED)))
 
 
 def refusing(times: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -86,10 +92,10 @@ def test_a_missing_table_is_not_asked_for_twice(tmp_path: Path, monkeypatch: pyt
 
 
 def test_lances_own_error_becomes_ours_and_others_pass() -> None:
-    with pytest.raises(StoreError, match=r"does not answer: .*503") as caught, answered():
+    with pytest.raises(StoreError, match=r"does not answer: .*503") as caught, outage_as_store_error():
         raise BROKEN
     assert "/home/runner" not in str(caught.value)
-    with pytest.raises(OSError, match="416"), answered():
+    with pytest.raises(OSError, match="416"), outage_as_store_error():
         raise SHORT
 
 

@@ -26,7 +26,7 @@ WINDOW_BYTES = 128 << 20  # of residue matrices; two windows are in memory at a 
 
 
 @dataclass(frozen=True)
-class Layout:
+class BatchLayout:
     """How examples become batches: what has to be the same for an epoch to be resumed.
 
     Either `batch_size` rows or `token_budget` residues (padding included) make a batch. `drop_last` gives every rank
@@ -68,7 +68,7 @@ class Layout:
 class Epoch:
     """One rank's part of one epoch. `residues` (n,) are the lengths of all examples, of all ranks."""
 
-    def __init__(self, layout: Layout, residues: np.ndarray, number: int) -> None:
+    def __init__(self, layout: BatchLayout, residues: np.ndarray, number: int) -> None:
         self.layout = layout
         self.number = number
         self._residues = residues

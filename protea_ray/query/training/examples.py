@@ -96,7 +96,7 @@ def _first_of_each(view: View, records: pa.Table) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Columns:
+class SelectedColumns:
     """What to read: columns of the proteins, of the space, whether residue matrices, and label columns."""
 
     proteins: tuple[str, ...]
@@ -105,7 +105,7 @@ class Columns:
     labels: tuple[str, ...]
 
     @classmethod
-    def choose(cls, view: View, wanted: Sequence[str] | None, labels: Labels | None) -> Columns:
+    def choose(cls, view: View, wanted: Sequence[str] | None, labels: Labels | None) -> SelectedColumns:
         """`wanted` None: id, every pooled vector, and the chunk's place in a chunked space.
 
         Raises ConfigError for unknown columns and for a label column that is also one of the store.
@@ -133,7 +133,7 @@ MASK = "mask"  # of padded residue matrices
 class Reader:
     """Opens its tables when it is first used, in whichever process that is; only plain values travel."""
 
-    def __init__(self, location: Location, pin: Pin, columns: Columns, labels: Labels | None) -> None:
+    def __init__(self, location: Location, pin: Pin, columns: SelectedColumns, labels: Labels | None) -> None:
         self.location = location
         self.pin = pin
         self.columns = columns
@@ -167,7 +167,7 @@ class Reader:
 
 
 def _taken(table: lance.LanceDataset, rows: np.ndarray, columns: Sequence[str]) -> dict[str, pa.ChunkedArray]:
-    """Columns of these rows, in their order; read in the table's order, each row once, which is faster."""
+    """SelectedColumns of these rows, in their order; read in the table's order, each row once, which is faster."""
     if not columns:
         return {}
     if len(rows) and (np.diff(rows.astype(np.int64)) > 0).all():

@@ -10,7 +10,7 @@ import pyarrow as pa
 import ray.data
 
 from protea_ray.errors import ConfigError
-from protea_ray.query.training.examples import Columns, Examples, Reader, find_examples
+from protea_ray.query.training.examples import Examples, Reader, SelectedColumns, find_examples
 from protea_ray.query.training.labels import Labels
 from protea_ray.query.view import View, matrix
 from protea_ray.store.rows import RESIDUES
@@ -28,7 +28,7 @@ def ray_dataset(
     tables are read by the tasks, from the same pinned versions, and never come through this process. The data set's
     name is `<space>@<version>`.
     """
-    chosen = Columns.choose(view, columns, labels)
+    chosen = SelectedColumns.choose(view, columns, labels)
     if chosen.residues:
         raise ConfigError(f"{RESIDUES!r} is not read here: matrices of different lengths make poor blocks; use "
                           "store.torch(columns=['residues'], token_budget=...)", where="columns")  # fmt: skip

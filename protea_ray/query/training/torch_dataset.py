@@ -25,8 +25,8 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from protea_ray.errors import ConfigError
-from protea_ray.query.training.epoch import Epoch, Layout, resumed_lanes
-from protea_ray.query.training.examples import MASK, Columns, Examples, Reader, find_examples
+from protea_ray.query.training.epoch import BatchLayout, Epoch, resumed_lanes
+from protea_ray.query.training.examples import MASK, Examples, Reader, SelectedColumns, find_examples
 from protea_ray.query.training.labels import LabelReport, Labels
 from protea_ray.query.view import Pin, View, matrix
 from protea_ray.store.rows import RESIDUES
@@ -62,7 +62,7 @@ def _wanted(plan: Epoch, windows: Sequence[int], skip: int) -> Iterator[tuple[in
 
 
 @dataclass(frozen=True)
-class Window:
+class LoadedRows:
     """What is in memory: columns as arrays with one row per example, and residue matrices if they are wanted."""
 
     columns: dict[str, np.ndarray | pa.Array]
@@ -76,10 +76,10 @@ class Window:
         return made
 
 
-def _read(reader: Reader, examples: Examples) -> Window:
+def _read(reader: Reader, examples: Examples) -> LoadedRows:
     table = reader.read(examples)
     columns = {name: _array(table[name]) for name in table.column_names}
-    return Window(columns, reader.read_residues(examples) if reader.columns.residues else None)
+    return LoadedRows(columns, reader.read_residues(examples) if reader.columns.residues else None)
 
 
 def _array(column: pa.ChunkedArray) -> np.ndarray | pa.Array:
@@ -130,7 +130,7 @@ class TorchDataset(IterableDataset):
     DataLoader with workers tells nobody how many of their batches were used: take `loader(workers)` instead.
     """
 
-    def __init__(self, reader: Reader, examples: Examples, layout: Layout, report: LabelReport | None) -> None:
+    def __init__(self, reader: Reader, examples: Examples, layout: BatchLayout, report: LabelReport | None) -> None:
         self.reader = reader
         self.examples = examples
         self.layout = layout
@@ -258,11 +258,11 @@ def torch_dataset(
     view: View, columns: Sequence[str] | None, filter: str | None, labels: Labels | None, **layout: Any
 ) -> TorchDataset:
     """Join at the view's pin and lay out batches; `layout` are the fields of Layout but for residue_bytes."""
-    chosen = Columns.choose(view, columns, labels)
+    chosen = SelectedColumns.choose(view, columns, labels)
     examples, report = find_examples(view, filter, labels)
     if report is not None:
         report.say()
     facts = view.facts
     width = facts["residue_width"] * np.dtype(facts["store_dtype"]).itemsize if chosen.residues else 0
     reader = Reader(view.location, view.pin, chosen, labels)
-    return TorchDataset(reader, examples, Layout(**layout, residue_bytes=width), report)
+    return TorchDataset(reader, examples, BatchLayout(**layout, residue_bytes=width), report)
