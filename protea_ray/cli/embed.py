@@ -59,10 +59,12 @@ def import_(
 def _ingest(fasta: list[str], location: Any, run: str, lease: Any) -> None:
     from protea_ray.config.run import RunOptions
     from protea_ray.pipeline.cluster import connect
-    from protea_ray.pipeline.ingest import ingest
+    from protea_ray.pipeline.ingest import columns_of, ingest
+    from protea_ray.sequences.inputs import expand
 
+    sources = expand(fasta, columns_of(RunOptions()))
     connect(RunOptions())
-    ingest(fasta, location, RunOptions(), run, lease.check)
+    ingest(sources, location, RunOptions(), run, lease.check)
 
 
 def _print(done: Any) -> None:
@@ -111,10 +113,13 @@ def embed(
 ) -> None:
     """Embed every protein of INPUT... into STORE, exactly once; the same command again resumes."""
     started = time.time()
+    *inputs, store = split_paths(paths)
+    from protea_ray.config.paths import require_paths
+
+    require_paths(inputs, store)  # before the second that the imports take
     from protea_ray.config.run import load_fields, run_config
     from protea_ray.models.untrained import MODEL_NAME
 
-    *inputs, store = split_paths(paths)
     fields = load_fields(config, assignments or [], overrides(given))
     fields.setdefault("model", MODEL_NAME)
     settings = run_config(fields)

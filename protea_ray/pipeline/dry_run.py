@@ -18,11 +18,12 @@ from protea_ray.models.families.base import Shape
 from protea_ray.pipeline import cluster
 from protea_ray.pipeline.calibration import calibrate
 from protea_ray.pipeline.cluster import remote
-from protea_ray.pipeline.embed import Setting, prepare
-from protea_ray.pipeline.ingest import scan_all
+from protea_ray.pipeline.embed import MakeSpec, Setting, prepare
+from protea_ray.pipeline.ingest import columns_of, scan_all
 from protea_ray.pipeline.work import keys_of
+from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.plan.delta import Counts, delta
-from protea_ray.sequences.inputs import Columns, Part, expand
+from protea_ray.sequences.parts import Part, Source
 from protea_ray.sequences.read import read_part
 from protea_ray.sequences.records import KEY
 from protea_ray.store.ledger import rejected_keys
@@ -62,11 +63,11 @@ class DryRun:
     spaces: tuple[SpacePlan, ...]
 
 
-def dry_run(inputs: Sequence[str], store: str, config: RunConfig) -> DryRun:
+def dry_run(inputs: Sequence[str], store: str, config: RunConfig, make_spec: MakeSpec = EncoderSpec) -> DryRun:
     """Read the inputs, compare them with the store, time the model; raises what `embed` would raise."""
-    setting = prepare(store, config)
+    setting, sources = prepare(inputs, store, config, make_spec)
     names = [space_name(recipe, setting.checkpoint.files) for recipe in setting.recipes]
-    seen = _records(inputs, setting).to_arrow_refs()
+    seen = _records(sources, setting).to_arrow_refs()
     task = remote(_compare, num_cpus=1)
     found: _Comparison = ray.get(task.remote(setting.location, names, setting.options.retry_rejects, *seen))
     spaces = tuple(
@@ -98,11 +99,11 @@ class _Comparison:
     counts: tuple[Counts, ...]
 
 
-def _records(inputs: Sequence[str], setting: Setting) -> ray.data.Dataset:
+def _records(sources: Sequence[Source], setting: Setting) -> ray.data.Dataset:
     """Key and length of every record, read in parallel as ingest would; the first `limit` of them."""
     options = setting.options
-    columns = Columns(options.id_column, options.sequence_column)
-    scans, _ = scan_all(expand(inputs, columns), columns, options)
+    columns = columns_of(options)
+    scans, _ = scan_all(sources, columns, options)
 
     def read(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for batch in read_part(row["part"], columns, "", "", limit=options.limit):

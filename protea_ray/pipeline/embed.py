@@ -1,9 +1,8 @@
 """The main job: sources in, vector spaces out, exactly once.
 
-Order: check options and weights, take the lease, ingest, find what is missing, embed, commit in groups, account.
-Running the same command again is the resume: keys that are present are not wanted.
-
-The tables that a run writes: one per recipe, created once, refused to any other recipe.
+Order: list the inputs, open the checkpoint, join Ray, take the lease; then ingest, find what is missing, embed,
+commit in groups, account. So a mistake costs as little as it can and leaves nothing behind. Running the same command
+again is the resume: keys that are present are not wanted.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 
+from protea_ray.config.paths import require_paths
 from protea_ray.config.recipe import EmbeddingConfig, identity, resolve, space_name
 from protea_ray.config.run import RunConfig, RunOptions
 from protea_ray.models.checkpoint import Checkpoint, logit_tokens, open_checkpoint
@@ -23,12 +23,14 @@ from protea_ray.pipeline import cluster
 from protea_ray.pipeline.accounting import Summary, account
 from protea_ray.pipeline.calibration import Calibration, calibrate, remember
 from protea_ray.pipeline.failures import interruptible, own_errors
-from protea_ray.pipeline.ingest import ingest
+from protea_ray.pipeline.ingest import columns_of, ingest
 from protea_ray.pipeline.loop import Job, Tally, embed_units
 from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.work import UnitPolicy, Work, cut_units, find_work
 from protea_ray.pipeline.worker import EncoderSpec, Target
 from protea_ray.plan.units import Sizes
+from protea_ray.sequences.inputs import expand
+from protea_ray.sequences.parts import Source
 from protea_ray.store.aliases import CURRENT, list_aliases, move
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location, open_location
@@ -39,45 +41,7 @@ from protea_ray.store.spaces import SpaceInfo, ensure_space, list_spaces
 LIBRARIES = ("protea-ray", "ray", "torch", "transformers", "pylance", "pyarrow")
 
 
-def make_targets(
-    location: Location, checkpoint: Checkpoint, recipes: Sequence[EmbeddingConfig], run: str
-) -> list[Target]:
-    """Open or create the table of every recipe.
-
-    Raises StoreError for a table that holds something else, and CheckpointError when a commit of a hub id does not
-    have the weights that an earlier run recorded for it.
-    """
-    _require_recorded_weights(location, checkpoint)
-    return [_target(location, checkpoint, recipe, run) for recipe in recipes]
-
-
-def _require_recorded_weights(location: Location, checkpoint: Checkpoint) -> None:
-    """One commit has one set of weights: another digest under it is a damaged download, not a new model."""
-    for space in list_spaces(location):
-        known = space.checkpoint
-        if checkpoint.revision and (known["model"], known["revision"]) == (checkpoint.model, checkpoint.revision):
-            verify_digests(checkpoint.path, known["files"])
-
-
-def _target(location: Location, checkpoint: Checkpoint, recipe: EmbeddingConfig, run: str) -> Target:
-    hidden = checkpoint.shape.hidden
-    info = SpaceInfo(
-        name=space_name(recipe, checkpoint.files),
-        identity=identity(recipe, checkpoint.files),
-        config=recipe.model_dump(mode="json"),
-        checkpoint={"model": checkpoint.model, "revision": checkpoint.revision, "files": checkpoint.files},
-        versions={name: version(name) for name in LIBRARIES},
-        run=run,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        hidden=hidden,
-        trained=checkpoint.trained,
-        imported=False,
-    )
-    residue_width = recipe.width(hidden) if recipe.keeps_residues else None
-    tokens = logit_tokens(checkpoint) if recipe.keeps_logits else None
-    schema = space_schema(recipe.widths(hidden), recipe.store_dtype, residue_width, {}, tokens)
-    ensure_space(location, info, schema)
-    return Target(info.name, location.table(info.name), schema, recipe)
+MakeSpec = Callable[..., EncoderSpec]  # from the fields of EncoderSpec to what an actor loads
 
 
 @dataclass(frozen=True)
@@ -90,7 +54,7 @@ class Setting:
     options: RunOptions
     device: str
     run: str
-    make_spec: Callable[..., EncoderSpec] = EncoderSpec
+    make_spec: MakeSpec = EncoderSpec
 
     @property
     def encoder(self) -> EncoderSpec:
@@ -121,21 +85,26 @@ class Embedding:
     seen: Calibration | None = None
 
 
-def prepare(store: str, config: RunConfig) -> Setting:
-    """Open the checkpoint, connect, and resolve the recipes; nothing is written.
+def prepare(inputs: Sequence[str], store: str, config: RunConfig, make_spec: MakeSpec) -> tuple[Setting, list[Source]]:
+    """List the inputs, open the checkpoint, join Ray and resolve the recipes, in this order; nothing is written.
 
-    Raises CheckpointError for weights that must not be used and ConfigError for recipes that do not fit them.
+    Raises InputError for inputs that hold no sequences, ConfigError for a store that is a file and for recipes that
+    do not fit the checkpoint, and CheckpointError for weights that must not be used.
     """
+    require_paths(inputs, store)
+    location = open_location(store)
+    sources = expand(inputs, columns_of(config.run))
     first = config.recipes[0]
-    return settle(open_location(store), open_checkpoint(first.model, first.revision, first.family), config)
+    checkpoint = open_checkpoint(first.model, first.revision, first.family)
+    return join(location, checkpoint, config, make_spec), sources
 
 
-def settle(location: Location, checkpoint: Checkpoint, config: RunConfig) -> Setting:
-    """Connect, and fit the recipes to an open checkpoint; raises ConfigError for recipes that do not fit it."""
+def join(location: Location, checkpoint: Checkpoint, config: RunConfig, make_spec: MakeSpec) -> Setting:
+    """Join the Ray cluster and resolve the recipes for its device; raises ConfigError for recipes that do not fit."""
     cluster.connect(config.run)
     device = cluster.device_of(config.run)
     recipes = tuple(resolve(r, checkpoint.facts, device, checkpoint.revision) for r in config.recipes)
-    return Setting(location, checkpoint, recipes, config.run, device, new_run_id())
+    return Setting(location, checkpoint, recipes, config.run, device, new_run_id(), make_spec)
 
 
 @own_errors()
@@ -144,7 +113,7 @@ def embed(
     store: str,
     config: RunConfig,
     report: Reporter,
-    make_spec: Callable[..., EncoderSpec] = EncoderSpec,
+    make_spec: MakeSpec = EncoderSpec,
     started: float | None = None,
 ) -> Summary:
     """Embed every record of `inputs` into one space per recipe of `store`, and account for each.
@@ -155,9 +124,9 @@ def embed(
     finished units were committed.
     """
     started = started or time.time()
-    setting = replace(prepare(store, config), make_spec=make_spec)
+    setting, sources = prepare(inputs, store, config, make_spec)
     with interruptible(), Lease.acquire(setting.location, setting.options.heartbeat_seconds) as lease:
-        ingested = ingest(inputs, setting.location, setting.options, setting.run, lease.check)
+        ingested = ingest(sources, setting.location, setting.options, setting.run, lease.check)
         for uri in ingested.repeated:
             report.note(f"{uri} is byte for byte another input of this run; it was read once.")
         targets = make_targets(setting.location, setting.checkpoint, setting.recipes, setting.run)
@@ -225,3 +194,44 @@ def summarise(
         attention=done.seen.attention if done.seen else "",
         layers=done.seen.layers if done.seen else "",
     )
+
+
+def make_targets(
+    location: Location, checkpoint: Checkpoint, recipes: Sequence[EmbeddingConfig], run: str
+) -> list[Target]:
+    """Open or create the table of every recipe.
+
+    Raises StoreError for a table that holds something else, and CheckpointError when a commit of a hub id does not
+    have the weights that an earlier run recorded for it.
+    """
+    _require_recorded_weights(location, checkpoint)
+    return [_target(location, checkpoint, recipe, run) for recipe in recipes]
+
+
+def _require_recorded_weights(location: Location, checkpoint: Checkpoint) -> None:
+    """One commit has one set of weights: another digest under it is a damaged download, not a new model."""
+    for space in list_spaces(location):
+        known = space.checkpoint
+        if checkpoint.revision and (known["model"], known["revision"]) == (checkpoint.model, checkpoint.revision):
+            verify_digests(checkpoint.path, known["files"])
+
+
+def _target(location: Location, checkpoint: Checkpoint, recipe: EmbeddingConfig, run: str) -> Target:
+    hidden = checkpoint.shape.hidden
+    info = SpaceInfo(
+        name=space_name(recipe, checkpoint.files),
+        identity=identity(recipe, checkpoint.files),
+        config=recipe.model_dump(mode="json"),
+        checkpoint={"model": checkpoint.model, "revision": checkpoint.revision, "files": checkpoint.files},
+        versions={name: version(name) for name in LIBRARIES},
+        run=run,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        hidden=hidden,
+        trained=checkpoint.trained,
+        imported=False,
+    )
+    residue_width = recipe.width(hidden) if recipe.keeps_residues else None
+    tokens = logit_tokens(checkpoint) if recipe.keeps_logits else None
+    schema = space_schema(recipe.widths(hidden), recipe.store_dtype, residue_width, {}, tokens)
+    ensure_space(location, info, schema)
+    return Target(info.name, location.table(info.name), schema, recipe)

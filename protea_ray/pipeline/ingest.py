@@ -19,7 +19,7 @@ import ray.data
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import InputError, ProteaRayError
 from protea_ray.pipeline.cluster import remote
-from protea_ray.sequences.inputs import Columns, Part, Scan, Source, expand, scan
+from protea_ray.sequences.inputs import Columns, Part, Scan, Source, scan
 from protea_ray.sequences.read import read_part
 from protea_ray.sequences.records import PROTEINS_SCHEMA, REJECTS_SCHEMA
 from protea_ray.store.commit import write_fragments
@@ -51,12 +51,17 @@ class _Pending:
     results: dict[int, dict[str, Any]] = field(default_factory=dict)
 
 
+def columns_of(options: RunOptions) -> Columns:
+    """The columns of tables that hold the id and the letters."""
+    return Columns(options.id_column, options.sequence_column)
+
+
 def ingest(
-    inputs: Sequence[str], location: Location, options: RunOptions, run: str, guard: Callable[[], None]
+    sources: Sequence[Source], location: Location, options: RunOptions, run: str, guard: Callable[[], None]
 ) -> Ingested:
-    """Bring the store's proteins up to date with `inputs`; raises InputError that lists every unusable file."""
-    columns = Columns(options.id_column, options.sequence_column)
-    scans, repeated = scan_all(expand(inputs, columns), columns, options)
+    """Bring the store's proteins up to date with `sources`; raises InputError that lists every unusable file."""
+    columns = columns_of(options)
+    scans, repeated = scan_all(sources, columns, options)
     limited = limit_suffix(scans, options.limit)
     variant = f"{columns.id}/{columns.sequence}{limited}"
     known = {s.digest: row for s in scans if (row := recorded_source(location, s.digest, variant))}

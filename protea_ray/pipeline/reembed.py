@@ -19,11 +19,11 @@ from protea_ray.errors import ConfigError, StoreError, UnknownSpaceError, number
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.pipeline.acceptance import Acceptance, accept
 from protea_ray.pipeline.accounting import Summary
-from protea_ray.pipeline.embed import Setting, embed_work, make_targets, settle, summarise
+from protea_ray.pipeline.embed import MakeSpec, Setting, embed_work, join, make_targets, summarise
 from protea_ray.pipeline.failures import interruptible, own_errors
 from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.work import find_work
-from protea_ray.pipeline.worker import Target
+from protea_ray.pipeline.worker import EncoderSpec, Target
 from protea_ray.store.aliases import CURRENT, Alias, check_name, list_aliases, move, resolve
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import PROTEINS_TABLE, Location, open_location
@@ -70,19 +70,25 @@ class Reembedded:
 
 
 def reembed(
-    store: str, fields: Mapping[str, Any], report: Reporter, *, alias: str = CURRENT, since: int | None = None
-) -> Reembedded:
+    store: str, fields: Mapping[str, Any], report: Reporter, *, alias: str = CURRENT, since: int | None = None,
+    make_spec: MakeSpec = EncoderSpec,
+) -> Reembedded:  # fmt: skip
     """Embed every protein of `store` with another checkpoint, and move `alias` to the new space once it is verified.
 
     `fields` are those of run.yaml; `model` must be one of them, and a recipe field that is absent is that of the
-    space the alias points to. `since`: only proteins that this version of proteins.lance did not hold. Raises
-    StoreError when the new space does not verify (the alias stays), and whatever `embed` raises.
+    space the alias points to. `since`: only proteins that this version of proteins.lance did not hold. `make_spec`: see
+    `embed`. Raises StoreError when the new space does not verify (the alias stays), and whatever `embed` raises.
     """
-    return carry_out(prepare(store, fields, alias), report, since)
+    return carry_out(prepare(store, fields, alias, make_spec), report, since)
 
 
-def prepare(store: str, fields: Mapping[str, Any], alias: str = CURRENT) -> Reembedding:
-    """Check everything that can be refused before the lease is taken; nothing is written."""
+def prepare(
+    store: str, fields: Mapping[str, Any], alias: str = CURRENT, make_spec: MakeSpec = EncoderSpec
+) -> Reembedding:
+    """Check options, open the checkpoint and join Ray, before the lease is taken; nothing is written.
+
+    Raises StoreError for a store without proteins and for an alias that cannot be, ConfigError and CheckpointError.
+    """
     location = open_location(store)
     if not location.exists(PROTEINS_TABLE):
         raise StoreError(f"{location.uri} holds no proteins; `protea-ray embed INPUT {location.uri}` brings some")
@@ -90,7 +96,8 @@ def prepare(store: str, fields: Mapping[str, Any], alias: str = CURRENT) -> Reem
     base = _base(location, alias)
     asked = _config(base, None, fields).recipes[0]  # all mistakes first: reading the weights may take minutes
     checkpoint = open_checkpoint(asked.model, asked.revision, asked.family)
-    return Reembedding(settle(location, checkpoint, _config(base, checkpoint.facts.family, fields)), alias, base)
+    config = _config(base, checkpoint.facts.family, fields)
+    return Reembedding(join(location, checkpoint, config, make_spec), alias, base)
 
 
 def _base(location: Location, alias: str) -> SpaceInfo | None:
@@ -135,7 +142,7 @@ def carry_out(planned: Reembedding, report: Reporter, since: int | None = None) 
     started = time.time()
     setting, location = planned.setting, planned.setting.location
     with interruptible(), Lease.acquire(location, setting.options.heartbeat_seconds) as lease:
-        _settle_current(planned, lease)
+        _name_only_space(planned, lease)
         targets = make_targets(location, setting.checkpoint, setting.recipes, setting.run)
         space = targets[0].space
         work = find_work(location, None, [space], setting.options.retry_rejects, since)
@@ -158,7 +165,7 @@ def _is_at(alias: Alias | None, space: str) -> bool:
     return alias is not None and (alias.space, alias.version) == (space, None)
 
 
-def _settle_current(planned: Reembedding, lease: Lease) -> None:
+def _name_only_space(planned: Reembedding, lease: Lease) -> None:
     """`current` of a store with one space needs no alias; a second space would leave it without a meaning."""
     if CURRENT not in list_aliases(lease.location):
         with suppress(UnknownSpaceError):

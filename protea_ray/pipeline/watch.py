@@ -1,8 +1,8 @@
-"""Waiting for checkpoints: a directory that a training run writes into, or a branch on the hub.
+"""Wait for new checkpoints in a directory that a training run writes into, or on a branch of the hub.
 
-A directory's checkpoint is taken when two looks in a row see the same files; the name of the space, and so whether
-there is anything to do, comes from the digests of its weights. A space that the alias has pointed to before is not
-taken again: who moved the alias back meant it.
+A checkpoint in a directory is taken when two looks in a row see the same files. The digests of its weights give the
+name of its space, and the name says whether there is anything to embed. A space that the alias has pointed to before
+is not taken again: the person who moved the alias back meant it.
 """
 
 from __future__ import annotations
@@ -15,22 +15,27 @@ from pathlib import Path
 from typing import Any
 
 from protea_ray.errors import CommitError, ConfigError, LeaseHeldError, LeaseLostError, ProteaRayError
+from protea_ray.pipeline.embed import MakeSpec
 from protea_ray.pipeline.failures import interruptible
 from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.reembed import Reembedded, Reembedding, carry_out, prepare
+from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.store.aliases import CURRENT, history
 
-PASSING = (LeaseHeldError, LeaseLostError, CommitError)  # look again later; all else waits for other files
+TRY_AGAIN = (LeaseHeldError, LeaseLostError, CommitError)  # errors of the moment: the same files are tried again
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A checkpoint as it looked: `stamp` is different when any of its files is. `whole`: it cannot change any more."""
+    """A checkpoint at one look. `stamp` changes when any of its files does.
+
+    `final`: True for a hub commit; a directory may still be written to.
+    """
 
     model: str
     revision: str | None
     stamp: str
-    whole: bool
+    final: bool
 
 
 @dataclass(frozen=True)
@@ -52,51 +57,56 @@ def watch(
     since: int | None = None,
     interval: float = 60.0,
     rounds: int | None = None,
+    make_spec: MakeSpec = EncoderSpec,
 ) -> Iterator[Taken]:
-    """Look at `source` every `interval` seconds, `rounds` times (None: until interrupted), and re-embed what is new.
+    """Look at `source` every `interval` seconds, `rounds` times (None: until stopped), and re-embed new checkpoints.
 
-    An error ends that checkpoint's turn, not the watch. Raises ConfigError when `fields` name a model themselves,
-    KeyboardInterrupt on SIGTERM.
+    An error of one checkpoint does not end the watch. `make_spec`: see `embed`. Raises ConfigError when `fields` name a
+    model themselves, KeyboardInterrupt on SIGTERM.
     """
     if fields.get("model") or fields.get("revision"):
         raise ConfigError("the checkpoint comes from what is watched; leave out --model and --revision", where="watch")
     look = looker(source)
-    settled = Settled()
+    checkpoints = NewCheckpoints()
     with interruptible():
         for number in count() if rounds is None else range(rounds):
             if number:
                 time.sleep(interval)
-            seen = settled.new(_looked(look, report))
+            seen = checkpoints.new(_look(look, report))
             if seen is None:
                 continue
-            taken = _take(store, seen, fields, report, alias, since)
-            if taken is None or not isinstance(taken.error, PASSING):
-                settled.done.add(seen.stamp)
+            taken = _take(store, seen, fields, report, alias, since, make_spec)
+            if taken is None or not isinstance(taken.error, TRY_AGAIN):
+                checkpoints.done.add(seen.stamp)
             if taken is not None:
                 yield taken
 
 
-class Settled:
-    """Tells a checkpoint that is new and has stopped changing from one that is not or has not."""
+class NewCheckpoints:
+    """Decides when a checkpoint is taken: a hub commit at once, a directory when two looks in a row see the same files.
+
+    Each is taken once: `done` holds the stamps of those that were.
+    """
 
     def __init__(self) -> None:
         self.done: set[str] = set()
         self._before: Seen | None = None
 
     def new(self, seen: Seen | None) -> Seen | None:
-        """`seen`, if it should be taken now."""
-        same, self._before = seen is not None and (seen.whole or seen == self._before), seen
+        """`seen` if it is to be taken now, else None."""
+        same, self._before = seen is not None and (seen.final or seen == self._before), seen
         return seen if seen is not None and same and seen.stamp not in self.done else None
 
 
 def _take(
-    store: str, seen: Seen, fields: Mapping[str, Any], report: Reporter, alias: str, since: int | None
-) -> Taken | None:
-    """Re-embed with one checkpoint; None when the alias knows its space already."""
+    store: str, seen: Seen, fields: Mapping[str, Any], report: Reporter, alias: str, since: int | None,
+    make_spec: MakeSpec,
+) -> Taken | None:  # fmt: skip
+    """Re-embed with one checkpoint; None when the alias has pointed to its space before."""
     named = {"model": seen.model, **({"revision": seen.revision} if seen.revision else {})}
     try:
-        planned = prepare(store, {**fields, **named}, alias)
-        if _known(planned):
+        planned = prepare(store, {**fields, **named}, alias, make_spec)
+        if _was_aliased(planned):
             return None
         report.note(f"new checkpoint: {seen.model}{f' at {seen.revision}' if seen.revision else ''}")
         return Taken(seen, carry_out(planned, report, since), None)
@@ -105,13 +115,13 @@ def _take(
         return Taken(seen, None, error)
 
 
-def _known(planned: Reembedding) -> bool:
+def _was_aliased(planned: Reembedding) -> bool:
     moves = history(planned.setting.location)
     return any((m.alias, m.space) == (planned.alias, planned.space) for m in moves)
 
 
-def _looked(look: Callable[[], Seen | None], report: Reporter) -> Seen | None:
-    """What is there now; a place that cannot be read for a moment is looked at again."""
+def _look(look: Callable[[], Seen | None], report: Reporter) -> Seen | None:
+    """The checkpoint that is there now; None while the place cannot be read, which is noted and tried again."""
     try:
         return look()
     except OSError as error:
@@ -120,7 +130,10 @@ def _looked(look: Callable[[], Seen | None], report: Reporter) -> Seen | None:
 
 
 def looker(source: str) -> Callable[[], Seen | None]:
-    """How to look at `source`: a path (which need not exist yet), else a hub id `owner/name` or `owner/name@branch`."""
+    """The function that looks at `source`.
+
+    `source` is a directory (which need not exist yet), a hub id `owner/name`, or `owner/name@branch`.
+    """
     path = Path(source).expanduser()
     if path.is_dir() or source.startswith((".", "/", "~")) or source.count("/") != 1:
         return lambda: newest_in(path)
@@ -134,7 +147,7 @@ def newest_in(directory: Path) -> Seen | None:
     if not found:
         return None
     files, place = max(found, key=lambda item: (max(changed for _, _, changed in item[0]), str(item[1])))
-    return Seen(str(place), None, repr(files), whole=False)
+    return Seen(str(place), None, repr(files), final=False)
 
 
 def _files(place: Path) -> list[tuple[str, int, int]]:
@@ -155,4 +168,4 @@ def head_of(source: str) -> Seen | None:
         raise ConfigError(f"{name!r} is neither a directory nor a hub id (owner/name)", where="watch") from error
     except Exception as error:  # the hub's client has its transport's errors, which share no base of this project
         raise OSError(f"the hub does not show {source} ({type(error).__name__})") from error
-    return Seen(name, commit, f"{name}@{commit}", whole=True) if commit else None
+    return Seen(name, commit, f"{name}@{commit}", final=True) if commit else None

@@ -12,7 +12,7 @@ import pytest
 from protea_ray.errors import ConfigError, LeaseHeldError
 from protea_ray.pipeline import watch as watching
 from protea_ray.pipeline.progress import LineReporter
-from protea_ray.pipeline.watch import Seen, Settled, Taken, head_of, looker, newest_in, watch
+from protea_ray.pipeline.watch import NewCheckpoints, Seen, Taken, head_of, looker, newest_in, watch
 
 COMMITS = ["1" * 40, "2" * 40]
 
@@ -53,13 +53,13 @@ def test_any_change_of_a_file_is_another_stamp(tmp_path: Path, change: dict[str,
 
 
 def test_a_folder_is_taken_after_two_equal_looks_and_only_once() -> None:
-    settled = Settled()
-    growing = [Seen("m", None, stamp, whole=False) for stamp in ("10 bytes", "20 bytes", "20 bytes", "20 bytes")]
+    checkpoints = NewCheckpoints()
+    growing = [Seen("m", None, stamp, final=False) for stamp in ("10 bytes", "20 bytes", "20 bytes", "20 bytes")]
 
-    assert [settled.new(seen) for seen in growing] == [None, None, growing[2], growing[3]]
-    settled.done.add("20 bytes")
-    assert settled.new(growing[3]) is None
-    assert settled.new(None) is None
+    assert [checkpoints.new(seen) for seen in growing] == [None, None, growing[2], growing[3]]
+    checkpoints.done.add("20 bytes")
+    assert checkpoints.new(growing[3]) is None
+    assert checkpoints.new(None) is None
 
 
 def test_a_commit_of_the_hub_is_whole_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +73,7 @@ def test_a_commit_of_the_hub_is_whole_at_once(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", model_info)
 
-    assert head_of("owner/name") == Seen("owner/name", COMMITS[0], f"owner/name@{COMMITS[0]}", whole=True)
+    assert head_of("owner/name") == Seen("owner/name", COMMITS[0], f"owner/name@{COMMITS[0]}", final=True)
     assert looker("owner/name@tuned")() == head_of("owner/name")
     assert asked == [("owner/name", None), ("owner/name", "tuned"), ("owner/name", None)]
 
@@ -95,7 +95,7 @@ def test_a_hub_that_does_not_answer_is_asked_again_and_a_bad_name_is_not(monkeyp
 def test_each_new_commit_is_taken_and_a_busy_store_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks see commit 1, 1, 2, 2, 2; the store is busy at the third."""
     heads = iter([COMMITS[0], COMMITS[0], COMMITS[1], COMMITS[1], COMMITS[1]])
-    monkeypatch.setattr(watching, "head_of", lambda source: Seen(source, sha := next(heads), sha, whole=True))
+    monkeypatch.setattr(watching, "head_of", lambda source: Seen(source, sha := next(heads), sha, final=True))
     results: list[Any] = [None, LeaseHeldError("busy"), None]
     tried: list[tuple[str | None, bool]] = []
 

@@ -1,0 +1,36 @@
+"""What a person typed as INPUT... STORE, checked in milliseconds: before any import, checkpoint, Ray or lease.
+
+Only what needs no library is checked here. Whether an input holds sequences is for `sequences.inputs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from protea_ray.errors import ConfigError, InputError
+
+_PATTERN = frozenset("*?[")
+
+
+def require_paths(inputs: Sequence[str], store: str) -> None:
+    """Raise for local inputs that do not exist and for a store that is a file, all of them in one message.
+
+    Raises ConfigError when the store is wrong, InputError when only inputs are.
+    """
+    missing = [f"{given}: no such file" for given in inputs if _is_missing(given)]
+    if "://" not in store and Path(store).expanduser().is_file():
+        problem = (
+            f"STORE {store} is a file, but a store is a directory or an s3:// or gs:// URI. "
+            "It is the last argument: protea-ray embed INPUT... STORE"
+        )
+        raise ConfigError([problem, *missing], where="arguments")
+    if missing:
+        raise InputError(missing)
+
+
+def _is_missing(given: str) -> bool:
+    """Whether `given` is a plain local path that names nothing; URLs, chains and patterns are looked up later."""
+    if "://" in given or "::" in given or _PATTERN & set(given):
+        return False
+    return not Path(given).expanduser().exists()
