@@ -1,18 +1,38 @@
-"""Fixtures that several floors share."""
+"""Fixtures that several folders share, and how tests are dealt to two processes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from protea_ray.config.cache import CACHE_VARIABLE
 from protea_ray.testing import random_checkpoint as checkpoints
 
 # a deadline measures the machine: 200 ms passed on a busy one while the code was the same
 settings.register_profile("any-machine", deadline=None)
 settings.load_profile("any-machine")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n 2`: every test on the shared Ray cluster goes to one process, all else stays together by file."""
+    for item in items:
+        on_cluster = "cluster" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("ray" if on_cluster else item.nodeid.split("::")[0]))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A home and a cache directory for the tests alone: they neither read nor write those of the person."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))
+        patch.setenv(CACHE_VARIABLE, str(home / "cache"))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +52,12 @@ def cluster() -> Iterator[None]:
     connect(RunOptions())
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session", params=["toy", pytest.param("real", marks=pytest.mark.slow)])
+def spec(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """What actors load: an encoder without a model in `make test`, and in `make check` the real one as well."""
+    from protea_ray.pipeline.worker import EncoderSpec
+    from tests.toy import ToySpec
+
+    return {"toy": ToySpec, "real": EncoderSpec}[request.param]

@@ -39,8 +39,12 @@ HALF = (
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was seen. `cost` is in seconds by length; the other times are of the first load and the first pass,
-    compilation included. `token_budget` has been held once; `half` says that the processor computes in bfloat16."""
+    """What one encoder does on this machine.
+
+    `cost`: seconds of a protein by its length. `load_seconds`, `first_forward_seconds`: of the first load and the first
+    forward pass, compilation included. `token_budget`: tokens of a pack that was run without running out of memory.
+    `half`: the processor has products of bfloat16 matrices.
+    """
 
     cost: Cost
     load_seconds: float
@@ -63,25 +67,27 @@ class Calibration:
 def calibrate(
     spec: EncoderSpec, checkpoint: Checkpoint, recipes: Sequence[EmbeddingConfig], gpus: float
 ) -> Calibration:
-    """Load the encoder where the actors will run, embed the canaries and time one micro-batch; or remember it.
+    """Load the encoder where the actors will run, embed the canaries and time packs of two lengths; or remember it.
 
     Raises CheckpointError when a canary is not finite, or does not depend on its letters.
     """
     place = _place(spec, checkpoint, recipes)
-    if (seen := _remembered(place)) is not None:
-        return seen
-    task = remote(_probe, num_cpus=0 if gpus else 1, num_gpus=gpus, max_retries=1)
-    found: Any = ray.get(task.remote(spec, recipes, operations(checkpoint.shape, recipes[0])))
-    _write(place, found)
-    return found
+    if (remembered := _remembered(place)) is not None:
+        return remembered
+    task = remote(_measure, num_cpus=0 if gpus else 1, num_gpus=gpus, max_retries=1)
+    measured: Any = ray.get(task.remote(spec, recipes, operations(checkpoint.shape, recipes[0])))
+    _write(place, measured)
+    return measured
 
 
-def remember(spec: EncoderSpec, checkpoint: Checkpoint, recipes: Sequence[EmbeddingConfig], seen: Calibration) -> None:
-    """Put `seen` in the place of what was remembered: a run found that its token budget was too large."""
-    _write(_place(spec, checkpoint, recipes), seen)
+def remember(
+    spec: EncoderSpec, checkpoint: Checkpoint, recipes: Sequence[EmbeddingConfig], calibration: Calibration
+) -> None:
+    """Replace the remembered calibration: a run found that its token budget was too large."""
+    _write(_place(spec, checkpoint, recipes), calibration)
 
 
-def _probe(spec: EncoderSpec, recipes: Sequence[EmbeddingConfig], shape: Cost) -> Calibration:
+def _measure(spec: EncoderSpec, recipes: Sequence[EmbeddingConfig], shape: Cost) -> Calibration:
     started = time.perf_counter()
     encoder = spec.load(recipes)
     loaded = time.perf_counter()
@@ -120,12 +126,13 @@ def operations(shape: Shape, recipe: EmbeddingConfig) -> Cost:
 
 
 def _place(spec: EncoderSpec, checkpoint: Checkpoint, recipes: Sequence[EmbeddingConfig]) -> Path:
-    return cache_directory() / "probes" / f"{_key(spec, checkpoint, recipes)}.json"
+    return cache_directory() / "calibrations" / f"{_key(spec, checkpoint, recipes)}.json"
 
 
 def _key(spec: EncoderSpec, checkpoint: Checkpoint, recipes: Sequence[EmbeddingConfig]) -> str:
-    """Everything that could change what a probe sees."""
+    """Hash of everything that could change a calibration."""
     facts = {
+        "encoder": f"{type(spec).__module__}.{type(spec).__qualname__}",
         "recipes": [identity(recipe, checkpoint.files) for recipe in recipes],
         "device": [spec.device, platform.node(), *sorted(ray.cluster_resources())],
         "asked": [spec.token_budget, spec.kernel, spec.compile],
@@ -146,13 +153,13 @@ def _remembered(place: Path) -> Calibration | None:
         fields = json.loads(place.read_text(encoding="utf-8"))
         return Calibration(**{**fields, "cost": Cost(**fields["cost"])})
     except (OSError, ValueError, TypeError, KeyError):
-        return None  # not there, or of no use: look again
+        return None  # absent, or of another version of this class: measure again
 
 
-def _write(place: Path, seen: Calibration) -> None:
+def _write(place: Path, calibration: Calibration) -> None:
     """Write beside and rename, so that a reader never sees half a file."""
     place.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=place.parent, suffix=".tmp")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(asdict(seen), file)
+        json.dump(asdict(calibration), file)
     Path(name).replace(place)

@@ -82,7 +82,7 @@ class Embedding:
     actors: int = 0
     seconds: float = 0.0
     startup_seconds: float = 0.0
-    seen: Calibration | None = None
+    calibration: Calibration | None = None
 
 
 def prepare(inputs: Sequence[str], store: str, config: RunConfig, make_spec: MakeSpec) -> tuple[Setting, list[Source]]:
@@ -144,7 +144,7 @@ def embed(
 def embed_work(
     setting: Setting, work: Work, targets: Sequence[Target], lease: Lease, report: Reporter, started: float
 ) -> Embedding:
-    """Probe, cut, embed and commit under the lease; nothing at all when nothing is wanted.
+    """Calibrate, cut into units, embed and commit under the lease; nothing at all when no protein is wanted.
 
     `started`: seconds since the epoch, from which start-up is counted.
     """
@@ -152,21 +152,22 @@ def embed_work(
         return Embedding(Tally.of([t.space for t in targets]))
     options = setting.options
     pool = cluster.pool_for(options, setting.device, work.proteins)
-    seen = calibrate(setting.encoder, setting.checkpoint, setting.recipes, pool.num_gpus)
-    for line in seen.lines(setting.recipes[0]):
+    calibration = calibrate(setting.encoder, setting.checkpoint, setting.recipes, pool.num_gpus)
+    for line in calibration.lines(setting.recipes[0]):
         report.note(line)
-    encoder = replace(setting.encoder, token_budget=seen.token_budget)
+    encoder = replace(setting.encoder, token_budget=calibration.token_budget)
     sizes = Sizes(options.unit_seconds, pool.actors)
     pooled_only = not any(r.keeps_residues or r.keeps_logits for r in setting.recipes)
-    policy = UnitPolicy(setting.run, seen.cost, options.window_proteins, sizes, widens=pooled_only)
+    policy = UnitPolicy(setting.run, calibration.cost, options.window_proteins, sizes, widens=pooled_only)
     units = cut_units(work.wanted, policy)
     pool = cluster.pool_for(options, setting.device, units.count)
     report.start(work.proteins, work.residues, units.seconds)
     job = Job(setting.location, tuple(targets), encoder, pool, options, setting.run, lease.check)
     tally = embed_units(job, units, report)
-    if tally.budget < seen.token_budget:
-        remember(setting.encoder, setting.checkpoint, setting.recipes, replace(seen, token_budget=int(tally.budget)))
-    return Embedding(tally, pool.actors, time.time() - tally.began, tally.began - started, seen)
+    if tally.budget < calibration.token_budget:
+        smaller = replace(calibration, token_budget=int(tally.budget))
+        remember(setting.encoder, setting.checkpoint, setting.recipes, smaller)
+    return Embedding(tally, pool.actors, time.time() - tally.began, tally.began - started, calibration)
 
 
 def summarise(
@@ -188,11 +189,11 @@ def summarise(
         seconds=round(time.time() - started, 3),
         embed_seconds=round(done.seconds, 3),
         startup_seconds=round(done.startup_seconds, 3),
-        load_seconds=round(done.seen.load_seconds, 3) if done.seen else 0.0,
-        first_forward_seconds=round(done.seen.first_forward_seconds, 3) if done.seen else 0.0,
-        token_budget=int(min(done.seen.token_budget, tally.budget)) if done.seen else 0,
-        attention=done.seen.attention if done.seen else "",
-        layers=done.seen.layers if done.seen else "",
+        load_seconds=round(done.calibration.load_seconds, 3) if done.calibration else 0.0,
+        first_forward_seconds=round(done.calibration.first_forward_seconds, 3) if done.calibration else 0.0,
+        token_budget=int(min(done.calibration.token_budget, tally.budget)) if done.calibration else 0,
+        attention=done.calibration.attention if done.calibration else "",
+        layers=done.calibration.layers if done.calibration else "",
     )
 
 

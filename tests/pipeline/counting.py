@@ -7,30 +7,36 @@ import os
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from protea_ray.config.recipe import EmbeddingConfig
-from protea_ray.encoder.encoder import Embedded, Encoder, Refused
+from protea_ray.encoder.encoder import Embedded, Encoder, Rejected
 from protea_ray.pipeline.worker import EncoderSpec
 
 
 @dataclass(frozen=True)
 class CountingSpec(EncoderSpec):
-    """What a run loads in place of the encoder; `log` is a folder with one file for every loaded model."""
+    """What a run loads in place of the encoder; `log` is a folder with one file for every loaded model.
+
+    `inner` is the spec whose encoder is counted.
+    """
 
     log: Path = Path()
+    inner: type[EncoderSpec] = EncoderSpec
 
     def load(self, recipes: Sequence[EmbeddingConfig]) -> Any:
-        return CountingEncoder(super().load(recipes), self.log / f"{os.getpid()}-{uuid.uuid4().hex}.jsonl")
+        given = {f.name: getattr(self, f.name) for f in fields(EncoderSpec)}
+        encoder = self.inner(**given).load(recipes)
+        return CountingEncoder(encoder, self.log / f"{os.getpid()}-{uuid.uuid4().hex}.jsonl")
 
 
 class CountingEncoder:
     def __init__(self, encoder: Encoder, log: Path) -> None:
         self._encoder, self._log = encoder, log
 
-    def embed(self, sequences: Sequence[str]) -> Iterator[Embedded | Refused]:
+    def embed(self, sequences: Sequence[str]) -> Iterator[Embedded | Rejected]:
         before = self._encoder.stats.windows
         yield from self._encoder.embed(sequences)
         with self._log.open("a") as file:

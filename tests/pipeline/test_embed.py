@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from protea_ray.errors import ConfigError, InputError
 from protea_ray.pipeline.accounting import Summary
 from protea_ray.pipeline.embed import embed
 from protea_ray.pipeline.progress import LineReporter
+from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.sequences.synth import write_fasta
 from tests import stores
 from tests.plain import PlainEsm
@@ -24,9 +26,19 @@ pytestmark = pytest.mark.usefixtures("cluster")
 SMALL_UNITS = {"unit_seconds": 0.05, "window_proteins": 64, "commit_units": 4}
 
 
-def run(inputs: list[Path], store: Path, model: Path, run: dict[str, Any] | None = None, **recipe: Any) -> Summary:
+Spec = Callable[..., EncoderSpec]
+
+
+def run(
+    inputs: list[Path],
+    store: Path,
+    model: Path,
+    run: dict[str, Any] | None = None,
+    spec: Spec = EncoderSpec,
+    **recipe: Any,
+) -> Summary:
     fields = {"model": str(model), "store_dtype": "float32", **recipe, "run": {**SMALL_UNITS, **(run or {})}}
-    return embed([str(i) for i in inputs], str(store), run_config(fields), LineReporter())
+    return embed([str(i) for i in inputs], str(store), run_config(fields), LineReporter(), spec)
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +49,9 @@ def proteins(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def embedded(proteins: Path, esm2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Summary]:
+def embedded(proteins: Path, esm2: Path, spec: Spec, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Summary]:
     store = tmp_path_factory.mktemp("store") / "store"
-    return store, run([proteins], store, esm2)
+    return store, run([proteins], store, esm2, spec=spec)
 
 
 def test_every_protein_is_stored_once(embedded: tuple[Path, Summary]) -> None:
@@ -50,7 +62,14 @@ def test_every_protein_is_stored_once(embedded: tuple[Path, Summary]) -> None:
     assert len(stores.vectors(store)) == count.stored == len(stores.sequences(store))
 
 
-@pytest.mark.parametrize(("layers", "agg"), [((0,), "mean"), ((0, 1, 2), "mean"), ((0, 1, 2), "concat")])
+@pytest.mark.parametrize(
+    ("layers", "agg"),
+    [
+        pytest.param((0,), "mean", marks=pytest.mark.slow),
+        pytest.param((0, 1, 2), "mean", marks=pytest.mark.slow),
+        ((0, 1, 2), "concat"),
+    ],
+)
 def test_vectors_equal_plain_transformers(
     proteins: Path, esm2: Path, tmp_path: Path, layers: tuple[int, ...], agg: str
 ) -> None:
@@ -62,14 +81,14 @@ def test_vectors_equal_plain_transformers(
         np.testing.assert_allclose(found[key], plain.mean(letters[key], layers, agg), atol=1e-5)
 
 
-def test_actors_order_and_neighbours_change_no_vector(
-    embedded: tuple[Path, Summary], proteins: Path, esm2: Path, tmp_path: Path
-) -> None:
+@pytest.mark.slow
+def test_actors_order_and_neighbours_change_no_vector(proteins: Path, esm2: Path, tmp_path: Path) -> None:
     records = proteins.read_text().split(">")[1:]
     random.Random(3).shuffle(records)
     shuffled = tmp_path / "shuffled.fasta"
     shuffled.write_text("".join(f">{r}" for r in records))
-    expected = stores.vectors(embedded[0])
+    run([proteins], tmp_path / "as it is", esm2)
+    expected = stores.vectors(tmp_path / "as it is")
 
     one_actor = {"actors": 1, "token_budget": 300, "window_proteins": 17}
     run([shuffled], tmp_path / "s", esm2, run=one_actor)
@@ -81,13 +100,13 @@ def test_actors_order_and_neighbours_change_no_vector(
 
 
 def test_a_finished_run_repeats_without_a_forward_pass_or_a_version(
-    embedded: tuple[Path, Summary], proteins: Path, esm2: Path
+    embedded: tuple[Path, Summary], proteins: Path, esm2: Path, spec: Spec
 ) -> None:
     store, _ = embedded
     tables = [stores.space(store), *(store / f"{n}.lance" for n in ("proteins", "rejects", "sources", "runs"))]
     before = [stores.version(t) for t in tables]
 
-    again = run([proteins], store, esm2)
+    again = run([proteins], store, esm2, spec=spec)
 
     assert [stores.version(t) for t in tables] == before
     assert (again.residues, again.spaces[0].stored) == (0, 0)
@@ -96,12 +115,12 @@ def test_a_finished_run_repeats_without_a_forward_pass_or_a_version(
 
 
 def test_new_proteins_only_cost_themselves(
-    embedded: tuple[Path, Summary], proteins: Path, esm2: Path, tmp_path: Path
+    embedded: tuple[Path, Summary], proteins: Path, esm2: Path, spec: Spec, tmp_path: Path
 ) -> None:
     more = tmp_path / "more.fasta"
     known = proteins.read_text().split(">")[1:4]
     more.write_text("".join(f">again_{r}" for r in known) + ">new\nMKTAYIAKQR\n>new2\nmktayiakqr*\n>bad\nMK-A\n")
-    summary = run([more], embedded[0], esm2)
+    summary = run([more], embedded[0], esm2, spec=spec)
     count = summary.spaces[0]
 
     assert summary.records == 6
@@ -109,21 +128,21 @@ def test_new_proteins_only_cost_themselves(
     assert summary.residues == 10
 
 
-def test_a_limit_takes_the_first_records_of_all_inputs(esm2: Path, tmp_path: Path) -> None:
+def test_a_limit_takes_the_first_records_of_all_inputs(esm2: Path, spec: Spec, tmp_path: Path) -> None:
     a, b = tmp_path / "a.fasta", tmp_path / "b.fasta"
     a.write_text(">a1\nMKT\n>a2\nMKV\n")
     b.write_text(">b1\nMKA\n>b2\nMKL\n>b3\nMKI\n")
 
-    summary = run([a, b], tmp_path / "s", esm2, run={"limit": 3})
+    summary = run([a, b], tmp_path / "s", esm2, run={"limit": 3}, spec=spec)
 
     assert summary.records == 3
     assert set(stores.sequences(tmp_path / "s").values()) == {"MKT", "MKV", "MKA"}
-    assert run([a, b], tmp_path / "s", esm2, run={"limit": 3}).spaces[0].already_present == 3
+    assert run([a, b], tmp_path / "s", esm2, run={"limit": 3}, spec=spec).spaces[0].already_present == 3
 
 
-def test_several_recipes_share_one_pass(proteins: Path, esm2: Path, tmp_path: Path) -> None:
+def test_several_recipes_share_one_pass(proteins: Path, esm2: Path, spec: Spec, tmp_path: Path) -> None:
     recipes = [{"layers": [0]}, {"layers": [0, 1], "layer_agg": "concat", "pooling": ["mean", "max"]}]
-    summary = run([proteins], tmp_path / "s", esm2, recipes=recipes)
+    summary = run([proteins], tmp_path / "s", esm2, spec=spec, recipes=recipes)
 
     assert len({c.space for c in summary.spaces}) == 2
     widths = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from protea_ray.pipeline.accounting import Summary
 from protea_ray.pipeline.dry_run import dry_run
 from protea_ray.pipeline.embed import embed
 from protea_ray.pipeline.progress import LineReporter
+from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.query.reader import open_store
 from tests.encoder.conftest import proteins
 from tests.encoder.reference import Reference
@@ -21,6 +23,7 @@ from tests.encoder.reference import Reference
 pytestmark = pytest.mark.usefixtures("cluster")
 
 TOLERANCE = 1e-5
+Spec = Callable[..., EncoderSpec]
 CUT = {"max_residues": 100, "window_overlap": 30, "store_dtype": "float32", "normalize": False}
 CHUNKS = {"chunk_size": 80, "chunk_overlap": 20}
 LONG = [(0, 85), (55, 140), (110, 195), (165, 250)]  # windows of 250 residues under CUT
@@ -38,8 +41,8 @@ def settings(model: Path, **fields: Any) -> Any:
     return run_config({"model": str(model), **CUT, "run": {"actors": 1}, **fields})
 
 
-def run(fasta: Path, store: Path, model: Path, **fields: Any) -> Summary:
-    return embed([str(fasta)], str(store), settings(model, **fields), LineReporter())
+def run(fasta: Path, store: Path, model: Path, spec: Spec = EncoderSpec, **fields: Any) -> Summary:
+    return embed([str(fasta)], str(store), settings(model, **fields), LineReporter(), spec)
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +83,7 @@ def test_chunks_leave_a_row_for_each_span(windowed: tuple[Path, list[str]]) -> N
     assert facts(store, spaces[2], 101) == [(0, 80, 101, 101, 2, False), (60, 101, 101, 101, 2, False)]
 
 
+@pytest.mark.slow
 def test_truncation_says_how_much_was_seen(fasta: Path, esm2: Path, tmp_path: Path) -> None:
     recipes = [{}, {**CHUNKS, "pooling": ["mean", "none"]}]
     summary = run(fasta, tmp_path / "s", esm2, on_long="truncate", recipes=recipes)
@@ -93,9 +97,9 @@ def test_truncation_says_how_much_was_seen(fasta: Path, esm2: Path, tmp_path: Pa
     assert np.abs(np.array(found) - expected).max() < TOLERANCE
 
 
-def test_rejection_is_accounted_for_and_not_tried_again(fasta: Path, esm2: Path, tmp_path: Path) -> None:
-    first = run(fasta, tmp_path / "s", esm2, on_long="reject")
-    again = run(fasta, tmp_path / "s", esm2, on_long="reject")
+def test_rejection_is_accounted_for_and_not_tried_again(fasta: Path, esm2: Path, spec: Spec, tmp_path: Path) -> None:
+    first = run(fasta, tmp_path / "s", esm2, spec, on_long="reject")
+    again = run(fasta, tmp_path / "s", esm2, spec, on_long="reject")
     rejects = lance.dataset(str(tmp_path / "s" / "rejects.lance")).to_table().to_pylist()
 
     assert [(c.stored, c.rejected, c.already_present) for c in first.spaces] == [(1, 2, 0)]
@@ -116,9 +120,9 @@ def test_rejection_is_accounted_for_and_not_tried_again(fasta: Path, esm2: Path,
     ],
 )
 def test_a_dry_run_knows_the_length_rule(
-    fields: dict[str, Any], windows: int, rejected: int, fasta: Path, esm2: Path, tmp_path: Path
+    fields: dict[str, Any], windows: int, rejected: int, fasta: Path, esm2: Path, spec: Spec, tmp_path: Path
 ) -> None:
-    (space,) = dry_run([str(fasta)], str(tmp_path / "s"), settings(esm2, **fields)).spaces
+    (space,) = dry_run([str(fasta)], str(tmp_path / "s"), settings(esm2, **fields), spec).spaces
 
     assert (space.windows, space.rejected, space.proteins) == (windows, rejected, 3 - rejected)
 

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from protea_ray.pipeline.embed import embed, make_targets
 from protea_ray.pipeline.progress import LineReporter
 from protea_ray.pipeline.reembed import Reembedded, inherited, prepare, reembed
 from protea_ray.pipeline.watch import watch
+from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.query.reader import open_store
 from protea_ray.sequences.synth import synthesise
 from protea_ray.store import aliases
@@ -33,7 +34,7 @@ from protea_ray.store.location import open_location
 from protea_ray.store.rows import space_rows
 from protea_ray.store.runs import last_run
 from protea_ray.testing import random_checkpoint as checkpoints
-from tests import commands, stores
+from tests import commands, stores, toy
 from tests.pipeline.counting import CountingSpec, forward_passes
 from tests.plain import PlainEsm
 from tests.store import build
@@ -41,6 +42,7 @@ from tests.store import build
 RECIPE = {"layers": [0, 1], "layer_agg": "concat", "pooling": ["mean", "max"], "store_dtype": "float32"}
 UNITS = {"unit_seconds": 0.05, "window_proteins": 64}
 TABLES = ("proteins", "rejects", "sources", "runs", "aliases")
+Spec = Callable[..., EncoderSpec]
 
 
 def letters(count: int, seed: int, max_length: int = 120) -> list[str]:
@@ -62,12 +64,13 @@ def second(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def old(cluster: None, esm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def old(cluster: None, esm2: Path, spec: Spec, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sixty proteins of two sources in one space; not to be changed."""
     folder = tmp_path_factory.mktemp("old")
     sequences = letters(60, seed=3)
     inputs = [write(folder / "a.fasta", sequences[:40], "a"), write(folder / "b.fasta", sequences[40:], "b")]
-    embed([str(i) for i in inputs], str(folder / "s"), run_config({"model": str(esm2), **RECIPE}), LineReporter())
+    config = run_config({"model": str(esm2), **RECIPE})
+    embed([str(i) for i in inputs], str(folder / "s"), config, LineReporter(), spec)
     return folder / "s"
 
 
@@ -77,9 +80,25 @@ def store(old: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(old, tmp_path / "s"))
 
 
-def again(store: Path, model: Path, **options: Any) -> Reembedded:
-    run, since = options.pop("run", {}), options.pop("since", None)
-    return reembed(str(store), {"model": str(model), "run": {**UNITS, **run}, **options}, LineReporter(), since=since)
+@pytest.fixture
+def again(spec: Spec) -> Callable[..., Reembedded]:
+    """Re-embed a store with a checkpoint."""
+
+    def run(store: Path, model: Path, **options: Any) -> Reembedded:
+        run, since = options.pop("run", {}), options.pop("since", None)
+        fields = {"model": str(model), "run": {**UNITS, **run}, **options}
+        return reembed(str(store), fields, LineReporter(), since=since, make_spec=spec)
+
+    return run
+
+
+def mean_of(spec: Spec, model: Path) -> Callable[[str], np.ndarray]:
+    """The vector that a protein must have under RECIPE, computed without the pipeline."""
+    if spec is EncoderSpec:
+        plain = PlainEsm(model)
+        return lambda sequence: plain.mean(sequence, (0, 1), "concat")
+    seed = toy.fingerprint(open_checkpoint(str(model)).files)
+    return lambda sequence: toy.pool(toy.residues(sequence, 2 * 48, seed), "mean")
 
 
 def current(store: Path) -> str:
@@ -91,37 +110,45 @@ def versions(store: Path) -> dict[str, int]:
     return {name: stores.version(store / name) for name in tables}
 
 
-def test_known_proteins_and_known_sources_cost_no_forward_pass(cluster: None, esm2: Path, tmp_path: Path) -> None:
-    """1,000 proteins, then 500 of which 100 are known: 400 forward passes counted at the encoder, one new version."""
-    sequences, store = letters(1400, seed=1), tmp_path / "s"
+def test_known_proteins_and_known_sources_cost_no_forward_pass(
+    cluster: None, esm2: Path, spec: type[EncoderSpec], tmp_path: Path
+) -> None:
+    """1,000 proteins, then 500 of which 100 are known: 400 forward passes counted at the encoder, one new version.
+
+    A tenth of it without a model.
+    """
+    n = 100 if spec is EncoderSpec else 10
+    sequences, store = letters(14 * n, seed=1), tmp_path / "s"
     config = run_config({"model": str(esm2)})
-    embed([str(write(tmp_path / "a.fasta", sequences[:1000]))], str(store), config, LineReporter())
+    embed([str(write(tmp_path / "a.fasta", sequences[: 10 * n]))], str(store), config, LineReporter(), spec)
     table = stores.space(store)
     before = stores.version(table)
     log = tmp_path / "log"
     log.mkdir()
-    make_spec = functools.partial(CountingSpec, log=log)
-    more = [*sequences[50:150], *sequences[1000:]]
+    make_spec = functools.partial(CountingSpec, log=log, inner=spec)
+    more = [*sequences[n // 2 : n // 2 + n], *sequences[10 * n :]]
 
     inputs = [str(write(tmp_path / "more.fasta", more, "new"))]
     summary = embed(inputs, str(store), config, LineReporter(), make_spec)
 
     count = summary.spaces[0]
-    assert (summary.records, count.stored, count.already_present) == (500, 400, 100)
+    assert (summary.records, count.stored, count.already_present) == (5 * n, 4 * n, n)
     proteins, windows = forward_passes(log, set(sequences))
-    assert proteins == dict.fromkeys(sequences[1000:], 1)
-    assert windows == 400
+    assert proteins == dict.fromkeys(sequences[10 * n :], 1)
+    assert windows == 4 * n
     assert stores.version(table) == before + 1
-    assert len(stores.vectors(store)) == 1400
+    assert len(stores.vectors(store)) == 14 * n
 
     was = versions(store)
     copy = shutil.copy(tmp_path / "more.fasta", tmp_path / "another name.fasta")
-    repeated = embed([str(copy)], str(store), config, LineReporter())
-    assert (repeated.records, repeated.spaces[0].already_present, repeated.actors) == (500, 500, 0)
+    repeated = embed([str(copy)], str(store), config, LineReporter(), spec)
+    assert (repeated.records, repeated.spaces[0].already_present, repeated.actors) == (5 * n, 5 * n, 0)
     assert versions(store) == was
 
 
-def test_a_new_checkpoint_takes_the_recipe_and_then_the_alias(store: Path, second: Path) -> None:
+def test_a_new_checkpoint_takes_the_recipe_and_then_the_alias(
+    store: Path, second: Path, spec: Spec, again: Callable[..., Reembedded]
+) -> None:
     first, pin = current(store), open_store(store).pin()
     before = open_store(store).to_arrow()
 
@@ -133,11 +160,11 @@ def test_a_new_checkpoint_takes_the_recipe_and_then_the_alias(store: Path, secon
     assert done.accepted is not None
     assert (done.accepted.rows, done.accepted.recomputed, done.accepted.missing) == (60, 16, 0)
     assert done.accepted.largest_distance < 1e-4
-    plain, sequences = PlainEsm(second), stores.sequences(store)
+    expected, sequences = mean_of(spec, second), stores.sequences(store)
     found = stores.vectors(store, table=store / f"{done.after}.lance")
     assert found.keys() == sequences.keys()
     for key, vector in found.items():
-        np.testing.assert_allclose(vector, plain.mean(sequences[key], (0, 1), "concat"), atol=1e-5)
+        np.testing.assert_allclose(vector, expected(sequences[key]), atol=1e-5)
     assert open_store(store).to_arrow(space=pin).equals(before)
     run = last_run(open_location(store))
     assert run is not None
@@ -149,7 +176,9 @@ def test_a_new_checkpoint_takes_the_recipe_and_then_the_alias(store: Path, secon
     assert versions(store) == was
 
 
-def test_wrong_vectors_leave_the_alias_and_are_named(store: Path, second: Path) -> None:
+def test_wrong_vectors_leave_the_alias_and_are_named(
+    store: Path, second: Path, again: Callable[..., Reembedded]
+) -> None:
     """A worker whose hardware is broken writes finite rows with good checksums: only the model itself can tell."""
     first = current(store)
     planned = prepare(str(store), {"model": str(second)})
@@ -176,7 +205,7 @@ def test_wrong_vectors_leave_the_alias_and_are_named(store: Path, second: Path) 
 
 
 def test_weights_that_changed_under_the_run_leave_the_alias(
-    store: Path, second: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Path, second: Path, again: Callable[..., Reembedded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, first = Path(shutil.copytree(second, tmp_path / "training")), current(store)
     other = checkpoints.build("esm2", tmp_path / "later", layers=3, hidden=48, seed=2)
@@ -193,7 +222,9 @@ def test_weights_that_changed_under_the_run_leave_the_alias(
     assert current(store) == first
 
 
-def test_rejects_are_accounted_for_and_too_many_keep_the_alias(store: Path, second: Path) -> None:
+def test_rejects_are_accounted_for_and_too_many_keep_the_alias(
+    store: Path, second: Path, again: Callable[..., Reembedded]
+) -> None:
     first, sequences = current(store), stores.sequences(store)
     long = [key for key, s in sequences.items() if len(s) > 100]
     limits = {"on_long": "reject", "max_residues": 100}
@@ -208,7 +239,9 @@ def test_rejects_are_accounted_for_and_too_many_keep_the_alias(store: Path, seco
     assert len(stores.vectors(store, table=store / f"{done.after}.lance")) == 60 - len(long)
 
 
-def test_since_a_version_fills_only_what_came_later(store: Path, second: Path) -> None:
+def test_since_a_version_fills_only_what_came_later(
+    store: Path, second: Path, again: Callable[..., Reembedded]
+) -> None:
     first, proteins = current(store), str(store / "proteins.lance")
     (since, rows) = next((v, n) for v in (1, 2, 3) if 0 < (n := lance.dataset(proteins, version=v).count_rows()) < 60)
 
@@ -224,10 +257,12 @@ def test_since_a_version_fills_only_what_came_later(store: Path, second: Path) -
         again(store, second, since=99)
 
 
-def test_a_watched_folder_gives_each_checkpoint_once(store: Path, second: Path, tmp_path: Path) -> None:
+def test_a_watched_folder_gives_each_checkpoint_once(store: Path, second: Path, spec: Spec, tmp_path: Path) -> None:
     folder, first = tmp_path / "training", current(store)
     shutil.copytree(second, folder / "step-1")
-    look = functools.partial(watch, str(store), str(folder), {"run": UNITS}, LineReporter(), interval=0.1)
+    look = functools.partial(
+        watch, str(store), str(folder), {"run": UNITS}, LineReporter(), interval=0.1, make_spec=spec
+    )
 
     (taken,) = look(rounds=4)
 
