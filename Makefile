@@ -14,10 +14,11 @@ else
 TORCH ?= torch==2.13.0
 endif
 
-.PHONY: help setup demo test lint audit chaos bench simulate clean
+.PHONY: help setup demo test check lint pytest-test pytest-check audit chaos bench simulate clean
 help:
 	@echo "make demo   embed examples/families.fasta and look at the result"
-	@echo "make test   install everything and run all checks and tests"
+	@echo "make test   set up, check, and the tests of minutes"
+	@echo "make check  everything: the slow tests too, and every pipeline test with a real encoder"
 	@echo "make lint   formatting, lint, types, floors"
 	@echo "make audit  known vulnerabilities of what is installed"
 	@echo "make chaos  break processes, nodes, commits and files, and count the rows"
@@ -39,8 +40,20 @@ demo: setup
 	$(BIN)/protea-ray status $(DEMO)
 	$(BIN)/protea-ray query $(DEMO) --nearest "$$(sed -n '1s/^>\([^ ]*\).*/\1/p' examples/families.fasta)" -k 5
 
-test: setup lint
-	$(BIN)/python -m pytest
+# Lint and types beside the tests; one pytest process owns the Ray cluster, the other has all else.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --durations=10
+
+test: setup
+	$(MAKE) --no-print-directory -j2 --output-sync=target lint pytest-test
+
+check: setup
+	$(MAKE) --no-print-directory -j2 --output-sync=target lint pytest-check
+
+pytest-test: setup
+	$(PYTEST) -m "not slow"
+
+pytest-check: setup
+	$(PYTEST)
 
 lint: setup
 	$(BIN)/ruff format --check .

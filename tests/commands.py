@@ -1,4 +1,4 @@
-"""Run the command line as a person would: another process, its own cluster."""
+"""Run the command line as a person would, in another process with its own cluster, or in this one (`call`)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from typer.testing import CliRunner
+
+from protea_ray.cli.main import app
+from protea_ray.errors import ProteaRayError
 
 PROGRAM = [sys.executable, "-m", "protea_ray.cli.main"]
 
@@ -43,3 +49,32 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
     process.wait()
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command of this process left behind, as `subprocess.CompletedProcess` has it."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def call(*arguments: object) -> Done:
+    """Run one command in this process, on the Ray that is there, as `main.run` would: errors become messages and codes.
+
+    Starting a process and a cluster of its own takes 10 s; tests of what a command says need neither.
+    """
+    done = CliRunner().invoke(app, [str(a) for a in arguments])
+    if isinstance(done.exception, ProteaRayError):
+        return Done(done.exception.exit_code, done.stdout, f"{done.stderr}error: {done.exception}\n")
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return Done(done.exit_code, done.stdout, done.stderr)
+
+
+def call_json(*arguments: object) -> dict[str, Any]:
+    """Run with --json in this process, expect exit code 0, return the object on the last line."""
+    done = call(*arguments, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout.splitlines()[-1])

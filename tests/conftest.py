@@ -19,8 +19,13 @@ settings.load_profile("any-machine")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `-n 2`: every test on the shared Ray cluster goes to one process, all else stays together by file."""
+    """With `-n 2`: every test on the shared Ray cluster goes to one process, all else stays together by file.
+
+    The chaos suite deals its own tests: each has clusters of its own.
+    """
     for item in items:
+        if "chaos" in item.path.parts:
+            continue
         on_cluster = "cluster" in getattr(item, "fixturenames", ())
         item.add_marker(pytest.mark.xdist_group("ray" if on_cluster else item.nodeid.split("::")[0]))
 

@@ -17,7 +17,8 @@ from protea_ray.errors import ConfigError
 from tests.chaos.rows import Ledger
 from tests.chaos.runs import ROOT
 
-pytestmark = [pytest.mark.chaos, pytest.mark.chaos_short, pytest.mark.row(15)]
+pytestmark = [pytest.mark.chaos, pytest.mark.row(15)]
+short = pytest.mark.chaos_short
 
 EXAMPLES = 150
 BOUNDED = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
@@ -37,6 +38,7 @@ def loads(path: str | None, assignments: list[str], fields: dict[str, object]) -
         assert str(error)
 
 
+@short
 @BOUNDED
 @given(text=st.text(max_size=300) | st.binary(max_size=300))
 def test_any_file(tmp_path_factory: pytest.TempPathFactory, text: str | bytes) -> None:
@@ -45,6 +47,7 @@ def test_any_file(tmp_path_factory: pytest.TempPathFactory, text: str | bytes) -
     loads(str(path), [], {})
 
 
+@short
 @BOUNDED
 @given(fields=st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=10), VALUES, max_size=6))
 def test_any_values_of_known_and_unknown_fields(
@@ -55,12 +58,14 @@ def test_any_values_of_known_and_unknown_fields(
     loads(str(path), [], {})
 
 
+@short
 @BOUNDED
 @given(st.lists(st.builds("{}={}".format, st.sampled_from(NAMES) | st.text(max_size=10), st.text(max_size=20))))
 def test_any_assignment(assignments: list[str]) -> None:
     loads(None, assignments, {})
 
 
+@short
 def test_a_yaml_tag_runs_nothing(tmp_path: Path) -> None:
     path, proof = tmp_path / "run.yaml", tmp_path / "ran"
     path.write_text(f"model: !!python/object/apply:os.system ['touch {proof}']\n")

@@ -25,9 +25,9 @@ def fasta(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def store(fasta: Path, esm2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+def store(cluster: None, fasta: Path, esm2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     path = tmp_path_factory.mktemp("store") / "s"
-    return path, commands.run_json("embed", fasta, path, "--model", esm2, "--max-rejects", 2)
+    return path, commands.call_json("embed", fasta, path, "--model", esm2, "--max-rejects", 2)
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -82,15 +82,15 @@ def test_the_accounting_of_a_dirty_file(store: tuple[Path, dict]) -> None:
 
 
 def test_too_many_rejects_are_exit_code_3(store: tuple[Path, dict], fasta: Path, esm2: Path) -> None:
-    done = commands.run("embed", fasta, store[0], "--model", esm2, "--max-rejects", 1, "--json")
+    done = commands.call("embed", fasta, store[0], "--model", esm2, "--max-rejects", 1, "--json")
 
     assert done.returncode == 3
     assert json.loads(done.stdout.splitlines()[-1])["rejected"] == 2
 
 
-def test_a_dry_run_counts_and_writes_nothing(fasta: Path, esm2: Path, tmp_path: Path) -> None:
+def test_a_dry_run_counts_and_writes_nothing(cluster: None, fasta: Path, esm2: Path, tmp_path: Path) -> None:
     write_fasta(tmp_path / "p.fasta", 40, seed=4)
-    planned = commands.run_json("embed", tmp_path / "p.fasta", fasta, tmp_path / "s", "--model", esm2, "--dry-run")
+    planned = commands.call_json("embed", tmp_path / "p.fasta", fasta, tmp_path / "s", "--model", esm2, "--dry-run")
     space = planned["spaces"][0]
 
     assert planned["in"] == 45
@@ -104,11 +104,11 @@ def test_a_dry_run_counts_and_writes_nothing(fasta: Path, esm2: Path, tmp_path: 
 
 def test_status_and_queries(store: tuple[Path, dict], tmp_path: Path) -> None:
     path, summary = store
-    status = json.loads(commands.run("status", path, "--json").stdout)
-    by_id = json.loads(commands.run("query", path, "--id", "other", "--json").stdout)
-    by_sql = json.loads(commands.run("query", path, "--where", "length > 5", "--json").stdout)
-    near = json.loads(commands.run("query", path, "--nearest", "good", "-k", 1, "--json").stdout)
-    commands.run("query", path, "--out", tmp_path / "all.parquet")
+    status = json.loads(commands.call("status", path, "--json").stdout)
+    by_id = json.loads(commands.call("query", path, "--id", "other", "--json").stdout)
+    by_sql = json.loads(commands.call("query", path, "--where", "length > 5", "--json").stdout)
+    near = json.loads(commands.call("query", path, "--nearest", "good", "-k", 1, "--json").stdout)
+    commands.call("query", path, "--out", tmp_path / "all.parquet")
 
     assert status["spaces"][0]["name"] == summary["space"]
     assert status["aliases"]["current"]["space"] == summary["space"]
@@ -120,6 +120,44 @@ def test_status_and_queries(store: tuple[Path, dict], tmp_path: Path) -> None:
 
 
 def test_an_id_is_data_and_never_sql(store: tuple[Path, dict]) -> None:
-    found = json.loads(commands.run("query", store[0], "--id", "' OR 1=1 --", "--json").stdout)
+    found = json.loads(commands.call("query", store[0], "--id", "' OR 1=1 --", "--json").stdout)
 
     assert found["rows"] == 0
+
+
+def test_a_run_as_a_program(fasta: Path, esm2: Path, tmp_path: Path) -> None:
+    """The one test of `make test` whose command has a process and a cluster of its own."""
+    done = commands.run("embed", fasta, tmp_path / "s", "--model", esm2, "--max-rejects", 1, "--json")
+
+    assert done.returncode == 3
+    assert json.loads(done.stdout.splitlines()[-1])["stored"] == 2
+    assert "more than --max-rejects 1" in done.stderr
+    assert len(stores.vectors(tmp_path / "s")) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("typo.fasta", "s"), 1, "typo.fasta: no such file"),
+        (("{fasta}",), 2, "at least one INPUT and then the STORE"),
+        (("{fasta}", "{fasta}"), 2, "is a file, but a store is a directory"),
+        (("typo.fasta", "other typo.fasta", "{fasta}"), 2, "other typo.fasta: no such file"),
+    ],
+)
+def test_a_mistake_costs_no_import_no_cluster_and_no_folder(
+    arguments: tuple[str, ...], code: int, words: str, fasta: Path, tmp_path: Path
+) -> None:
+    """In a process of its own: what a mistake costs is what was imported until it was found."""
+    argv = ["protea-ray", "embed", *(a.format(fasta=fasta) for a in arguments)]
+    program = (
+        "import sys, protea_ray.cli.main as m\n"
+        f"sys.argv = {argv!r}\n"
+        "try: m.run()\n"
+        "finally: print(sorted({'ray', 'torch', 'lance', 'pyarrow', 'pydantic'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert not list(tmp_path.iterdir())

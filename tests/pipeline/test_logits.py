@@ -60,7 +60,7 @@ def fasta(tmp_path_factory: pytest.TempPathFactory) -> Path:
 Made = tuple[Path, Store, list[str]]
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module", params=["esm2", pytest.param("esmc", marks=pytest.mark.slow)])
 def made(request: pytest.FixtureRequest, cluster: None, fasta: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """Checkpoint, store and spaces of one run."""
     root = tmp_path_factory.mktemp(request.param)
@@ -153,10 +153,12 @@ def test_heads_are_known_from_headers_alone(family: str, tmp_path: Path) -> None
     assert len(tokens) == checkpoint.shape.vocabulary
 
 
-def test_a_checkpoint_without_a_head_is_refused_before_anything_is_written(fasta: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_without_a_head_is_refused_before_anything_is_written(
+    cluster: None, fasta: Path, tmp_path: Path
+) -> None:
     model = build("t5", tmp_path / "t5")
-    done = commands.run("embed", fasta, tmp_path / "s", "--model", model, "--outputs", "embeddings,logits")
-    alone = commands.run("embed", fasta, tmp_path / "s", "--model", model, "--outputs", "logits")
+    done = commands.call("embed", fasta, tmp_path / "s", "--model", model, "--outputs", "embeddings,logits")
+    alone = commands.call("embed", fasta, tmp_path / "s", "--model", model, "--outputs", "logits")
 
     assert (done.returncode, alone.returncode) == (2, 2)
     assert "no language-model head" in done.stderr

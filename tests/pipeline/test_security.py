@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HEAD = """
 import sys
 import ray
-from protea_ray.run import cluster
+from protea_ray.pipeline import cluster
 start = ray.init
 def init(**options):  # as the package starts it, but with a dashboard, which it never has
     return start(**{**options, "include_dashboard": True, "dashboard_port": int(sys.argv[1])})
