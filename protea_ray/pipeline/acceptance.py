@@ -1,7 +1,7 @@
-"""Is a filled space good enough to be read by default? Everything that `verify` knows, and a look at the model.
+"""Decide whether a filled space may be read by default: everything that `verify` checks, and vectors computed again.
 
-Checksums say that rows are as they were written, not that what was written is what the checkpoint gives: a worker
-with broken hardware, or weights that were replaced under a running job, leave rows in perfect order. So a few stored
+Checksums show that rows are as they were written. They do not show that the checkpoint gives these vectors: a worker
+with broken hardware, or weights that were replaced during a run, write rows with good checksums. So a few stored
 proteins are embedded again, each alone, in a fresh process.
 """
 
@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lance
 import numpy as np
 import ray
 
 from protea_ray.encoder.canary import check_canaries
-from protea_ray.encoder.encoder import Embedded, Encoder
+from protea_ray.encoder.collect import Embedded
 from protea_ray.errors import CheckpointError, ProteaRayError
 from protea_ray.models.weights import verify_digests
 from protea_ray.pipeline import cluster
@@ -30,6 +30,9 @@ from protea_ray.store.sql import among
 from protea_ray.store.tables import open_table
 from protea_ray.store.verify import verify
 
+if TYPE_CHECKING:
+    from protea_ray.encoder.encoder import Encoder
+
 RECOMPUTED = 16  # proteins embedded again
 _LOOKED_AT = 256  # evenly spaced rows, so most units and actors; the shortest of them are embedded
 _TOLERANCE = 0.05  # of a vector's length; bfloat16 and another batch move it by 0.007, another model by about 1
@@ -37,13 +40,12 @@ _TOLERANCE = 0.05  # of a vector's length; bfloat16 and another batch move it by
 
 @dataclass(frozen=True)
 class Acceptance:
-    """What was checked: `rows` read and checksummed, `recomputed` proteins embedded again, `largest_distance` of
-    these from what is stored, relative to the vector's length; `missing` proteins, and what is wrong in words."""
+    """What was checked in a space, and what is wrong with it."""
 
-    rows: int
-    recomputed: int
-    largest_distance: float
-    missing: int
+    rows: int  # read, with their checksums
+    recomputed: int  # proteins embedded again
+    largest_distance: float  # of a recomputed vector from the stored one, relative to its length
+    missing: int  # proteins with neither vector nor reject
     problems: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -52,19 +54,19 @@ class Acceptance:
 
 
 def accept(setting: Setting, target: Target) -> Acceptance:
-    """Read all of a space, compare its keys with the proteins, and embed the canaries and some of its own again."""
+    """Read all of a space, compare its keys with the proteins, embed the canaries and 16 stored proteins again."""
     report = verify(setting.location, target.space)
-    mine = [f for f in report.findings if f.table == target.space and f.severity != LITTER]
-    problems = [str(f) for f in mine if f.kind != "missing"]
+    of_space = [f for f in report.findings if f.table == target.space and f.severity != LITTER]
+    problems = [str(f) for f in of_space if f.kind != "missing"]
     again = [] if problems else _recompute(setting, target)
     problems += [p for p in again if isinstance(p, str)]
     distances = [d for d in again if not isinstance(d, str)]
-    missing = sum(f.count for f in mine if f.kind == "missing")
+    missing = sum(f.count for f in of_space if f.kind == "missing")
     return Acceptance(report.rows[target.space], len(distances), max(distances, default=0.0), missing, tuple(problems))
 
 
 def _recompute(setting: Setting, target: Target) -> list[float | str]:
-    """Distances, and what is wrong with the weights on disk or with the encoder."""
+    """Distances of the recomputed proteins, and problems of weights or encoder as text."""
     try:
         verify_digests(setting.checkpoint.path, setting.checkpoint.files)
     except CheckpointError as error:
@@ -84,31 +86,32 @@ def _compare(spec: EncoderSpec, target: Target, location: Location) -> list[floa
 
 
 def _distances(encoder: Encoder, location: Location, target: Target) -> Iterator[float | str]:
-    """How far each recomputed protein is from its stored first row; in words where that is too far."""
+    """Relative distance of each recomputed protein from its stored first row, and as text where it is too large."""
     for key, stored, letters in _stored(location, target):
         (again,) = encoder.embed([letters])
         if not isinstance(again, Embedded):
-            yield f"{key.hex()} has a vector, but is refused now: {again.reason}, {again.detail}"
+            yield f"{key.hex()} has a vector, but is rejected now: {again.reason}, {again.detail}"
             continue
-        distance = _apart(_first_row(again), stored)
+        distance = _relative_distance(_first_row(again), stored)
         yield distance
         if distance > _TOLERANCE:
             yield f"{key.hex()} is stored {distance:.2f} of its length away from what the model gives now"
 
 
-def _apart(one: np.ndarray, other: np.ndarray) -> float:
+def _relative_distance(one: np.ndarray, other: np.ndarray) -> float:
+    """Length of one - other as a share of the length of `one`."""
     return float(np.linalg.norm(one - other) / max(np.linalg.norm(one), np.finfo(np.float32).tiny))
 
 
 def _first_row(found: Embedded) -> np.ndarray:
-    """Everything stored of a protein's first row, end to end; of a matrix the mean over its residues."""
+    """(width,) float32: the vectors of a protein's first row, concatenated; of a matrix the mean over its residues."""
     parts = [vectors[0] for vectors in found.pooled.values()]
     parts += [matrix.astype(np.float32).mean(axis=0) for matrix in (found.residues or ())[:1]]
     return np.concatenate(parts).astype(np.float32)
 
 
 def _stored(location: Location, target: Target) -> Iterator[tuple[bytes, np.ndarray, str]]:
-    """Key, first row as `_first_row` and letters of the sample."""
+    """Key, first row (as `_first_row` gives it) and letters of each protein of the sample."""
     table = open_table(target.uri)
     rows = _sample(table)
     found = table._take_rows(rows, columns=["key", *target.config.pooled]).to_pylist()

@@ -1,4 +1,4 @@
-"""What a run did: the accounting that every run must pass, and the summary that it prints and stores."""
+"""The accounting that every run must pass, and the summary that it prints and stores."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ class SpaceCount:
 
 @dataclass(frozen=True)
 class Summary:
-    """One run. `residues` were embedded now; `startup_seconds` end with the first forward pass, `embed_seconds` go
-    from there to the last commit, `seconds` are all of it. `load_seconds` and `first_forward_seconds` (compilation
-    included) are what one encoder took on this machine when it was last looked at, `token_budget` what was left."""
+    """One run: where its records went, what it ran on, and what it took."""
 
     run: str
     store: str
@@ -38,15 +36,15 @@ class Summary:
     trained: bool
     device: str
     actors: int
-    records: int
+    records: int  # of all inputs, those of known sources too
     spaces: tuple[SpaceCount, ...]
-    residues: int
-    seconds: float
-    embed_seconds: float
-    startup_seconds: float
-    load_seconds: float
-    first_forward_seconds: float
-    token_budget: int
+    residues: int  # embedded by this run
+    seconds: float  # from the command to the last commit
+    embed_seconds: float  # from the first forward pass to the last commit
+    startup_seconds: float  # from the command to the first forward pass
+    load_seconds: float  # one encoder, from the calibration on this machine, which may be remembered
+    first_forward_seconds: float  # likewise; compilation of the layers included
+    token_budget: int  # smallest budget of any actor at the end, in tokens of a pack
     attention: str
     layers: str
 
@@ -69,7 +67,8 @@ def account(
 ) -> tuple[SpaceCount, ...]:
     """Check in = stored + duplicate + rejected + already present for every space.
 
-    `stored` and `rejected` count what units reported in this run. Raises AccountingError that shows both sides.
+    `planned`: counts of the delta, by space. `stored` and `rejected`: what the units of this run reported. Raises
+    AccountingError that shows both sides.
     """
     counts = tuple(
         SpaceCount(

@@ -1,12 +1,12 @@
-"""How often a unit was tried, and which protein was in hand when a worker died.
+"""Count the attempts at each unit, and record which protein was being computed when a worker died.
 
-Ray Data retries a unit whose worker died for ever, so somebody must remember: from the third attempt on a unit is
-embedded one protein at a time, each announced before its forward pass, and a protein that was in hand when a
-worker died twice is set aside. Twice, because a machine that is lost takes innocent proteins with it.
+Ray Data retries a unit whose worker died without end. So from the third attempt on a unit is embedded one protein at
+a time, each recorded before its forward pass, and a protein that was being computed when a worker died is rejected
+after the second death. Not after the first: a machine that is lost takes other proteins with it.
 
-The memory is Ray's own key-value store, in the process that keeps the cluster together. An actor would not do: where
-memory runs out, Ray kills several workers at once, small ones too, and an actor that counts died in 16 of 20 kills of
-a protein that takes all memory: 40 attempts, where four are meant.
+The counts are kept in Ray's own key-value store, in the process that keeps the cluster together. They were once kept
+in an actor: where memory runs out, Ray kills several workers at once, small ones too, and that actor died in 16 of 20
+kills of a protein that takes all memory, which gave 40 attempts instead of four.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ _NAMESPACE = "protea-ray-attempts"
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try at a unit. `culprits` maps a key to how often a worker died with it in hand."""
+    """One attempt at a unit.
+
+    `careful`: one protein at a time. `culprits`: keys that were being computed at two or more deaths, with the number.
+    """
 
     number: int
     careful: bool
@@ -34,7 +37,7 @@ class Attempt:
 
 @dataclass
 class _History:
-    """Of one unit; keys in hexadecimal."""
+    """Attempts at one unit, the key that is being computed, and deaths by key; keys in hexadecimal."""
 
     tries: int = 0
     in_hand: str | None = None
@@ -42,14 +45,14 @@ class _History:
 
 
 class AttemptLog:
-    """Of the units of one run; every worker has one, and a unit is with one worker at a time."""
+    """The attempts at the units of one run. Every worker has a log; a unit is with one worker at a time."""
 
     def __init__(self, run: str) -> None:
         self._run = run
         self._known: dict[str, _History] = {}
 
     def begin(self, unit: str) -> Attempt:
-        """Count one more try; a protein still in hand from the try before has seen a worker die."""
+        """Count one more attempt. A key left in hand by the attempt before counts one more death."""
         history = self._read(unit)
         history.tries += 1
         if history.in_hand is not None:
@@ -61,22 +64,22 @@ class AttemptLog:
         return Attempt(history.tries, history.tries >= CAREFUL_FROM, culprits)
 
     def hold(self, unit: str, key: bytes) -> None:
-        """This protein's forward pass starts now."""
+        """Record that the forward pass of the protein with this key starts now."""
         self._known[unit].in_hand = key.hex()
         self._write(unit)
 
     def put_down(self, unit: str) -> None:
-        """No protein of this unit is in hand: from here on the worker dies of something else."""
+        """Record that no protein of this unit is being computed: a death from here on has another cause."""
         self._known[unit].in_hand = None
         self._write(unit)
 
     def finish(self, unit: str) -> None:
-        """The unit is done; forget it, so that memory follows the units in flight and not those of the run."""
+        """Delete a unit that is done, so that memory grows with the units in flight and not with those of the run."""
         self._known.pop(unit, None)
         internal_kv._internal_kv_del(self._key(unit), namespace=_NAMESPACE)
 
     def forget(self) -> None:
-        """The run is over: forget the units that it did not finish."""
+        """Delete the units that the run did not finish; called when it is over."""
         internal_kv._internal_kv_del(self._key(""), del_by_prefix=True, namespace=_NAMESPACE)
 
     def _key(self, unit: str) -> str:

@@ -1,10 +1,8 @@
-"""Where a run happens: a laptop, or a Ray cluster that is already there.
-
-The token of Ray clusters that are started here.
+"""Join a Ray cluster or start a local one, and size the pool of encoder actors.
 
 Ray 2.60 turns token authentication on for a cluster that `ray.init` starts, unless RAY_AUTH_MODE says otherwise, and
 writes a token for it with the permissions that the umask leaves, mostly 0644. Whoever has the token can run code as
-this user.
+this user, so the token is made private here first.
 """
 
 from __future__ import annotations
@@ -43,13 +41,13 @@ def keep_token_private() -> None:
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
     except FileExistsError:
-        _tighten(path)
+        _make_private(path)
         return
     with os.fdopen(handle, "w", encoding="ascii") as file:
         file.write(secrets.token_hex(32))
 
 
-def _tighten(path: Path) -> None:
+def _make_private(path: Path) -> None:
     if path.stat().st_mode & 0o077:
         path.chmod(OWNER_ONLY)
 

@@ -1,4 +1,4 @@
-"""`--dry-run`: what a run would do, without writing a byte. The model is loaded once, to be timed."""
+"""Predict what a run would do, without writing a byte. The model is loaded once, to be timed."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ from protea_ray.pipeline.calibration import calibrate
 from protea_ray.pipeline.cluster import remote
 from protea_ray.pipeline.embed import MakeSpec, Setting, prepare
 from protea_ray.pipeline.ingest import columns_of, scan_all
-from protea_ray.pipeline.work import keys_of
+from protea_ray.pipeline.work import missing_of
 from protea_ray.pipeline.worker import EncoderSpec
-from protea_ray.plan.delta import Counts, delta
+from protea_ray.plan.delta import Counts
 from protea_ray.sequences.parts import Part, Source
 from protea_ray.sequences.read import read_part
 from protea_ray.sequences.records import KEY
-from protea_ray.store.ledger import rejected_keys
 from protea_ray.store.location import Location
 
 ROW_BYTES = 64  # key, unit, spans and counts of one stored row
@@ -120,10 +119,7 @@ def _records(sources: Sequence[Source], setting: Setting) -> ray.data.Dataset:
 def _compare(location: Location, spaces: Sequence[str], retry_rejects: bool, *tables: pa.Table) -> _Comparison:
     records = pa.concat_tables([t.cast(_SEEN) for t in tables if t.num_rows] or [_SEEN.empty_table()])
     accepted = records.drop_null()
-    none = pa.array([], type=KEY)
-    refused = [none if retry_rejects else rejected_keys(location, space) for space in spaces]
-    held = [keys_of(location, space) for space in spaces]
-    found = delta(accepted["key"].combine_chunks(), held, refused)
+    found = missing_of(location, accepted["key"].combine_chunks(), spaces, retry_rejects)
     lengths = accepted["length"].to_numpy()[found.rows]
     return _Comparison(len(records), len(records) - len(accepted), lengths, found.masks, found.counts)
 

@@ -1,9 +1,8 @@
-"""Errors of tasks and actors, as they were raised there.
+"""How a run ends early: by an error of a worker, or by Ctrl-C or SIGTERM.
 
-What a worker raises comes to the driver inside a RayTaskError whose text is the worker's traceback. A person is told
-what went wrong, not where in which process.
-
-Ctrl-C and SIGTERM end a run the same way: what is finished is committed, and the person is told what to do.
+An error that a worker raises reaches the driver inside a RayTaskError whose text is the worker's traceback. The driver
+raises the worker's own error instead: a person is told what went wrong, not where in which process. Ctrl-C and
+SIGTERM do the same thing: finished units are committed, and the person is told what to do next.
 """
 
 from __future__ import annotations
@@ -23,8 +22,7 @@ from protea_ray.store.object_store_errors import is_outage, not_answered, outage
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """SIGTERM raises KeyboardInterrupt in the main thread while this is open (`ray job stop` sends it, 3 s before
-    SIGKILL)."""
+    """Turn SIGTERM into KeyboardInterrupt in the main thread; `ray job stop` sends it 3 s before SIGKILL."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -39,28 +37,28 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-_ADVICE = "\nFailed to apply UDF transform"  # Ray Data's, on how to retry; it appends that to everybody's message
+_ADVICE = "\nFailed to apply UDF transform"  # Ray Data appends its advice on retries to every message
 
 
 @contextmanager
 def own_errors() -> Iterator[None]:
-    """Raise the ProteaRayError that a worker raised, instead of Ray's account of it; anything else goes through.
+    """Raise the ProteaRayError that a worker raised in place of Ray's error around it; other errors pass unchanged.
 
-    A store that did not answer is one wherever it was asked.
+    Object-store outages become StoreError too, in driver and worker alike.
     """
     with outage_as_store_error():
         try:
             yield
         except RayError as error:
-            own = _own(error)
+            own = _package_error(error)
             if own is None:
                 raise
             own.args = tuple(a.partition(_ADVICE)[0] if isinstance(a, str) else a for a in own.args)
             raise own from error
 
 
-def _own(error: BaseException | None) -> ProteaRayError | None:
-    """The innermost cause that is ours. A RayTaskError may pretend to be its cause's class; it is not what is meant."""
+def _package_error(error: BaseException | None) -> ProteaRayError | None:
+    """The first error of this package among the causes; a RayTaskError that claims its cause's class is passed over."""
     while error is not None:
         if isinstance(error, RayError):
             pass

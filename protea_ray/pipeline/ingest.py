@@ -156,23 +156,23 @@ def ingest_part(
     A repeated attempt reads and writes anew; fragments of the first are never committed.
     """
     counts = {"records": 0, "rejects": 0, "residues": 0}
-    refused: list[pa.RecordBatch] = []
+    rejected: list[pa.RecordBatch] = []
     written: list[str] = []
 
     def accepted() -> Iterator[pa.RecordBatch]:
         # the store may ask for the rows again, after an attempt that failed: count and collect from the start
         counts.update(records=0, rejects=0, residues=0)
-        refused.clear()
+        rejected.clear()
         written.clear()
         for batch in read_part(part, columns, label, run, limit=limit):
             counts["records"] += batch.proteins.num_rows + batch.rejects.num_rows
             counts["rejects"] += batch.rejects.num_rows
             counts["residues"] += sum(batch.proteins["length"].to_pylist())
             if batch.rejects.num_rows:
-                refused.append(batch.rejects)
-            if sum(b.num_rows for b in refused) > REJECTS_HELD:
-                written.extend(write_fragments(rejects, pa.Table.from_batches(refused, REJECTS_SCHEMA), REJECTS_SCHEMA))
-                refused.clear()
+                rejected.append(batch.rejects)
+            if sum(b.num_rows for b in rejected) > REJECTS_HELD:
+                written.extend(_write_rejects(rejects, rejected))
+                rejected.clear()
             if batch.proteins.num_rows:
                 yield batch.proteins
 
@@ -180,11 +180,16 @@ def ingest_part(
         fragments = write_fragments(
             proteins, lambda: pa.RecordBatchReader.from_batches(PROTEINS_SCHEMA, accepted()), PROTEINS_SCHEMA
         )
-        if refused:
-            written.extend(write_fragments(rejects, pa.Table.from_batches(refused, REJECTS_SCHEMA), REJECTS_SCHEMA))
+        if rejected:
+            written.extend(_write_rejects(rejects, rejected))
     except ProteaRayError as error:
         return {"error": "; ".join(getattr(error, "problems", (str(error),))), "records": 0}
-    return {**counts, "proteins": fragments, "refused": written}
+    return {**counts, "proteins": fragments, "rejected": written}
+
+
+def _write_rejects(table: str, batches: Sequence[pa.RecordBatch]) -> list[str]:
+    """Write rejects as uncommitted fragments; returns these as JSON."""
+    return write_fragments(table, pa.Table.from_batches(batches, REJECTS_SCHEMA), REJECTS_SCHEMA)
 
 
 def _commit(pending: _Pending, location: Location, run: str, guard: Callable[[], None]) -> tuple[int, int]:
@@ -202,7 +207,7 @@ def _commit(pending: _Pending, location: Location, run: str, guard: Callable[[],
         rejects=rejects,
         residues=residues,
         protein_fragments=[f for p in parts for f in p["proteins"]],
-        reject_fragments=[f for p in parts for f in p["refused"]],
+        reject_fragments=[f for p in parts for f in p["rejected"]],
         run=run,
         guard=guard,
     )

@@ -1,4 +1,4 @@
-"""The embedding loop: a Ray Data actor pool works, the driver commits."""
+"""The embedding loop: a Ray Data actor pool computes units, the driver commits what they wrote."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ QUEUED_PER_ACTOR = 3
 
 @dataclass
 class Tally:
-    """What the units of this run reported, by space."""
+    """Sums of what the units of this run reported, by space."""
 
     stored: dict[str, int]
     rejected: dict[str, int]
@@ -43,7 +43,7 @@ class Tally:
 
     @classmethod
     def of(cls, spaces: Sequence[str]) -> Tally:
-        """All zero."""
+        """A tally of these spaces with every count at zero."""
         return cls(dict.fromkeys(spaces, 0), dict.fromkeys(spaces, 0))
 
     def add(self, result: dict[str, Any]) -> None:
@@ -72,7 +72,7 @@ class Job:
     guard: Callable[[], None]
 
     def committers(self) -> dict[str, GroupCommitter]:
-        """One for each space."""
+        """One committer for each space."""
         limits = {"max_units": self.options.commit_units, "max_seconds": self.options.commit_seconds}
         return {t.space: GroupCommitter(t.uri, **limits, guard=self.guard) for t in self.targets}
 
@@ -101,7 +101,7 @@ def embed_units(job: Job, units: Units, report: Reporter) -> Tally:
 
 @contextmanager
 def _flushed(committers: Iterable[GroupCommitter]) -> Iterator[None]:
-    """Commit what is finished on any way out; an error that is on its way is not hidden by a second one."""
+    """Commit finished units when the block ends or fails; an error of that commit does not hide the first error."""
     try:
         yield
     except BaseException as error:
@@ -116,7 +116,7 @@ def _flushed(committers: Iterable[GroupCommitter]) -> Iterator[None]:
 
 
 def _results(job: Job, units: Units) -> ray.data.Dataset:
-    """Units through the actor pool: one row of JSON back per unit, in any order."""
+    """Send the units through the actor pool; one row of JSON comes back for each, in any order."""
     return unit_dataset(job.location, units.tables).map_batches(
         EmbedUnits,
         fn_constructor_args=(job.encoder, job.targets, job.run),
@@ -135,7 +135,11 @@ def _results(job: Job, units: Units) -> ray.data.Dataset:
 
 
 def _take(result: dict[str, Any], unit: str, job: Job, committers: dict[str, GroupCommitter]) -> None:
-    """Rejects first: a crash between the two leaves keys that are refused, never keys that are refused twice."""
+    """Append the unit's rejects, then queue its fragments for the next commit.
+
+    A crash in between loses vectors, which the next run embeds again. The other order would lose the rejects, and bad
+    proteins would be tried again.
+    """
     if result["rejects"]:
         rows = [{**r, "key": bytes.fromhex(r["key"])} for r in result["rejects"]]
         append_table(job.location.table("rejects"), pa.Table.from_pylist(rows, schema=REJECTS_SCHEMA), guard=job.guard)

@@ -1,6 +1,7 @@
-"""Progress that a person can trust: what is done, how fast, and when it ends by predicted cost.
+"""Progress of a run: what is done, how fast, and the time left.
 
-The end is foretold from cost and not from the number of proteins: the last proteins of a window are its longest.
+The time left is predicted from cost and not from the number of proteins: the last proteins of a sort group are its
+longest.
 """
 
 from __future__ import annotations
@@ -18,23 +19,23 @@ LINE_EVERY_SECONDS = 30.0
 
 
 class Reporter(Protocol):
-    """What a run tells while it works."""
+    """Where a run reports what it does."""
 
     def note(self, text: str) -> None:
-        """One thing that happened."""
+        """Report one thing that happened, in one line of text."""
         ...
 
     def start(self, proteins: int, residues: int, seconds: float) -> None:
-        """Embedding begins; `seconds` is the predicted compute of all actors together."""
+        """Report that embedding begins; `seconds` is the predicted compute of all actors together."""
         ...
 
     def advance(self, proteins: int, residues: int, seconds: float, took: float, rejects: int) -> None:
-        """A unit came back; `seconds` is what it was predicted to cost, `took` what its forward passes took."""
+        """Report a finished unit; `seconds`: its predicted cost, `took`: what its forward passes took."""
         ...
 
 
 class Meter:
-    """The arithmetic behind both displays."""
+    """Counts, rate and time left, for both displays."""
 
     def __init__(self, proteins: int, residues: int, seconds: float, clock: Callable[[], float]) -> None:
         self.proteins, self.residues, self.seconds = proteins, residues, max(seconds, 1e-9)
@@ -57,7 +58,7 @@ class Meter:
         return min(1.0, self.done_seconds / self.seconds)
 
     def line(self) -> str:
-        """One line: counts, rate, time left, rejects."""
+        """Counts, rate, time left and rejects in one line of text."""
         elapsed = max(self._clock() - self._started, 1e-9)
         left = "?" if not self.done_seconds else clock_time(elapsed * (1 / self.fraction - 1))
         return (
@@ -67,7 +68,11 @@ class Meter:
 
 
 def clock_time(seconds: float) -> str:
-    """`75` is `1:15`, `4000` is `1:06:40`."""
+    """Seconds as a clock shows them.
+
+    >>> clock_time(75), clock_time(4000)
+    ('1:15', '1:06:40')
+    """
     minutes, secs = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{secs:02}" if hours else f"{minutes}:{secs:02}"

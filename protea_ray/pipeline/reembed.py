@@ -180,7 +180,7 @@ def _judge(
     report.note(f"verifying {target.space}")
     accepted = accept(planned.setting, target)
     if accepted.problems:
-        raise StoreError(_refusal(planned, target.space, accepted.problems))
+        raise StoreError(_why_not(planned, target.space, accepted.problems))
     rejected, limit = summary.spaces[0].rejected, planned.setting.options.max_rejects
     if limit is not None and rejected > limit:
         return accepted, f"{rejected} proteins were rejected, more than max_rejects {limit}"
@@ -191,12 +191,12 @@ def _judge(
         )
     if accepted.missing:
         raise StoreError(
-            _refusal(planned, target.space, [f"{accepted.missing} proteins have neither vector nor reject"])
+            _why_not(planned, target.space, [f"{accepted.missing} proteins have neither vector nor reject"])
         )
     return accepted, None
 
 
-def _refusal(planned: Reembedding, space: str, problems: Sequence[str]) -> str:
+def _why_not(planned: Reembedding, space: str, problems: Sequence[str]) -> str:
     uri = planned.setting.location.uri
     return numbered(
         f"{space} does not verify, so {planned.alias} stays where it is: {len(problems)} problem(s)", problems

@@ -1,14 +1,14 @@
-"""From the proteins of a run to a Ray data set of units: delta, windows, cuts, and the reading of their letters.
+"""From the proteins of a run to a Ray data set of units: which keys are missing, how they are cut, their letters.
 
-The work is found and cut in remote tasks, and only counts and references come back: the driver's memory does not
-grow with the number of proteins.
+Missing keys are found and cut into units in remote tasks. Only counts and references come back, so the driver's memory
+does not grow with the number of proteins.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import ray
@@ -16,7 +16,7 @@ import ray.data
 
 from protea_ray.pipeline.cluster import remote
 from protea_ray.plan.cost import Cost
-from protea_ray.plan.delta import Counts, delta
+from protea_ray.plan.delta import Counts, Delta, delta
 from protea_ray.plan.units import Sizes, Unit, cut
 from protea_ray.sequences.records import KEY
 from protea_ray.store.keys import KeyIndex
@@ -24,41 +24,48 @@ from protea_ray.store.ledger import present_keys, proteins_of, rejected_keys, ta
 from protea_ray.store.location import PROTEINS_TABLE, Location
 from protea_ray.store.tables import open_table
 
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
 UNITS_PER_BLOCK = 64  # units that travel together from the cutting task until they are read
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is left to embed. `wanted` refers to a table (row, length, mask), one row per protein."""
+    """What is left to embed.
+
+    `wanted`: reference to a table with one row per protein. `row` is its row number in proteins.lance, `length` counts
+    residues, bit i of `mask` says that space number i lacks it.
+    """
 
     counts: tuple[Counts, ...]
     proteins: int
     residues: int
-    wanted: Any
+    wanted: ObjectRef[Any]
 
 
 @dataclass(frozen=True)
 class UnitPolicy:
     """How proteins become units; `cost` in seconds, `run` is put before every unit's name.
 
-    `widens`: a window of `window` proteins may be wider where units are large. Not for matrices of residues: 4,096
-    proteins of 1,280 numbers a residue are 4 GB.
+    `group`: proteins that are sorted by length together. `widens`: the group may be larger where units are large. Not
+    where matrices of residues are stored: 4,096 proteins of 1,280 numbers a residue are 4 GB.
     """
 
     run: str
     cost: Cost
-    window: int
+    group: int
     sizes: Sizes
     widens: bool
 
 
 @dataclass(frozen=True)
 class Units:
-    """`tables` are references to tables of units; `seconds` is the predicted compute of all of them."""
+    """The units of a run: `tables` refers to tables of up to 64 units each, `seconds` the predicted compute of all."""
 
     count: int
     seconds: float
-    tables: list[Any]
+    tables: list[ObjectRef[Any]]
 
 
 def find_work(
@@ -89,10 +96,7 @@ def _find(
     if since is not None:
         before = KeyIndex(proteins_of(location, None, ["key"], version=since)["key"])
         records = records.filter(pa.array(~before.contains(records["key"])))
-    none = pa.array([], type=KEY)
-    refused = [none if retry_rejects else rejected_keys(location, space) for space in spaces]
-    held = [keys_of(location, space) for space in spaces]
-    found = delta(records["key"].combine_chunks(), held, refused)
+    found = missing_of(location, records["key"].combine_chunks(), spaces, retry_rejects)
     wanted = pa.table(
         {
             "row": records["_rowid"].to_numpy()[found.rows],
@@ -105,12 +109,19 @@ def _find(
     return facts, wanted
 
 
+def missing_of(location: Location, keys: pa.Array, spaces: Sequence[str], retry_rejects: bool) -> Delta:
+    """Which of `keys` each space lacks; keys that it rejected before are not missing, unless they are to be retried."""
+    none = pa.array([], type=KEY)
+    rejected = [none if retry_rejects else rejected_keys(location, space) for space in spaces]
+    return delta(keys, [keys_of(location, space) for space in spaces], rejected)
+
+
 def keys_of(location: Location, space: str) -> pa.Array:
     """All keys of a space, each once; empty for a space that is not there yet."""
     return pa.concat_arrays([pa.array([], type=KEY), *present_keys(location, space)])
 
 
-def cut_units(wanted: Any, policy: UnitPolicy) -> Units:
+def cut_units(wanted: ObjectRef[Any], policy: UnitPolicy) -> Units:
     """Cut the wanted proteins into units of even predicted cost, in one remote task that streams tables."""
     task = remote(_cut, num_cpus=1, num_returns="streaming")
     stream = task.remote(wanted, policy)
@@ -119,13 +130,13 @@ def cut_units(wanted: Any, policy: UnitPolicy) -> Units:
 
 
 def _cut(wanted: pa.Table, policy: UnitPolicy) -> Iterator[Any]:
-    """First the facts, then tables of units."""
+    """Yield the number of units and their predicted seconds, then tables of units."""
     lengths = wanted["length"].to_numpy()
     costs = policy.cost.of(lengths)
-    total, window = float(costs.sum()), policy.window
+    total, group = float(costs.sum()), policy.group
     if policy.widens:
-        window = policy.sizes.window(window, total / len(costs))
-    units = list(cut(lengths, costs, window, policy.sizes))
+        group = policy.sizes.window(group, total / len(costs))
+    units = list(cut(lengths, costs, group, policy.sizes))
     yield {"count": len(units), "seconds": total}
     for start in range(0, len(units), UNITS_PER_BLOCK):
         yield _unit_table(units[start : start + UNITS_PER_BLOCK], wanted, policy.run)
@@ -143,14 +154,15 @@ def _unit_table(units: Sequence[Unit], wanted: pa.Table, run: str) -> pa.Table:
     )
 
 
-def unit_dataset(location: Location, tables: list[Any]) -> ray.data.Dataset:
+def unit_dataset(location: Location, tables: list[ObjectRef[Any]]) -> ray.data.Dataset:
     """One block a unit, with the letters of its proteins: column `proteins` is a list of records."""
 
     def read(table: pa.Table) -> pa.Table:
         return read_letters(location, table)
 
+    references: list[Any] = list(tables)  # Ray declares them as bytes or Arrow tables
     return (
-        ray.data.from_arrow_refs(tables)
+        ray.data.from_arrow_refs(references)
         .repartition(target_num_rows_per_block=1)
         .map_batches(read, batch_format="pyarrow", batch_size=1, num_cpus=0.5)
     )

@@ -1,7 +1,7 @@
-"""The actor that embeds units: forward pass, fragment write, and what to do with a protein that breaks things.
+"""The actor that embeds units: forward pass, fragment write, and the handling of proteins that make it fail.
 
-Two calls may be inside one actor at a time. The lock lets one of them compute; the other reads its input or writes
-its fragment meanwhile. torch is imported where a model is loaded, so the driver, which loads none, does without.
+Two calls may run in one actor at a time. The lock lets one of them compute while the other reads its input or writes
+its fragment. torch is imported where a model is loaded, so the driver, which loads none, does not import it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ CUDA_IS_GONE = 13  # exit status of an actor whose CUDA context is beyond repair
 
 @dataclass(frozen=True)
 class Target:
-    """One recipe's table."""
+    """The table of one recipe: its space, URI, schema, and the resolved recipe."""
 
     space: str
     uri: str
@@ -74,7 +74,7 @@ class EncoderSpec:
             torch.set_num_threads(1)
         from protea_ray.encoder.encoder import Encoder
 
-        directory = self._here()
+        directory = self._local_checkpoint()
         family = recognise(read_config(directory), directory, self.family)
         kernel = None if self.kernel == "auto" else self.kernel
         return Encoder.load(
@@ -84,15 +84,15 @@ class EncoderSpec:
 
     @property
     def device_name(self) -> str:
-        """What this process's device calls itself."""
+        """Name of this process's device, as the device reports it."""
         if self.device == "cuda":
             import torch
 
             return torch.cuda.get_device_name()
         return f"{platform.machine()} CPU"
 
-    def _here(self) -> Path:
-        """The checkpoint on this machine: the driver's own directory, else found anew and compared by digest."""
+    def _local_checkpoint(self) -> Path:
+        """Directory of the checkpoint on this machine: the driver's own, else one with the same digests."""
         if platform.node() == self.host:
             return self.directory
         directory, _ = locate(self.model, self.revision)
@@ -102,7 +102,7 @@ class EncoderSpec:
 
 @dataclass(frozen=True)
 class Protein:
-    """One member of a unit."""
+    """One protein of a unit, and where its record was read."""
 
     id: str
     key: bytes
@@ -112,7 +112,7 @@ class Protein:
 
 
 class EmbedUnits:
-    """Ray Data calls this with one unit at a time and gets one row back: the unit's name and a JSON result."""
+    """Embed one unit per call; Ray Data gets one row back: the unit's name and its result as JSON."""
 
     def __init__(self, spec: EncoderSpec, targets: Sequence[Target], run: str) -> None:
         self._targets = tuple(targets)
@@ -139,7 +139,7 @@ class EmbedUnits:
         self._log.finish(unit)
         return {
             "spaces": fragments,
-            "rejects": [self._reject(r, proteins, attempt) for r in found if isinstance(r, Rejected)],
+            "rejects": [self._reject_row(r, proteins, attempt) for r in found if isinstance(r, Rejected)],
             "proteins": len(proteins),
             "residues": sum(len(p.sequence) for p in proteins),
             "predicted": row["seconds"],
@@ -150,7 +150,7 @@ class EmbedUnits:
         }
 
     def _forward(self, unit: str, proteins: Sequence[Protein], attempt: Attempt) -> list[Embedded | Rejected]:
-        """All proteins packed; one at a time after two failed tries, or when the packed pass raised."""
+        """Embed all proteins in packs; one at a time after two failed attempts, or when a pack raised."""
         if not attempt.careful:
             try:
                 return list(self._encoder.embed([p.sequence for p in proteins]))
@@ -159,7 +159,7 @@ class EmbedUnits:
         return self._one_by_one(unit, proteins, attempt)
 
     def _one_by_one(self, unit: str, proteins: Sequence[Protein], attempt: Attempt) -> list[Embedded | Rejected]:
-        """Each protein alone, announced first, so that a death or an error has one name.
+        """Embed each protein alone, recorded before it starts, so that a death or an error belongs to one protein.
 
         Raises EncoderError when every protein of a unit fails: then the encoder is broken, not the proteins.
         """
@@ -167,68 +167,69 @@ class EmbedUnits:
         errors: list[Exception] = []
         for index, protein in enumerate(proteins):
             if deaths := attempt.culprits.get(protein.key):
-                found += self._refuse(index, Reason.KILLS_WORKER, f"the worker died {deaths} times on it alone")
+                found += self._rejected(index, Reason.KILLS_WORKER, f"the worker died {deaths} times on it alone")
                 continue
             self._log.hold(unit, protein.key)
             try:
                 alone = self._encoder.embed([protein.sequence])
-                found += [_moved(result, index) for result in alone]
+                found += [_at_index(result, index) for result in alone]
             except Exception as error:
                 leave_if_cuda_is_gone(error)
                 errors.append(error)
-                found += self._refuse(index, Reason.ENCODER_ERROR, f"{type(error).__name__}: {error}"[:500])
+                found += self._rejected(index, Reason.ENCODER_ERROR, f"{type(error).__name__}: {error}"[:500])
         self._log.put_down(unit)  # another unit's death must not count against the last protein of this one
         if errors and len(errors) == len(proteins) > 1:
             raise EncoderError(f"all {len(proteins)} proteins of unit {unit} failed; first: {errors[0]}") from errors[0]
         return found
 
-    def _refuse(self, index: int, reason: str, detail: str) -> list[Embedded | Rejected]:
+    def _rejected(self, index: int, reason: str, detail: str) -> list[Embedded | Rejected]:
+        """A protein rejected under every recipe."""
         return [Rejected(index, recipe, reason, detail) for recipe in range(len(self._targets))]
 
     def _write(
         self, recipe: int, target: Target, unit: str, proteins: Sequence[Protein], stored: Sequence[Embedded]
     ) -> dict[str, Any]:
         """Write one space's rows of this unit as an uncommitted fragment."""
-        mine = [r for r in stored if r.recipe == recipe]
-        if not mine:
+        results = [r for r in stored if r.recipe == recipe]
+        if not results:
             return {"fragments": [], "stored": 0}
         table = space_rows(
             target.schema,
-            keys=[proteins[r.index].key for r in mine],
+            keys=[proteins[r.index].key for r in results],
             unit=unit,
-            spans=[r.spans for r in mine],
-            n_residues=[len(proteins[r.index].sequence) for r in mine],
-            n_residues_seen=[r.n_residues_seen for r in mine],
-            n_windows=[r.n_windows for r in mine],
-            truncated=[r.truncated for r in mine],
-            vectors={name: [r.pooled[name] for r in mine] for name in mine[0].pooled},
-            residues=[m for r in mine for m in r.residues or ()] if target.config.keeps_residues else None,
-            logits=[m for r in mine for m in r.logits or ()] if target.config.keeps_logits else None,
+            spans=[r.spans for r in results],
+            n_residues=[len(proteins[r.index].sequence) for r in results],
+            n_residues_seen=[r.n_residues_seen for r in results],
+            n_windows=[r.n_windows for r in results],
+            truncated=[r.truncated for r in results],
+            vectors={name: [r.pooled[name] for r in results] for name in results[0].pooled},
+            residues=[m for r in results for m in r.residues or ()] if target.config.keeps_residues else None,
+            logits=[m for r in results for m in r.logits or ()] if target.config.keeps_logits else None,
         )
-        return {"fragments": write_fragments(target.uri, table, target.schema), "stored": len(mine)}
+        return {"fragments": write_fragments(target.uri, table, target.schema), "stored": len(results)}
 
-    def _reject(self, refused: Rejected, proteins: Sequence[Protein], attempt: Attempt) -> dict[str, Any]:
-        protein = proteins[refused.index]
+    def _reject_row(self, rejected: Rejected, proteins: Sequence[Protein], attempt: Attempt) -> dict[str, Any]:
+        protein = proteins[rejected.index]
         return {
             "id": protein.id,
             "key": protein.key.hex(),
             "source": protein.source,
             "line": protein.line,
             "stage": "embed",
-            "reason": refused.reason,
-            "detail": refused.detail,
+            "reason": rejected.reason,
+            "detail": rejected.detail,
             "attempts": attempt.number,
             "run": self._run,
-            "space": self._targets[refused.recipe].space,
+            "space": self._targets[rejected.recipe].space,
         }
 
 
-def _moved(result: Embedded | Rejected, index: int) -> Embedded | Rejected:
+def _at_index(result: Embedded | Rejected, index: int) -> Embedded | Rejected:
     """The result of a protein embedded alone, at its position in the unit."""
     return replace(result, index=index)
 
 
 def leave_if_cuda_is_gone(error: Exception) -> None:
-    """A sticky CUDA error poisons the process: end it, Ray restarts the actor and the attempt is on record."""
+    """End this process after a CUDA error, which breaks its context; Ray restarts the actor, and the attempt counts."""
     if not isinstance(error, ProteaRayError) and "CUDA error" in str(error):
         os._exit(CUDA_IS_GONE)

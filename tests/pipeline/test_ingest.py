@@ -33,6 +33,6 @@ def test_a_write_that_fails_once_counts_its_records_once(tmp_path: Path, monkeyp
     result = ingest_part(part, Columns(), "label", "run", proteins, rejects, None)
 
     assert (result["records"], result["rejects"], result["residues"]) == (3, 1, 6)
-    rows = [lance.fragment.FragmentMetadata.from_json(f).physical_rows for f in result["refused"]]
+    rows = [lance.fragment.FragmentMetadata.from_json(f).physical_rows for f in result["rejected"]]
     assert rows == [1]
     assert sum(json.loads(f)["physical_rows"] for f in result["proteins"]) == 2
