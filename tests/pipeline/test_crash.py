@@ -13,8 +13,9 @@ import pytest
 
 from protea_ray.sequences.synth import write_fasta
 from tests import commands, stores
+from tests.plain import PlainEsm
 
-PROTEINS = 600
+PROTEINS, FEW = 600, 400
 UNITS = ("--set", "run.unit_seconds=0.05", "--set", "run.window_proteins=128", "--set", "run.commit_units=3")
 
 
@@ -22,6 +23,13 @@ UNITS = ("--set", "run.unit_seconds=0.05", "--set", "run.window_proteins=128", "
 def proteins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "proteins.fasta"
     write_fasta(path, PROTEINS, seed=11)
+    return path
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "few.fasta"
+    write_fasta(path, FEW, seed=12, max_length=1000)
     return path
 
 
@@ -42,6 +50,25 @@ def wait_for_rows(store: Path, rows: int, process: object, seconds: float = 120)
     while committed(store) < rows:
         assert time.monotonic() < end, f"{committed(store)} of {rows} rows after {seconds} s"
         time.sleep(0.05)
+
+
+def test_sigkill_then_the_same_command(few: Path, esm2: Path, tmp_path: Path) -> None:
+    """The kill -9 of `make test`: a driver with finished and unfinished units, vectors against transformers."""
+    store = tmp_path / "killed"
+    often = ("--set", "run.commit_units=1")
+    process = commands.start(*arguments(few, store, esm2), *often, log=tmp_path / "log")
+    wait_for_rows(store, 1, process)
+    commands.kill_group(process)
+    before = committed(store)
+
+    finished = commands.run_json(*arguments(few, store, esm2))
+
+    assert 0 < before < finished["stored"] + before <= FEW
+    assert finished["stored"] + finished["already_present"] + finished["duplicate"] == FEW
+    found, letters, plain = stores.vectors(store), stores.sequences(store), PlainEsm(esm2)
+    assert found.keys() == letters.keys()
+    for key, vector in list(found.items())[::5]:
+        np.testing.assert_allclose(vector, plain.mean(letters[key]), atol=1e-5)
 
 
 @pytest.mark.slow
