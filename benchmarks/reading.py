@@ -28,7 +28,7 @@ import typer
 
 from protea_ray.query.reader import open_store
 from protea_ray.sequences.records import PROTEINS_SCHEMA, key_of
-from protea_ray.store.commit import append, write_fragments
+from protea_ray.store.commit import Writer, write_fragments
 from protea_ray.store.location import PROTEINS_TABLE, Location, open_location
 from protea_ray.store.rows import space_rows, space_schema
 from protea_ray.store.spaces import SpaceInfo, ensure_space
@@ -175,8 +175,9 @@ def make_store(location: Location, rows: int, width: int) -> None:
                  for start in range(first, min(first + step, rows), UNIT)]  # fmt: skip
         for name, table in zip((PROTEINS_TABLE, SPACE), map(pa.concat_tables, zip(*units, strict=True)), strict=True):
             fragments[name] += write_fragments(location.table(name), table, table.schema)
+    writer = Writer.unleased()  # a fresh store that nobody else knows
     for name, written in fragments.items():
-        append(location.table(name), written, guard=lambda: None)
+        writer.append(location.table(name), written)
 
 
 def _unit(first: int, count: int, width: int, schema: pa.Schema) -> tuple[pa.Table, pa.Table]:

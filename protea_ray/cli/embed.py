@@ -39,6 +39,7 @@ def import_(
     """Import existing VECTORS into a space of STORE, matched to its proteins by id or by sequence."""
     from protea_ray.exchange.importing import ImportOptions, import_vectors
     from protea_ray.exchange.vector_files import open_source
+    from protea_ray.store.commit import Writer
     from protea_ray.store.lease import Lease
     from protea_ray.store.location import open_location
     from protea_ray.store.runs import new_run_id
@@ -46,9 +47,10 @@ def import_(
     options = ImportOptions(model, pooling, layer, store_dtype)
     source, location, run = open_source(vectors), open_location(store), new_run_id()
     with Lease.acquire(location) as lease:
+        writer = Writer(lease)
         if fasta:
-            _ingest(fasta, location, run, lease)
-        done = import_vectors(source, location, options, run, lease.check)
+            _ingest(fasta, location, run, writer)
+        done = import_vectors(source, location, options, run, writer)
     if unmatched is not None:
         unmatched.write_text("".join(f"{name}\n" for name in done.unmatched_names), encoding="utf-8")
     _print(done)
@@ -56,7 +58,7 @@ def import_(
         print(json.dumps(done.to_json()))
 
 
-def _ingest(fasta: list[str], location: Any, run: str, lease: Any) -> None:
+def _ingest(fasta: list[str], location: Any, run: str, writer: Any) -> None:
     from protea_ray.config.run import RunOptions
     from protea_ray.pipeline.cluster import connect
     from protea_ray.pipeline.ingest import columns_of, ingest
@@ -64,7 +66,7 @@ def _ingest(fasta: list[str], location: Any, run: str, lease: Any) -> None:
 
     sources = expand(fasta, columns_of(RunOptions()))
     connect(RunOptions())
-    ingest(sources, location, RunOptions(), run, lease.check)
+    ingest(sources, location, RunOptions(), run, writer)
 
 
 def _print(done: Any) -> None:

@@ -168,6 +168,7 @@ def point(location: Any, name: str, space: str | None, version: int | None, dry_
     """Check or make the move; returns the space's own name."""
     from protea_ray.errors import ConfigError
     from protea_ray.store.aliases import check_name, move, resolve
+    from protea_ray.store.commit import Writer
     from protea_ray.store.runs import new_run_id
     from protea_ray.store.spaces import open_space
 
@@ -177,13 +178,9 @@ def point(location: Any, name: str, space: str | None, version: int | None, dry_
     open_space(location, target, at)
     check_name(location, name)
     if not dry_run:
-        move(location, name, target, version=at, run=new_run_id(), guard=_no_lease)
+        move(location, name, target, version=at, run=new_run_id(), writer=Writer.unleased())
         open_space(location, target, at)  # it may have been dropped meanwhile
     return target
-
-
-def _no_lease() -> None:
-    """One appended row needs none: nothing it says depends on what another writer does, except that the space stays."""
 
 
 def index(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -23,7 +23,7 @@ from protea_ray.config.recipe import canonical_json
 from protea_ray.errors import AccountingError, ConfigError, InputError
 from protea_ray.exchange.vector_files import VectorFile, VectorItem
 from protea_ray.sequences.records import KEY, KEY_BYTES, PROTEINS_SCHEMA, RejectedError, key_of, normalise
-from protea_ray.store.commit import GroupCommitter, write_fragments
+from protea_ray.store.commit import GroupCommitter, Writer, write_fragments
 from protea_ray.store.keys import KeyIndex, key_array
 from protea_ray.store.ledger import present_keys
 from protea_ray.store.location import PROTEINS_TABLE, Location
@@ -122,12 +122,12 @@ class Imported:
 
 
 def import_vectors(
-    source: VectorFile, location: Location, options: ImportOptions, run: str, guard: Callable[[], None]
+    source: VectorFile, location: Location, options: ImportOptions, run: str, writer: Writer
 ) -> Imported:
     """Take every vector of `source` whose protein the store has and whose key the space lacks.
 
-    `guard` is the lease's. Repeating it is harmless. Raises InputError for a file without a readable item, StoreError
-    and CommitError as a run does.
+    Repeating it is harmless. Raises InputError for a file without a readable item, StoreError and CommitError as a
+    run does.
     """
     proteins = ensure_table(location.table(PROTEINS_TABLE), PROTEINS_SCHEMA)
     units = _units(source.items(options.layer))
@@ -140,7 +140,7 @@ def import_vectors(
     ensure_space(location, info, schema)
     uri = location.table(info.name)
     done, known = Imported(info.name, source.format), _Known(location, info.name)
-    committer = GroupCommitter(uri, guard=guard)
+    committer = GroupCommitter(writer, uri)
     try:
         for number, items in enumerate(_chain(first, units)):
             rows = list(_rows(items, match(proteins, items), known, shape, options, done))
@@ -151,7 +151,7 @@ def import_vectors(
         committer.flush()
     done.stored = committer.committed_rows
     done.check()
-    record_run(location, run, done.to_json(), guard=guard, kind="import")
+    record_run(location, run, done.to_json(), writer=writer, kind="import")
     return done
 
 

@@ -32,6 +32,7 @@ from protea_ray.plan.units import Sizes
 from protea_ray.sequences.inputs import expand
 from protea_ray.sequences.parts import Source
 from protea_ray.store.aliases import CURRENT, list_aliases, move
+from protea_ray.store.commit import Writer
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location, open_location
 from protea_ray.store.rows import space_schema
@@ -126,23 +127,24 @@ def embed(
     started = started or time.time()
     setting, sources = prepare(inputs, store, config, make_spec)
     with interruptible(), Lease.acquire(setting.location, setting.options.heartbeat_seconds) as lease:
-        ingested = ingest(sources, setting.location, setting.options, setting.run, lease.check)
+        writer = Writer(lease)
+        ingested = ingest(sources, setting.location, setting.options, setting.run, writer)
         for uri in ingested.repeated:
             report.note(f"{uri} is byte for byte another input of this run; it was read once.")
         targets = make_targets(setting.location, setting.checkpoint, setting.recipes, setting.run)
         spaces = [t.space for t in targets]
         work = find_work(setting.location, ingested.labels, spaces, setting.options.retry_rejects)
-        done = embed_work(setting, work, targets, lease, report, started)
+        done = embed_work(setting, work, targets, writer, report, started)
         summary = summarise(setting, ingested.records, ingested.rejects, work, done, started)
         if CURRENT not in list_aliases(setting.location):
-            move(setting.location, CURRENT, spaces[0], run=setting.run, guard=lease.check)
+            move(setting.location, CURRENT, spaces[0], run=setting.run, writer=writer)
         if work.proteins or ingested.read_now:
-            record_run(setting.location, summary.run, summary.to_json(), guard=lease.check)
+            record_run(setting.location, summary.run, summary.to_json(), writer=writer)
         return summary
 
 
 def embed_work(
-    setting: Setting, work: Work, targets: Sequence[Target], lease: Lease, report: Reporter, started: float
+    setting: Setting, work: Work, targets: Sequence[Target], writer: Writer, report: Reporter, started: float
 ) -> Embedding:
     """Calibrate, cut into units, embed and commit under the lease; nothing at all when no protein is wanted.
 
@@ -162,7 +164,7 @@ def embed_work(
     units = cut_units(work.wanted, policy)
     pool = cluster.pool_for(options, setting.device, units.count)
     report.start(work.proteins, work.residues, units.seconds)
-    job = Job(setting.location, tuple(targets), encoder, pool, options, setting.run, lease.check)
+    job = Job(setting.location, tuple(targets), encoder, pool, options, setting.run, writer)
     tally = embed_units(job, units, report)
     if tally.budget < calibration.token_budget:
         smaller = replace(calibration, token_budget=int(tally.budget))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ from protea_ray.pipeline.cluster import remote
 from protea_ray.sequences.inputs import Columns, Part, Scan, Source, scan
 from protea_ray.sequences.read import read_part
 from protea_ray.sequences.records import PROTEINS_SCHEMA, REJECTS_SCHEMA
-from protea_ray.store.commit import write_fragments
+from protea_ray.store.commit import Writer, write_fragments
 from protea_ray.store.ledger import recorded_source
 from protea_ray.store.location import Location
 from protea_ray.store.sources import record_source
@@ -56,9 +56,7 @@ def columns_of(options: RunOptions) -> Columns:
     return Columns(options.id_column, options.sequence_column)
 
 
-def ingest(
-    sources: Sequence[Source], location: Location, options: RunOptions, run: str, guard: Callable[[], None]
-) -> Ingested:
+def ingest(sources: Sequence[Source], location: Location, options: RunOptions, run: str, writer: Writer) -> Ingested:
     """Bring the store's proteins up to date with `sources`; raises InputError that lists every unusable file."""
     columns = columns_of(options)
     scans, repeated = scan_all(sources, columns, options)
@@ -75,7 +73,7 @@ def ingest(
         if errors:
             problems += errors
             continue
-        counts[pending.scan.digest] = _commit(pending, location, run, guard)
+        counts[pending.scan.digest] = _commit(pending, location, run, writer)
     if problems:
         raise InputError(problems)
     labels = tuple(known[s.digest]["source"] if s.digest in known else fresh[s.digest].label for s in scans)
@@ -192,7 +190,7 @@ def _write_rejects(table: str, batches: Sequence[pa.RecordBatch]) -> list[str]:
     return write_fragments(table, pa.Table.from_batches(batches, REJECTS_SCHEMA), REJECTS_SCHEMA)
 
 
-def _commit(pending: _Pending, location: Location, run: str, guard: Callable[[], None]) -> tuple[int, int]:
+def _commit(pending: _Pending, location: Location, run: str, writer: Writer) -> tuple[int, int]:
     """Commit a source whose parts were all read, in part order; returns (records, rejects)."""
     parts = [pending.results[index] for index in sorted(pending.results)]
     records, rejects, residues = (sum(p[name] for p in parts) for name in ("records", "rejects", "residues"))
@@ -209,6 +207,6 @@ def _commit(pending: _Pending, location: Location, run: str, guard: Callable[[],
         protein_fragments=[f for p in parts for f in p["proteins"]],
         reject_fragments=[f for p in parts for f in p["rejected"]],
         run=run,
-        guard=guard,
+        writer=writer,
     )
     return records, rejects

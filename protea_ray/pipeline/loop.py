@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +22,7 @@ from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.work import Units, unit_dataset
 from protea_ray.pipeline.worker import EmbedUnits, EncoderSpec, Target
 from protea_ray.sequences.records import REJECTS_SCHEMA
-from protea_ray.store.commit import GroupCommitter, append_table
+from protea_ray.store.commit import GroupCommitter, Writer
 from protea_ray.store.location import Location
 
 CALLS_PER_ACTOR = 2  # one computes while the other reads its input or writes its fragment
@@ -61,7 +61,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Job:
-    """Where the units of one run go and who works on them; `guard` raises when this driver may no longer write."""
+    """Where the units of one run go and who works on them; `writer` commits them."""
 
     location: Location
     targets: tuple[Target, ...]
@@ -69,12 +69,12 @@ class Job:
     pool: Pool
     options: RunOptions
     run: str
-    guard: Callable[[], None]
+    writer: Writer
 
     def committers(self) -> dict[str, GroupCommitter]:
         """One committer for each space."""
         limits = {"max_units": self.options.commit_units, "max_seconds": self.options.commit_seconds}
-        return {t.space: GroupCommitter(t.uri, **limits, guard=self.guard) for t in self.targets}
+        return {t.space: GroupCommitter(self.writer, t.uri, **limits) for t in self.targets}
 
 
 def embed_units(job: Job, units: Units, report: Reporter) -> Tally:
@@ -142,7 +142,7 @@ def _take(result: dict[str, Any], unit: str, job: Job, committers: dict[str, Gro
     """
     if result["rejects"]:
         rows = [{**r, "key": bytes.fromhex(r["key"])} for r in result["rejects"]]
-        append_table(job.location.table("rejects"), pa.Table.from_pylist(rows, schema=REJECTS_SCHEMA), guard=job.guard)
+        job.writer.append_table(job.location.table("rejects"), pa.Table.from_pylist(rows, schema=REJECTS_SCHEMA))
     for space, written in result["spaces"].items():
         if written["fragments"]:
             committers[space].add(unit, written["fragments"], written["stored"])

@@ -25,6 +25,7 @@ from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.work import find_work
 from protea_ray.pipeline.worker import EncoderSpec, Target
 from protea_ray.store.aliases import CURRENT, Alias, check_name, list_aliases, move, resolve
+from protea_ray.store.commit import Writer
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import PROTEINS_TABLE, Location, open_location
 from protea_ray.store.runs import record_run
@@ -142,11 +143,12 @@ def carry_out(planned: Reembedding, report: Reporter, since: int | None = None) 
     started = time.time()
     setting, location = planned.setting, planned.setting.location
     with interruptible(), Lease.acquire(location, setting.options.heartbeat_seconds) as lease:
-        _name_only_space(planned, lease)
+        writer = Writer(lease)
+        _name_only_space(planned, writer)
         targets = make_targets(location, setting.checkpoint, setting.recipes, setting.run)
         space = targets[0].space
         work = find_work(location, None, [space], setting.options.retry_rejects, since)
-        done = embed_work(setting, work, targets, lease, report, started)
+        done = embed_work(setting, work, targets, writer, report, started)
         summary = summarise(setting, work.counts[0].records, 0, work, done, started)
         before = list_aliases(location).get(planned.alias)
         if _is_at(before, space) and not work.proteins:
@@ -154,10 +156,10 @@ def carry_out(planned: Reembedding, report: Reporter, since: int | None = None) 
         accepted, stays = _judge(planned, targets[0], summary, since, report)
         moved = stays is None and not _is_at(before, space)
         if moved:
-            move(location, planned.alias, space, run=setting.run, guard=lease.check)
+            move(location, planned.alias, space, run=setting.run, writer=writer)
         was = before.space if before else None
         outcome = Reembedded(summary, planned.alias, was, space if moved else was, moved, accepted, stays)
-        record_run(location, setting.run, outcome.to_json(), guard=lease.check, kind="reembed")
+        record_run(location, setting.run, outcome.to_json(), writer=writer, kind="reembed")
         return outcome
 
 
@@ -165,12 +167,13 @@ def _is_at(alias: Alias | None, space: str) -> bool:
     return alias is not None and (alias.space, alias.version) == (space, None)
 
 
-def _name_only_space(planned: Reembedding, lease: Lease) -> None:
+def _name_only_space(planned: Reembedding, writer: Writer) -> None:
     """`current` of a store with one space needs no alias; a second space would leave it without a meaning."""
-    if CURRENT not in list_aliases(lease.location):
+    location = planned.setting.location
+    if CURRENT not in list_aliases(location):
         with suppress(UnknownSpaceError):
-            only, _ = resolve(lease.location, CURRENT)
-            move(lease.location, CURRENT, only, run=planned.setting.run, guard=lease.check)
+            only, _ = resolve(location, CURRENT)
+            move(location, CURRENT, only, run=planned.setting.run, writer=writer)
 
 
 def _judge(

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from protea_ray.errors import StoreError, UnknownSpaceError
-from protea_ray.store.commit import Guard, append_table
+from protea_ray.store.commit import Writer
 from protea_ray.store.location import ALIASES_TABLE, OWN_TABLES, Location, table_name
 from protea_ray.store.spaces import list_spaces, open_space
 from protea_ray.store.tables import ensure_table, find_table
@@ -40,7 +40,7 @@ class Alias:
     run: str
 
 
-def move(location: Location, alias: str, space: str, *, version: int | None = None, run: str, guard: Guard) -> Alias:
+def move(location: Location, alias: str, space: str, *, version: int | None = None, run: str, writer: Writer) -> Alias:
     """Point `alias` at a space, atomically: a reader gets the one before or this one.
 
     Raises UnknownSpaceError for a space that is not there and StoreError for an alias that is a table's name.
@@ -50,7 +50,7 @@ def move(location: Location, alias: str, space: str, *, version: int | None = No
     uri = location.table(ALIASES_TABLE)
     ensure_table(uri, ALIASES)
     moved = Alias(alias, space, version, datetime.now(UTC), run)
-    append_table(uri, pa.Table.from_pylist([vars(moved)], ALIASES), guard=guard)
+    writer.append_table(uri, pa.Table.from_pylist([vars(moved)], ALIASES))
     return moved
 
 

@@ -1,21 +1,20 @@
-"""Making fragments visible: the driver's commits, exactly once each.
+"""Commits: how uncommitted fragments become visible in a table, exactly once each.
+
+Workers write uncommitted fragments: Lance data files that no version names yet. A fragment travels to the driver as
+JSON, and the driver's `Writer` commits it. Upkeep removes the files of fragments that were never committed.
 
 Lance does not de-duplicate: the same fragments, or the same transaction uuid, committed twice are rows twice. Three
-rules give exactly one:
+rules give exactly one commit:
 
 * Read the version, then check the lease, then commit on that version. A driver that was replaced in between meets
-  the new holder's *fence*, a Project onto the same schema: it changes nothing, but every append that began before it
-  is refused. (An UpdateConfig does not refuse appends, and `max_retries=0` alone does not either: Lance rebases.)
-* One put per commit (`max_retries=0`), so that after an error there is one thing to ask: is this transaction there?
+  the new holder's *fence*, a Project onto the same schema: it changes no row and no column, but every append that was
+  prepared on an earlier version fails. (An UpdateConfig does not make appends fail, and `max_retries=0` alone does
+  not either: Lance rebases.)
+* One put per commit (`max_retries=0`), so that after an error there is one question: is this transaction there?
 * After an error look the transaction's uuid up in the versions since. Only when it is not there, and a fence has
   made sure that a late put cannot land any more, commit again.
 
-Uncommitted fragments: what workers write. Only the driver makes them visible, see commit.py.
-
-A fragment travels to the driver as JSON. Its files are orphans until a commit names them; upkeep removes those of
-attempts that were never committed.
-
-Removing rows: marks in a deletion file, in one version, that pinned readers of earlier versions never see.
+Removed rows are marked in a deletion file, in a version of their own: readers pinned to an earlier version keep them.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import lance
 import pyarrow as pa
@@ -84,121 +84,172 @@ class _Rows:
             raise
 
 
-Guard = Callable[[], None]
-
-
-def append(uri: str, fragments: Sequence[str], *, guard: Guard) -> int:
-    """Commit uncommitted fragments (JSON, see fragments.py) in one version; returns that version.
-
-    `guard` is called between reading the version and committing, and raises when this process may no longer write.
-    Raises CommitError when the store did not take the commit; the rows are then not in the table, or, if the
-    message says so, it could not be read whether they are: run the same command again, the table is the ledger.
-    """
-    metadata = [FragmentMetadata.from_json(f) for f in fragments]
-    return commit(uri, lance.LanceOperation.Append(metadata), guard=guard)
-
-
-def append_table(uri: str, table: pa.Table, *, guard: Guard) -> int | None:
-    """Write and commit a small table's rows; returns the version, or None when there are no rows."""
-    fragments = write_fragments(uri, table, table.schema)
-    return append(uri, fragments, guard=guard) if fragments else None
-
-
-def commit(uri: str, operation: lance.LanceOperation.BaseOperation, *, guard: Guard) -> int:
-    """Commit one operation exactly once; returns its version. Raises CommitError."""
-    problem: Exception | None = None
-    for pause in PAUSES:
-        time.sleep(pause)
-        version = open_table(uri).version
-        guard()
-        transaction = lance.Transaction(version, operation)
-        try:
-            return lance.LanceDataset.commit(uri, transaction, max_retries=0).version
-        except OSError as error:
-            problem = error
-        landed = settle(uri, transaction, guard=guard)
-        if landed is not None:
-            return landed
-    raise CommitError(
-        f"{uri} did not take a commit in {len(PAUSES)} attempts: {message(problem) if problem else ''}. "
-        "Nothing of it is in the table. When the cause is gone, run the same command again."
-    ) from problem
-
-
-def settle(uri: str, transaction: lance.Transaction, *, guard: Guard) -> int | None:
-    """What became of a transaction after an error: its version, or None once it can never land any more.
-
-    Raises CommitError when the store does not answer, and whatever `guard` raises.
-    """
-    problem: Exception | None = None
-    for pause in PAUSES:
-        time.sleep(pause)
-        try:
-            landed = landed_version(uri, transaction)
-            if landed is not None:
-                return landed
-            guard()
-            fence(uri)
-            # a fence that was taken refuses late puts, but one may have landed just before it
-            return landed_version(uri, transaction)
-        except (OSError, StoreError) as error:
-            if isinstance(error, StoreError) and not is_outage(error) and not isinstance(error.__cause__, OSError):
-                raise
-            problem = error
-    raise CommitError(
-        f"{uri} does not answer whether it took a commit: {message(problem) if problem else ''}. "
-        "When the store can be reached, run the same command again: what is in the table is not repeated."
-    ) from problem
-
-
 def landed_version(uri: str, transaction: lance.Transaction) -> int | None:
-    """The version that a transaction became, found by its uuid; None when no version since is it.
+    """The version that a transaction became, found by its uuid; None when it is none of the versions since.
 
-    Versions are asked newest first. Data files would be the wrong thing to look for: a compaction rewrites them.
+    The newest version is read first. A search for the data files would miss them after a compaction.
     """
     table = open_table(uri)
     for version in range(table.version, transaction.read_version, -1):
-        found = table.read_transaction(version)
-        if found is not None and found.uuid == transaction.uuid:
+        committed = table.read_transaction(version)
+        if committed is not None and committed.uuid == transaction.uuid:
             return version
     return None
 
 
 def fence(uri: str) -> int:
-    """Refuse every append that read the table before now; returns the new version, which differs in nothing.
+    """Make appends that were prepared on an earlier version fail; returns the new version.
 
-    Raises OSError when another commit came in between; the caller looks again.
+    It commits a Project onto the same schema: no row and no column changes, but Lance does not rebase an append
+    across it. Raises OSError when another commit came in between; the caller tries again.
     """
     table = open_table(uri)
     operation = lance.LanceOperation.Project(table.lance_schema)
     return lance.LanceDataset.commit(uri, lance.Transaction(table.version, operation), max_retries=0).version
 
 
+class MayWrite(Protocol):
+    """The right to write a store: a `Lease`, or nothing to ask (see `Writer.unleased`)."""
+
+    def check(self) -> None:
+        """Raise when this process may no longer write."""
+        ...
+
+
+class _Unleased:
+    def check(self) -> None:
+        """Nothing to ask."""
+
+
+class Writer:
+    """The one object that changes the rows of a store's tables: it asks its lease before every commit.
+
+    All methods raise CommitError when the store did not take a commit, and LeaseLostError, with nothing written, when
+    the lease was lost. After a CommitError the change is not in the table, or, if the message says so, it could not
+    be read whether it is: run the same command again, the table is the ledger.
+    """
+
+    def __init__(self, lease: MayWrite) -> None:
+        self._lease = lease
+
+    @classmethod
+    def unleased(cls) -> Writer:
+        """A writer without a lease, for appending single rows that depend on nothing another driver does.
+
+        Moving an alias is such a row: of two rows appended at once both stay, and the later one counts. Vectors,
+        proteins and rejects must never be written so: two drivers would store the same proteins twice.
+        """
+        return cls(_Unleased())
+
+    def check(self) -> None:
+        """Raise LeaseLostError when this process may no longer write."""
+        self._lease.check()
+
+    def append(self, uri: str, fragments: Sequence[str]) -> int:
+        """Commit uncommitted fragments (JSON, see `write_fragments`) in one version; returns that version."""
+        metadata = [FragmentMetadata.from_json(f) for f in fragments]
+        return self.commit(uri, lance.LanceOperation.Append(metadata))
+
+    def append_table(self, uri: str, table: pa.Table) -> int | None:
+        """Write and commit a small table's rows; returns the version, or None when there are no rows."""
+        fragments = write_fragments(uri, table, table.schema)
+        return self.append(uri, fragments) if fragments else None
+
+    def commit(self, uri: str, operation: lance.LanceOperation.BaseOperation) -> int:
+        """Commit one operation exactly once; returns its version."""
+        problem: Exception | None = None
+        for pause in PAUSES:
+            time.sleep(pause)
+            version = open_table(uri).version
+            self.check()
+            transaction = lance.Transaction(version, operation)
+            try:
+                return lance.LanceDataset.commit(uri, transaction, max_retries=0).version
+            except OSError as error:
+                problem = error
+            landed = self._outcome(uri, transaction)
+            if landed is not None:
+                return landed
+        raise CommitError(
+            f"{uri} did not take a commit in {len(PAUSES)} attempts: {message(problem) if problem else ''}. "
+            "Nothing of it is in the table. When the cause is gone, run the same command again."
+        ) from problem
+
+    def _outcome(self, uri: str, transaction: lance.Transaction) -> int | None:
+        """What became of a transaction after an error: its version, or None once it can never land any more.
+
+        Raises CommitError when the store does not tell.
+        """
+        problem: Exception | None = None
+        for pause in PAUSES:
+            time.sleep(pause)
+            try:
+                landed = landed_version(uri, transaction)
+                if landed is not None:
+                    return landed
+                self.check()
+                fence(uri)
+                # the fence makes later puts fail, but one may have landed just before it
+                return landed_version(uri, transaction)
+            except (OSError, StoreError) as error:
+                if isinstance(error, StoreError) and not is_outage(error) and not isinstance(error.__cause__, OSError):
+                    raise
+                problem = error
+        raise CommitError(
+            f"{uri} does not answer whether it took a commit: {message(problem) if problem else ''}. "
+            "When the store can be reached, run the same command again: what is in the table is not repeated."
+        ) from problem
+
+    def remove(self, uri: str, filter: str) -> int:
+        """Remove the rows that match `filter` (SQL); returns how many. Without such a row there is no new version.
+
+        The table is read before the lease is checked, and the delete is never moved to a later version, so a driver
+        that was replaced in between can only mark rows that were there before its successor came.
+        Repeating a removal after an error is harmless.
+        """
+        problem: Exception | None = None
+        most = 0  # an attempt whose answer was lost has removed them already
+        for pause in PAUSES:
+            time.sleep(pause)
+            try:
+                table = open_table(uri)
+                left = table.count_rows(filter)
+                most = max(most, left)
+                if not left:
+                    return most
+                self.check()
+                table.delete(filter, conflict_retries=0)
+                return most
+            except OSError as error:
+                problem = error
+        raise CommitError(f"{uri} did not take a removal of rows: {message(problem) if problem else ''}") from problem
+
+
 class GroupCommitter:
     """Collects the fragments of finished units and commits them in groups.
 
     One commit costs 1 ms at 100 fragments and 101 ms at 50,000, and each leaves a version, so units are committed
-    `max_units` at a time or when one has waited `max_seconds`, whichever comes first. After a failed commit nothing
-    more is accepted: what the table holds is then for the next run to read, not for this object to guess.
+    `max_units` at a time or when one has waited `max_seconds`, whichever comes first. After a failed commit every
+    later one fails too: what the table holds is not known here, so the next run reads it.
     """
 
     def __init__(
         self,
+        writer: Writer,
         uri: str,
         *,
         max_units: int = 64,
         max_seconds: float = 30.0,
-        guard: Guard,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.committed_rows = 0
         self.commits = 0
+        self._writer = writer
         self._uri = uri
         self._max_units = max_units
         self._max_seconds = max_seconds
-        self._guard = guard
         self._clock = clock
-        self._oldest = 0.0  # when the first of those that wait came
+        self._oldest = 0.0  # when the first waiting unit was added
         self._units: set[str] = set()
         self._waiting: list[tuple[list[str], int]] = []
         self._failed: CommitError | None = None
@@ -226,35 +277,10 @@ class GroupCommitter:
         if not self._waiting:
             return
         try:
-            append(self._uri, [f for fragments, _ in self._waiting for f in fragments], guard=self._guard)
+            self._writer.append(self._uri, [f for fragments, _ in self._waiting for f in fragments])
         except BaseException as error:  # an interrupt in the middle leaves the outcome open as well
             self._failed = CommitError(f"an earlier commit to {self._uri} did not finish: {error}")
             raise
         self.committed_rows += sum(rows for _, rows in self._waiting)
         self.commits += 1
         self._waiting.clear()
-
-
-def remove_rows(uri: str, filter: str, *, guard: Guard) -> int:
-    """Remove the rows that match `filter`; returns how many. No matching row, no new version.
-
-    The table is read before `guard` is asked and the delete is never moved to a later version, so that a driver
-    that was replaced in between can only mark rows that were there before its successor came.
-    Repeating it after an error is harmless. Raises CommitError.
-    """
-    problem: Exception | None = None
-    found = 0
-    for pause in PAUSES:
-        time.sleep(pause)
-        try:
-            table = open_table(uri)
-            left = table.count_rows(filter)
-            found = max(found, left)
-            if not left:
-                return found
-            guard()
-            table.delete(filter, conflict_retries=0)
-            return found
-        except OSError as error:
-            problem = error
-    raise CommitError(f"{uri} did not take a removal of rows: {message(problem) if problem else ''}") from problem

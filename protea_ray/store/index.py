@@ -14,7 +14,6 @@ from typing import Any
 import lance
 
 from protea_ray.errors import ConfigError, StoreError
-from protea_ray.store.commit import Guard
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location
 from protea_ray.store.object_store_errors import message
@@ -63,7 +62,7 @@ def build_index(
         table = open_table(location.table(space))
         return tuple(_planned(table, space, column, min_rows, force, dry_run) for column in columns)
     with Lease.acquire(location, heartbeat_seconds) as lease:
-        return tuple(_carried_out(location, space, column, min_rows, force, lease.check) for column in columns)
+        return tuple(_carried_out(location, space, column, min_rows, force, lease) for column in columns)
 
 
 def _columns(location: Location, space: str, pooling: str | None) -> list[str]:
@@ -105,10 +104,10 @@ def _indices(table: lance.LanceDataset, column: str) -> Iterator[Any]:
     return (index for index in table.describe_indices() if index.field_names == [column])
 
 
-def _carried_out(location: Location, space: str, column: str, min_rows: int, force: bool, guard: Guard) -> Indexed:
+def _carried_out(location: Location, space: str, column: str, min_rows: int, force: bool, lease: Lease) -> Indexed:
     table = open_table(location.table(space))
     planned = _planned(table, space, column, min_rows, force, dry_run=False)
-    guard()
+    lease.check()
     try:
         if planned.action == "extend":
             table.optimize.optimize_indices(index_names=[index.name for index in _indices(table, column)])

@@ -9,7 +9,7 @@ from typing import Any
 
 import lance
 
-from protea_ray.store.commit import Guard, commit, remove_rows
+from protea_ray.store.commit import Writer
 from protea_ray.store.findings import Finding, Report
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import OWN_TABLES, Location
@@ -53,10 +53,11 @@ def repair(
         report = verify(location, space)
         return Repaired(tuple(_removals(location, report)), _beyond(report), dry_run)
     with Lease.acquire(location, heartbeat_seconds) as lease:
+        writer = Writer(lease)
         report = verify(location, space)
         removals = tuple(_removals(location, report))
         for removal in removals:
-            _remove(location.table(removal.space), removal, lease.check)
+            _remove(location.table(removal.space), removal, writer)
     return Repaired(removals, _beyond(report), dry_run)
 
 
@@ -87,10 +88,10 @@ def _removal(location: Location, space: str, units: set[str], fragments: set[int
     return Removal(space, tuple(sorted(units)), tuple(sorted(fragments)), rows)
 
 
-def _remove(uri: str, removal: Removal, guard: Guard) -> None:
+def _remove(uri: str, removal: Removal, writer: Writer) -> None:
     """Fragments first: a filter on `unit` would have to read them."""
     if removal.fragments:
         operation = lance.LanceOperation.Delete([], list(removal.fragments), "damaged fragments")
-        commit(uri, operation, guard=guard)
+        writer.commit(uri, operation)
     if removal.units and count_rows(uri):
-        remove_rows(uri, among("unit", removal.units), guard=guard)
+        writer.remove(uri, among("unit", removal.units))

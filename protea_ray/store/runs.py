@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from protea_ray.store.commit import Guard, append_table
+from protea_ray.store.commit import Writer
 from protea_ray.store.location import RUNS_TABLE, Location
 from protea_ray.store.tables import find_table
 
@@ -29,10 +29,12 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
-def record_run(location: Location, run: str, summary: Mapping[str, Any], *, guard: Guard, kind: str = "embed") -> None:
+def record_run(
+    location: Location, run: str, summary: Mapping[str, Any], *, writer: Writer, kind: str = "embed"
+) -> None:
     """Add a finished run; `summary` must be JSON-able."""
     row = {"run": run, "kind": kind, "finished": datetime.now(UTC), "summary": json.dumps(summary, sort_keys=True)}
-    append_table(location.table(RUNS_TABLE), pa.Table.from_pylist([row], RUNS), guard=guard)
+    writer.append_table(location.table(RUNS_TABLE), pa.Table.from_pylist([row], RUNS))
 
 
 def last_run(location: Location) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from protea_ray.errors import StoreError
 from protea_ray.sequences.records import PROTEINS_SCHEMA, REJECTS_SCHEMA
-from protea_ray.store.commit import Guard, append, append_table, remove_rows
+from protea_ray.store.commit import Writer
 from protea_ray.store.location import PROTEINS_TABLE, REJECTS_TABLE, SOURCES_TABLE, Location
 from protea_ray.store.rows import SOURCES
 from protea_ray.store.sql import both, equals
@@ -34,13 +34,13 @@ def record_source(
     protein_fragments: Sequence[str],
     reject_fragments: Sequence[str],
     run: str,
-    guard: Guard,
+    writer: Writer,
 ) -> bool:
     """Commit one source's rejects, proteins and its row in `sources`, in this order, under the lease.
 
     `label` is what the rows carry in `source`, unique to (digest, variant); the fragments are uncommitted ones of
     proteins.lance and rejects.lance. Returns False, with nothing written, when the source is recorded already.
-    Raises StoreError for a label that stands for other bytes, CommitError as `append`.
+    Raises StoreError for a label that stands for other bytes, CommitError as `Writer.append`.
     """
     sources = ensure_table(location.table(SOURCES_TABLE), SOURCES)
     known = sources.to_table(filter=equals("source", label)).to_pylist()
@@ -48,10 +48,10 @@ def record_source(
         if (known[0]["digest"], known[0]["variant"]) == (digest, variant):
             return False
         raise StoreError(f"source {label!r} was ingested from other bytes or with other options; use another label")
-    _forget(location, label, guard)
+    _forget(location, label, writer)
     for name, fragments in ((REJECTS_TABLE, reject_fragments), (PROTEINS_TABLE, protein_fragments)):
         if fragments:
-            append(location.table(name), fragments, guard=guard)
+            writer.append(location.table(name), fragments)
     row = {
         "source": label,
         "digest": digest,
@@ -65,14 +65,14 @@ def record_source(
         "run": run,
         "added": datetime.now(UTC),
     }
-    append_table(location.table(SOURCES_TABLE), pa.Table.from_pylist([row], SOURCES), guard=guard)
+    writer.append_table(location.table(SOURCES_TABLE), pa.Table.from_pylist([row], SOURCES))
     return True
 
 
-def _forget(location: Location, label: str, guard: Guard) -> None:
+def _forget(location: Location, label: str, writer: Writer) -> None:
     """Remove what an attempt that did not finish left of this source."""
     mine = equals("source", label)
     ensure_table(location.table(PROTEINS_TABLE), PROTEINS_SCHEMA)
     ensure_table(location.table(REJECTS_TABLE), REJECTS_SCHEMA)
-    remove_rows(location.table(REJECTS_TABLE), both(mine, equals("stage", "ingest")) or mine, guard=guard)
-    remove_rows(location.table(PROTEINS_TABLE), mine, guard=guard)
+    writer.remove(location.table(REJECTS_TABLE), both(mine, equals("stage", "ingest")) or mine)
+    writer.remove(location.table(PROTEINS_TABLE), mine)

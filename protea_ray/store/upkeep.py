@@ -12,7 +12,6 @@ from lance.optimize import Compaction, CompactionOptions
 
 from protea_ray.errors import StoreError, UnknownSpaceError
 from protea_ray.store.aliases import list_aliases
-from protea_ray.store.commit import Guard
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import LEASE_TABLE, OWN_TABLES, Location
 from protea_ray.store.object_store_errors import message
@@ -59,7 +58,7 @@ def upkeep(
     if dry_run:
         return tuple(_planned(location, name, lambda: now() - keep) for name in tables)
     with Lease.acquire(location, heartbeat_seconds) as lease:
-        return tuple(_tended(location, name, lambda: now() - keep, lease.check) for name in tables)
+        return tuple(_tended(location, name, lambda: now() - keep, lease) for name in tables)
 
 
 def drop_space(
@@ -107,13 +106,13 @@ def _planned(location: Location, name: str, before: Callable[[], datetime]) -> T
     return _told(name, fragments, fragments - merged, stats)
 
 
-def _tended(location: Location, name: str, before: Callable[[], datetime], guard: Guard) -> TableUpkeep:
+def _tended(location: Location, name: str, before: Callable[[], datetime], lease: Lease) -> TableUpkeep:
     table = open_table(location.table(name))
     fragments = len(table.get_fragments())
-    guard()
+    lease.check()
     table.optimize.compact_files(target_rows_per_fragment=_fragment_rows(table))
     table = open_table(location.table(name))
-    guard()
+    lease.check()
     stats = _cleanup(table, _unneeded(location, name, table, before()), dry_run=False)
     return _told(name, fragments, len(table.get_fragments()), stats)
 

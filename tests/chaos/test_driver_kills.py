@@ -45,7 +45,7 @@ POINTS: dict[str, list[Fault]] = {
         committing("/aliases.lance", 1, "after"),
         committing("/aliases.lance", 2, "before"),
         committing("/aliases.lance", 2, "after"),
-        {**COMMIT, "module": "protea_ray.store.aliases", "attribute": "append_table", "when": "before"},
+        {**COMMIT, "module": "protea_ray.store.commit", "attribute": "Writer.append_table", "match": "/aliases.lance"},
     ],
 }
 

@@ -42,7 +42,7 @@ def test_every_read_of_the_latest_is_a_whole_version(tmp_path: Path, ledger: Led
     build.ingest(location, build.proteins(range(COMMITS * PER_UNIT)))
     ensure_space(location, build.info(), of)
     build.fill(location, build.info().name, range(PER_UNIT), "r1.000", of)
-    aliases.move(location, aliases.CURRENT, build.info().name, run="r1", guard=build.free)
+    aliases.move(location, aliases.CURRENT, build.info().name, run="r1", writer=build.writer())
     expected = {build.key(n): build.vector(n) for n in range(COMMITS * PER_UNIT)}
     sizes: list[int] = []
     with ledger.row(13, f"a reader beside {COMMITS - 1} commits and a compaction") as row:

@@ -39,7 +39,7 @@ def location(tmp_path: Path) -> Location:
     """Twenty proteins in a space of four units that `current` points to, and an empty second space."""
     found = build.store(tmp_path / "s", range(20))
     ensure_space(found, build.info("second"), build.schema())
-    aliases.move(found, "current", SPACE, run="r1", guard=build.free)
+    aliases.move(found, "current", SPACE, run="r1", writer=build.writer())
     return found
 
 

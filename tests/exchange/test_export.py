@@ -14,7 +14,6 @@ from protea_ray.exchange import export as exports
 from protea_ray.exchange.export import export, export_rejects
 from protea_ray.query.reader import Store, open_store
 from protea_ray.sequences.records import REJECTS_SCHEMA
-from protea_ray.store.commit import append_table
 from protea_ray.store.spaces import ensure_space
 from tests.store import build
 
@@ -31,7 +30,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
               "detail": "NaN", "attempts": 1, "run": "r1", "space": "half"}  # fmt: skip
     rows = [{**reject, "key": build.key(20)}, {**reject, "key": build.key(21)},
             {**reject, "stage": "ingest", "space": None}]  # fmt: skip
-    append_table(location.table("rejects"), pa.Table.from_pylist(rows, REJECTS_SCHEMA), guard=build.free)
+    build.writer().append_table(location.table("rejects"), pa.Table.from_pylist(rows, REJECTS_SCHEMA))
     return open_store(location.uri)
 
 

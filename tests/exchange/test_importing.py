@@ -37,7 +37,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def take(store: Store, path: Path, run: str = "r1", **options: Any) -> Imported:
-    return import_vectors(open_source(path), store.location, ImportOptions("lab/model", **options), run, build.free)
+    return import_vectors(open_source(path), store.location, ImportOptions("lab/model", **options), run, build.writer())
 
 
 def held(store: Store, space: str, column: str = "mean") -> dict[int, np.ndarray]:

@@ -29,7 +29,6 @@ from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.query.reader import open_store
 from protea_ray.sequences.synth import synthesise
 from protea_ray.store import aliases
-from protea_ray.store.commit import append_table
 from protea_ray.store.location import open_location
 from protea_ray.store.rows import space_rows
 from protea_ray.store.runs import last_run
@@ -190,7 +189,7 @@ def test_wrong_vectors_leave_the_alias_and_are_named(
     wrong = {p: np.random.default_rng(0).normal(size=(20, 96)).astype(np.float32) for p in ("mean", "max")}
     rows = space_rows(target.schema, keys=keys, unit="broken.0", spans=[(0, n) for n in lengths], n_residues=lengths,
                       n_residues_seen=lengths, n_windows=[1] * 20, truncated=[False] * 20, vectors=wrong)  # fmt: skip
-    append_table(target.uri, rows, guard=build.free)
+    build.writer().append_table(target.uri, rows)
 
     with pytest.raises(StoreError, match=r"does not verify, so current stays.*\n.* of its length away") as caught:
         again(store, second)
@@ -198,7 +197,7 @@ def test_wrong_vectors_leave_the_alias_and_are_named(
     assert keys[0].hex() in str(caught.value)
     assert "drop-space" in str(caught.value)
     assert current(store) == first
-    append_table(target.uri, rows.slice(0, 1).set_column(1, "unit", pa.array(["broken.1"])), guard=build.free)
+    build.writer().append_table(target.uri, rows.slice(0, 1).set_column(1, "unit", pa.array(["broken.1"])))
     with pytest.raises(StoreError, match=r"(?s)does not verify.*checksum: .*duplicate: "):
         again(store, second)
     assert current(store) == first
@@ -269,7 +268,7 @@ def test_a_watched_folder_gives_each_checkpoint_once(store: Path, second: Path, 
     assert taken.outcome is not None
     assert taken.outcome.after == current(store) != first
     location = open_location(store)
-    aliases.move(location, "current", first, run="by hand", guard=build.free)
+    aliases.move(location, "current", first, run="by hand", writer=build.writer())
     assert list(look(rounds=3)) == []
     assert current(store) == first
     broken = Path(shutil.copytree(second, folder / "step-2")) / "model.safetensors"

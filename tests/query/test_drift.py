@@ -13,7 +13,6 @@ import pytest
 from protea_ray.errors import ConfigError, StoreError, UnknownSpaceError
 from protea_ray.query.drift import draw, drift
 from protea_ray.store import aliases
-from protea_ray.store.commit import append_table
 from protea_ray.store.keys import key_array
 from protea_ray.store.location import Location
 from protea_ray.store.rows import space_rows, space_schema
@@ -35,7 +34,7 @@ def put(
     rows = space_rows(of, keys=[build.key(n) for n in numbers], unit=f"{name}.0", spans=[(0, x) for x in lengths],
                       n_residues=lengths, n_residues_seen=lengths, n_windows=[1] * len(lengths),
                       truncated=[False] * len(lengths), vectors={pooling: vectors})  # fmt: skip
-    append_table(location.table(name), rows, guard=build.free)
+    build.writer().append_table(location.table(name), rows)
 
 
 def rotation(width: int) -> np.ndarray:
@@ -55,7 +54,7 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> Location:
     put(found, "other", np.random.default_rng(3).normal(size=(N, WIDTH)).astype(np.float32))
     put(found, "few", VECTORS[:2], range(2))
     put(found, "peaks", VECTORS, pooling="max")
-    aliases.move(found, "current", "old", run="r", guard=build.free)
+    aliases.move(found, "current", "old", run="r", writer=build.writer())
     return found
 
 
@@ -119,7 +118,7 @@ def test_a_chunked_protein_is_the_mean_of_its_chunks_by_residues(tmp_path: Path)
     rows = space_rows(of, keys=[build.key(n) for n in range(12)], unit="u", spans=[[(0, 100), (100, 130)]] * 12,
                       n_residues=lengths, n_residues_seen=lengths, n_windows=[1] * 12, truncated=[False] * 12,
                       vectors={"mean": parts})  # fmt: skip
-    append_table(location.table("chunked"), rows, guard=build.free)
+    build.writer().append_table(location.table("chunked"), rows)
     put(location, "whole", np.stack([(100 * a + 30 * b) / 130 for a, b in parts]), range(12))
 
     found = drift(location, "whole", "chunked")

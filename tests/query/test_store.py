@@ -14,7 +14,6 @@ from protea_ray.errors import ConfigError, StoreError, UnknownSpaceError
 from protea_ray.query.reader import Store, missing, open_store
 from protea_ray.sequences.records import REJECTS_SCHEMA
 from protea_ray.store import aliases
-from protea_ray.store.commit import append_table
 from protea_ray.store.rows import space_rows, space_schema
 from protea_ray.store.runs import record_run
 from protea_ray.store.spaces import ensure_space
@@ -32,8 +31,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     build.ingest(location, again, "b.fasta#2", "d2")
     reject = {"id": "P00100", "key": None, "source": "b", "line": 7, "stage": "ingest", "reason": "letters",
               "detail": "'!' at 3", "attempts": 1, "run": "r1", "space": None}  # fmt: skip
-    append_table(location.table("rejects"), pa.Table.from_pylist([reject], REJECTS_SCHEMA), guard=build.free)
-    record_run(location, "r1", {"stored": 40}, guard=build.free)
+    build.writer().append_table(location.table("rejects"), pa.Table.from_pylist([reject], REJECTS_SCHEMA))
+    record_run(location, "r1", {"stored": 40}, writer=build.writer())
     return open_store(location.uri)
 
 
@@ -159,7 +158,7 @@ def test_a_crop_of_a_long_protein_reads_only_its_own_bytes(tmp_path: Path) -> No
     one = [length]
     rows = space_rows(of, keys=[build.key(0)], unit="u", spans=[(0, length)], n_residues=one, n_residues_seen=one,
                       n_windows=one, truncated=[False], vectors={}, residues=[whole])  # fmt: skip
-    append_table(location.table("long"), rows, guard=build.free)
+    build.writer().append_table(location.table("long"), rows)
     view = open_store(location.uri).view("long")
     matrix = open_store(location.uri).residues("P00000", space="long")
     dataset = lance.dataset(view.vectors.uri)
@@ -183,7 +182,7 @@ def test_chunks_join_and_search_by_the_best(tmp_path: Path) -> None:
                       spans=[[(6 * c, 6 * c + 6) for c in range(count)] for count in counts], n_residues=lengths,
                       n_residues_seen=lengths, n_windows=[1] * 12, truncated=[False] * 12,
                       vectors={"mean": [np.array(p) for p in parts]})  # fmt: skip
-    append_table(location.table("chunked"), rows, guard=build.free)
+    build.writer().append_table(location.table("chunked"), rows)
     store = open_store(location.uri)
     found = store.get(["P00006", "P00003"], space="chunked")
     assert found["id"].to_pylist() == ["P00006"] * 3 + ["P00003"] * 4
@@ -204,16 +203,16 @@ def test_current_is_an_alias_or_the_only_space(tmp_path: Path) -> None:
     ensure_space(location, build.info("second"), build.schema())
     with pytest.raises(UnknownSpaceError, match="2 spaces and no alias 'current'"):
         store.pin()
-    aliases.move(location, "current", "second", run="r2", guard=build.free)
+    aliases.move(location, "current", "second", run="r2", writer=build.writer())
     assert store.pin().space == "second"
-    aliases.move(location, "current", SPACE, version=2, run="r3", guard=build.free)
+    aliases.move(location, "current", SPACE, version=2, run="r3", writer=build.writer())
     assert (store.pin().space, store.pin().version) == (SPACE, 2)
     assert store.to_arrow().num_rows == 5
     assert store.to_arrow(version=3).num_rows == 10
     with pytest.raises(UnknownSpaceError):
-        aliases.move(location, "current", "nowhere", run="r4", guard=build.free)
+        aliases.move(location, "current", "nowhere", run="r4", writer=build.writer())
     with pytest.raises(StoreError, match="name of a table"):
-        aliases.move(location, "second", SPACE, run="r4", guard=build.free)
+        aliases.move(location, "second", SPACE, run="r4", writer=build.writer())
     assert aliases.list_aliases(location)["current"].run == "r3"
 
 

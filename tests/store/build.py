@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from protea_ray.sequences.records import PROTEINS_SCHEMA
-from protea_ray.store.commit import append, write_fragments
+from protea_ray.store.commit import Writer, write_fragments
 from protea_ray.store.location import Location, open_location
 from protea_ray.store.rows import space_rows, space_schema
 from protea_ray.store.sources import record_source
@@ -20,8 +21,16 @@ WIDTH = 8
 LETTERS = np.array(list("ACDEFGHIKLMNPQRSTVWY"))
 
 
-def free() -> None:
-    """A guard that lets everything pass."""
+@dataclass(frozen=True)
+class FakeLease:
+    """A lease whose `check` is any function."""
+
+    check: Callable[[], None]
+
+
+def writer(check: Callable[[], None] = lambda: None) -> Writer:
+    """A writer that calls `check` before every commit; by default it may always write."""
+    return Writer(FakeLease(check))
 
 
 def sequence(number: int) -> str:
@@ -76,7 +85,7 @@ def ingest(location: Location, table: pa.Table, source: str = "a.fasta#1", diges
         protein_fragments=write_fragments(location.table("proteins"), table, PROTEINS_SCHEMA),
         reject_fragments=[],
         run="r1",
-        guard=free,
+        writer=writer(),
     )
 
 
@@ -120,7 +129,7 @@ def fill(
 ) -> int:
     """Append one unit to a space; returns the version."""
     uri = location.table(space)
-    return append(uri, write_fragments(uri, rows(numbers, unit, of, with_residues), of), guard=free)
+    return writer().append(uri, write_fragments(uri, rows(numbers, unit, of, with_residues), of))
 
 
 def store(

@@ -12,7 +12,7 @@ import pytest
 from protea_ray.errors import CommitError, LeaseLostError, StoreError
 from protea_ray.sequences.records import PROTEINS_SCHEMA
 from protea_ray.store import commit as commits
-from protea_ray.store.commit import GroupCommitter, append, fence, write_fragments
+from protea_ray.store.commit import GroupCommitter, fence, write_fragments
 from protea_ray.store.tables import count_rows, ensure_table, open_table
 from tests.store import build
 
@@ -58,7 +58,7 @@ def test_every_second_acknowledgement_lost_with_a_compaction_in_between(
 
     patch_commit(monkeypatch, losing)
     for start in range(0, 60, 5):
-        append(uri, five(uri, start), guard=build.free)
+        build.writer().append(uri, five(uri, start))
     assert ids(uri) == [f"P{n:05d}" for n in range(60)]
 
 
@@ -75,7 +75,7 @@ def test_a_commit_that_was_refused_is_made_again(uri: str, monkeypatch: pytest.M
         return commit
 
     patch_commit(monkeypatch, refusing)
-    append(uri, five(uri), guard=build.free)
+    build.writer().append(uri, five(uri))
     assert count_rows(uri) == 5
 
 
@@ -96,7 +96,7 @@ def test_a_put_that_lands_late_is_found(uri: str, monkeypatch: pytest.MonkeyPatc
         return commit
 
     patch_commit(monkeypatch, delaying)
-    append(uri, five(uri), guard=build.free)
+    build.writer().append(uri, five(uri))
     assert ids(uri) == [f"P{n:05d}" for n in range(5)]
 
 
@@ -112,9 +112,9 @@ def test_a_store_that_takes_nothing_gives_one_clean_error(uri: str, monkeypatch:
     with monkeypatch.context() as patched:
         patch_commit(patched, full)
         with pytest.raises(CommitError, match=r"No space left on device.*run the same command again"):
-            append(uri, fragments, guard=build.free)
+            build.writer().append(uri, fragments)
     assert count_rows(uri) == 0
-    append(uri, fragments, guard=build.free)
+    build.writer().append(uri, fragments)
     assert count_rows(uri) == 5
 
 
@@ -129,8 +129,23 @@ def test_a_driver_replaced_between_reading_and_committing_is_fenced(uri: str) ->
         fence(uri)
 
     with pytest.raises(LeaseLostError):
-        append(uri, five(uri), guard=replaced)
+        build.writer(replaced).append(uri, five(uri))
     assert count_rows(uri) == 0
+
+
+def test_a_writer_that_lost_its_lease_removes_nothing(uri: str) -> None:
+    def lost() -> None:
+        raise LeaseLostError("taken over")
+
+    build.writer().append(uri, five(uri))
+    with pytest.raises(LeaseLostError):
+        build.writer(lost).remove(uri, "id = 'P00001'")
+    assert count_rows(uri) == 5
+    assert build.writer().remove(uri, "id = 'P00001'") == 1
+    assert count_rows(uri) == 4
+    version = open_table(uri).version
+    assert build.writer(lost).remove(uri, "id = 'P00001'") == 0  # no row, no version, nothing to ask
+    assert open_table(uri).version == version
 
 
 def test_a_fence_changes_nothing_that_a_reader_sees(tmp_path: Path) -> None:
@@ -156,7 +171,7 @@ class Clock:
 
 def test_units_are_committed_in_groups(uri: str) -> None:
     clock = Clock()
-    group = GroupCommitter(uri, max_units=3, max_seconds=30, guard=build.free, clock=clock)
+    group = GroupCommitter(build.writer(), uri, max_units=3, max_seconds=30, clock=clock)
     version = open_table(uri).version
     clock.now = 100.0  # start-up took long; nothing has waited yet
     for unit in range(4):
@@ -175,7 +190,7 @@ def test_units_are_committed_in_groups(uri: str) -> None:
 
 
 def test_a_unit_twice_is_refused(uri: str) -> None:
-    group = GroupCommitter(uri, guard=build.free)
+    group = GroupCommitter(build.writer(), uri)
     group.add("u1", five(uri), 5)
     with pytest.raises(StoreError, match="u1 was finished twice"):
         group.add("u1", five(uri), 5)
@@ -186,11 +201,11 @@ def test_a_unit_twice_is_refused(uri: str) -> None:
 def test_after_a_failed_commit_nothing_is_guessed(uri: str) -> None:
     answers = iter([LeaseLostError("gone")])
 
-    def guard() -> None:
+    def check() -> None:
         for error in answers:
             raise error
 
-    group = GroupCommitter(uri, guard=guard)
+    group = GroupCommitter(build.writer(check), uri)
     group.add("u1", five(uri), 5)
     with pytest.raises(LeaseLostError):
         group.flush()

@@ -10,7 +10,6 @@ import pytest
 
 from protea_ray.errors import ConfigError, LeaseHeldError, UnknownSpaceError
 from protea_ray.query.reader import open_store
-from protea_ray.store.commit import append_table
 from protea_ray.store.index import build_index, indexed_rows
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location
@@ -34,7 +33,7 @@ def put(location: Location, numbers: range) -> None:
     rows = space_rows(of, keys=[build.key(n) for n in numbers], unit=f"u{numbers.start}", spans=[(0, 10) for _ in ones],
                       n_residues=ones, n_residues_seen=ones, n_windows=ones, truncated=[False for _ in ones],
                       vectors={"mean": vectors.astype(np.float32)})  # fmt: skip
-    append_table(location.table(SPACE), rows, guard=build.free)
+    build.writer().append_table(location.table(SPACE), rows)
 
 
 @pytest.fixture

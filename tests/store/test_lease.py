@@ -20,7 +20,7 @@ import pytest
 from protea_ray.errors import LeaseHeldError, LeaseLostError
 from protea_ray.sequences.records import PROTEINS_SCHEMA
 from protea_ray.store import lease as leases
-from protea_ray.store.commit import append, write_fragments
+from protea_ray.store.commit import Writer, write_fragments
 from protea_ray.store.lease import Holder, Lease, process_start, read_record, this_process
 from protea_ray.store.location import Location, open_location
 from protea_ray.store.tables import count_rows, ensure_table, open_table
@@ -177,9 +177,9 @@ def test_a_holder_that_wakes_in_the_middle_of_a_commit_writes_nothing(location: 
         followers.append(Lease.acquire(location, 30.0, now=later(100)))
 
     with pytest.raises(LeaseLostError):
-        append(uri, fragments, guard=suspended_after_the_check)
+        build.writer(suspended_after_the_check).append(uri, fragments)
     assert count_rows(uri) == 0
-    append(uri, fragments, guard=followers[0].check)
+    Writer(followers[0]).append(uri, fragments)
     assert count_rows(uri) == 5
     followers[0].release()
     old.release()

@@ -11,7 +11,7 @@ import pytest
 from protea_ray.errors import InputError, StoreError, UnknownSpaceError
 from protea_ray.sequences.records import PROTEINS_SCHEMA, REJECTS_SCHEMA
 from protea_ray.store import ledger
-from protea_ray.store.commit import append, append_table, write_fragments
+from protea_ray.store.commit import write_fragments
 from protea_ray.store.location import open_location
 from protea_ray.store.rows import space_rows, space_schema
 from protea_ray.store.runs import last_run, new_run_id, record_run
@@ -50,9 +50,9 @@ def test_credentials_do_not_travel_in_the_uri(uri: str) -> None:
 def test_a_string_in_a_filter_is_that_string_or_nothing(tmp_path: Path, value: str) -> None:
     others = [v for v in HOSTILE if v != value]
     uri = f"{tmp_path}/t.lance"
-    append_table(uri, pa.table({"id": others}), guard=build.free)
+    build.writer().append_table(uri, pa.table({"id": others}))
     assert open_table(uri).count_rows(equals("id", value)) == 0
-    append_table(uri, pa.table({"id": [value]}), guard=build.free)
+    build.writer().append_table(uri, pa.table({"id": [value]}))
     assert open_table(uri).to_table(filter=equals("id", value))["id"].to_pylist() == [value]
     assert open_table(uri).to_table(filter=among("id", [value, value]))["id"].to_pylist() == [value]
     assert open_table(uri).count_rows(among("id", [])) == 0
@@ -123,7 +123,7 @@ def test_a_fragment_is_invisible_until_it_is_committed(tmp_path: Path) -> None:
     uri = f"{tmp_path}/s/proteins.lance"
     commit = write_fragments(uri, build.proteins(range(5)), PROTEINS_SCHEMA)
     assert count_rows(uri) == 0
-    append(uri, commit, guard=build.free)
+    build.writer().append(uri, commit)
     assert count_rows(uri) == 5
 
 
@@ -167,7 +167,7 @@ def test_a_repeated_attempt_reads_anew(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(commit, "lance_write_fragments", failing)
     uri = f"{tmp_path}/proteins.lance"
-    append(uri, write_fragments(uri, build.proteins(range(20)), PROTEINS_SCHEMA), guard=build.free)
+    build.writer().append(uri, write_fragments(uri, build.proteins(range(20)), PROTEINS_SCHEMA))
     assert count_rows(uri) == 20
 
 
@@ -206,7 +206,7 @@ def test_the_ledger_reads_the_tables(tmp_path: Path) -> None:
               "detail": "", "attempts": 1, "run": "r1", "space": space}  # fmt: skip
     ingest_reject = {**reject, "stage": "ingest", "key": build.key(78), "space": None}
     table = pa.Table.from_pylist([reject, reject, ingest_reject, {**reject, "space": "other"}], REJECTS_SCHEMA)
-    append_table(location.table("rejects"), table, guard=build.free)
+    build.writer().append_table(location.table("rejects"), table)
     assert ledger.rejected_keys(location, space).to_pylist() == [build.key(77)]
 
 
@@ -227,7 +227,7 @@ def test_runs_are_told_newest_first(tmp_path: Path) -> None:
     location = open_location(tmp_path / "s")
     assert last_run(location) is None
     for stored in (1, 2):
-        record_run(location, new_run_id(), {"stored": stored}, guard=build.free)
+        record_run(location, new_run_id(), {"stored": stored}, writer=build.writer())
     found = last_run(location)
     assert found is not None
     assert found["summary"] == {"stored": 2}

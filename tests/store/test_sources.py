@@ -11,7 +11,7 @@ import pytest
 
 from protea_ray.errors import StoreError
 from protea_ray.sequences.records import REJECTS_SCHEMA
-from protea_ray.store.commit import append_table, write_fragments
+from protea_ray.store.commit import write_fragments
 from protea_ray.store.ledger import recorded_source
 from protea_ray.store.location import Location, open_location
 from protea_ray.store.sources import record_source
@@ -39,7 +39,7 @@ def record(location: Location, numbers: range, label: str, digest: str) -> bool:
             location.table("rejects"), pa.Table.from_pylist([reject], REJECTS_SCHEMA), REJECTS_SCHEMA
         ),
         run="r1",
-        guard=build.free,
+        writer=build.writer(),
     )
 
 
@@ -72,7 +72,7 @@ def test_only_the_unfinished_source_is_removed(tmp_path: Path) -> None:
     location = open_location(tmp_path / "s")
     record(location, range(6), "it's a#d1", "d1")
     left = build.proteins(range(10, 14), "b#d2")
-    append_table(location.table("proteins"), left, guard=build.free)
+    build.writer().append_table(location.table("proteins"), left)
     record(location, range(10, 16), "b#d2", "d2")
     ids = [f"P{n:05d}" for n in [*range(5), *range(10, 15)]]
     assert contents(location) == (ids, 2, [("it's a#d1", 6), ("b#d2", 6)])

@@ -53,7 +53,7 @@ def test_fragments_merge_and_orphans_go(tmp_path: Path) -> None:
 def test_pinned_tagged_and_young_versions_stay(tmp_path: Path) -> None:
     location = build.store(tmp_path / "s", range(40))
     open_table(location.table(SPACE)).tags.create("training-7", 3)
-    aliases.move(location, "current", SPACE, version=5, run="r", guard=build.free)
+    aliases.move(location, "current", SPACE, version=5, run="r", writer=build.writer())
     before = versions(location)
     upkeep(location)
     assert set(before) <= set(versions(location))  # younger than a day
@@ -87,10 +87,10 @@ def test_upkeep_waits_for_the_writer(tmp_path: Path) -> None:
 def test_a_space_is_dropped_whole(tmp_path: Path) -> None:
     location = build.store(tmp_path / "s", range(10))
     ensure_space(location, build.info("second"), build.schema())
-    aliases.move(location, "current", SPACE, run="r", guard=build.free)
+    aliases.move(location, "current", SPACE, run="r", writer=build.writer())
     with pytest.raises(StoreError, match="current points to; move the alias first"):
         drop_space(location, SPACE)
-    aliases.move(location, "current", "second", run="r", guard=build.free)
+    aliases.move(location, "current", "second", run="r", writer=build.writer())
     rows, size = drop_space(location, SPACE, dry_run=True)
     assert (rows, size > 0) == (10, True)
     assert drop_space(location, SPACE)[0] == 10

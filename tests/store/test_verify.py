@@ -13,7 +13,7 @@ import pytest
 from protea_ray.errors import LeaseHeldError, UnknownSpaceError
 from protea_ray.sequences.records import REJECTS_SCHEMA
 from protea_ray.store import aliases, ledger
-from protea_ray.store.commit import append, append_table, write_fragments
+from protea_ray.store.commit import write_fragments
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location
 from protea_ray.store.repair import repair
@@ -109,7 +109,7 @@ def test_a_missing_protein_is_not_damage(tmp_path: Path) -> None:
     build.ingest(location, build.proteins([10, 11, 12], "b"), "b", "d2")
     reject = {"id": "x", "key": build.key(11), "source": "b", "line": 1, "stage": "embed", "reason": "r",
               "detail": "", "attempts": 1, "run": "r1", "space": SPACE}  # fmt: skip
-    append_table(location.table("rejects"), pa.Table.from_pylist([reject], REJECTS_SCHEMA), guard=build.free)
+    build.writer().append_table(location.table("rejects"), pa.Table.from_pylist([reject], REJECTS_SCHEMA))
     report = verify(location)
     (found,) = report.findings
     assert (found.kind, found.severity, found.count) == ("missing", "incomplete", 2)
@@ -140,7 +140,7 @@ def test_values_that_are_not_finite_are_found(tmp_path: Path) -> None:
     columns["crc"] = pa.array(row_checksums(columns, ["mean"], []))
     written = pa.Table.from_arrays(list(columns.values()), schema=table.schema)
     uri = location.table(SPACE)
-    append(uri, write_fragments(uri, written, table.schema), guard=build.free)
+    build.writer().append(uri, write_fragments(uri, written, table.schema))
     kinds = {(f.kind, f.unit) for f in verify(location).damage}
     assert kinds == {("non_finite", "foreign"), ("duplicate", "foreign")}
 
@@ -149,10 +149,10 @@ def test_what_surrounds_the_spaces_is_checked(tmp_path: Path) -> None:
     location = build.store(tmp_path / "s", range(10))
     write_fragments(location.table(SPACE), build.rows([30], "lost", build.schema()), build.schema())
     build.fill(location, SPACE, [40], "stranger", build.schema())
-    append_table(location.table("proteins"), build.proteins([50], "half#1"), guard=build.free)
+    build.writer().append_table(location.table("proteins"), build.proteins([50], "half#1"))
     wrong = build.proteins([51], "half#1").to_pylist()[0] | {"sequence": "MKV"}
-    append_table(location.table("proteins"), pa.Table.from_pylist([wrong], build.PROTEINS_SCHEMA), guard=build.free)
-    aliases.move(location, "current", SPACE, version=2, run="r", guard=build.free)
+    build.writer().append_table(location.table("proteins"), pa.Table.from_pylist([wrong], build.PROTEINS_SCHEMA))
+    aliases.move(location, "current", SPACE, version=2, run="r", writer=build.writer())
     open_table(location.table(SPACE)).cleanup_old_versions(retain_versions=1)
     found = {f.kind: f for f in verify(location).findings}
     assert set(found) == {"orphans", "no_protein", "unrecorded_source", "wrong_key", "missing", "dangling_alias"}
