@@ -28,7 +28,7 @@ import typer
 from protea_ray.errors import ConfigError, InputError, ProteaRayError
 from protea_ray.evaluate import metrics
 from protea_ray.evaluate.probes import ProbePlan, train
-from protea_ray.evaluate.show import UNTRAINED, print_report, write_report
+from protea_ray.evaluate.report import UNTRAINED, print_report, write_report
 from protea_ray.evaluate.tasks import Task, consistent, gene_ontology, localization, own_table, with_relatives
 from protea_ray.query.reader import Store, open_store
 from protea_ray.query.search import pooling_of

@@ -1,16 +1,17 @@
-"""The order of an epoch: which examples a rank reads, in which windows and batches. Numbers only, nothing is read.
+"""The order of an epoch: the examples that a rank reads, cut into loads and batches. This module reads no table.
 
-A window is what is in memory at a time. Shuffling permutes blocks of 256 neighbouring rows over the whole data set
-and then rows within a window of 32 blocks: 256-row blocks are read as fast as a scan (550,000 rows a second of 1,280
-half-precision values, against 61,000 for single rows), and on an object store one block is one request.
+A load is the set of examples that is in memory at one time. Shuffling permutes blocks of 256 neighbouring rows over
+the whole data set, and then rows within a load of 32 blocks. Blocks of 256 rows are read as fast as a scan (550,000
+rows a second of 1,280 half-precision values, against 61,000 for single rows), and on an object store one block is one
+request.
 
-Everything follows from (seed, epoch, rank, world_size) and the examples, so an interrupted epoch is resumed by
-counting batches.
+The order follows from (seed, epoch, rank, world_size) and the examples, so the number of batches taken is all that a
+resumed epoch needs to know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -21,16 +22,17 @@ from protea_ray.errors import ConfigError
 
 BLOCK = 256
 FEWEST_BLOCKS = 256  # small data sets are shuffled in smaller blocks: a rank's share is then as mixed as the whole
-WINDOW_ROWS = 32 * BLOCK  # Lance takes 8,192 rows in one piece; 16,384 came at a quarter of the rate
-WINDOW_BYTES = 128 << 20  # of residue matrices; two windows are in memory at a time
+LOAD_ROWS = 32 * BLOCK  # Lance takes 8,192 rows in one piece; 16,384 came at a quarter of the rate
+LOAD_BYTES = 128 << 20  # of residue matrices; two loads are in memory at a time
 
 
 @dataclass(frozen=True)
 class BatchLayout:
-    """How examples become batches: what has to be the same for an epoch to be resumed.
+    """How examples become batches. An epoch can be resumed only with an equal layout.
 
-    Either `batch_size` rows or `token_budget` residues (padding included) make a batch. `drop_last` gives every rank
-    the same number of full batches. `residue_bytes` is the size of one residue's row, 0 for pooled vectors.
+    A batch holds `batch_size` rows or at most `token_budget` residues, padding included. `drop_last` gives every rank
+    the same number of full batches. `residue_bytes` is the size of one residue's row, 0 for pooled vectors. Raises
+    ConfigError that lists all fields that cannot work.
     """
 
     batch_size: int | None
@@ -66,7 +68,7 @@ class BatchLayout:
 
 
 class Epoch:
-    """One rank's part of one epoch. `residues` (n,) are the lengths of all examples, of all ranks."""
+    """The part of one epoch that one rank reads. `residues` (n,) holds the length of every example of every rank."""
 
     def __init__(self, layout: BatchLayout, residues: np.ndarray, number: int) -> None:
         self.layout = layout
@@ -77,18 +79,18 @@ class Epoch:
         return np.random.default_rng([self.layout.seed, self.number, *stream])
 
     @cached_property
-    def windows(self) -> list[np.ndarray]:
-        """Example numbers of each window, ascending; windows in the order in which they are read."""
-        mine = self._mine()
+    def loads(self) -> list[np.ndarray]:
+        """Example numbers of each load, ascending; loads in the order in which they are read."""
+        order = self._examples_of_rank()
         if not self.layout.residue_bytes:
             size = self.layout.batch_size or 1
-            step = max(1, WINDOW_ROWS // size) * size
-            return [np.sort(mine[i : i + step]) for i in range(0, len(mine), step)]
-        filled = np.cumsum(self._residues[mine], dtype=np.int64) * self.layout.residue_bytes // WINDOW_BYTES
-        return [np.sort(w) for w in np.split(mine, np.flatnonzero(np.diff(filled)) + 1) if len(w)]
+            step = max(1, LOAD_ROWS // size) * size
+            return [np.sort(order[i : i + step]) for i in range(0, len(order), step)]
+        filled = np.cumsum(self._residues[order], dtype=np.int64) * self.layout.residue_bytes // LOAD_BYTES
+        return [np.sort(load) for load in np.split(order, np.flatnonzero(np.diff(filled)) + 1) if len(load)]
 
-    def _mine(self) -> np.ndarray:
-        """The rank's share: spans of one order, whose sizes differ by at most one row."""
+    def _examples_of_rank(self) -> np.ndarray:
+        """The rank's share: a span of the epoch's order. The spans of two ranks differ by at most one example."""
         n, rank, world = len(self._residues), self.layout.rank, self.layout.world_size
         first, last = n * rank // world, n * (rank + 1) // world
         if self.layout.drop_last and self.layout.batch_size:
@@ -96,6 +98,7 @@ class Epoch:
         return self._order()[first:last]
 
     def _order(self) -> np.ndarray:
+        """Every example number once: whole blocks permuted, or ascending without shuffling."""
         n = len(self._residues)
         if not self.layout.shuffle:
             return np.arange(n)
@@ -104,48 +107,38 @@ class Epoch:
         order = (blocks[:, None] * size + np.arange(size)).ravel()
         return order[order < n]  # the last block may be short
 
-    def batches(self, window: int) -> list[np.ndarray]:
-        """Positions within the window of each of its batches."""
-        rows = self.windows[window]
-        rng = self._rng(1, self.layout.rank, window)
+    def batches(self, load: int) -> list[np.ndarray]:
+        """For each batch of a load, the positions of its examples within the load."""
+        rows = self.loads[load]
+        rng = self._rng(1, self.layout.rank, load)
         order = rng.permutation(len(rows)) if self.layout.shuffle else np.arange(len(rows))
         if self.layout.token_budget is None:
             size = self.layout.batch_size or 1
             return [order[i : i + size] for i in range(0, len(order), size)]
-        found = _bucketed(order, self._residues[rows], self.layout.token_budget)
-        return [found[i] for i in rng.permutation(len(found))] if self.layout.shuffle else found
+        buckets = _bucketed(order, self._residues[rows], self.layout.token_budget)
+        return [buckets[i] for i in rng.permutation(len(buckets))] if self.layout.shuffle else buckets
 
     @cached_property
     def sizes(self) -> list[int]:
-        """Batches of each window."""
+        """Number of batches of each load."""
         if self.layout.token_budget is None:
-            return [-(-len(w) // (self.layout.batch_size or 1)) for w in self.windows]
-        return [len(self.batches(w)) for w in range(len(self.windows))]
+            return [-(-len(load) // (self.layout.batch_size or 1)) for load in self.loads]
+        return [len(self.batches(load)) for load in range(len(self.loads))]
+
+    def loads_of_worker(self, worker: int, workers: int) -> range:
+        """Numbers of the loads that one of `workers` DataLoader workers reads; each load belongs to one worker."""
+        return range(worker, len(self.loads), workers)
 
 
 def _bucketed(order: np.ndarray, residues: np.ndarray, budget: int) -> list[np.ndarray]:
-    """Batches of similar length, longest first: rows x longest <= budget, or one row where it alone is longer."""
+    """Cut `order` into batches of similar length, longest first.
+
+    A batch is padded to its longest example and holds at most `budget` residues, or one example that is longer.
+    """
     ranked = order[np.argsort(-residues[order], kind="stable")]
-    found, start = [], 0
+    batches, start = [], 0
     while start < len(ranked):
         count = max(1, budget // max(1, int(residues[ranked[start]])))
-        found.append(ranked[start : start + count])
+        batches.append(ranked[start : start + count])
         start += count
-    return found
-
-
-def resumed_lanes(sizes: Sequence[int], done: int) -> list[tuple[int, int]]:
-    """(lane, batches taken of it) for each worker of an epoch that was left after `done` batches.
-
-    Lanes of `sizes` batches are dealt out as a DataLoader does: one of each in turn, passing over those that have
-    ended. The lane whose turn it is goes to the first worker, so that the order of batches stays what it was.
-    """
-    taken, turn = [0] * len(sizes), 0
-    for _ in range(min(done, sum(sizes))):
-        while taken[turn] == sizes[turn]:
-            turn = (turn + 1) % len(sizes)
-        taken[turn] += 1
-        turn = (turn + 1) % len(sizes)
-    turns = [(turn + i) % len(sizes) for i in range(len(sizes))]
-    turns.sort(key=lambda lane: taken[lane] == sizes[lane])  # those that have ended come last
-    return [(lane, taken[lane]) for lane in turns]
+    return batches

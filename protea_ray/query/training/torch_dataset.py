@@ -1,15 +1,15 @@
-"""A PyTorch data set over a store: batches of vectors with ids and labels, the same ones every time.
+"""A PyTorch data set over a store: batches of vectors with ids and labels, in an order that the seed decides.
 
     data = store.torch(labels="labels.csv", columns=["mean"], batch_size=256, shuffle=True, seed=1)
     for epoch in range(10):
-        for batch in data.loader(workers=2):   # {"mean": (256, D) float16, "label": ...}
+        for batch in data:                     # {"mean": (256, D) float16, "label": ...}
             ...
 
-Memory: 28 bytes an example for its row numbers, 8 for the order of the epoch, and three windows (a window is 8,192
-rows, 21 MB of 1,280 half-precision values, or 128 MB of residue matrices): one being read ahead, one being batched,
-and what Lance holds.
+Examples are read in loads (8,192 rows, or 128 MB of residue matrices), one load ahead of the training loop, and each
+load is cut into batches. Memory: 28 bytes an example for its row numbers, 8 for the order of the epoch, and three
+loads of 21 MB (1,280 half-precision values a row): one being read, one being batched, and what Lance holds.
 
-Windows become batches of tensors, one window ahead of the training loop.
+`data.loader(workers=2)` gives the same examples through processes (see loader.py).
 """
 
 from __future__ import annotations
@@ -17,42 +17,45 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import torch
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset, get_worker_info
 
 from protea_ray.errors import ConfigError
-from protea_ray.query.training.epoch import BatchLayout, Epoch, resumed_lanes
+from protea_ray.query.training.epoch import BatchLayout, Epoch
 from protea_ray.query.training.examples import MASK, Examples, Reader, SelectedColumns, find_examples
 from protea_ray.query.training.labels import LabelReport, Labels
 from protea_ray.query.view import Pin, View, matrix
 from protea_ray.store.rows import RESIDUES
 
+if TYPE_CHECKING:
+    from protea_ray.query.training.loader import EpochLoader
+
 Batch = dict[str, Any]
 
 
-def batches(reader: Reader, examples: Examples, plan: Epoch, windows: Sequence[int], skip: int) -> Iterator[Batch]:
-    """Every batch of these windows but the first `skip`, whose windows are not read where they are skipped whole."""
-    wanted = list(_wanted(plan, windows, skip))
+def read_batches(reader: Reader, examples: Examples, plan: Epoch, loads: Sequence[int], skip: int) -> Iterator[Batch]:
+    """Yield the batches of these loads without the first `skip`. Loads that are skipped whole are not read."""
+    wanted = list(_loads_after(plan, loads, skip))
     with ThreadPoolExecutor(1, thread_name_prefix="protea-ray-read") as ahead:
         waiting = None
         for position, (number, first) in enumerate(wanted):
-            waiting = waiting or ahead.submit(_read, reader, examples[plan.windows[number]])
-            window = waiting.result()
+            waiting = waiting or ahead.submit(_read_load, reader, examples[plan.loads[number]])
+            load = waiting.result()
             following = wanted[position + 1][0] if position + 1 < len(wanted) else None
             waiting = None
             if following is not None:
-                waiting = ahead.submit(_read, reader, examples[plan.windows[following]])
+                waiting = ahead.submit(_read_load, reader, examples[plan.loads[following]])
             for rows in plan.batches(number)[first:]:
-                yield window.batch(rows)
+                yield load.batch(rows)
 
 
-def _wanted(plan: Epoch, windows: Sequence[int], skip: int) -> Iterator[tuple[int, int]]:
-    """(window, first batch of it to give)."""
-    for number in windows:
+def _loads_after(plan: Epoch, loads: Sequence[int], skip: int) -> Iterator[tuple[int, int]]:
+    """Yield (load, its first batch to give) for every load that holds a batch after the first `skip`."""
+    for number in loads:
         size = plan.sizes[number] if skip else 0
         if skip and skip >= size:
             skip -= size
@@ -63,27 +66,27 @@ def _wanted(plan: Epoch, windows: Sequence[int], skip: int) -> Iterator[tuple[in
 
 @dataclass(frozen=True)
 class LoadedRows:
-    """What is in memory: columns as arrays with one row per example, and residue matrices if they are wanted."""
+    """One load in memory: columns as arrays with one row per example, and residue matrices if they were asked for."""
 
     columns: dict[str, np.ndarray | pa.Array]
     residues: list[np.ndarray] | None
 
     def batch(self, rows: np.ndarray) -> Batch:
         """These rows as tensors and lists."""
-        made = {name: _picked(column, rows) for name, column in self.columns.items()}
+        made = {name: _rows_of(column, rows) for name, column in self.columns.items()}
         if self.residues is not None:
             made |= padded([self.residues[row] for row in rows.tolist()])
         return made
 
 
-def _read(reader: Reader, examples: Examples) -> LoadedRows:
+def _read_load(reader: Reader, examples: Examples) -> LoadedRows:
     table = reader.read(examples)
     columns = {name: _array(table[name]) for name in table.column_names}
     return LoadedRows(columns, reader.read_residues(examples) if reader.columns.residues else None)
 
 
 def _array(column: pa.ChunkedArray) -> np.ndarray | pa.Array:
-    """Numbers as numpy, (n,) or (n, D); anything else stays Arrow."""
+    """Numbers as numpy, (n,) or (n, D); every other column stays Arrow."""
     kind = column.type
     if pa.types.is_fixed_size_list(kind):
         return matrix(column)
@@ -92,30 +95,38 @@ def _array(column: pa.ChunkedArray) -> np.ndarray | pa.Array:
     return column.combine_chunks()
 
 
-def _picked(column: np.ndarray | pa.Array, rows: np.ndarray) -> Any:
+def _rows_of(column: np.ndarray | pa.Array, rows: np.ndarray) -> Any:
+    """These rows of a column: a tensor of numbers, or a list."""
     if isinstance(column, np.ndarray):
         return torch.from_numpy(column.take(rows, axis=0))
     return column.take(pa.array(rows)).to_pylist()
 
 
 def padded(matrices: Sequence[np.ndarray]) -> Batch:
-    """`residues` (B, longest, D), zeros after each protein's end, and `mask` (B, longest), True on residues."""
+    """Pad residue matrices to the longest of them.
+
+    Returns `residues` (B, longest, D), zeros after each protein's end, and `mask` (B, longest), True on residues.
+
+    >>> batch = padded([np.ones((2, 1)), np.ones((1, 1))])
+    >>> tuple(batch["residues"].shape), batch["mask"].tolist()
+    ((2, 2, 1), [[True, True], [True, False]])
+    """
     lengths = [len(m) for m in matrices]
     residues = np.zeros((len(matrices), max(lengths), matrices[0].shape[1]), matrices[0].dtype)
-    for row, one in enumerate(matrices):
-        residues[row, : len(one)] = one
+    for row, values in enumerate(matrices):
+        residues[row, : len(values)] = values
     mask = np.arange(max(lengths)) < np.array(lengths)[:, None]
     return {RESIDUES: torch.from_numpy(residues), MASK: torch.from_numpy(mask)}
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where a pass is: batches taken of an epoch by `workers` processes together, or of one `lane` of them."""
+    """How far a pass through an epoch has got: `batches` were taken of the share of `worker`, one of `workers`."""
 
     epoch: int
     batches: int = 0
+    worker: int = 0
     workers: int = 1
-    lane: int | None = None
 
 
 class TorchDataset(IterableDataset):
@@ -123,11 +134,12 @@ class TorchDataset(IterableDataset):
 
     A batch maps column names to tensors, (B,) or (B, D) in the stored precision, and texts to lists. Residue
     matrices come as `residues` (B, longest, D), zero-padded, with `mask` (B, longest). `len` is the number of
-    batches of this rank. `pin` says what is read, and `report` what became of the labels; record both.
+    batches of this rank. `pin` says what is read, and `report` which labels were joined; record both.
 
-    A pass is one epoch, and a whole pass moves `epoch` on. `state_dict` is right after each batch where the training
-    loop iterates the data set itself or its `loader`, and in each worker of torchdata's StatefulDataLoader. A plain
-    DataLoader with workers tells nobody how many of their batches were used: take `loader(workers)` instead.
+    A pass is one epoch, and a whole pass moves `epoch` on by one. Where the training loop iterates the data set itself,
+    `state_dict` is right after each batch, and another process resumes from it. Through workers the state is that of
+    `loader(workers)`. A plain torch DataLoader (`batch_size=None`, spawned workers) gives each worker a share of the
+    batches; it has no state, and needs `set_epoch` before each of its epochs.
     """
 
     def __init__(self, reader: Reader, examples: Examples, layout: BatchLayout, report: LabelReport | None) -> None:
@@ -135,8 +147,7 @@ class TorchDataset(IterableDataset):
         self.examples = examples
         self.layout = layout
         self.report = report
-        self._at = Position(epoch=0)
-        self._resume = False
+        self._go_to(Position(epoch=0))
 
     @property
     def pin(self) -> Pin:
@@ -146,118 +157,125 @@ class TorchDataset(IterableDataset):
     @property
     def epoch(self) -> int:
         """Number of the epoch that the next batch belongs to."""
-        return self._at.epoch
+        return self._epoch
 
     def __len__(self) -> int:
-        return sum(self._plan().sizes)
+        return sum(self._plan(self.epoch).sizes)
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of an epoch."""
-        self._at, self._resume = Position(epoch), False
+        self._go_to(Position(epoch))
+
+    def leave_to_workers(self, epoch: int) -> None:
+        """Note that a loader reads this epoch: this process cannot know which batches its workers have given."""
+        self._go_to(Position(epoch), in_workers=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """JSON-able: where this pass is, and everything that has to be the same to go on from there."""
-        return {**asdict(self._at), "reads": self._reads()}
+        """JSON-able: how far this process's pass has got, and everything that must be equal to resume it.
+
+        Raises ConfigError while an epoch is read through `loader(workers)`, whose own state_dict is the right one.
+        """
+        if self._in_workers and get_worker_info() is None:
+            raise ConfigError("the batches of this epoch come through workers; save loader.state_dict()", where="state")
+        return {**asdict(self._at), "reads": self.reads()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Let the next pass go on where `state` was taken; raises ConfigError that names everything that differs."""
-        have, want = self._reads(), state["reads"]
-        differ = [f"{name} was {want.get(name)!r}, is {have[name]!r}" for name in have if have[name] != want.get(name)]
-        if differ:
-            raise ConfigError(differ, where="this state is of another data set")
-        self._at = Position(**{name: value for name, value in state.items() if name != "reads"})
-        self._resume = True
+        """Let the next pass resume where `state` was taken.
 
-    def loader(self, workers: int = 0, **options: Any) -> Loader:
-        """Batches through `workers` processes; `options` are those of a torch DataLoader."""
-        return Loader(self, workers, options)
+        Raises ConfigError that names everything that differs, and for a state of another worker's share.
+        """
+        self.check_reads(state["reads"])
+        position = Position(**{name: value for name, value in state.items() if name != "reads"})
+        _check_share(position)
+        self._go_to(position, resume=True)
 
-    def __iter__(self) -> Iterator[Batch]:
-        info = get_worker_info()
-        worker, workers = (info.id, info.num_workers) if info is not None else (0, 1)
-        start, plan = self.begin(workers), self._plan()
-        windows = _dealt(plan, workers)
-        lane, taken = self._lane(start, plan, worker)
-        for done, batch in enumerate(batches(self.reader, self.examples, plan, windows[lane], taken), taken + 1):
-            self._at = replace(start, batches=done, lane=lane if info is not None else None)
-            yield batch
-        self.set_epoch(start.epoch + 1)
-
-    def begin(self, workers: int) -> Position:
-        """Where a pass by so many workers begins: at a loaded state, once, else at the beginning of the epoch."""
-        if not self._resume:
-            return Position(self.epoch, workers=workers)
-        if self._at.workers != workers:
-            raise ConfigError(f"this state was taken with {self._at.workers} worker(s) and cannot be taken up with "
-                              f"{workers}: rows are dealt to workers by the window", where="workers")  # fmt: skip
-        self._resume = False
-        return self._at
-
-    def moved(self, position: Position) -> None:
-        """Keep count for workers, who cannot (see Loader)."""
-        self._at, self._resume = position, False
-
-    def _lane(self, start: Position, plan: Epoch, worker: int) -> tuple[int, int]:
-        if start.lane is not None:
-            return start.lane, start.batches
-        if not start.batches:
-            return worker, 0
-        sizes = [sum(plan.sizes[w] for w in lane) for lane in _dealt(plan, start.workers)]
-        return resumed_lanes(sizes, start.batches)[worker]
-
-    def _plan(self) -> Epoch:
-        return Epoch(self.layout, self.examples.residues, self.epoch)
-
-    def _reads(self) -> dict[str, Any]:
+    def reads(self) -> dict[str, Any]:
+        """JSON-able: the pin, the layout and a checksum of the examples, which together decide every batch."""
         same = {**self.layout.to_json(), **self.pin.to_json()}
         return {**same, "examples": len(self.examples), "digest": self.examples.digest}
 
+    def check_reads(self, wanted: dict[str, Any]) -> None:
+        """Compare with what a state was taken of; raises ConfigError that names everything that differs."""
+        have = self.reads()
+        differ = [f"{n} was {wanted.get(n)!r}, is {have[n]!r}" for n in have if have[n] != wanted.get(n)]
+        if differ:
+            raise ConfigError(differ, where="this state is of another data set")
 
-def _dealt(plan: Epoch, workers: int) -> list[range]:
-    """The windows of each worker: a window is read by one process only."""
-    return [range(worker, len(plan.windows), workers) for worker in range(workers)]
+    def loader(self, workers: int = 0, **options: Any) -> EpochLoader:
+        """Batches through `workers` spawned processes; `options` are those of torchdata's StatefulDataLoader.
 
-
-class Loader:
-    """A torch DataLoader that keeps the data set's state: batches that the training loop has really been given.
-
-    Workers are spawned, as Lance's threads do not survive a fork. Their batches come in a fixed order, so that an
-    epoch taken up with the same number of workers goes on with the very next batch.
-    """
-
-    def __init__(self, data: TorchDataset, workers: int, options: dict[str, Any]) -> None:
-        self.data = data
-        self.workers = workers
-        self._options = options
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def state_dict(self) -> dict[str, Any]:
-        """That of the data set."""
-        return self.data.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """That of the data set."""
-        self.data.load_state_dict(state)
+        Raises ConfigError where torchdata is not installed, and for options that would lose the order.
+        """
+        try:
+            from protea_ray.query.training.loader import EpochLoader
+        except ImportError as error:
+            raise ConfigError('a loader needs torchdata: pip install "protea-ray[train]". Without it iterate the data '
+                              "set itself, or torch's DataLoader(data, batch_size=None)",
+                              where="loader") from error  # fmt: skip
+        return EpochLoader(self, workers, **options)
 
     def __iter__(self) -> Iterator[Batch]:
-        if not self.workers:
-            yield from DataLoader(self.data, batch_size=None, **self._options)
-            return
-        options = {"multiprocessing_context": "spawn", **self._options}
-        running = iter(DataLoader(self.data, batch_size=None, num_workers=self.workers, **options))
-        start = self.data.begin(self.workers)  # after the workers were given the same
-        for done, batch in enumerate(running, start.batches + 1):
-            self.data.moved(replace(start, batches=done))
+        start = self._start()
+        plan = self._plan(start.epoch)
+        loads = plan.loads_of_worker(start.worker, start.workers)
+        self._go_to(start)
+        batches = read_batches(self.reader, self.examples, plan, loads, start.batches)
+        for done, batch in enumerate(batches, start.batches + 1):
+            self._at = replace(start, batches=done)
             yield batch
-        self.data.set_epoch(start.epoch + 1)
+        self._end(start.epoch)
+
+    def _start(self) -> Position:
+        """Where a pass of this process begins: at a loaded state, once, else at the beginning of the epoch."""
+        if self._resume and self._at.batches:
+            _check_share(self._at)
+            return self._at
+        return Position(self.epoch, 0, *_share())
+
+    def _end(self, epoch: int) -> None:
+        """Move on to the next epoch.
+
+        The position of a worker stays at the end of its share: other workers may still be in this epoch, and a state
+        saved then must not send this worker into the next one.
+        """
+        if get_worker_info() is None:
+            self.set_epoch(epoch + 1)
+        else:
+            self._epoch = epoch + 1
+
+    def _go_to(self, position: Position, *, resume: bool = False, in_workers: bool = False) -> None:
+        """Set the position, and with it the epoch of the next pass."""
+        self._at = position
+        self._epoch = position.epoch
+        self._resume = resume
+        self._in_workers = in_workers
+
+    def _plan(self, epoch: int) -> Epoch:
+        return Epoch(self.layout, self.examples.residues, epoch)
+
+
+def _share() -> tuple[int, int]:
+    """(worker, workers) of this process; (0, 1) outside of a DataLoader's workers."""
+    info = get_worker_info()
+    return (0, 1) if info is None else (info.id, info.num_workers)
+
+
+def _check_share(position: Position) -> None:
+    """Raise ConfigError where this process reads another share of the epoch than the position was counted in."""
+    worker, workers = _share()
+    if position.batches and (position.worker, position.workers) != (worker, workers):
+        raise ConfigError(f"this state was taken by worker {position.worker} of {position.workers} and cannot be "
+                          f"resumed by worker {worker} of {workers}: resume with as many workers, or begin an epoch "
+                          "with set_epoch", where="workers")  # fmt: skip
 
 
 def torch_dataset(
     view: View, columns: Sequence[str] | None, filter: str | None, labels: Labels | None, **layout: Any
 ) -> TorchDataset:
-    """Join at the view's pin and lay out batches; `layout` are the fields of Layout but for residue_bytes."""
+    """Join records, vectors and labels at the view's pin; `layout` has the fields of BatchLayout but residue_bytes.
+
+    Raises ConfigError for columns, a filter or a layout that cannot work, StoreError for residues that are not kept.
+    """
     chosen = SelectedColumns.choose(view, columns, labels)
     examples, report = find_examples(view, filter, labels)
     if report is not None:

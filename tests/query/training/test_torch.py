@@ -24,11 +24,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture
-def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several windows in a few hundred rows."""
+def small_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several loads in a few hundred rows."""
     monkeypatch.setattr(epoch, "BLOCK", 8)
-    monkeypatch.setattr(epoch, "WINDOW_ROWS", 64)
-    monkeypatch.setattr(epoch, "WINDOW_BYTES", 40_000)
+    monkeypatch.setattr(epoch, "LOAD_ROWS", 64)
+    monkeypatch.setattr(epoch, "LOAD_BYTES", 40_000)
 
 
 def test_a_batch_has_what_belongs_together(store: Store) -> None:
@@ -46,7 +46,7 @@ def test_unshuffled_is_the_order_of_the_space(store: Store) -> None:
     assert set(next(iter(data))) == {"id", "mean"}
 
 
-@pytest.mark.usefixtures("small_windows")
+@pytest.mark.usefixtures("small_loads")
 @pytest.mark.parametrize("batch", [{"batch_size": 7}, {"token_budget": 300}])
 @pytest.mark.parametrize("world", [1, 3])
 def test_every_row_once_over_all_ranks(store: Store, world: int, batch: dict[str, int]) -> None:
@@ -59,7 +59,7 @@ def test_every_row_once_over_all_ranks(store: Store, world: int, batch: dict[str
     assert max(map(len, read)) - min(map(len, read)) <= 1
 
 
-@pytest.mark.usefixtures("small_windows")
+@pytest.mark.usefixtures("small_loads")
 def test_seed_and_epoch_decide_the_order(store: Store) -> None:
     def order(seed: int, epoch: int) -> list[str]:
         data = store.torch(columns=["id"], batch_size=16, shuffle=True, seed=seed)
@@ -74,7 +74,7 @@ def test_seed_and_epoch_decide_the_order(store: Store) -> None:
     assert [helpers.ids(data), helpers.ids(data)] == orders[:2]
 
 
-@pytest.mark.usefixtures("small_windows")
+@pytest.mark.usefixtures("small_loads")
 def test_shuffling_moves_rows_far(store: Store) -> None:
     numbers = [helpers.number(id) for id in helpers.ids(store.torch(columns=["id"], batch_size=16, shuffle=True))]
     moved = np.abs(np.array(numbers) - np.arange(PROTEINS))
@@ -92,7 +92,7 @@ def test_drop_last_gives_every_rank_the_same_number_of_full_batches(store: Store
         assert {n for s in sizes for n in s} == {23}
 
 
-@pytest.mark.usefixtures("small_windows")
+@pytest.mark.usefixtures("small_loads")
 def test_residues_come_padded_in_batches_of_similar_length(store: Store) -> None:
     data = store.torch(columns=["id", "residues"], token_budget=400, shuffle=True)
     seen, padded = 0, 0
@@ -131,7 +131,7 @@ def test_the_same_letters_under_two_ids_are_two_examples_and_a_repeated_record_i
     assert np.array_equal(batch["mean"][batch["id"].index("other")].numpy(), build.vector(2))
 
 
-@pytest.mark.usefixtures("small_windows")
+@pytest.mark.usefixtures("small_loads")
 @pytest.mark.parametrize("taken", [0, 1, 9, 17, 43])
 @pytest.mark.parametrize("batch", [{"batch_size": 16}, {"token_budget": 500}])
 def test_an_interrupted_epoch_goes_on_with_the_next_batch(store: Store, taken: int, batch: dict[str, int]) -> None:

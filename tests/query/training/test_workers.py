@@ -1,19 +1,31 @@
-"""Through DataLoader workers: every row once, one order, and a state that counts what the training loop got."""
+"""Through workers: every row once, one order, and a state that another process resumes from."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import pytest
+from torch.utils.data import DataLoader
 
 from protea_ray.errors import ConfigError
 from protea_ray.query.reader import Store
-from protea_ray.query.training.epoch import WINDOW_ROWS, resumed_lanes
+from protea_ray.query.training import torch_dataset
+from protea_ray.query.training.epoch import LOAD_ROWS
 from protea_ray.query.training.torch_dataset import TorchDataset
 from tests.query.training import helpers
+from tests.query.training.interrupted import data
 
-BATCH = 2048
-PROTEINS = 3 * WINDOW_ROWS + 500  # four windows, so that two workers have two each, the last one short
+PROTEINS = 3 * LOAD_ROWS + 500  # four loads, so that two workers have two each, the last one short
+BATCHES = (8, 5)  # of each worker; the second ends while the first still has three to give
+ALL = [f"P{n:05d}" for n in range(PROTEINS)]
+
+needs_torchdata = pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")  # torchdata's own call
 
 
 @pytest.fixture(scope="module")
@@ -21,39 +33,138 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return helpers.make(tmp_path_factory.mktemp("workers"), PROTEINS, per_unit=10_000)
 
 
-def data(store: Store, **options: object) -> TorchDataset:
-    return store.torch(columns=["id", "mean"], batch_size=BATCH, shuffle=True, seed=4, **options)  # type: ignore
+def plain(read: TorchDataset, workers: int) -> DataLoader:
+    return DataLoader(read, batch_size=None, num_workers=workers, multiprocessing_context="spawn")
 
 
-def test_workers_and_ranks_share_every_row_once(store: Store) -> None:
-    read = [id for rank in range(2) for id in helpers.ids(data(store, rank=rank, world_size=2).loader(workers=2))]
-    assert sorted(read) == [f"P{n:05d}" for n in range(PROTEINS)]
+def test_a_plain_loader_shares_every_row_once_over_workers_and_ranks(store: Store) -> None:
+    read = [id for rank in range(2) for id in helpers.ids(plain(data(store, rank=rank, world_size=2), 2))]
+    assert sorted(read) == ALL
 
 
-def test_an_epoch_through_workers_goes_on_with_the_next_batch(store: Store) -> None:
+@needs_torchdata
+def test_a_whole_pass_moves_the_epoch_on(store: Store) -> None:
     whole = data(store)
-    batches = list(whole.loader(workers=2))
-    assert len(batches) == len(whole) == 13
-    assert whole.epoch == 1
+    loader = whole.loader(workers=2)
+    first = [batch["id"] for batch in loader]
+    assert (len(first), len(loader), len(whole), whole.epoch) == (13, 13, 13, 1)
+    second = [batch["id"] for batch in loader]
+    assert first != second
+    assert sorted(id for ids in second for id in ids) == ALL
+    resumed = data(store).loader(workers=2)
+    resumed.load_state_dict(loader.state_dict())
+    assert resumed.data.epoch == 2
+
+
+@needs_torchdata
+@pytest.mark.parametrize("taken", [7, 11])
+def test_a_killed_epoch_goes_on_with_the_next_batch(store: Store, tmp_path: Path, taken: int) -> None:
+    """After 7 batches both workers are at work, after 11 one of them has given everything."""
+    saved = tmp_path / "state.json"
+    command = [sys.executable, "-m", "tests.query.training.interrupted", store.uri, str(taken), str(saved)]
+    killed = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert killed.returncode == -9, killed.stderr
+    found = json.loads(saved.read_text())
+    batches = list(plain(data(store), 2))
+    assert found["read"] == [batch["id"] for batch in batches[:taken]]
+    resumed = data(store).loader(workers=2)
+    resumed.load_state_dict(found["state"])
+    assert resumed.state_dict() == found["state"]
+    remaining = list(resumed)
+    assert helpers.same(remaining, batches[taken:])
+    assert sorted([id for ids in found["read"] for id in ids] + helpers.ids(remaining)) == ALL
+    assert resumed.data.epoch == 1
+
+
+@needs_torchdata
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker")  # none of them is started
+def test_another_number_of_workers_or_another_data_set_cannot_resume(store: Store) -> None:
     broken = data(store).loader(workers=2)
-    assert helpers.same(list(islice(broken, 7)), batches[:7])
+    taken = list(islice(broken, 3))
+    assert len(taken) == 3
     state = broken.state_dict()
-    assert (state["batches"], state["workers"]) == (7, 2)
+    for workers in (0, 1, 3):
+        with pytest.raises(ConfigError, match=f"taken with 2 worker.* cannot be resumed with {workers}"):
+            data(store).loader(workers).load_state_dict(state)
+    with pytest.raises(ConfigError, match="world_size was 1, is 2"):
+        data(store, world_size=2).loader(workers=2).load_state_dict(state)
+    with pytest.raises(ConfigError, match=r"save loader\.state_dict"):
+        broken.data.state_dict()
+
+
+@needs_torchdata
+def test_a_state_without_workers_is_not_dealt_to_workers(store: Store) -> None:
+    alone = data(store)
+    taken = list(islice(alone, 3))
+    assert len(taken) == 3
+    with pytest.raises(ConfigError, match="without a loader"):
+        data(store).loader(workers=2).load_state_dict(alone.state_dict())
     resumed = data(store)
-    resumed.load_state_dict(state)
-    assert helpers.same(list(resumed.loader(workers=2)), batches[7:])
-    other = data(store)
-    other.load_state_dict(state)
-    with pytest.raises(ConfigError, match="taken with 2 worker"):
-        next(iter(other))
+    resumed.load_state_dict(alone.state_dict())
+    with pytest.raises(ConfigError, match=r"worker 0 of 1 and cannot be\s+resumed by worker 0 of 2"):
+        next(iter(plain(resumed, 2)))
 
 
-@pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")  # torchdata's own import
-def test_torchdata_keeps_the_state_of_each_worker(store: Store) -> None:
+@needs_torchdata
+def test_a_loader_without_workers_resumes(store: Store) -> None:
+    whole, broken, resumed = list(data(store)), data(store).loader(), data(store).loader()
+    taken = list(islice(broken, 6))
+    resumed.load_state_dict(json.loads(json.dumps(broken.state_dict())))
+    assert helpers.same(taken + list(resumed), whole)
+    assert resumed.data.epoch == 1
+    assert helpers.ids(resumed) != helpers.ids(whole)
+
+
+@needs_torchdata
+def test_options_that_lose_the_order_are_named(store: Store) -> None:
+    with pytest.raises(ConfigError, match=r"in_order=False[\s\S]*persistent_workers=True"):
+        data(store).loader(workers=2, in_order=False, persistent_workers=True)
+
+
+def test_a_loader_needs_torchdata_and_the_data_set_does_not(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchdata.stateful_dataloader", None)
+    monkeypatch.delitem(sys.modules, "protea_ray.query.training.loader", raising=False)
+    with pytest.raises(ConfigError, match=r'pip install "protea-ray\[train\]"'):
+        data(store).loader(workers=2)
+    assert sorted(helpers.ids(data(store))) == ALL
+
+
+@dataclass(frozen=True)
+class Info:
+    """What torch tells a worker of itself."""
+
+    id: int
+    num_workers: int
+
+
+@pytest.mark.parametrize("worker", [0, 1])
+def test_each_worker_resumes_from_every_batch_of_its_share(
+    store: Store, monkeypatch: pytest.MonkeyPatch, worker: int
+) -> None:
+    """Also from the last one: a worker that has given everything must not begin the next epoch."""
+    monkeypatch.setattr(torch_dataset, "get_worker_info", lambda: Info(worker, 2))
+    whole = [batch["id"] for batch in data(store)]
+    assert len(whole) == BATCHES[worker]
+    for taken in range(len(whole) + 1):
+        assert _resumed(store, taken, until_the_end=False) == whole[taken:]
+    assert _resumed(store, len(whole), until_the_end=True) == []
+
+
+def _resumed(store: Store, taken: int, *, until_the_end: bool) -> list[Any]:
+    """Ids of the batches that are left after `taken`, whether or not the worker has noticed that there is no other."""
+    broken, resumed = data(store), data(store)
+    passing = iter(broken)
+    assert len(list(passing if until_the_end else islice(passing, taken))) == taken
+    resumed.load_state_dict(broken.state_dict())
+    return [batch["id"] for batch in resumed]
+
+
+@needs_torchdata
+def test_torchdata_alone_keeps_the_state_of_each_worker(store: Store) -> None:
     stateful = pytest.importorskip("torchdata.stateful_dataloader", reason="torchdata is not installed")
 
-    def fresh():
-        return stateful.StatefulDataLoader(data(store), batch_size=None, num_workers=2,
+    def fresh(workers: int = 2):
+        return stateful.StatefulDataLoader(data(store), batch_size=None, num_workers=workers,
                                            multiprocessing_context="spawn")  # fmt: skip
 
     whole, broken = list(fresh()), fresh()
@@ -62,18 +173,7 @@ def test_torchdata_keeps_the_state_of_each_worker(store: Store) -> None:
     resumed = fresh()
     resumed.load_state_dict(state)
     assert helpers.same(taken + list(resumed), whole)
-
-
-@pytest.mark.parametrize("sizes", [[3, 3], [4, 1, 2], [1, 5], [2, 0, 2], [7]])
-def test_lanes_are_taken_up_in_the_order_of_their_turns(sizes: list[int]) -> None:
-    def deal(lanes: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        """What a DataLoader makes of workers with these lanes: one batch of each in turn until all have ended."""
-        left = [[(lane, i) for i in range(taken, sizes[lane])] for lane, taken in lanes]
-        order = []
-        while any(left):
-            order += [batches.pop(0) for batches in left if batches]
-        return order
-
-    whole = deal([(lane, 0) for lane in range(len(sizes))])
-    for done in range(sum(sizes) + 1):
-        assert deal(resumed_lanes(sizes, done)) == whole[done:]
+    other = fresh(1)
+    other.load_state_dict(state)
+    with pytest.raises(ConfigError, match="worker 0 of 2 and cannot be"):
+        next(iter(other))
