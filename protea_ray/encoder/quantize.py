@@ -44,18 +44,23 @@ def load(family: Family, directory: Path, recipe: EmbeddingConfig, place: torch.
     Matrices are moved and converted one by one, so the device never holds the whole model unquantised. Raises
     EncoderError for a missing package, for a matrix that would stay as it is and for a dtype that would overflow.
     """
-    register()  # transformers finds our attention by name while it builds the module
     dtype = getattr(torch, str(recipe.dtype))
     if recipe.quantization is None:
-        with _torchao_left_alone():
-            return family.load(directory, dtype).to(place)
+        with _torchao_hidden():
+            return _module(family, directory, dtype).to(place)
     convert = method(recipe.quantization, dtype)
-    module = family.load(directory, dtype)
+    module = _module(family, directory, dtype)
     layers = family.stack(module).layers
     if recipe.quantization == "int8" and place.type == "cuda":
         require_sides(layers)
     quantize(layers, convert, place)
     return module.to(place)
+
+
+def _module(family: Family, directory: Path, dtype: torch.dtype) -> nn.Module:
+    """The unquantised module on the CPU. `register` imports transformers, so it is part of what torchao is hidden from."""
+    register()  # transformers finds our attention by name while it builds the module
+    return family.load(directory, dtype)
 
 
 def quantize(layers: Sequence[nn.Module], convert: Convert, place: torch.device) -> int:
@@ -183,7 +188,7 @@ def _package(kind: str, name: str) -> Any:
 
 
 @contextmanager
-def _torchao_left_alone() -> Iterator[None]:
+def _torchao_hidden() -> Iterator[None]:
     """transformers imports torchao wherever it is installed, one second in every actor; here it finds none."""
     with _hidden("torchao"):
         yield
