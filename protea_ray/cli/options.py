@@ -40,6 +40,7 @@ RUN_FLAGS = {
     "token_budget": ("--token-budget", "tokens of one micro-batch [by device]"),
     "kernel": ("--kernel", "attention kernel: sdpa, toeplitz, varlen, flex [by device]"),
     "compile": ("--compile", "torch.compile of the layers: on or off [where it pays]"),
+    "products": ("--products", "matrix products: torch, instead of oneDNN on x86 CPUs [by device]"),
     "limit": ("--limit", "read only the first N records"),
     "max_rejects": ("--max-rejects", "exit code 3 above N rejects"),
     "retry_rejects": ("--retry-rejects", "try again what an earlier run rejected"),

@@ -25,6 +25,9 @@ class RunOptions(BaseModel):
         default="auto", description="attention kernel; auto: the fastest exact one for device, dtype and family"
     )
     compile: Literal["auto", "on", "off"] = Field(default="auto", description="torch.compile of the layers")
+    products: Literal["auto", "torch"] = Field(
+        default="auto", description="matrix products of the layers; auto: by oneDNN on x86 CPUs; torch: never by oneDNN"
+    )
     window_proteins: int = Field(default=4096, gt=0, description="proteins sorted by length together")
     unit_seconds: float = Field(default=20.0, gt=0, description="predicted compute of one unit")
     commit_units: int = Field(default=64, gt=0, description="units of one commit, at most")

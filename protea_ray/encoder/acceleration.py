@@ -1,8 +1,8 @@
-"""Who multiplies the matrices of the layers, chosen in one place.
+"""What makes the layers faster and changes no number: matrix products by oneDNN on a CPU, torch.compile on a GPU.
 
-On an x86 CPU oneDNN does, through the operation that torch's own compiler writes for a frozen model: product, bias
-and activation in one pass. `nn.Linear` copies the bias, multiplies with MKL and goes over the result once more for
-the activation. Measured on one thread of a Zen 4, 1,000 rows, widths 320 to 1,280, GFLOP/s:
+**Products.** On an x86 CPU the operation that torch's own compiler writes for a frozen model computes product, bias and
+activation in one pass. `nn.Linear` copies the bias, multiplies with MKL, and reads the result once more for the
+activation. Measured on one thread of a Zen 4, 1,000 rows, widths 320 to 1,280, GFLOP/s:
 
 | | float32 | bfloat16 |
 |---|---|---|
@@ -11,16 +11,13 @@ the activation. Measured on one thread of a Zen 4, 1,000 rows, widths 320 to 1,2
 | nn.Linear, GELU | 87 to 93 | 175 to 193 |
 | oneDNN with GELU | 98 to 105 | 185 to 202 |
 
-Weights stay the tensors that were loaded, so that actors of a node go on sharing the pages of the file; a copy packed
-for oneDNN gains another 3 % and would belong to each actor. The first product of a new size costs 0.7 to 0.9 ms.
+Weights stay the tensors that were loaded, so that the actors of a node share the pages of the file. A copy packed for
+oneDNN is another 3 % faster, but every actor would hold its own. The first product of a new size costs 0.7 to 0.9 ms.
 
-torch.compile of the layers, where it pays.
-
-On a GPU eager layers spend more time between the matrix products than in them (counted traffic for ESM-2 650M in
-bfloat16: 116 ns a token and layer against 61), and compiled ones fuse what lies between. On a CPU there is nothing to
-gain once GELU is one kernel (ESM-2 8M: 0.98 in float32, 1.01 in bfloat16), except for int8, which is 1.4 times as fast
-compiled. Attention is an opaque op to the compiler, so one graph serves all layers and every pack.
-
+**Compilation.** On a GPU eager layers spend more time between the matrix products than in them (counted traffic for
+ESM-2 650M in bfloat16: 116 ns a token and layer against 61), and compiled layers fuse what lies between. On a CPU
+compilation gains nothing once GELU is one kernel (ESM-2 8M: 0.98 in float32, 1.01 in bfloat16), except for int8, which
+is 1.4 times as fast compiled. Attention is an opaque op to the compiler, so one graph serves all layers and every pack.
 The first use costs 10 to 24 s, later processes of the same machine 3 s: the code is kept in the cache directory.
 """
 
@@ -40,18 +37,82 @@ from protea_ray.config.cache import cache_directory
 from protea_ray.encoder.attention import Choice
 from protea_ray.errors import EncoderError
 
+ONEDNN, TORCH = "oneDNN", "torch"
+_FUSED = {
+    None: ("none", ""), "gelu": ("gelu", "none"), "gelu_new": ("gelu", "tanh"), "relu": ("relu", ""),
+    "silu": ("swish", ""),
+}  # fmt: skip
+
+
+def choose_product(
+    device: Any, quantization: str | None = None, is_compiled: bool = False, asked: str = "auto"
+) -> Choice:
+    """What multiplies matrices on a device, for a quantisation and for layers that are compiled or not.
+
+    `asked` is auto or torch; torch keeps `nn.Linear` as it was loaded.
+    """
+    kind = str(device).split(":")[0]
+    if asked == "torch":
+        return Choice(TORCH, "asked for")
+    if kind != "cpu":
+        return Choice(TORCH, f"what {kind} has")
+    if quantization is not None:
+        return Choice(TORCH, f"{quantization} has products of its own")
+    if is_compiled:
+        return Choice(TORCH, "the compiler chooses")
+    if platform.machine().lower() not in ("x86_64", "amd64") or not torch.backends.mkldnn.is_available():
+        return Choice(TORCH, "oneDNN is for x86 here")
+    return Choice(ONEDNN, "a tenth faster than MKL, bias and activation in the same pass")
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str | None = None) -> Tensor:
+    """Multiply with oneDNN: `x` (..., in) and `weight` (out, in) give x @ weight.T + bias, (..., out).
+
+    `activation` is the name that transformers gives to an activation of the result; None leaves it out.
+    """
+    name, variant = _FUSED[activation]
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, name, [], variant)
+
+
+class OneDnnLinear(nn.Linear):
+    """A Linear that multiplies with oneDNN."""
+
+    @classmethod
+    def like(cls, linear: nn.Linear) -> OneDnnLinear:
+        """A layer that shares weight and bias with `linear`."""
+        made = cls(linear.in_features, linear.out_features, linear.bias is not None, device="meta")
+        made.weight, made.bias = linear.weight, linear.bias
+        return made.train(linear.training)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(..., in_features) to (..., out_features)."""
+        return product(input, self.weight, self.bias)
+
+    def activated(self, input: Tensor, activation: str) -> Tensor:
+        """(..., in_features) to (..., out_features), then the activation of transformers' name `activation`."""
+        return product(input, self.weight, self.bias, activation)
+
+
+def use_onednn(layers: Sequence[nn.Module]) -> None:
+    """Replace every Linear of `layers`, in place."""
+    for layer in layers:
+        for name, part in list(layer.named_modules()):
+            if type(part) is nn.Linear:
+                layer.set_submodule(name, OneDnnLinear.like(part))
+
+
 ON, OFF = "compiled", "eager"
 
 
 def choose_compiling(device: Any, kernel: str, quantization: str | None = None, asked: str = "auto") -> Choice:
-    """Whether to compile for a device, an attention kernel and a quantisation; `asked` is auto, on or off.
+    """Whether the layers are compiled, for a device, an attention kernel and a quantisation.
 
-    Raises EncoderError when compiling was asked for and no compiler is there.
+    `asked` is auto, on or off. Raises EncoderError when `asked` is on and this machine has no compiler.
     """
     kind = str(device).split(":")[0]
     if asked == "off":
         return Choice(OFF, "asked for")
-    missing = _missing(kind)
+    missing = _missing_compiler(kind)
     if asked == "on":
         if missing:
             raise EncoderError(f"compile: {missing}; install it, or leave compile at auto")
@@ -68,69 +129,15 @@ def choose_compiling(device: Any, kernel: str, quantization: str | None = None, 
 
 
 def compile_layers(layers: Sequence[Any]) -> None:
-    """Compile every layer in place; the work is done at the first pack, once for all of them."""
+    """Mark every layer for compilation, in place. The first pack compiles them, once for all layers."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_directory() / "compiled"))
     for layer in layers:
         layer.compile(dynamic=True)
 
 
-def _missing(kind: str) -> str | None:
-    """What a compiler for this device needs and this machine lacks."""
+def _missing_compiler(kind: str) -> str | None:
+    """In words, what a compiler for this kind of device needs and this machine lacks; None when nothing is missing."""
     if kind == "cuda":
         return None if find_spec("triton") else "there is no triton here, which compiles for a GPU"
     name = os.environ.get("CXX", "g++")
     return None if shutil.which(name) else f"there is no {name} here, which compiles for a CPU"
-
-
-ONEDNN, TORCH = "oneDNN", "torch"
-_FUSED = {
-    None: ("none", ""), "gelu": ("gelu", "none"), "gelu_new": ("gelu", "tanh"), "relu": ("relu", ""),
-    "silu": ("swish", ""),
-}  # fmt: skip
-
-
-def choose_product(device: Any, quantization: str | None = None, is_compiled: bool = False) -> Choice:
-    """Who multiplies on a device, for a quantisation and for layers that are compiled or not."""
-    kind = str(device).split(":")[0]
-    if kind != "cpu":
-        return Choice(TORCH, f"what {kind} has")
-    if quantization is not None:
-        return Choice(TORCH, f"{quantization} has products of its own")
-    if is_compiled:
-        return Choice(TORCH, "the compiler chooses")
-    if platform.machine().lower() not in ("x86_64", "amd64") or not torch.backends.mkldnn.is_available():
-        return Choice(TORCH, "oneDNN is for x86 here")
-    return Choice(ONEDNN, "a tenth faster than MKL, bias and activation in the same pass")
-
-
-def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str | None = None) -> Tensor:
-    """oneDNN's x @ weight.T + bias, (..., in) and (out, in) to (..., out), then an activation by transformers' name."""
-    name, variant = _FUSED[activation]
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, name, [], variant)
-
-
-class OneDnnLinear(nn.Linear):
-    """A Linear of the same weights, multiplied by oneDNN."""
-
-    @classmethod
-    def like(cls, linear: nn.Linear) -> OneDnnLinear:
-        """Shares weight and bias with `linear`."""
-        made = cls(linear.in_features, linear.out_features, linear.bias is not None, device="meta")
-        made.weight, made.bias = linear.weight, linear.bias
-        return made.train(linear.training)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(..., in_features) to (..., out_features)."""
-        return product(input, self.weight, self.bias)
-
-    def activated(self, input: Tensor, activation: str) -> Tensor:
-        """The same, then the activation that transformers calls so."""
-        return product(input, self.weight, self.bias, activation)
-
-
-def use_onednn(layers: Sequence[nn.Module]) -> None:
-    """Replace every Linear of `layers`, in place."""
-    for layer in layers:
-        for name, part in list(layer.named_modules()):
-            if type(part) is nn.Linear:
-                layer.set_submodule(name, OneDnnLinear.like(part))

@@ -117,21 +117,21 @@ class Choice:
     why: str
 
 
-def choose(device: Any, dtype: Any, has_bias: bool, forced: str | None = None, head_dim: int | None = None) -> Choice:
+def choose(device: Any, dtype: Any, has_bias: bool, asked: str = "auto", head_dim: int | None = None) -> Choice:
     """The kernel for a device, a dtype and a family with or without relative bias.
 
-    `forced` names one instead. Raises EncoderError when it cannot run there, with those that can.
+    `asked` is auto or the name of a kernel. Raises EncoderError, with the kernels that can run there, when it cannot.
     """
     kind, precision = str(device).split(":")[0], str(dtype).removeprefix("torch.")
     possible = _possible(kind, precision, has_bias, head_dim)
-    if forced is None:
+    if asked == "auto":
         return possible[0]
     for choice in possible:
-        if choice.name == forced:
-            return Choice(forced, "asked for")
+        if choice.name == asked:
+            return Choice(asked, "asked for")
     names = ", ".join(choice.name for choice in possible)
     bias = "a relative bias" if has_bias else "no bias"
-    raise EncoderError(f"attention {forced!r} cannot run on {kind} in {precision} with {bias}; use {names}")
+    raise EncoderError(f"attention {asked!r} cannot run on {kind} in {precision} with {bias}; use {names}")
 
 
 def _possible(kind: str, precision: str, has_bias: bool, head_dim: int | None) -> list[Choice]:

@@ -6,7 +6,6 @@ A GPU wants 16,000 to 64,000.
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,7 +25,8 @@ from protea_ray.encoder.collect import Collector, Embedded, Rejected, Stats
 from protea_ray.encoder.forward import Core
 from protea_ray.encoder.layout import layout
 from protea_ray.encoder.pool import LayerView
-from protea_ray.errors import CheckpointError, EncoderError, numbered
+from protea_ray.errors import EncoderError, numbered
+from protea_ray.models.checkpoint import read_config
 from protea_ray.models.families.alphabet import Alphabet
 from protea_ray.models.families.base import Family, Shape
 from protea_ray.plan.pack import micro_batches
@@ -57,22 +57,22 @@ class Encoder:
     @classmethod
     def load(
         cls, directory: Path, family: Family, recipes: Sequence[EmbeddingConfig], *, device: str = "cpu",
-        token_budget: int | None = None, attention: str | None = None, compiled: str = "auto",
+        token_budget: int | None = None, kernel: str = "auto", compiled: str = "auto", products: str = "auto",
     ) -> Encoder:  # fmt: skip
         """Load the checkpoint of `family` in `directory` for recipes that `config.recipe.resolve` has filled.
 
-        `token_budget` is the tokens of one pack (default 1,536 on a CPU, by free memory on CUDA), `attention` forces
-        a kernel, `compiled` is auto, on or off. Raises EncoderError when the recipes cannot share a forward pass or
-        the device cannot do it, and CheckpointError when the files cannot be used.
+        `token_budget` is the tokens of one pack (default: 1,536 on a CPU, by free memory on CUDA). `kernel` is auto or
+        an attention kernel, `compiled` auto, on or off, `products` auto or torch. Raises EncoderError when the recipes
+        cannot share a forward pass or the device cannot run them, CheckpointError when the files cannot be used.
         """
         directory, first = Path(directory), _shared(recipes)
-        config, place = _config(directory), _place(device)
+        config, place = read_config(directory), _place(device)
         shape = family.shape(config)
-        chosen = choose(place, first.dtype, family.has_bias, attention, shape.head_dim)
+        chosen = choose(place, first.dtype, family.has_bias, kernel, shape.head_dim)
         layers = choose_compiling(place, chosen.name, first.quantization, compiled)
         module = quantize.load(family, directory, first, place)
         stack = family.stack(module)
-        multiplied = acceleration.choose_product(place, first.quantization, layers.name == ON)
+        multiplied = acceleration.choose_product(place, first.quantization, layers.name == ON, products)
         if multiplied.name == acceleration.ONEDNN:
             acceleration.use_onednn(stack.layers)
         if layers.name == ON:
@@ -194,13 +194,6 @@ class Encoder:
             torch.cuda.empty_cache()
 
 
-def _config(directory: Path) -> dict[str, Any]:
-    try:
-        return json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{directory}: no readable config.json ({error})") from error
-
-
 def _place(device: str) -> torch.device:
     place = torch.device(device)
     if place.type == "cuda" and not torch.cuda.is_available():
@@ -254,7 +247,7 @@ def _shared(recipes: Sequence[EmbeddingConfig]) -> EmbeddingConfig:
         if len(values) > 1:
             problems.append(f"{name} differs between recipes ({values}); run them apart")
     if any(recipe.dtype is None for recipe in recipes):
-        problems.append("dtype is not set; pass recipes through config.embedding.resolve")
+        problems.append("dtype is not set; pass recipes through config.recipe.resolve")
     if problems:
         raise EncoderError(numbered("recipes: several problems", problems))
     return recipes[0]

@@ -1,12 +1,8 @@
 """Attention and contact maps of a few short proteins: from a sequence file to one npz, in this process.
 
-None of it goes into a space: a protein of 300 residues has 238 MB of attention in a model of 33 layers and 20 heads.
-So proteins are computed and written one at a time.
-
-What else a loaded encoder can say about a protein: logits, attention maps, ESM-2's contact map.
-
-Logits cost one more matrix product for each residue. Maps hold heads x L x L numbers a layer, written out because
-the fused kernels never form them, and are therefore for short proteins: 84 MB a layer for 20 heads at L = 1,022.
+A map holds heads x L x L numbers a layer, written out because the fused kernels never form them: 84 MB a layer for 20
+heads at L = 1,022, and 238 MB for a protein of 300 residues in a model of 33 layers and 20 heads. So maps are for short
+proteins, are computed and written one protein at a time, and do not go into a space.
 """
 
 from __future__ import annotations
@@ -22,7 +18,6 @@ import torch
 from torch import Tensor
 
 from protea_ray.config.recipe import embedding_config
-from protea_ray.encoder.collect import Rejected
 from protea_ray.encoder.encoder import Encoder
 from protea_ray.encoder.in_memory import encoder_here
 from protea_ray.errors import ConfigError, EncoderError, InputError
@@ -31,33 +26,6 @@ from protea_ray.sequences.inputs import Columns, expand, scan
 from protea_ray.sequences.read import read_part
 
 MAX_MAP_RESIDUES = 1022
-_WHOLE_LOGITS: dict[str, Any] = {
-    "outputs": ("embeddings", "logits"), "layers": (0,), "pooling": ("mean",), "normalize_residues": False,
-    "chunk_size": None, "chunk_overlap": 0, "store_dtype": "float32",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Logits:
-    """The language model's logits of one protein: `values` is (residues seen, vocabulary) float32."""
-
-    index: int
-    values: np.ndarray
-    truncated: bool
-
-
-def logits(encoder: Encoder, sequences: Sequence[str]) -> Iterator[Logits | Rejected]:
-    """Per-residue logits, one result for each sequence, in any order; long proteins as the first recipe says.
-
-    Columns are token ids of the checkpoint. Raises EncoderError when the checkpoint has no head over residues
-    (T5 and Ankh predict with a decoder).
-    """
-    run = encoder.under([encoder.recipes[0].model_copy(update=_WHOLE_LOGITS)])
-    for result in run.embed(sequences):
-        if isinstance(result, Rejected):
-            yield result
-        elif result.logits is not None:
-            yield Logits(result.index, result.logits[0], result.truncated)
 
 
 def attention_maps(encoder: Encoder, sequence: str, *, limit: int = MAX_MAP_RESIDUES) -> np.ndarray:

@@ -1,17 +1,17 @@
-"""Weights in fewer bits: every matrix of an encoder's layers as `int8` or `int4`, and nothing else of it.
+"""Weights in fewer bits: every matrix of the layers as `int8` or `int4`; embeddings, norms, biases and heads stay.
 
 | | matrices | arithmetic | bytes of float32 |
 |---|---|---|---|
 | int8 | torchao, one scale for each output channel | int8, each row of the input by its own scale | 1 / 4.0 |
 | int4 | bitsandbytes nf4 (Dettmers et al. 2023), 64 weights a scale | in the recipe's dtype | 1 / 7.7 |
 
-Embeddings, norms, biases and heads stay. Scales are by row because with one scale for the pack (torch.ao) a
-neighbour with 20 times larger activations moved a protein by 0.81, 18 times the error of quantisation itself.
+Scales are by row because with one scale for the pack (torch.ao) a neighbour with 20 times larger activations moved a
+protein by 0.81, 18 times the error of quantisation itself.
 
-This saves memory, and time only under torch.compile (`--compile on`: ESM-2 8M 1.5 times float32; without, about the
-same). And it saves where one process holds the model, as on a GPU: float32 weights of a CPU are mapped
-from the file and shared by all actors of a node, quantised ones belong to each, so from 4 actors a node on (8 with
-int4) they take more.
+Quantisation saves memory. It saves time only under torch.compile (`--compile on`: ESM-2 8M 1.5 times float32; without,
+about the same). It saves memory where one process holds the model, as on a GPU. On a CPU float32 weights are mapped
+from the file and shared by all actors of a node, but quantised weights belong to one actor each, so from 4 actors a
+node on (8 with int4) they take more.
 """
 
 from __future__ import annotations
@@ -44,13 +44,12 @@ def load(family: Family, directory: Path, recipe: EmbeddingConfig, place: torch.
     Matrices are moved and converted one by one, so the device never holds the whole model unquantised. Raises
     EncoderError for a missing package, for a matrix that would stay as it is and for a dtype that would overflow.
     """
-    register()  # transformers finds our attention by name while it builds the module
     dtype = getattr(torch, str(recipe.dtype))
     if recipe.quantization is None:
-        with _torchao_left_alone():
-            return family.load(directory, dtype).to(place)
+        with _torchao_hidden():
+            return _module(family, directory, dtype).to(place)
     convert = method(recipe.quantization, dtype)
-    module = family.load(directory, dtype)
+    module = _module(family, directory, dtype)
     layers = family.stack(module).layers
     if recipe.quantization == "int8" and place.type == "cuda":
         require_sides(layers)
@@ -58,11 +57,20 @@ def load(family: Family, directory: Path, recipe: EmbeddingConfig, place: torch.
     return module.to(place)
 
 
-def quantize(layers: Sequence[nn.Module], convert: Convert, place: torch.device) -> int:
-    """Move every matrix of `layers` to `place` and convert it; returns how many there were.
+def _module(family: Family, directory: Path, dtype: torch.dtype) -> nn.Module:
+    """The unquantised module on the CPU.
 
-    Raises EncoderError with the names of those that are unquantised afterwards: torchao passes over what it does
-    not know without a word.
+    `register` imports transformers, which imports torchao where it finds it, so it is called in here and not before.
+    """
+    register()  # transformers finds our attention by name while it builds the module
+    return family.load(directory, dtype)
+
+
+def quantize(layers: Sequence[nn.Module], convert: Convert, place: torch.device) -> int:
+    """Move every matrix of `layers` to `place` and convert it; returns the number of matrices.
+
+    Raises EncoderError with the names of the matrices that are not quantised afterwards: torchao leaves a layer that
+    it does not know as it is and reports nothing.
     """
     wanted = _matrices(layers)
     for layer, name, linear in _linears(layers):
@@ -91,14 +99,14 @@ def require_sides(layers: Sequence[nn.Module]) -> None:
 
 
 def _linears(layers: Sequence[nn.Module]) -> list[tuple[nn.Module, str, nn.Linear]]:
-    """Each layer, and each Linear in it by name; a list, so that they may be replaced."""
+    """(layer, name in it, Linear) of every Linear of `layers`; a list, so that the caller may replace them."""
     return [
         (layer, name, part) for layer in layers for name, part in layer.named_modules() if isinstance(part, nn.Linear)
     ]
 
 
 def _matrices(layers: Sequence[nn.Module]) -> list[str]:
-    """Names of unquantised parameters with two dimensions or more, embeddings apart."""
+    """Names of unquantised parameters of `layers` with two or more dimensions, embeddings excluded."""
     return [
         f"layer {index} {name}"
         for index, layer in enumerate(layers, 1)
@@ -110,7 +118,10 @@ def _matrices(layers: Sequence[nn.Module]) -> list[str]:
 
 
 def method(kind: str, dtype: torch.dtype) -> Convert:
-    """What converts one Linear; the package is imported here and nowhere else."""
+    """The function that converts one Linear to `kind` (int8 or int4); its package is imported here and nowhere else.
+
+    Raises EncoderError for int8 in float16, and when the package cannot be imported.
+    """
     if kind == "int4":
         functional = _package("int4", "bitsandbytes.functional")
         return lambda linear: Nf4Linear(linear, functional)
@@ -131,11 +142,11 @@ def method(kind: str, dtype: torch.dtype) -> Convert:
 
 
 class Nf4Linear(nn.Module):
-    """A Linear whose matrix is stored in 4 bits and written out for each product; it stays on its device.
+    """A Linear whose matrix is stored in 4 bits and decoded for each product; it stays on its device.
 
-    Flat, because the CPU kernel takes the wrong scales when rows of a matrix are no multiple of 64: an error of
-    0.25 in place of 0.09 (480 inputs, ESM-2 35M), without a word. And not bitsandbytes' own Linear4bit, which
-    computes in bfloat16 on CPUs that have it, whatever the dtype.
+    The matrix is stored flat, because the CPU kernel takes the wrong scales when rows are no multiple of 64 long: an
+    error of 0.25 in place of 0.09 (480 inputs, ESM-2 35M), and no message. bitsandbytes' own Linear4bit is not used,
+    because it computes in bfloat16 on CPUs that have it, whatever the dtype.
     """
 
     weight = None  # T5 casts the input of `wo` to the dtype of its weight, which would be uint8
@@ -151,7 +162,7 @@ class Nf4Linear(nn.Module):
         self._dequantize = functional.dequantize_4bit
 
     def matrix(self) -> Tensor:
-        """The weights as stored, (out_features, in_features) in the dtype that they had."""
+        """The decoded weights, (out_features, in_features) in the dtype that they had before quantisation."""
         return self._dequantize(self.packed, self.state).view(self.shape)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -161,10 +172,10 @@ class Nf4Linear(nn.Module):
 
 
 def _package(kind: str, name: str) -> Any:
-    """Import `name` quietly; raises EncoderError when it is not there.
+    """Import module `name` without its log messages; raises EncoderError when it cannot be imported.
 
-    bitsandbytes asks the package `kernels`, where that is installed, to fetch compiled code from the hub on
-    import. It is not used here, and weights are all that may come from a hub.
+    Where the package `kernels` is installed, bitsandbytes asks it on import to fetch compiled code from the hub. So
+    `kernels` is hidden: nothing but weights may come from a hub.
     """
     import importlib
 
@@ -183,8 +194,8 @@ def _package(kind: str, name: str) -> Any:
 
 
 @contextmanager
-def _torchao_left_alone() -> Iterator[None]:
-    """transformers imports torchao wherever it is installed, one second in every actor; here it finds none."""
+def _torchao_hidden() -> Iterator[None]:
+    """Hide torchao from transformers, which imports it wherever it is installed: one second in every actor."""
     with _hidden("torchao"):
         yield
     from transformers.utils import is_torchao_available
@@ -194,7 +205,7 @@ def _torchao_left_alone() -> Iterator[None]:
 
 @contextmanager
 def _hidden(name: str) -> Iterator[None]:
-    """Imports inside find no package `name`."""
+    """Make imports inside the block find no package `name`."""
     modules: dict[str, Any] = sys.modules
     before = {name: modules[name]} if name in modules else {}
     modules[name] = None

@@ -135,7 +135,7 @@ def _key(spec: EncoderSpec, checkpoint: Checkpoint, recipes: Sequence[EmbeddingC
         "encoder": f"{type(spec).__module__}.{type(spec).__qualname__}",
         "recipes": [identity(recipe, checkpoint.files) for recipe in recipes],
         "device": [spec.device, platform.node(), *sorted(ray.cluster_resources())],
-        "asked": [spec.token_budget, spec.kernel, spec.compile],
+        "asked": [spec.token_budget, spec.kernel, spec.compile, spec.products],
         "versions": [_version(name) for name in VERSIONS],
     }
     return hashlib.sha256(canonical_json(facts).encode()).hexdigest()[:32]

@@ -72,6 +72,7 @@ class Setting:
             token_budget=self.options.token_budget,
             kernel=self.options.kernel,
             compile=self.options.compile,
+            products=self.options.products,
         )
 
 

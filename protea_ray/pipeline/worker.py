@@ -62,6 +62,7 @@ class EncoderSpec:
     token_budget: int | None
     kernel: str = "auto"
     compile: str = "auto"
+    products: str = "auto"
 
     def load(self, recipes: Sequence[EmbeddingConfig]) -> Encoder:
         """Load weights on this process's device; one thread per CPU actor (two threads in one are 14 % slower).
@@ -76,10 +77,9 @@ class EncoderSpec:
 
         directory = self._local_checkpoint()
         family = recognise(read_config(directory), directory, self.family)
-        kernel = None if self.kernel == "auto" else self.kernel
         return Encoder.load(
-            directory, family, recipes, device=self.device, token_budget=self.token_budget, attention=kernel,
-            compiled=self.compile,
+            directory, family, recipes, device=self.device, token_budget=self.token_budget, kernel=self.kernel,
+            compiled=self.compile, products=self.products,
         )  # fmt: skip
 
     @property

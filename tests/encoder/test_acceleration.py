@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from protea_ray.encoder import acceleration
 from protea_ray.encoder.acceleration import ONEDNN, TORCH, OneDnnLinear, choose_product, use_onednn
 from protea_ray.models.families.fused import ACTIVATIONS, Activated
 from protea_ray.testing.random_checkpoint import FAMILIES
@@ -22,6 +21,7 @@ def test_onednn_is_for_plain_matrices_of_an_x86_cpu(monkeypatch: Any) -> None:
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
     assert choose_product("cpu").name == ONEDNN
+    assert choose_product("cpu", asked="torch").name == TORCH
     assert choose_product("cuda:0").name == TORCH
     assert choose_product("cpu", "int8").name == TORCH
     assert choose_product("cpu", is_compiled=True).name == TORCH
@@ -72,7 +72,7 @@ def test_weights_are_shared_and_not_copied() -> None:
 @here
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_it_changes_no_number(family: str, dtype: str, encoder: Any, monkeypatch: Any) -> None:
+def test_it_changes_no_number(family: str, dtype: str, encoder: Any) -> None:
     """Every layer's matrices are multiplied by it, and vectors are those of torch's products."""
     sequences = proteins(3, 90, 200, 7, 130, 45, 61)
     run = encoder(family, {"dtype": dtype})
@@ -81,8 +81,8 @@ def test_it_changes_no_number(family: str, dtype: str, encoder: Any, monkeypatch
     assert all(type(m) is OneDnnLinear for m in linears)
     assert run.products.name == ONEDNN
     found = {r.index: r.pooled["mean"] for r in run.embed(sequences)}
-    monkeypatch.setattr(acceleration, "choose_product", lambda *_: acceleration.Choice(TORCH, "the test says so"))
-    other = encoder(family, {"dtype": dtype})
+    other = encoder(family, {"dtype": dtype}, products="torch")
+    assert (other.products.name, other.products.why) == (TORCH, "asked for")
     assert not any(isinstance(m, OneDnnLinear) for layer in other.core.stack.layers for m in layer.modules())
     for result in other.embed(sequences):
         assert np.abs(result.pooled["mean"] - found[result.index]).max() < {"float32": 1e-5, "bfloat16": 2e-2}[dtype]

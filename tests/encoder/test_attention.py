@@ -141,11 +141,11 @@ def test_a_head_width_that_the_flash_kernel_cannot_take():
 
 
 def test_a_forced_kernel_runs_or_is_refused_with_those_that_can():
-    assert choose("cpu", "float32", False, forced="flex").name == "flex"
+    assert choose("cpu", "float32", False, asked="flex").name == "flex"
     with pytest.raises(EncoderError, match="'varlen' cannot run on cpu in float32 with no bias; use sdpa, flex"):
-        choose("cpu", "float32", False, forced="varlen")
+        choose("cpu", "float32", False, asked="varlen")
     with pytest.raises(EncoderError, match="with a relative bias; use flex, toeplitz"):
-        choose("cuda", "bfloat16", True, forced="varlen")
+        choose("cuda", "bfloat16", True, asked="varlen")
 
 
 def test_a_plain_call_of_the_loaded_module_is_refused(encoder):
@@ -161,7 +161,7 @@ def test_a_forced_kernel_gives_the_same_vectors(family, encoder):
 
     sequences = proteins(3, 90, 200)
     expected = {r.index: r.pooled["mean"] for r in encoder(family, {}).embed(sequences)}
-    run = encoder(family, {}, attention="flex")
+    run = encoder(family, {}, kernel="flex")
     assert run.attention.name == "flex"
     for result in run.embed(sequences):
         assert np.abs(result.pooled["mean"] - expected[result.index]).max() < 1e-5

@@ -156,7 +156,7 @@ def test_the_bias_table_is_the_whole_bias(encoder):
 
 def test_recognition_imports_neither_torch_nor_transformers(checkpoint):
     code = (
-        "import json, sys; from pathlib import Path; from protea_ray.encoder.families import recognise\n"
+        "import json, sys; from pathlib import Path; from protea_ray.models.families import recognise\n"
         f"for name in {[str(checkpoint(f)) for f in FAMILIES]!r}:\n"
         "    d = Path(name); c = json.loads((d / 'config.json').read_text()); f = recognise(c, d)\n"
         "    f.facts(c), f.shape(c)\n"

@@ -6,26 +6,32 @@ import torch
 from transformers import EsmcForMaskedLM, EsmForMaskedLM
 
 from protea_ray.encoder.collect import Rejected
-from protea_ray.encoder.maps import attention_maps, contact_map, logits
+from protea_ray.encoder.maps import attention_maps, contact_map
 from protea_ray.errors import EncoderError
 from protea_ray.testing.random_checkpoint import FAMILIES
 from tests.encoder.conftest import load, proteins
 from tests.encoder.reference import SPECIALS, Reference
 
 HEADS = {"esm2": EsmForMaskedLM, "esmc": EsmcForMaskedLM}
+LOGITS = {"outputs": ("embeddings", "logits")}
+
+
+def wanting_logits(run):
+    """The same encoder under a recipe that keeps logits, without the check of `resolve`."""
+    return run.under([run.recipes[0].model_copy(update=LOGITS)])
 
 
 @pytest.mark.parametrize("family", HEADS)
 def test_logits_equal_the_language_model(family, encoder, checkpoint, reference):
     model = HEADS[family].from_pretrained(checkpoint(family)).eval()
     sequences = proteins(1, 30, 200)
-    results = list(logits(encoder(family, {"layers": (1, 2), "pooling": ("max",)}), sequences))
+    results = list(encoder(family, LOGITS | {"layers": (1, 2), "pooling": ("max",)}).embed(sequences))
     assert sorted(result.index for result in results) == [0, 1, 2]
     for result in results:
         with torch.inference_mode():
             expected = model(torch.tensor([reference(family).ids(sequences[result.index])])).logits[0, 1:-1]
-        assert result.values.shape == expected.shape
-        assert np.abs(result.values - expected.numpy()).max() < 1e-4  # logits reach 10
+        assert result.logits[0].shape == expected.shape
+        assert np.abs(result.logits[0] - expected.numpy()).max() < 1e-4  # logits reach 10
 
 
 @pytest.mark.parametrize("family", HEADS)
@@ -33,8 +39,8 @@ def test_logits_beside_embeddings_come_from_the_same_pass(family, encoder):
     sequences = proteins(1, 30, 250)
     cut = {"max_residues": 100, "window_overlap": 30}
     both = cut | {"outputs": ("embeddings", "logits"), "pooling": ("mean", "cls", "none"), "layers": (2,)}
-    alone, run = encoder(family, {**cut, "layers": (0,)}), encoder(family, both, cut | {"pooling": ("max",)})
-    plain = {r.index: r.values for r in logits(alone, sequences)}
+    alone, run = encoder(family, LOGITS | cut), encoder(family, both, cut | {"pooling": ("max",)})
+    plain = {r.index: r.logits[0] for r in alone.embed(sequences)}
     results = [r for r in run.embed(sequences) if r.recipe == 0]
     for result in results:
         assert np.abs(result.logits[0] - plain[result.index]).max() < 1e-5
@@ -51,10 +57,10 @@ def test_a_recipe_of_cls_and_logits_sees_all_windows(encoder):
     assert (result.n_windows, result.truncated) == (4, False)
 
 
-def test_logits_of_long_and_of_refused_proteins(encoder):
-    run = encoder("esm2", {"max_residues": 50, "window_overlap": 10, "on_long": "truncate"})
-    long, strange = sorted(logits(run, ["M" * 80, "M-K"]), key=lambda result: result.index)
-    assert long.values.shape == (50, 33)
+def test_logits_of_long_and_of_rejected_proteins(encoder):
+    run = encoder("esm2", LOGITS | {"max_residues": 50, "window_overlap": 10, "on_long": "truncate"})
+    long, strange = sorted(run.embed(["M" * 80, "M-K"]), key=lambda result: result.index)
+    assert long.logits[0].shape == (50, 33)
     assert long.truncated
     assert strange == Rejected(1, 0, "illegal_letter", "not residues of this model: -")
 
@@ -62,7 +68,7 @@ def test_logits_of_long_and_of_refused_proteins(encoder):
 @pytest.mark.parametrize("family", ["t5", "ankh"])
 def test_families_that_predict_with_a_decoder_have_no_logits(family, encoder):
     with pytest.raises(EncoderError, match="no language-model head"):
-        next(logits(encoder(family, {}), ["MKT"]))
+        wanting_logits(encoder(family, {}))
 
 
 def test_a_checkpoint_saved_without_heads(tmp_path, checkpoint):
@@ -77,7 +83,7 @@ def test_a_checkpoint_saved_without_heads(tmp_path, checkpoint):
     run = load(tmp_path, {})
     assert len(list(run.embed(["MKT"]))) == 1
     with pytest.raises(EncoderError, match="no language-model head"):
-        next(logits(run, ["MKT"]))
+        wanting_logits(run)
     with pytest.raises(EncoderError, match="no contact head"):
         contact_map(run, "MKT")
 

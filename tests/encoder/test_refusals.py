@@ -140,7 +140,7 @@ def test_files_that_cannot_be_read_are_a_checkpoint_error(tmp_path):
 
 def test_no_configuration_and_no_gpu(tmp_path, encoder):
     run = encoder("esm2", {})
-    with pytest.raises(CheckpointError, match=r"no readable config\.json"):
+    with pytest.raises(CheckpointError, match=r"has no config\.json"):
         type(run).load(tmp_path, run.family, run.recipes)
     if not torch.cuda.is_available():
         with pytest.raises(EncoderError, match="sees no GPU"):

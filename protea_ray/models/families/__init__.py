@@ -58,6 +58,6 @@ def _family(point: Any) -> Family:
     if not isinstance(family, Family):
         raise CheckpointError(
             f"entry point {point.name} = {point.value} of {GROUP} is a {type(family).__name__}, "
-            "not an instance of protea_ray.encoder.families.Family"
+            "not an instance of protea_ray.models.families.Family"
         )
     return family
