@@ -1,6 +1,15 @@
 """protea_ray: protein sequences to language-model embeddings at any scale, every protein accounted for.
 
-Names are loaded when they are first used, so that `import protea_ray` costs nothing.
+Names are loaded when they are first used, so that `import protea_ray` costs nothing. What is listed here is public;
+everything else may change.
+
+    >>> import protea_ray
+    >>> recipe = protea_ray.EmbeddingConfig(model="lab/model", pooling=["max", "mean"], layers=[0, 1])
+    >>> recipe.pooling, recipe.width(1280)
+    (('mean', 'max'), 1280)
+    >>> protea_ray.embed("proteins.fasta", "store", max_residues=0)
+    Traceback (most recent call last):
+    protea_ray.errors.ConfigError: configuration: max_residues: Input should be greater than 0 (got 0)
 """
 
 from __future__ import annotations
@@ -9,21 +18,77 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from protea_ray.api import embed
+    from protea_ray.api import embed, export, import_vectors, reembed
     from protea_ray.config.recipe import EmbeddingConfig
     from protea_ray.encoder.in_memory import embed_dataset
-    from protea_ray.query.reader import open_store
+    from protea_ray.errors import (
+        AccountingError,
+        CheckpointError,
+        ClusterError,
+        CommitError,
+        ConfigError,
+        EncoderError,
+        InputError,
+        LeaseHeldError,
+        LeaseLostError,
+        ProteaRayError,
+        StoreError,
+        UnknownSpaceError,
+    )
+    from protea_ray.pipeline.accounting import Summary
+    from protea_ray.query.reader import Store, missing, open_store
+    from protea_ray.query.view import Pin
 
-_HOME = {
-    "EmbeddingConfig": "protea_ray.config.recipe",
-    "embed": "protea_ray.api",
-    "embed_dataset": "protea_ray.encoder.in_memory",
-    "open_store": "protea_ray.query.reader",
-}
-__all__ = ["EmbeddingConfig", "embed", "embed_dataset", "open_store"]
+    __version__: str
+
+__all__ = [
+    "AccountingError",
+    "CheckpointError",
+    "ClusterError",
+    "CommitError",
+    "ConfigError",
+    "EmbeddingConfig",
+    "EncoderError",
+    "InputError",
+    "LeaseHeldError",
+    "LeaseLostError",
+    "Pin",
+    "ProteaRayError",
+    "Store",
+    "StoreError",
+    "Summary",
+    "UnknownSpaceError",
+    "__version__",
+    "embed",
+    "embed_dataset",
+    "export",
+    "import_vectors",
+    "missing",
+    "open_store",
+    "reembed",
+]
+_HOMES = {
+    "EmbeddingConfig": "config.recipe",
+    "Pin": "query.view",
+    "Store": "query.reader",
+    "Summary": "pipeline.accounting",
+    "embed": "api",
+    "embed_dataset": "encoder.in_memory",
+    "export": "api",
+    "import_vectors": "api",
+    "missing": "query.reader",
+    "open_store": "query.reader",
+    "reembed": "api",
+}  # every other name is an error
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'protea_ray' has no attribute {name!r}; it has {', '.join(sorted(_HOME))}")
-    return getattr(import_module(_HOME[name]), name)
+    if name == "__version__":
+        return import_module("importlib.metadata").version("protea-ray")
+    if name not in __all__:
+        raise AttributeError(f"module 'protea_ray' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(f"protea_ray.{_HOMES.get(name, 'errors')}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

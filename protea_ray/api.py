@@ -1,27 +1,152 @@
-"""`protea_ray.embed(...)`: the command line's `embed` for Python."""
+"""The commands as Python functions: embed, reembed, export, import_vectors.
+
+They do what the commands of the same names do and raise the same errors; progress goes to standard error. Nothing heavy
+is imported before a function is called. `protea_ray/__init__.py` lists every public name.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Unpack
 
-from protea_ray.config.run import run_config
-from protea_ray.models.untrained import MODEL_NAME
-from protea_ray.pipeline.accounting import Summary
-from protea_ray.pipeline.embed import embed as run
-from protea_ray.pipeline.progress import reporter
+from protea_ray._fields import RecipeFields, RunFields
+
+if TYPE_CHECKING:
+    from protea_ray.exchange.export import Exported
+    from protea_ray.exchange.importing import Imported
+    from protea_ray.pipeline.accounting import Summary
+    from protea_ray.pipeline.reembed import Reembedded
+    from protea_ray.query.reader import Store
+    from protea_ray.query.view import Pin
+    from protea_ray.sequences.parts import Source
+
+CURRENT = "current"  # store.aliases.CURRENT, whose module imports lance
 
 
 def embed(
-    inputs: str | Path | Sequence[str | Path], store: str | Path, *, model: str | Path = MODEL_NAME, **fields: Any
+    inputs: str | Path | Sequence[str | Path],
+    store: str | Path,
+    *,
+    model: str | Path | None = None,
+    recipes: Sequence[RecipeFields] | None = None,
+    run: RunFields | None = None,
+    **recipe: Unpack[RecipeFields],
 ) -> Summary:
     """Embed every protein of `inputs` (files, globs, directories, URLs) into `store`, exactly once.
 
-    `fields` are those of EmbeddingConfig, plus `recipes=[...]` for several spaces from one pass and `run={...}` for
-    how the run is carried out. Running it again resumes. Returns the accounting; raises ProteaRayError.
+    `model` is a hub id or a directory; None is a small untrained model. `recipe` takes the fields of EmbeddingConfig,
+    `recipes` what differs in each of several spaces from one pass, `run` the fields of RunOptions. The same call again
+    resumes. Returns the accounting of the run. Raises ConfigError, InputError, CheckpointError, StoreError (also
+    LeaseHeldError while another driver writes) and AccountingError.
     """
-    given = [inputs] if isinstance(inputs, str | Path) else list(inputs)
-    config = run_config({"model": str(model), **fields})
+    from protea_ray.config.run import run_config
+    from protea_ray.models.untrained import MODEL_NAME
+
+    named = MODEL_NAME if model is None else str(model)
+    config = run_config({"model": named, **recipe, "recipes": recipes or [], "run": run or {}})
+
+    from protea_ray.pipeline.embed import embed as run_embed  # imports Ray: a mistake above is reported at once
+    from protea_ray.pipeline.progress import reporter
+
     with reporter() as report:
-        return run([str(i) for i in given], str(store), config, report)
+        return run_embed(_texts(inputs), str(store), config, report)
+
+
+def reembed(
+    store: str | Path,
+    *,
+    model: str | Path,
+    alias: str = CURRENT,
+    since: int | None = None,
+    run: RunFields | None = None,
+    **recipe: Unpack[RecipeFields],
+) -> Reembedded:
+    """Embed the proteins of `store` with another checkpoint, verify the new space, then move `alias` to it.
+
+    A recipe field that is left out is that of the space the alias points to. `since`: only proteins that this version
+    of proteins.lance did not hold. The same call again resumes. Raises StoreError when the new space does not verify
+    (the alias stays), and whatever `embed` raises.
+    """
+    from protea_ray.pipeline.progress import reporter
+    from protea_ray.pipeline.reembed import reembed as run_reembed
+
+    fields = {"model": str(model), **recipe, "run": run or {}}
+    with reporter() as report:
+        return run_reembed(str(store), fields, report, alias=alias, since=since)
+
+
+def export(
+    store: Store | str | Path,
+    out: str | Path,
+    *,
+    space: str | Pin = CURRENT,
+    ids: Sequence[str] | None = None,
+    where: str | None = None,
+    pooling: str | None = None,
+    float32: bool = False,
+    version: int | None = None,
+) -> Exported:
+    """Write vectors of `store` to the local file `out`: .parquet, .npz, .h5ad or .h5.
+
+    `store` may be a URI or an open Store; the other arguments are those of `Store.export`.
+    """
+    from protea_ray.query.reader import Store, open_store
+
+    opened = store if isinstance(store, Store) else open_store(store)
+    return opened.export(out, space=space, ids=ids, where=where, pooling=pooling, float32=float32, version=version)
+
+
+def import_vectors(
+    vectors: str | Path,
+    store: str | Path,
+    *,
+    model: str,
+    pooling: str = "mean",
+    layer: int | None = None,
+    store_dtype: str = "float16",
+    fasta: str | Path | Sequence[str | Path] = (),
+) -> Imported:
+    """Store vectors that another program computed in a space of their own, matched to proteins by id or letters.
+
+    `vectors` is FastESM's SQLite or .pth file, fair-esm's folder of .pt files, or biotrainer's .h5 file. `model` says
+    what computed them and is part of the space's name. `pooling` names vectors whose file does not say how they were
+    pooled, `layer` chooses one of several in fair-esm's files, `fasta` are proteins to add to the store first. Takes
+    the lease. Raises ConfigError, InputError, LeaseHeldError and StoreError.
+    """
+    from protea_ray.config.run import RunOptions
+    from protea_ray.exchange.importing import ImportOptions
+    from protea_ray.exchange.importing import import_vectors as take
+    from protea_ray.exchange.vector_files import open_source
+    from protea_ray.pipeline.ingest import ingest
+    from protea_ray.store.commit import Writer
+    from protea_ray.store.lease import Lease
+    from protea_ray.store.location import open_location
+    from protea_ray.store.runs import new_run_id
+
+    options = ImportOptions(model, pooling, layer, store_dtype)
+    source, location, run = open_source(vectors), open_location(store), new_run_id()
+    proteins = _sources(_texts(fasta))
+    with Lease.acquire(location) as lease:
+        writer = Writer(lease)
+        if proteins:
+            ingest(proteins, location, RunOptions(), run, writer)
+        return take(source, location, options, run, writer)
+
+
+def _sources(inputs: Sequence[str]) -> list[Source]:
+    """The sources behind `inputs`, with Ray joined to read them; nothing is started for none."""
+    from protea_ray.config.run import RunOptions
+    from protea_ray.pipeline.cluster import connect
+    from protea_ray.sequences.inputs import expand
+
+    if not inputs:
+        return []
+    sources = expand(inputs)
+    connect(RunOptions())
+    return sources
+
+
+def _texts(paths: str | Path | Sequence[str | Path]) -> list[str]:
+    """One path or several as a list of strings."""
+    return [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]

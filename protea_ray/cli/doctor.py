@@ -1,6 +1,7 @@
-"""`protea-ray doctor`: what a run would use here, and whether anything stands open.
+"""`protea-ray doctor`: what a run would use on this machine, and whether anybody could get in.
 
-What this machine would run with, and whether anybody could get in: facts for a person, found without a cluster.
+Everything is found without starting a cluster. What imports Ray or torch is imported when it is asked for, because
+`--help` loads this file.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -20,9 +20,10 @@ from urllib.parse import urlsplit
 import typer
 
 from protea_ray.cli.options import JSON
-from protea_ray.pipeline.cluster import OWNER_ONLY, token_file, usable_cores
+from protea_ray.config.libraries import SHOWN, versions
+from protea_ray.errors import ConfigError
 
-LIBRARIES = ("protea-ray", "ray", "torch", "transformers", "pylance", "pyarrow", "numpy")
+UNSAFE = 1
 DASHBOARD_PORT = 8265  # Ray's own default
 WAIT_SECONDS = 3.0
 _JOBS = "/api/jobs/"  # what a stranger must not see: the same address takes new jobs, and a job is code
@@ -30,7 +31,7 @@ _JOBS = "/api/jobs/"  # what a stranger must not see: the same address takes new
 
 @dataclass(frozen=True)
 class Fact:
-    """One thing found; `problem` is what to do about it, or None."""
+    """One line of the report; `problem` says what to do where something is not safe."""
 
     name: str
     value: str
@@ -38,23 +39,22 @@ class Fact:
 
 
 def examine(address: str | None = None, dashboards: Iterable[str] = ()) -> list[Fact]:
-    """Everything that `protea-ray doctor` tells. `address` is a cluster's, `dashboards` are more URLs to try."""
-    found = [*_versions(), Fact("python", platform.python_version()), *_machine(), _attention(), _token()]
-    return found + [_dashboard(url) for url in dict.fromkeys([*_likely(address), *dashboards])]
+    """Every fact that `protea-ray doctor` prints. `address` is a cluster's, `dashboards` are more URLs to ask."""
+    facts = [Fact(name, number) for name, number in versions(SHOWN).items()]
+    facts += [Fact("python", platform.python_version()), *_machine(), _attention(), _token()]
+    return facts + [_dashboard(url) for url in dict.fromkeys([*_likely_dashboards(address), *dashboards])]
 
 
 def to_json(facts: Iterable[Fact]) -> dict[str, Any]:
-    """`ok`, and the facts."""
+    """`ok` (nothing is unsafe), and the facts."""
     listed = [asdict(fact) for fact in facts]
     return {"ok": all(fact["problem"] is None for fact in listed), "facts": listed}
 
 
-def _versions() -> Iterator[Fact]:
-    for name in LIBRARIES:
-        yield Fact(name, version(name))
-
-
 def _machine() -> Iterator[Fact]:
+    """Cores and memory."""
+    from protea_ray.pipeline.cluster import usable_cores
+
     yield Fact("cores", f"{usable_cores()} usable of {os.cpu_count()}")
     pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     yield Fact("memory", f"{pages * page / (1 << 30):.1f} GiB")
@@ -81,6 +81,8 @@ def _attention() -> Fact:
 
 def _token() -> Fact:
     """Ray's mode of authentication, and who can read the token."""
+    from protea_ray.pipeline.cluster import OWNER_ONLY, token_file
+
     mode = os.environ.get("RAY_AUTH_MODE", "token (Ray's default for clusters started here)")
     if mode == "disabled":
         return Fact("Ray token", mode, "unset RAY_AUTH_MODE: without a token anybody who reaches the cluster runs code")
@@ -91,8 +93,8 @@ def _token() -> Fact:
     return Fact("Ray token", f"{mode}, {path}", f"others can read it: chmod 600 {path}" if loose else None)
 
 
-def _likely(address: str | None) -> list[str]:
-    """Where a dashboard would be: here, and at the head of the cluster that would be joined."""
+def _likely_dashboards(address: str | None) -> list[str]:
+    """URLs at which a dashboard would be: of this machine, and of the head of the cluster that would be joined."""
     hosts = ["127.0.0.1", platform.node()]
     named = address or os.environ.get("RAY_ADDRESS") or ""
     head = urlsplit(named if "://" in named else f"//{named}").hostname
@@ -101,7 +103,7 @@ def _likely(address: str | None) -> list[str]:
 
 
 def _dashboard(url: str) -> Fact:
-    """Ask as a stranger would."""
+    """Ask a dashboard for its jobs without a token, as a stranger would."""
     try:
         with urllib.request.urlopen(url.rstrip("/") + _JOBS, timeout=WAIT_SECONDS) as answer:  # http(s) only, see cli
             status = answer.status
@@ -115,18 +117,12 @@ def _dashboard(url: str) -> Fact:
     return Fact("dashboard", f"{url}: lets anybody in (status {status})", f"{advice}: who reaches it can run code")
 
 
-UNSAFE = 1
-
-
 def doctor(
     address: Annotated[str | None, typer.Option("--address", help="a Ray cluster to look at [RAY_ADDRESS]")] = None,
     dashboard: Annotated[list[str] | None, typer.Option("--dashboard", help="another dashboard's URL to try")] = None,
     as_json: JSON = False,
 ) -> None:
     """Versions, device, attention kernel, cores, memory, and open doors. Exit code 1 when something is not safe."""
-    from protea_ray.cli.doctor import examine, to_json
-    from protea_ray.errors import ConfigError
-
     if bad := [url for url in dashboard or () if not url.startswith(("http://", "https://"))]:
         raise ConfigError(f"--dashboard: {bad[0]} is not an http URL", where="doctor")
     facts = examine(address, dashboard or ())

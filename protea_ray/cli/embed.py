@@ -1,10 +1,6 @@
-"""`protea-ray embed`: proteins in, a vector space out.
+"""`protea-ray embed` and `protea-ray reembed`: proteins in, a vector space out.
 
-What a person is told after Ctrl-C or SIGTERM.
-
-`protea-ray reembed`: the store's proteins through another checkpoint, then the alias.
-
-`protea-ray import`: vectors that another program computed.
+Both end with the accounting. An interrupt ends with exit code 130 and the advice to run the same command again.
 """
 
 from __future__ import annotations
@@ -14,74 +10,25 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from protea_ray.cli.options import ASSIGNMENTS, FILE, INPUT_FIELDS, JSON, fields_of, overrides
-from protea_ray.cli.store import STORE
+from protea_ray.cli.options import ASSIGNMENTS, FILE, INPUT_FIELDS, JSON, STORE, fields_of, overrides
 
+if TYPE_CHECKING:
+    from protea_ray.config.run import RunConfig
+    from protea_ray.pipeline.accounting import Summary
+    from protea_ray.pipeline.reembed import Reembedded
+    from protea_ray.pipeline.watch import Taken
 
-def import_(
-    vectors: Annotated[
-        str, typer.Argument(metavar="VECTORS", help="FastESM's SQLite or .pth, fair-esm's folder, biotrainer's .h5")
-    ],
-    store: Annotated[str, typer.Argument(metavar="STORE", help="directory, s3:// or gs:// URI")],
-    model: Annotated[str, typer.Option("--model", help="what computed the vectors; part of the space's name")],
-    pooling: Annotated[str, typer.Option("--pooling", help="column of vectors whose file does not name it")] = "mean",
-    layer: Annotated[int | None, typer.Option("--layer", help="of fair-esm's files, where they hold several")] = None,
-    store_dtype: Annotated[str, typer.Option("--store-dtype", help="float16 or float32")] = "float16",
-    fasta: Annotated[list[str] | None, typer.Option("--fasta", help="proteins to add to the store first")] = None,
-    unmatched: Annotated[Path | None, typer.Option("--unmatched", help="write ids of no protein here")] = None,
-    as_json: JSON = False,
-) -> None:
-    """Import existing VECTORS into a space of STORE, matched to its proteins by id or by sequence."""
-    from protea_ray.exchange.importing import ImportOptions, import_vectors
-    from protea_ray.exchange.vector_files import open_source
-    from protea_ray.store.commit import Writer
-    from protea_ray.store.lease import Lease
-    from protea_ray.store.location import open_location
-    from protea_ray.store.runs import new_run_id
-
-    options = ImportOptions(model, pooling, layer, store_dtype)
-    source, location, run = open_source(vectors), open_location(store), new_run_id()
-    with Lease.acquire(location) as lease:
-        writer = Writer(lease)
-        if fasta:
-            _ingest(fasta, location, run, writer)
-        done = import_vectors(source, location, options, run, writer)
-    if unmatched is not None:
-        unmatched.write_text("".join(f"{name}\n" for name in done.unmatched_names), encoding="utf-8")
-    _print(done)
-    if as_json:
-        print(json.dumps(done.to_json()))
-
-
-def _ingest(fasta: list[str], location: Any, run: str, writer: Any) -> None:
-    from protea_ray.config.run import RunOptions
-    from protea_ray.pipeline.cluster import connect
-    from protea_ray.pipeline.ingest import columns_of, ingest
-    from protea_ray.sequences.inputs import expand
-
-    sources = expand(fasta, columns_of(RunOptions()))
-    connect(RunOptions())
-    ingest(sources, location, RunOptions(), run, writer)
-
-
-def _print(done: Any) -> None:
-    print(f"{done.space}: {done.read:,} vectors read from {done.format}")
-    print(f"  {done.stored:,} stored, {done.already_present:,} already present, {done.duplicate:,} of the same letters")
-    if done.rejected:
-        print(f"  rejected: {', '.join(f'{reason} {count:,}' for reason, count in sorted(done.rejected.items()))}")
-    if done.unmatched:
-        shown = ", ".join(done.unmatched_names[:3])
-        print(f"  {done.unmatched:,} belong to no protein of the store ({shown}{', ...' * (done.unmatched > 3)}); "
-              "--fasta adds proteins, and FastESM keys long proteins by the part that it kept")  # fmt: skip
-
-
-INTERRUPTED = 130  # what a shell reports for Ctrl-C
+FAILED, TOO_MANY_REJECTS, INTERRUPTED = 1, 3, 130  # 130 is what a shell reports for Ctrl-C
 RERUN = "Stopped. What was finished is committed; it is safe to rerun the same command."
+UNTRAINED = (
+    "The model was never trained: these vectors carry no biology. They show that everything works; name a real "
+    "checkpoint with --model, for example --model facebook/esm2_t33_650M_UR50D."
+)
+WATCH = "Watch (instead of --model)"
 
 
 @contextmanager
@@ -92,13 +39,6 @@ def safe_to_rerun() -> Iterator[None]:
     except KeyboardInterrupt:
         print(RERUN, file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
-
-
-TOO_MANY_REJECTS = 3
-UNTRAINED = (
-    "The model was never trained: these vectors carry no biology. They show that everything works; name a real "
-    "checkpoint with --model, for example --model facebook/esm2_t33_650M_UR50D."
-)
 
 
 @fields_of()
@@ -136,7 +76,7 @@ def embed(
 
 
 def split_paths(paths: list[str]) -> list[str]:
-    """At least one input and the store; raises ConfigError."""
+    """Inputs, then the store; raises ConfigError for fewer than one input."""
     from protea_ray.errors import ConfigError
 
     if len(paths) < 2:
@@ -144,7 +84,7 @@ def split_paths(paths: list[str]) -> list[str]:
     return paths
 
 
-def run_now(inputs: list[str], store: str, settings: Any, started: float) -> Any:
+def run_now(inputs: list[str], store: str, settings: RunConfig, started: float) -> Summary:
     """Embed with progress on standard error; `started` is when the command was given, in seconds since the epoch."""
     from protea_ray.pipeline.embed import embed as run
     from protea_ray.pipeline.progress import reporter
@@ -153,7 +93,7 @@ def run_now(inputs: list[str], store: str, settings: Any, started: float) -> Any
         return run(inputs, store, settings, report, started=started)
 
 
-def finish(summary: Any, max_rejects: int | None, facts: dict[str, Any] | None) -> None:
+def finish(summary: Summary, max_rejects: int | None, facts: dict[str, Any] | None) -> None:
     """Print the accounting and, as JSON, `facts`; leave with code 3 when too much was rejected."""
     from protea_ray.cli.show import print_summary
 
@@ -168,11 +108,7 @@ def finish(summary: Any, max_rejects: int | None, facts: dict[str, Any] | None) 
         raise typer.Exit(TOO_MANY_REJECTS)
 
 
-FAILED = 1
-WATCH = "Watch (instead of --model)"
-
-
-@fields_of(model="hub id or directory of the new checkpoint", **dict.fromkeys(INPUT_FIELDS))
+@fields_of(inherits=True, model="hub id or directory of the new checkpoint", **dict.fromkeys(INPUT_FIELDS))
 def reembed(
     store: STORE,
     alias: Annotated[str, typer.Option("--alias", help="moves when the new space is verified")] = "current",
@@ -217,8 +153,8 @@ def reembed(
     finish(done.summary, planned.setting.options.max_rejects, done.to_json() if as_json else None)
 
 
-def tell(done: Any) -> None:
-    """What became of the alias, in one line."""
+def tell(done: Reembedded) -> None:
+    """Print what was verified and where the alias points now."""
     if done.accepted is not None:
         seen = done.accepted
         print(
@@ -233,8 +169,8 @@ def tell(done: Any) -> None:
         print(f"{done.alias} points to {done.after} already")
 
 
-def tell_each(taken: Iterator[Any], as_json: bool) -> None:
-    """One line (and one JSON object) for each checkpoint; exit code 1 when the last one was not taken."""
+def tell_each(taken: Iterator[Taken], as_json: bool) -> None:
+    """Print a line (and a JSON object) for each checkpoint; exit code 1 when the last one failed."""
     last = None
     for last in taken:
         if last.outcome is not None:

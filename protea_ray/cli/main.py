@@ -1,4 +1,4 @@
-"""The command line. Nothing heavy is imported until a command needs it: `--help` answers in a blink."""
+"""The command line. A command imports what it needs when it runs, so that `--help` answers within 0.3 s."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from protea_ray.cli import doctor, embed, store, tools
+from protea_ray.cli import doctor, embed, exchange, store, tools
 from protea_ray.errors import ProteaRayError
 from protea_ray.store.object_store_errors import outage_as_store_error
 
@@ -19,22 +19,27 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich's help alone would take half of the 0.3 s that --help may take
     pretty_exceptions_enable=False,
 )
-app.command("embed")(embed.embed)
-app.command("reembed")(embed.reembed)
-app.command("status")(store.status)
-app.command("query")(store.query)
-app.command("import")(embed.import_)
-app.command("alias")(store.alias)
-app.command("drift")(store.drift)
-app.command("verify")(store.verify)
-app.command("repair")(store.repair)
-app.command("upkeep")(store.upkeep)
-app.command("drop-space")(store.drop_space)
-app.command("index")(store.index)
-app.command("maps")(tools.maps)
-app.command("convert-protea")(tools.convert_protea)
-app.command("doctor")(doctor.doctor)
-app.command("synth")(tools.synth)
+COMMANDS = {
+    "embed": embed.embed,
+    "reembed": embed.reembed,
+    "status": store.status,
+    "query": store.query,
+    "export": exchange.export,
+    "import": exchange.import_,
+    "alias": store.alias,
+    "drift": store.drift,
+    "verify": store.verify,
+    "repair": store.repair,
+    "upkeep": store.upkeep,
+    "drop-space": store.drop_space,
+    "index": store.index,
+    "maps": tools.maps,
+    "convert-protea": exchange.convert_protea,
+    "doctor": doctor.doctor,
+    "synth": tools.synth,
+}
+for name, command in COMMANDS.items():
+    app.command(name)(command)
 
 
 def run() -> NoReturn:

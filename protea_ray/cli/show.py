@@ -1,14 +1,7 @@
-"""The console that reports print to.
+"""What commands print for people: tables of the accounting, of plans, findings, drift, and rows of a store.
 
-What `drift` prints, for a person who decides whether an alias should move.
-
-What `--dry-run` prints.
-
-What `status` and `query` print, for a person.
-
-What a run prints when it ends, for a person.
-
-What `verify`, `repair`, `upkeep`, `index` and `alias` print, for a person.
+Ids, descriptions and names of models are data from files and never markup. Standard output is as wide as the terminal,
+or 160 columns where there is none.
 """
 
 from __future__ import annotations
@@ -22,16 +15,26 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
+from protea_ray.pipeline import accounting
 from protea_ray.pipeline.accounting import Summary
 from protea_ray.pipeline.dry_run import DryRun
 from protea_ray.pipeline.progress import clock_time
 from protea_ray.query.drift import Agreement, Drift
-from protea_ray.query.status import StoreStatus
+from protea_ray.query.status import SPACE_COLUMNS, StoreStatus
 from protea_ray.store.aliases import Alias
 from protea_ray.store.findings import Finding, Report
 from protea_ray.store.index import Indexed
 from protea_ray.store.repair import Repaired
 from protea_ray.store.upkeep import TableUpkeep
+
+WIDE = 160  # columns where there is no terminal to ask: 80 would cut the names of spaces in logs
+
+
+def wide_console() -> Console:
+    """Standard output, as wide as the terminal, without colouring of numbers."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDE)
+
 
 _NEXT = {
     "damage": "`protea-ray repair` takes the damaged units out; the next embed or reembed computes them again",
@@ -128,15 +131,6 @@ def _cells(row: Agreement) -> list[str]:
     return [row.residues, f"{row.proteins:,}", *cosines, f"{row.overlap:.1%}"]
 
 
-WIDE = 160  # columns where there is no terminal to ask: 80 would cut the names of spaces in logs
-
-
-def wide_console() -> Console:
-    """Standard output, as wide as the terminal, without colouring of numbers."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDE)
-
-
 def print_plan(plan: DryRun, as_json: bool) -> None:
     """One row a space, then the prediction; with `as_json` the last line is one JSON object."""
     console = wide_console()
@@ -158,32 +152,16 @@ def print_status(status: StoreStatus) -> None:
     """Spaces first: they are what a person came for."""
     console = wide_console()
     console.print(f"{status.uri}: {status.proteins:,} protein records", soft_wrap=True, markup=False)
-    _print_spaces(console, status)
+    spaces = Table(*SPACE_COLUMNS)
+    for row in status.space_rows():
+        spaces.add_row(*row)
+    console.print(spaces)
     tables = Table("table", "rows", "version", "on disk")
     for table in status.tables:
         tables.add_row(table.name, f"{table.rows:,}", str(table.version), decimal(table.bytes))
     console.print(tables)
-    if status.rejects:
-        reasons = ", ".join(f"{reason} {count:,}" for reason, count in status.rejects.items())
-        console.print(f"rejected: {reasons} (see the table rejects for file, line and id)")
-    if status.last_run:
-        console.print(f"last run: {status.last_run['run']} ({status.last_run['kind']})")
-    if status.writer:
-        console.print(f"being written by {status.writer}", markup=False)
-
-
-def _print_spaces(console: Console, status: StoreStatus) -> None:
-    spaces = Table("space", "model", "proteins", "vectors", "alias")
-    for space in status.spaces:
-        vectors = [f"{pooling} {width} x {space.store_dtype}" for pooling, width in space.widths.items()]
-        if space.residue_width:
-            vectors.append(f"residues x {space.residue_width}")
-        if space.tokens:
-            vectors.append(f"logits x {len(space.tokens)}")
-        aliases = ", ".join(name for name, alias in status.aliases.items() if alias["space"] == space.name)
-        model = space.model if space.trained else f"{space.model} (untrained)"
-        spaces.add_row(space.name, model, f"{space.keys:,}", ", ".join(vectors), aliases)
-    console.print(spaces)
+    for line in status.facts():
+        console.print(line, markup=False)
 
 
 def without_vectors(rows: pa.Table) -> pa.Table:
@@ -219,13 +197,10 @@ def _cell(value: object) -> str:
 def print_summary(summary: Summary) -> None:
     """The accounting of every space, then rate and place, on standard output."""
     console = wide_console()
-    table = Table(
-        "space",
-        *(f"[bold]{name}[/bold]" for name in ("in", "stored", "duplicate", "rejected", "already present")),
-    )
-    for count in summary.spaces:
-        numbers = (summary.records, count.stored, count.duplicate, count.rejected, count.already_present)
-        table.add_row(count.space, *(f"{n:,}" for n in numbers))
+    space, *counts = accounting.SPACE_COLUMNS
+    table = Table(space, *(f"[bold]{name}[/bold]" for name in counts))
+    for row in summary.space_rows():
+        table.add_row(*row)
     console.print(table)
     console.print("in = stored + duplicate + rejected + already present: checked")
     if summary.embed_seconds:

@@ -1,18 +1,22 @@
-"""`protea-ray status` and `protea-ray query`: what a store holds, and rows of it.
-
-Commands that look after a store: verify, repair, upkeep, drop-space, alias, index, drift.
-"""
+"""Commands over one store: status, query, verify, repair, upkeep, drop-space, alias, index, drift."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from protea_ray.cli.options import JSON
+from protea_ray.cli.options import JSON, STORE
 
-STORE = Annotated[str, typer.Argument(metavar="STORE", help="directory, s3:// or gs:// URI")]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from protea_ray.store.location import Location
+
+UNSOUND = 1
+DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="say what would be done, change nothing")]
+ONE_SPACE = Annotated[str | None, typer.Option("--space", help="space or alias; unset: all spaces")]
 ROWS_SHOWN = 20  # of a query that matches more; --out writes all of them
 
 
@@ -21,11 +25,11 @@ def status(store: STORE, as_json: JSON = False) -> None:
     from protea_ray.cli.show import print_status
     from protea_ray.query.reader import open_store
 
-    found = open_store(store).status()
+    store_status = open_store(store).status()
     if as_json:
-        print(json.dumps(found.to_json()))
+        print(json.dumps(store_status.to_json()))
     else:
-        print_status(found)
+        print_status(store_status)
 
 
 def query(
@@ -60,8 +64,8 @@ def query(
     _deliver(rows, out, as_json)
 
 
-def _deliver(rows: Any, out: str | None, as_json: bool) -> None:
-    """To a file with vectors, to JSON or to a table on the screen without them."""
+def _deliver(rows: pa.Table, out: str | None, as_json: bool) -> None:
+    """Write rows with vectors to a file; print them without vectors, as JSON or as a table."""
     from protea_ray.cli.show import print_rows, without_vectors
 
     if out is not None:
@@ -75,11 +79,6 @@ def _deliver(rows: Any, out: str | None, as_json: bool) -> None:
         print(f"{len(rows)} rows written to {out}")
     else:
         print_rows(facts, ROWS_SHOWN)
-
-
-UNSOUND = 1
-DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="say what would be done, change nothing")]
-ONE_SPACE = Annotated[str | None, typer.Option("--space", help="space or alias; unset: all spaces")]
 
 
 def verify(store: STORE, space: ONE_SPACE = None, as_json: JSON = False) -> None:
@@ -160,12 +159,12 @@ def alias(
         print(f"{name} {'would point' if dry_run else 'points'} to {moved}")
     else:
         print_aliases(list_aliases(location))
-    found = {a.alias: {"space": a.space, "version": a.version} for a in list_aliases(location).values()}
-    tell({"dry_run": dry_run, "aliases": found}, as_json)
+    aliases = {a.alias: {"space": a.space, "version": a.version} for a in list_aliases(location).values()}
+    tell({"dry_run": dry_run, "aliases": aliases}, as_json)
 
 
-def point(location: Any, name: str, space: str | None, version: int | None, dry_run: bool) -> str:
-    """Check or make the move; returns the space's own name."""
+def point(location: Location, name: str, space: str | None, version: int | None, dry_run: bool) -> str:
+    """Check the move of an alias and, unless it is a dry run, make it; returns the own name of the space."""
     from protea_ray.errors import ConfigError
     from protea_ray.store.aliases import check_name, move, resolve
     from protea_ray.store.commit import Writer
@@ -199,9 +198,9 @@ def index(
 
     location = existing(store)
     name, _ = resolve(location, space)
-    found = build_index(location, name, pooling, min_rows=min_rows, force=force, dry_run=dry_run)
-    print_indexed(found)
-    tell({"dry_run": dry_run, "columns": [column.to_json() for column in found]}, as_json)
+    columns = build_index(location, name, pooling, min_rows=min_rows, force=force, dry_run=dry_run)
+    print_indexed(columns)
+    tell({"dry_run": dry_run, "columns": [column.to_json() for column in columns]}, as_json)
 
 
 def drift(
@@ -219,26 +218,26 @@ def drift(
     from protea_ray.cli.show import print_drift
     from protea_ray.query.drift import drift
 
-    found = drift(existing(store), a, b, sample=sample, seed=seed, pooling=pooling)
-    print_drift(found)
-    tell(found.to_json(), as_json)
+    comparison = drift(existing(store), a, b, sample=sample, seed=seed, pooling=pooling)
+    print_drift(comparison)
+    tell(comparison.to_json(), as_json)
 
 
-def existing(store: str) -> Any:
-    """Location of a store that is there; raises StoreError."""
+def existing(store: str) -> Location:
+    """The location of a store; raises StoreError when there is none."""
     from protea_ray.query.reader import open_store
 
     return open_store(store).location
 
 
-def named_space(location: Any, space: str | None) -> str | None:
-    """A space's own name."""
+def named_space(location: Location, space: str | None) -> str | None:
+    """The own name of a space or of what an alias points to; None stays None."""
     from protea_ray.store.aliases import resolve
 
     return None if space is None else resolve(location, space)[0]
 
 
 def tell(facts: dict[str, Any], as_json: bool) -> None:
-    """The last line for programs."""
+    """With --json, print the last line for programs."""
     if as_json:
         print(json.dumps(facts))

@@ -1,14 +1,8 @@
-"""`protea-ray maps`: attention and contact maps of a few short proteins.
-
-`protea-ray convert-protea`: a PROTEA embedding config as a run.yaml, and in words what changes.
-
-`protea-ray synth`: synthetic protein families of any size, to try things with.
-"""
+"""`protea-ray synth` and `protea-ray maps`: commands that need no store."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,25 +20,6 @@ def synth(
 
     write_fasta(output, proteins, seed, families, max_length=max_length)
     print(f"{proteins} synthetic proteins written to {output}")
-
-
-def convert_protea(
-    file: Annotated[str, typer.Argument(metavar="FILE.json", help="PROTEA embedding config, one JSON object")],
-    out: Annotated[str | None, typer.Option("--out", metavar="run.yaml", help="file to write [print it]")] = None,
-) -> None:
-    """Turn a PROTEA embedding config into a run.yaml for `embed --config`, and say what means something else here."""
-    import yaml
-
-    from protea_ray.exchange.protea_config import convert, read_protea
-
-    found = convert(read_protea(file))
-    notes = "".join(f"# {note}\n" for note in found.notes)
-    recipe = yaml.safe_dump(found.config_fields, sort_keys=False)
-    if out is None:
-        print(notes + recipe, end="")
-        return
-    Path(out).write_text(notes + recipe, encoding="utf-8")
-    print(*found.notes, f"Written to {out}; use it with protea-ray embed INPUT STORE --config {out}", sep="\n")
 
 
 def maps(

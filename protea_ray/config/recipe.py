@@ -55,25 +55,36 @@ class EmbeddingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
-    model: str = Field(description="hub id, or a local directory")
+    model: str = Field(description="hub id or directory; unset: a small untrained model, offline")
     revision: str | None = Field(default=None, description="40-hex commit of a hub id; unset: resolved and recorded")
     family: str = Field(default="auto", description="esm2, esmc, t5, ankh, a plugin's name, or auto")
-    layers: tuple[int, ...] = Field(default=(0,), description="reverse index: 0 = last state, 1 = the one before")
+    layers: tuple[int, ...] = Field(default=(0,), description="layers counted from the end, 0 = last: 0 or 0,1,2")
     layer_agg: Literal["mean", "last", "concat"] = Field(default="mean", description="how several layers become one")
-    pooling: tuple[Pooling, ...] = Field(default=("mean",), description="any of mean max cls mean_max std none")
-    outputs: tuple[Output, ...] = Field(default=("embeddings",), description="embeddings, and logits beside them")
+    pooling: tuple[Pooling, ...] = Field(
+        default=("mean",), description="how residues become one vector, none to keep them"
+    )
+    outputs: tuple[Output, ...] = Field(
+        default=("embeddings",),
+        description="embeddings, or embeddings,logits for the language model's logits per residue",
+    )
     normalize_residues: bool = Field(default=False, description="L2 of each residue before pooling")
     normalize: bool = Field(default=True, description="L2 of the pooled vector")
-    max_residues: int | None = Field(None, gt=0, description="longest stretch of one forward pass, in residues")
-    on_long: Literal["window", "truncate", "reject"] = Field(default="window", description="past max_residues")
+    max_residues: int | None = Field(
+        None, gt=0, description="longest stretch of one forward pass, in residues; unset: trained length"
+    )
+    on_long: Literal["window", "truncate", "reject"] = Field(
+        default="window", description="what becomes of a protein past max_residues"
+    )
     window_overlap: int = Field(default=256, ge=0, description="overlap of forward windows, in residues")
-    chunk_size: int | None = Field(None, gt=0, description="residues per stored row; unset: one row a protein")
+    chunk_size: int | None = Field(None, gt=0, description="residues per stored row; unset: whole protein")
     chunk_overlap: int = Field(default=0, ge=0, description="overlap of stored rows, in residues")
-    chunk_mode: Literal["posthoc", "independent"] = Field(default="independent", description="cut after or before")
+    chunk_mode: Literal["posthoc", "independent"] = Field(
+        default="independent", description="each chunk on its own (independent), or cut after one pass (posthoc)"
+    )
     dtype: Dtype | None = Field(default=None, description="compute precision; unset: by device and family")
     store_dtype: Literal["float16", "float32"] = Field(default="float16", description="stored precision")
     attention: str = Field(default="exact", description="exact, or local:W for |i - j| <= W")
-    quantization: Literal["int8", "int4"] | None = Field(default=None, description="weights in fewer bits")
+    quantization: Literal["int8", "int4"] | None = Field(default=None, description="weights in fewer bits; unset: no")
 
     @field_validator("layers", "max_residues", "window_overlap", "chunk_size", "chunk_overlap", mode="before")
     @classmethod
@@ -271,5 +282,9 @@ def canonical_json(value: Any) -> str:
 def space_name(config: EmbeddingConfig, files: Mapping[str, str]) -> str:
     """Table name of a space: the checkpoint's short name and 8 hex digits of the identity."""
     digest = hashlib.sha256(canonical_json(identity(config, files)).encode()).hexdigest()
-    short = _UNSAFE.sub("_", config.model.rstrip("/").rsplit("/", 1)[-1]).strip("._") or "model"
-    return f"{short[:80]}-{digest[:8]}"
+    return f"{short_name(config.model)}-{digest[:8]}"
+
+
+def short_name(model: str) -> str:
+    """The last part of a hub id or path as the beginning of a table's name: at most 80 safe characters."""
+    return (_UNSAFE.sub("_", model.rstrip("/").rsplit("/", 1)[-1]).strip("._") or "model")[:80]

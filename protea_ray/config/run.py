@@ -22,9 +22,11 @@ class RunOptions(BaseModel):
     min_actors: int | None = Field(default=None, gt=0, description="smallest pool that may start work")
     token_budget: int | None = Field(default=None, gt=0, description="tokens of one micro-batch; unset: by device")
     kernel: Literal["auto", "sdpa", "toeplitz", "varlen", "flex"] = Field(
-        default="auto", description="attention kernel; auto: the fastest exact one for device, dtype and family"
+        default="auto", description="attention kernel; auto: the fastest exact one here"
     )
-    compile: Literal["auto", "on", "off"] = Field(default="auto", description="torch.compile of the layers")
+    compile: Literal["auto", "on", "off"] = Field(
+        default="auto", description="torch.compile of the layers; auto: where it pays"
+    )
     products: Literal["auto", "torch"] = Field(
         default="auto", description="matrix products of the layers; auto: by oneDNN on x86 CPUs; torch: never by oneDNN"
     )
@@ -39,7 +41,7 @@ class RunOptions(BaseModel):
     max_rejects: int | None = Field(default=None, ge=0, description="exit code 3 when a run rejects more than this")
     retry_rejects: bool = Field(default=False, description="try again what an earlier run rejected while embedding")
     heartbeat_seconds: float = Field(default=30.0, gt=0, description="a lease older than this may be taken over")
-    address: str | None = Field(default=None, description="a running Ray cluster; unset: the job's own, else local")
+    address: str | None = Field(default=None, description="a running Ray cluster; unset: RAY_ADDRESS, else local")
 
 
 class RunConfig(BaseModel):

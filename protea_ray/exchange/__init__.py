@@ -1,1 +1,1 @@
-"""Vectors that another program computed, taken into a space of their own, marked as imported."""
+"""Other programs' files: vectors in, vectors out, and recipes of PROTEA."""

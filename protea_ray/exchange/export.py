@@ -1,9 +1,13 @@
-"""Vectors for other programs: Parquet, npz, AnnData, biotrainer's HDF5, and the letters of what was rejected."""
+"""A space's proteins and vectors as a file for other programs, and the letters of what the space rejected.
+
+Parquet is written 32,768 proteins at a time; npz and AnnData hold one matrix and need memory for all of it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +19,60 @@ from protea_ray.errors import ConfigError
 from protea_ray.query.reader import Store
 from protea_ray.query.residues import ResidueMatrix
 from protea_ray.query.search import pooling_of
-from protea_ray.query.view import Pin, View, distinct, matrix
+from protea_ray.query.view import CHUNK, Pin, View, distinct, matrix
+from protea_ray.sequences.text import fasta_text
 from protea_ray.store.aliases import CURRENT
 from protea_ray.store.ledger import scan_proteins
 from protea_ray.store.location import REJECTS_TABLE
-from protea_ray.store.sql import equals
+from protea_ray.store.sql import among, both, equals
 from protea_ray.store.tables import find_table
 
 _AT_ONCE = 32_768  # proteins in memory: 84 MB of 1,280 half-precision values
-_LETTERS_A_LINE = 60
+_IDS_OF_ONE_FILTER = 1000
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written. `left_out` counts proteins without a vector, or rejects whose letters were never stored."""
+    """What was written. `left_out` counts proteins without a vector, or rejects whose letters were never stored;
+    `unknown` are ids that were asked for and are not in the store."""
 
     path: str
     rows: int
     left_out: int = 0
+    unknown: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "unknown": list(self.unknown)}
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to export: a reading of the store, a filter over protein columns, one pooling for single-matrix formats."""
+    """What to export: a reading of the store, ids and a filter over protein columns (None: all), and one pooling.
+
+    Formats that hold one matrix need a pooling (None: mean, else the first); Parquet writes all when it is None.
+    """
 
     view: View
+    ids: tuple[str, ...] | None
     where: str | None
     pooling: str | None
     float32: bool
+
+    def records(self, columns: Sequence[str]) -> pa.Table:
+        """Protein records that are asked for, each (id, key) once."""
+        if self.ids is None:
+            return distinct(self.view.records(self.where, columns))
+        parts = [self.ids[i : i + _IDS_OF_ONE_FILTER] for i in range(0, len(self.ids), _IDS_OF_ONE_FILTER)] or [()]
+        found = [self.view.records(both(among("id", part), self.where), columns) for part in parts]
+        return distinct(pa.concat_tables(found))
+
+    def unknown(self) -> tuple[str, ...]:
+        """Ids that no protein has, whatever the filter."""
+        if self.ids is None:
+            return ()
+        have = set(self.view.records_by("id", self.ids, ["id"])["id"].to_pylist())
+        return tuple(id for id in self.ids if id not in have)
 
 
 def export(
@@ -50,6 +80,7 @@ def export(
     path: str | Path,
     *,
     space: str | Pin = CURRENT,
+    ids: Sequence[str] | None = None,
     where: str | None = None,
     pooling: str | None = None,
     float32: bool = False,
@@ -57,39 +88,64 @@ def export(
 ) -> Exported:
     """Write a space's proteins and vectors to a local file; its ending decides the format.
 
-    .parquet (all poolings; `float32` for readers without half precision, DuckDB among them), .npz (arrays id, key
-    and the pooling), .h5ad (AnnData: X, obs, uns; needs anndata), .h5 (biotrainer: one dataset a protein with the
-    attribute original_id; pooling "none" writes residue matrices; needs h5py). Raises ConfigError for another
-    ending, an unknown pooling or filter, and a missing library.
+    .parquet (all poolings, or the one named), .npz (arrays id, key, span and the pooling), .h5ad (AnnData: X, obs, uns;
+    needs anndata), .h5 (biotrainer: one data set a protein with the attribute original_id; pooling "none" writes
+    residue matrices; needs h5py). `float32` widens half precision, for readers without it such as DuckDB. `ids` and
+    `where` (SQL over protein columns) choose proteins; both together, those that satisfy both. Before anything is read
+    raises ConfigError for another ending, a missing directory and a missing library; then for an unknown pooling and a
+    filter that is none.
     """
     path = Path(path)
-    if path.suffix not in _WRITERS:
-        raise ConfigError(f"{path.name}: the ending must be one of {', '.join(_WRITERS)}", where="export")
-    return _WRITERS[path.suffix](Request(store.view(space, version), where, pooling, float32), path)
+    _require_writable(path)
+    chosen = None if ids is None else tuple(dict.fromkeys([ids] if isinstance(ids, str) else ids))
+    request = Request(store.view(space, version), chosen, where, pooling, float32)
+    done = _FORMATS[path.suffix].write(request, path)
+    return Exported(str(path), done.rows, done.left_out, request.unknown())
+
+
+def _require_writable(path: Path) -> None:
+    """Raises ConfigError that lists what would stop the export at its end."""
+    problems = []
+    if path.suffix not in _FORMATS:
+        problems.append(f"{path.name}: the ending must be one of {', '.join(_FORMATS)}")
+    if not path.parent.is_dir():
+        problems.append(f"{path.parent} is not a directory; make it first")
+    problems += _missing_libraries(path.suffix)
+    if problems:
+        raise ConfigError(problems, where="export")
+
+
+def _missing_libraries(suffix: str) -> list[str]:
+    needed = _FORMATS[suffix].libraries if suffix in _FORMATS else ()
+    return [f"{name} is not installed; pip install 'protea-ray[bio]'" for name in needed if find_spec(name) is None]
 
 
 def export_rejects(store: Store, path: str | Path, *, space: str | Pin = CURRENT) -> Exported:
     """Write the proteins that a space rejected as FASTA, with the reason in the header.
 
-    Records refused at ingest never had their letters stored: they are counted in `left_out`, and rejects.lance
-    names their file and line.
+    The letters of records rejected at ingest were never stored: they are counted in `left_out`, and rejects.lance names
+    their file and line. Raises ConfigError for a missing directory.
     """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path.parent} is not a directory; make it first", where="export")
     table = find_table(store.location.table(REJECTS_TABLE))
     if table is None:
+        path.write_text("", encoding="utf-8")
         return Exported(str(path), 0)
     name = store.pin(space).space
     rows = table.to_table(columns=["key", "reason", "detail"], filter=equals("space", name)).to_pylist()
     reasons = {row["key"]: f"{row['reason']}: {row['detail']}" for row in rows if row["key"] is not None}
     written = 0
-    with Path(path).open("w", encoding="utf-8", newline="\n") as out:
-        for row in _letters(store, reasons):
-            out.write(_fasta(row["id"], reasons[row["key"]], row["sequence"]))
+    with path.open("w", encoding="utf-8", newline="\n") as out:
+        for row in _first_records(store, reasons):
+            out.write(fasta_text(row["id"], reasons[row["key"]], row["sequence"]))
             written += 1
     return Exported(str(path), written, table.count_rows("stage = 'ingest'"))
 
 
-def _letters(store: Store, keys: dict[bytes, str]) -> Iterator[dict[str, Any]]:
-    """The first record of each key."""
+def _first_records(store: Store, keys: dict[bytes, str]) -> Iterator[dict[str, Any]]:
+    """The first record of each key, with its letters."""
     left = set(keys)
     for batch in scan_proteins(store.location, None, ["id", "key", "sequence"]):
         for row in batch.to_pylist() if left else ():
@@ -98,16 +154,10 @@ def _letters(store: Store, keys: dict[bytes, str]) -> Iterator[dict[str, Any]]:
                 yield row
 
 
-def _fasta(id: str, description: str, letters: str) -> str:
-    lines = [letters[i : i + _LETTERS_A_LINE] for i in range(0, len(letters), _LETTERS_A_LINE)]
-    header = " ".join(f"{id} {description}".split())  # a line end inside an id must not start a record
-    return "\n".join([f">{header}", *lines, ""])
-
-
-def _parts(request: Request, columns: list[str]) -> Iterator[tuple[pa.Table, int]]:
-    """Joined rows, some proteins at a time, and how many of these have no vector."""
-    own, vectors = request.view.split_columns(None if not columns else ["length", "description", *columns])
-    records = distinct(request.view.records(request.where, own))
+def _joined(request: Request, columns: list[str] | None) -> Iterator[tuple[pa.Table, int]]:
+    """Proteins joined to the space's `columns` (None: all poolings), 32,768 at a time, and how many have no vector."""
+    own, vectors = request.view.split_columns(None if columns is None else ["length", "description", *columns])
+    records = request.records(own)
     for start in range(0, max(1, len(records)), _AT_ONCE):
         joined, without = request.view.with_vectors(records.slice(start, _AT_ONCE), vectors)
         yield joined, len(without)
@@ -115,7 +165,7 @@ def _parts(request: Request, columns: list[str]) -> Iterator[tuple[pa.Table, int
 
 def _parquet(request: Request, path: Path) -> Exported:
     rows, left_out, writer = 0, 0, None
-    for part, without in _parts(request, []):
+    for part, without in _joined(request, _parquet_columns(request)):
         table = _widened(part) if request.float32 else part
         writer = writer or pq.ParquetWriter(path, request.view.stamped(table).schema)
         writer.write_table(table)
@@ -123,6 +173,13 @@ def _parquet(request: Request, path: Path) -> Exported:
     if writer is not None:
         writer.close()
     return Exported(str(path), rows, left_out)
+
+
+def _parquet_columns(request: Request) -> list[str] | None:
+    """None for every pooling, or the one that was named; spans only where a protein has several."""
+    if request.pooling is None:
+        return None
+    return [*(CHUNK if request.view.info.chunked else ()), pooling_of(request.view, request.pooling)]
 
 
 def _widened(table: pa.Table) -> pa.Table:
@@ -138,13 +195,14 @@ def _widened(table: pa.Table) -> pa.Table:
 def _whole(request: Request) -> tuple[pa.Table, str, int]:
     """Everything in memory, for formats that hold one matrix."""
     pooling = pooling_of(request.view, request.pooling)
-    parts = list(_parts(request, [pooling, "chunk_start", "chunk_end"]))
+    parts = list(_joined(request, [pooling, "chunk_start", "chunk_end"]))
     return pa.concat_tables([p for p, _ in parts]), pooling, sum(without for _, without in parts)
 
 
 def _values(request: Request, table: pa.Table, pooling: str) -> np.ndarray:
-    found = matrix(table[pooling])
-    return found.astype(np.float32) if request.float32 else found
+    """(rows, D) vectors of one pooling, as they are stored or in single precision."""
+    values = matrix(table[pooling])
+    return values.astype(np.float32) if request.float32 else values
 
 
 def _npz(request: Request, path: Path) -> Exported:
@@ -158,10 +216,12 @@ def _npz(request: Request, path: Path) -> Exported:
 
 
 def _h5ad(request: Request, path: Path) -> Exported:
-    anndata, pandas = _needs("anndata"), _needs("pandas")
+    import anndata
+    import pandas
+
     table, pooling, left_out = _whole(request)
     texts = {"description": table["description"].to_pylist(), "key": [k.hex() for k in table["key"].to_pylist()]}
-    # plain objects: AnnData refuses to write pandas 3's own strings unless told to
+    # plain objects: AnnData declines to write pandas 3's own strings unless told to
     columns = {name: pandas.Series(values, dtype=object) for name, values in texts.items()}
     obs = pandas.DataFrame(columns | {c: table[c].to_numpy() for c in ("length", "chunk_start", "chunk_end")})
     obs.index = pandas.Index(table["id"].to_pylist(), name="id", dtype=object)
@@ -174,12 +234,13 @@ def _h5ad(request: Request, path: Path) -> Exported:
 
 
 def _h5(request: Request, path: Path) -> Exported:
-    h5py = _needs("h5py")
+    import h5py
+
     rows, left_out = 0, 0
     pooling = "none" if request.pooling == "none" else pooling_of(request.view, request.pooling)
     with h5py.File(path, "w") as out:
-        for part, without in _parts(request, ["chunk_start"] if pooling == "none" else ["chunk_start", pooling]):
-            for id, values in _each(request, part, pooling):
+        for part, without in _joined(request, ["chunk_start"] if pooling == "none" else ["chunk_start", pooling]):
+            for id, values in _by_id(request, part, pooling):
                 stored = out.create_dataset(str(rows), data=values)  # numbered: an id may look like a path
                 stored.attrs["original_id"] = id
                 rows += 1
@@ -187,7 +248,7 @@ def _h5(request: Request, path: Path) -> Exported:
     return Exported(str(path), rows, left_out)
 
 
-def _each(request: Request, part: pa.Table, pooling: str) -> Iterator[tuple[str, np.ndarray]]:
+def _by_id(request: Request, part: pa.Table, pooling: str) -> Iterator[tuple[str, np.ndarray]]:
     """Id and vector, or id and residue matrix, of every row; chunks as id/start."""
     starts = part["chunk_start"].to_pylist()
     chunked = request.view.info.chunked
@@ -195,11 +256,12 @@ def _each(request: Request, part: pa.Table, pooling: str) -> Iterator[tuple[str,
     if pooling != "none":
         yield from zip(ids, _values(request, part, pooling), strict=True)
         return
-    for id, found in zip(ids, _residues(request.view, part), strict=True):
-        yield id, found[:].astype(np.float32) if request.float32 else found[:]
+    for id, residues in zip(ids, _residues(request.view, part), strict=True):
+        yield id, residues[:].astype(np.float32) if request.float32 else residues[:]
 
 
 def _residues(view: View, part: pa.Table) -> Iterator[ResidueMatrix]:
+    """The residue matrix of every row of `part`; raises ConfigError for a space without them."""
     facts = view.facts
     if facts["residue_width"] is None:
         raise ConfigError(f"space {view.pin.space} keeps no residue matrices", where="pooling")
@@ -211,16 +273,17 @@ def _residues(view: View, part: pa.Table) -> Iterator[ResidueMatrix]:
         yield ResidueMatrix(view.vectors, where[key, start], start, facts["residue_width"], facts["store_dtype"])
 
 
-def _needs(library: str) -> Any:
-    try:
-        return __import__(library)
-    except ImportError:
-        raise ConfigError(f"{library} is not installed; pip install 'protea-ray[bio]'", where="export") from None
+@dataclass(frozen=True)
+class _Format:
+    """How a file of one ending is written, and the libraries of the [bio] extra that this takes."""
+
+    write: Callable[[Request, Path], Exported]
+    libraries: tuple[str, ...] = ()
 
 
-_WRITERS: dict[str, Callable[[Request, Path], Exported]] = {
-    ".parquet": _parquet,
-    ".npz": _npz,
-    ".h5ad": _h5ad,
-    ".h5": _h5,
+_FORMATS = {
+    ".parquet": _Format(_parquet),
+    ".npz": _Format(_npz),
+    ".h5ad": _Format(_h5ad, ("anndata", "pandas")),
+    ".h5": _Format(_h5, ("h5py",)),
 }

@@ -1,8 +1,7 @@
-"""Importing: items of a file become rows of a space, committed in groups, under the lease, each key once.
+"""Import vectors that another program computed into a space of their own, marked as imported.
 
-Whose vectors are these: items of a file matched to proteins of the store, by id or by their letters.
-
-An imported space: what it is called, what its columns are, and rows of it from a file's items.
+Each item of a file is matched to a protein of the store, by its letters or by its id, and becomes a row once for each
+key. Rows are committed in groups under the lease, and every item is accounted for.
 """
 
 from __future__ import annotations
@@ -12,14 +11,15 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
+from itertools import chain
 from typing import Any
 
 import lance
 import numpy as np
 import pyarrow as pa
 
-from protea_ray.config.recipe import canonical_json
+from protea_ray.config.libraries import OF_IMPORT, versions
+from protea_ray.config.recipe import canonical_json, short_name
 from protea_ray.errors import AccountingError, ConfigError, InputError
 from protea_ray.exchange.vector_files import VectorFile, VectorItem
 from protea_ray.sequences.records import KEY, KEY_BYTES, PROTEINS_SCHEMA, RejectedError, key_of, normalise
@@ -33,7 +33,74 @@ from protea_ray.store.spaces import SpaceInfo, ensure_space
 from protea_ray.store.sql import among
 from protea_ray.store.tables import ensure_table
 
-_OF_ONE_FILTER = 1000  # values
+NO_KEY = bytes(KEY_BYTES)
+_COLUMN_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_VALUES_OF_ONE_FILTER = 1000
+_ITEMS_OF_A_UNIT, _BYTES_OF_A_UNIT = 4096, 64 << 20
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """How a file becomes a space; raises ConfigError that lists every option that cannot work.
+
+    `model`: what computed the vectors. `pooling`: name for vectors whose file does not say how they were pooled.
+    `layer`: one of several in fair-esm's files. `store_dtype`: float16 or float32.
+    """
+
+    model: str
+    pooling: str = "mean"
+    layer: int | None = None
+    store_dtype: str = "float16"
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not self.model.strip():
+            problems.append("model is empty; say what computed the vectors")
+        if not _COLUMN_NAME.fullmatch(self.pooling) or self.pooling in space_schema({}, "float16", 1, {}).names:
+            problems.append(f"pooling {self.pooling!r} cannot be a column; take a word such as mean")
+        if self.store_dtype not in ("float16", "float32"):
+            problems.append(f"store_dtype {self.store_dtype!r} is not float16 or float32")
+        if problems:
+            raise ConfigError(problems, where="import")
+
+
+@dataclass(frozen=True)
+class ImportShape:
+    """Columns of the space: width of each pooled vector, and of residue matrices if it has them."""
+
+    widths: dict[str, int]
+    residue_width: int | None
+
+    @classmethod
+    def of(cls, item: VectorItem, options: ImportOptions) -> ImportShape:
+        """The columns that one item has; those of the first readable item are the space's, other items are rejected."""
+        widths = {name or options.pooling: len(vector) for name, vector in item.vectors.items()}
+        return cls(widths, None if item.residues is None else item.residues.shape[1])
+
+
+def describe(shape: ImportShape, options: ImportOptions, format: str, run: str) -> tuple[SpaceInfo, pa.Schema]:
+    """The record and the schema of the space that a file's vectors go to.
+
+    Its name is made of the file format, the model, the layer and the columns: the same ones are the same space,
+    whatever the file is called.
+    """
+    columns = {"widths": shape.widths, "residue_width": shape.residue_width, "store_dtype": options.store_dtype}
+    identity: dict[str, Any] = {"imported": format, "model": options.model, "layer": options.layer, **columns}
+    digest = hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:8]
+    pooling = [*shape.widths, *(["none"] if shape.residue_width else [])]
+    info = SpaceInfo(
+        name=f"{short_name(options.model)}-imported-{digest}",
+        identity=identity,
+        config={"model": options.model, "family": "imported", "pooling": pooling, "chunk_size": None,
+                "store_dtype": options.store_dtype},
+        checkpoint={"model": options.model, "revision": None, "files": {}},
+        hidden=shape.residue_width or max(shape.widths.values()),
+        run=run,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions=versions(OF_IMPORT),
+        imported=True,
+    )  # fmt: skip
+    return info, space_schema(shape.widths, options.store_dtype, shape.residue_width, {})
 
 
 @dataclass(frozen=True)
@@ -45,19 +112,21 @@ class StoredProtein:
 
 
 def match(proteins: lance.LanceDataset, items: Sequence[VectorItem]) -> list[StoredProtein | None]:
-    """The protein of each item; None where the store has none, or several different ones under that id.
+    """The protein of each item; None where the store has none, or several different ones under its id.
 
-    A label of several words (fair-esm keeps the whole FASTA header) is looked up whole, then by its first word.
+    An item is looked up by its letters, or by its id when the file has no letters. A label of several words (fair-esm
+    keeps the whole FASTA header) is looked up whole, then by its first word.
     """
-    keys = [_key(item.sequence) for item in items]
-    by_key = _by(proteins, "key", (key for key in keys if key is not None))
+    keys = [_key_or_none(item.sequence) for item in items]
+    by_key = _proteins_by(proteins, "key", (key for key in keys if key is not None))
     ids = [item.id for item, key in zip(items, keys, strict=True) if key is None and item.id]
-    by_id = _by(proteins, "id", dict.fromkeys([*ids, *(_first_word(id) for id in ids)]))
+    by_id = _proteins_by(proteins, "id", dict.fromkeys([*ids, *(_first_word(id) for id in ids)]))
     named = [by_id.get(item.id or "") or by_id.get(_first_word(item.id)) for item in items]
-    return [_only(by_key.get(key) if key is not None else other) for key, other in zip(keys, named, strict=True)]
+    return [_single(by_key.get(key) if key is not None else other) for key, other in zip(keys, named, strict=True)]
 
 
-def _key(sequence: str | None) -> bytes | None:
+def _key_or_none(sequence: str | None) -> bytes | None:
+    """Key of an item's letters; None when it has no letters, empty when they are no protein."""
     if sequence is None:
         return None
     try:
@@ -70,26 +139,74 @@ def _first_word(id: str | None) -> str:
     return id.split(maxsplit=1)[0] if id and id.strip() else ""
 
 
-def _by(
+def _proteins_by(
     proteins: lance.LanceDataset, column: str, values: Iterable[str | bytes]
 ) -> dict[str | bytes, set[StoredProtein]]:
-    """Every protein under each value."""
+    """Every protein that has each value in `column`."""
     wanted = [v for v in values if v and (isinstance(v, bytes) or "\0" not in v)]
-    found: dict[str | bytes, set[StoredProtein]] = {}
+    by_value: dict[str | bytes, set[StoredProtein]] = {}
     columns = list(dict.fromkeys([column, "key", "length"]))
-    for start in range(0, len(wanted), _OF_ONE_FILTER):
-        part = among(column, wanted[start : start + _OF_ONE_FILTER])
+    for start in range(0, len(wanted), _VALUES_OF_ONE_FILTER):
+        part = among(column, wanted[start : start + _VALUES_OF_ONE_FILTER])
         for row in proteins.to_table(columns=columns, filter=part).to_pylist():
-            found.setdefault(row[column], set()).add(StoredProtein(row["key"], row["length"]))
-    return found
+            by_value.setdefault(row[column], set()).add(StoredProtein(row["key"], row["length"]))
+    return by_value
 
 
-def _only(found: set[StoredProtein] | None) -> StoredProtein | None:
-    return next(iter(found)) if found and len(found) == 1 else None
+def _single(proteins: set[StoredProtein] | None) -> StoredProtein | None:
+    """The protein of a set of one."""
+    return next(iter(proteins)) if proteins and len(proteins) == 1 else None
 
 
-NO_KEY = bytes(KEY_BYTES)
-_ITEMS_OF_A_UNIT, _BYTES_OF_A_UNIT = 4096, 64 << 20
+@dataclass(frozen=True)
+class Row:
+    """One row of the space: a protein of `length` residues, of which the vectors saw `seen`."""
+
+    key: bytes
+    length: int
+    seen: int
+    vectors: dict[str, np.ndarray]
+    residues: np.ndarray | None
+
+
+def row_of(item: VectorItem, protein: StoredProtein, shape: ImportShape, options: ImportOptions) -> Row | str:
+    """The row of an item, or the reason of its reject: unreadable, shape, length or non_finite.
+
+    Rows of the start and end tokens are cut from a residue matrix that may have them.
+    """
+    if item.problem:
+        return item.problem
+    if ImportShape.of(item, options) != shape:
+        return "shape"
+    residues = item.residues
+    if residues is not None:
+        if item.matrix_is == "with_ends" and len(residues) == protein.length + 2:
+            residues = residues[1:-1]
+        if len(residues) != protein.length and not (item.matrix_is == "cut" and len(residues) < protein.length):
+            return "length"
+    dtype = np.dtype(options.store_dtype)
+    arrays = [*item.vectors.values(), *([residues] if residues is not None else [])]
+    with np.errstate(over="ignore"):  # what float16 cannot hold becomes Inf
+        if not all(np.isfinite(array.astype(dtype)).all() for array in arrays):
+            return "non_finite"
+    vectors = {name or options.pooling: vector for name, vector in item.vectors.items()}
+    return Row(protein.key, protein.length, protein.length if residues is None else len(residues), vectors, residues)
+
+
+def table_of(rows: Sequence[Row], unit: str, shape: ImportShape, schema: pa.Schema) -> pa.Table:
+    """Rows as a table in the space's schema, all of one unit."""
+    return space_rows(
+        schema,
+        keys=[row.key for row in rows],
+        unit=unit,
+        spans=[(0, row.seen) for row in rows],
+        n_residues=[row.length for row in rows],
+        n_residues_seen=[row.seen for row in rows],
+        n_windows=[1] * len(rows),
+        truncated=[row.seen < row.length for row in rows],
+        vectors={name: np.stack([row.vectors[name] for row in rows]) for name in shape.widths},
+        residues=[row.residues for row in rows if row.residues is not None] if shape.residue_width else None,
+    )
 
 
 @dataclass
@@ -124,10 +241,10 @@ class Imported:
 def import_vectors(
     source: VectorFile, location: Location, options: ImportOptions, run: str, writer: Writer
 ) -> Imported:
-    """Take every vector of `source` whose protein the store has and whose key the space lacks.
+    """Store every vector of `source` whose protein the store has and whose key the space lacks.
 
-    Repeating it is harmless. Raises InputError for a file without a readable item, StoreError and CommitError as a
-    run does.
+    The same call again adds nothing. Raises InputError for a file without a readable item,
+    AccountingError when the counts do not add up, StoreError and CommitError as a run does.
     """
     proteins = ensure_table(location.table(PROTEINS_TABLE), PROTEINS_SCHEMA)
     units = _units(source.items(options.layer))
@@ -139,10 +256,10 @@ def import_vectors(
     info, schema = describe(shape, options, source.format, run)
     ensure_space(location, info, schema)
     uri = location.table(info.name)
-    done, known = Imported(info.name, source.format), _Known(location, info.name)
+    done, known = Imported(info.name, source.format), _KnownKeys(location, info.name)
     committer = GroupCommitter(writer, uri)
     try:
-        for number, items in enumerate(_chain(first, units)):
+        for number, items in enumerate(chain([first], units)):
             rows = list(_rows(items, match(proteins, items), known, shape, options, done))
             if rows:
                 unit = f"{run}.{number}"
@@ -160,9 +277,8 @@ def _units(items: Iterable[VectorItem]) -> Iterator[list[VectorItem]]:
     held, size = [], 0
     for item in items:
         held.append(item)
-        size += sum(v.nbytes for v in item.vectors.values()) + (
-            item.residues.nbytes if item.residues is not None else 0
-        )
+        size += sum(vector.nbytes for vector in item.vectors.values())
+        size += item.residues.nbytes if item.residues is not None else 0
         if len(held) >= _ITEMS_OF_A_UNIT or size >= _BYTES_OF_A_UNIT:
             yield held
             held, size = [], 0
@@ -170,20 +286,15 @@ def _units(items: Iterable[VectorItem]) -> Iterator[list[VectorItem]]:
         yield held
 
 
-def _chain(first: list[VectorItem], rest: Iterator[list[VectorItem]]) -> Iterator[list[VectorItem]]:
-    yield first
-    yield from rest
-
-
-class _Known:
-    """Keys that the space had before, and those that this import took."""
+class _KnownKeys:
+    """Keys that the space had before this import, and those that it has stored since."""
 
     def __init__(self, location: Location, space: str) -> None:
         self._before = KeyIndex(pa.chunked_array(list(present_keys(location, space)), KEY))
         self.now: set[bytes] = set()
 
     def before(self, proteins: Sequence[StoredProtein | None]) -> list[bool]:
-        """Of each protein, in one look."""
+        """Whether each protein's key was in the space before; False for None."""
         keys = key_array(protein.key if protein is not None else NO_KEY for protein in proteins)
         return self._before.contains(keys).tolist()
 
@@ -191,12 +302,12 @@ class _Known:
 def _rows(
     items: Sequence[VectorItem],
     proteins: Sequence[StoredProtein | None],
-    known: _Known,
+    known: _KnownKeys,
     shape: ImportShape,
     options: ImportOptions,
     done: Imported,
 ) -> Iterator[Row]:
-    """Rows to store; everything else is counted in `done`."""
+    """Yield the rows to store; count every other item in `done`."""
     for item, protein, before in zip(items, proteins, known.before(proteins), strict=True):
         done.read += 1
         if protein is None:
@@ -211,114 +322,3 @@ def _rows(
             yield row
         else:
             done.rejected[row] = done.rejected.get(row, 0) + 1
-
-
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_UNSAFE = re.compile(r"[^A-Za-z0-9_.]+")
-_LIBRARIES = ("protea-ray", "pylance", "pyarrow")
-
-
-@dataclass(frozen=True)
-class ImportOptions:
-    """`model` is what computed the vectors, `pooling` names vectors whose file does not say how they were pooled,
-    `layer` chooses one of several in fair-esm's files."""
-
-    model: str
-    pooling: str = "mean"
-    layer: int | None = None
-    store_dtype: str = "float16"
-
-    def __post_init__(self) -> None:
-        problems = []
-        if not self.model.strip():
-            problems.append("model is empty; say what computed the vectors")
-        if not _NAME.fullmatch(self.pooling) or self.pooling in space_schema({}, "float16", 1, {}).names:
-            problems.append(f"pooling {self.pooling!r} cannot be a column; take a word such as mean")
-        if self.store_dtype not in ("float16", "float32"):
-            problems.append(f"store_dtype {self.store_dtype!r} is not float16 or float32")
-        if problems:
-            raise ConfigError(problems, where="import")
-
-
-@dataclass(frozen=True)
-class ImportShape:
-    """Columns of the space: width of each pooled vector, and of residue matrices if it has them."""
-
-    widths: dict[str, int]
-    residue_width: int | None
-
-    @classmethod
-    def of(cls, item: VectorItem, options: ImportOptions) -> ImportShape:
-        """The first readable item decides; whoever differs is rejected."""
-        widths = {name or options.pooling: len(vector) for name, vector in item.vectors.items()}
-        return cls(widths, None if item.residues is None else item.residues.shape[1])
-
-
-def describe(shape: ImportShape, options: ImportOptions, format: str, run: str) -> tuple[SpaceInfo, pa.Schema]:
-    """The same file format, model, layer and columns are the same space, whatever the file is called."""
-    columns = {"widths": shape.widths, "residue_width": shape.residue_width, "store_dtype": options.store_dtype}
-    identity: dict[str, Any] = {"imported": format, "model": options.model, "layer": options.layer, **columns}
-    digest = hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:8]
-    short = _UNSAFE.sub("_", options.model.rstrip("/").rsplit("/", 1)[-1]).strip("._") or "model"
-    pooling = [*shape.widths, *(["none"] if shape.residue_width else [])]
-    info = SpaceInfo(
-        name=f"{short[:80]}-imported-{digest}",
-        identity=identity,
-        config={"model": options.model, "family": "imported", "pooling": pooling, "chunk_size": None,
-                "store_dtype": options.store_dtype},
-        checkpoint={"model": options.model, "revision": None, "files": {}},
-        hidden=shape.residue_width or max(shape.widths.values()),
-        run=run,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions={name: version(name) for name in _LIBRARIES},
-        imported=True,
-    )  # fmt: skip
-    return info, space_schema(shape.widths, options.store_dtype, shape.residue_width, {})
-
-
-@dataclass(frozen=True)
-class Row:
-    """One protein of the space; `seen` residues have a row in `residues`."""
-
-    key: bytes
-    length: int
-    seen: int
-    vectors: dict[str, np.ndarray]
-    residues: np.ndarray | None
-
-
-def row_of(item: VectorItem, protein: StoredProtein, shape: ImportShape, options: ImportOptions) -> Row | str:
-    """The row, or one word that says why there is none: shape, length or non_finite."""
-    if item.problem:
-        return item.problem
-    if ImportShape.of(item, options) != shape:
-        return "shape"
-    residues = item.residues
-    if residues is not None:
-        if item.matrix_is == "with_ends" and len(residues) == protein.length + 2:
-            residues = residues[1:-1]
-        if len(residues) != protein.length and not (item.matrix_is == "cut" and len(residues) < protein.length):
-            return "length"
-    dtype = np.dtype(options.store_dtype)
-    arrays = [*item.vectors.values(), *([residues] if residues is not None else [])]
-    with np.errstate(over="ignore"):  # what float16 cannot hold becomes Inf
-        if not all(np.isfinite(array.astype(dtype)).all() for array in arrays):
-            return "non_finite"
-    vectors = {name or options.pooling: vector for name, vector in item.vectors.items()}
-    return Row(protein.key, protein.length, protein.length if residues is None else len(residues), vectors, residues)
-
-
-def table_of(rows: Sequence[Row], unit: str, shape: ImportShape, schema: pa.Schema) -> pa.Table:
-    """One unit of the space."""
-    return space_rows(
-        schema,
-        keys=[row.key for row in rows],
-        unit=unit,
-        spans=[(0, row.seen) for row in rows],
-        n_residues=[row.length for row in rows],
-        n_residues_seen=[row.seen for row in rows],
-        n_windows=[1] * len(rows),
-        truncated=[row.seen < row.length for row in rows],
-        vectors={name: np.stack([row.vectors[name] for row in rows]) for name in shape.widths},
-        residues=[row.residues for row in rows if row.residues is not None] if shape.residue_width else None,
-    )

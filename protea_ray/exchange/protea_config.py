@@ -1,4 +1,4 @@
-"""Coming from PROTEA: its embedding-config id, and its recipe in this package's words.
+"""Embedding configs of PROTEA: their ids, and the same recipe in this package's words.
 
 PROTEA (https://github.com/frapercan/PROTEA) names a recipe by a uuid5 over twelve fields. Most of them mean the
 same here; where they do not, `convert` keeps the numbers that PROTEA's code computes and says in words what the
@@ -38,7 +38,7 @@ _SDK_MODELS = {
 
 @dataclass(frozen=True)
 class Converted:
-    """A recipe for `EmbeddingConfig(**config_fields)`, and what a person should know about the change."""
+    """A recipe for `EmbeddingConfig(**config_fields)`, and one note for each field that means something else."""
 
     config_fields: dict[str, Any]
     notes: tuple[str, ...]
@@ -59,14 +59,14 @@ def protea_config_id(identity: Mapping[str, Any]) -> str:
 
 
 def read_protea(path: str | Path) -> dict[str, Any]:
-    """The JSON object of a file; raises ConfigError when it cannot be read or is something else."""
+    """Read the JSON object of a file; raises ConfigError when it cannot be read or is something else."""
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        config = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise ConfigError(f"cannot be read as JSON: {error}", where=str(path)) from None
-    if not isinstance(found, dict):
+    if not isinstance(config, dict):
         raise ConfigError("must be one JSON object, an embedding config as PROTEA exports it", where=str(path))
-    return found
+    return config
 
 
 def convert(protea_json: Mapping[str, Any]) -> Converted:
@@ -114,6 +114,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def _mistyped(recipe: Mapping[str, Any]) -> list[str]:
+    """One sentence for each identity field that is missing or is not of its kind."""
     return [
         f"{field} must be {wanted} (got {recipe[field]!r})" if field in recipe else f"{field} is missing: {wanted}"
         for field, (accepts, wanted) in _RULES.items()
@@ -129,7 +130,7 @@ def _accepts(rule: Callable[[Any], bool], value: Any) -> bool:
 
 
 def _unsupported(recipe: Mapping[str, Any]) -> list[str]:
-    """What well-formed recipes ask for that has no counterpart here."""
+    """One sentence for each thing that a well-formed recipe asks for and that has no counterpart here."""
     problems = []
     backend, family = recipe["model_backend"], _FAMILIES.get(recipe["model_backend"])
     if family is None:
@@ -156,7 +157,7 @@ def _is_prostt5(recipe: Mapping[str, Any]) -> bool:
 
 
 def _specials(recipe: Mapping[str, Any]) -> int:
-    """Special tokens that PROTEA counts in max_length; ProstT5 has its prefix as well, ESM-C is cut by letters."""
+    """Number of special tokens that PROTEA counts in max_length: ProstT5 has its prefix too, ESM-C counts letters."""
     return _SPECIALS[_FAMILIES[recipe["model_backend"]]] + _is_prostt5(recipe)
 
 
@@ -187,7 +188,7 @@ def _fields(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _notes(recipe: Mapping[str, Any]) -> list[str]:
-    """What means something else here, one sentence or two each."""
+    """One or two sentences for each field that means something else here."""
     candidates = (_length_note, _last_note, _chunk_note, _backend_note, _letter_note, _id_note, _extra_note)
     return [note for candidate in candidates if (note := candidate(recipe))]
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from protea_ray.display import html_table, text_table
 from protea_ray.errors import AccountingError
 from protea_ray.plan.delta import Counts
 
@@ -26,7 +27,10 @@ class SpaceCount:
         return self.stored + self.duplicate + self.rejected + self.already_present
 
 
-@dataclass(frozen=True)
+SPACE_COLUMNS = ("space", "in", "stored", "duplicate", "rejected", "already present")
+
+
+@dataclass(frozen=True, repr=False)
 class Summary:
     """One run: where its records went, what it ran on, and what it took."""
 
@@ -55,6 +59,21 @@ class Summary:
         rate = self.residues / self.embed_seconds if self.embed_seconds else 0.0
         spaces = [asdict(s) for s in self.spaces]
         return {"in": self.records, **first, **rest, "residues_per_second": round(rate, 1), "spaces": spaces}
+
+    def space_rows(self) -> list[tuple[str, ...]]:
+        """A row of text for each space, under SPACE_COLUMNS."""
+        numbers = [(self.records, c.stored, c.duplicate, c.rejected, c.already_present) for c in self.spaces]
+        return [(c.space, *(f"{n:,}" for n in row)) for c, row in zip(self.spaces, numbers, strict=True)]
+
+    def _title(self) -> str:
+        untrained = "" if self.trained else " (untrained)"
+        return f"{self.store}: {self.model}{untrained}, {self.residues:,} residues embedded in {self.seconds:.1f} s"
+
+    def __repr__(self) -> str:
+        return f"{self._title()}\n{text_table(SPACE_COLUMNS, self.space_rows())}"
+
+    def _repr_html_(self) -> str:
+        return html_table(self._title(), SPACE_COLUMNS, self.space_rows())
 
 
 def account(

@@ -14,13 +14,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import ray
 
 from protea_ray.config.cache import cache_directory
+from protea_ray.config.libraries import OF_CALIBRATION, version_or_none
 from protea_ray.config.recipe import EmbeddingConfig, canonical_json, identity
 from protea_ray.encoder.budget import time_packs
 from protea_ray.encoder.canary import check_canaries
@@ -30,7 +30,6 @@ from protea_ray.pipeline.cluster import remote
 from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.plan.cost import Cost, transformer_cost
 
-VERSIONS = ("protea-ray", "torch", "transformers", "torchao", "bitsandbytes")
 HALF = (
     "this processor computes in bfloat16: --dtype bfloat16 makes another space, within 0.02 of this one, "
     "1.3 to 1.8 times as fast (docs/performance.md)"
@@ -136,16 +135,9 @@ def _key(spec: EncoderSpec, checkpoint: Checkpoint, recipes: Sequence[EmbeddingC
         "recipes": [identity(recipe, checkpoint.files) for recipe in recipes],
         "device": [spec.device, platform.node(), *sorted(ray.cluster_resources())],
         "asked": [spec.token_budget, spec.kernel, spec.compile, spec.products],
-        "versions": [_version(name) for name in VERSIONS],
+        "versions": [version_or_none(name) for name in OF_CALIBRATION],
     }
     return hashlib.sha256(canonical_json(facts).encode()).hexdigest()[:32]
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def _remembered(place: Path) -> Calibration | None:

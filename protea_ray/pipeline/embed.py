@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 
+from protea_ray.config.libraries import OF_EMBEDDING, versions
 from protea_ray.config.paths import require_paths
 from protea_ray.config.recipe import EmbeddingConfig, identity, resolve, space_name
 from protea_ray.config.run import RunConfig, RunOptions
@@ -38,9 +38,6 @@ from protea_ray.store.location import Location, open_location
 from protea_ray.store.rows import space_schema
 from protea_ray.store.runs import new_run_id, record_run
 from protea_ray.store.spaces import SpaceInfo, ensure_space, list_spaces
-
-LIBRARIES = ("protea-ray", "ray", "torch", "transformers", "pylance", "pyarrow")
-
 
 MakeSpec = Callable[..., EncoderSpec]  # from the fields of EncoderSpec to what an actor loads
 
@@ -227,7 +224,7 @@ def _target(location: Location, checkpoint: Checkpoint, recipe: EmbeddingConfig,
         identity=identity(recipe, checkpoint.files),
         config=recipe.model_dump(mode="json"),
         checkpoint={"model": checkpoint.model, "revision": checkpoint.revision, "files": checkpoint.files},
-        versions={name: version(name) for name in LIBRARIES},
+        versions=versions(OF_EMBEDDING),
         run=run,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         hidden=hidden,

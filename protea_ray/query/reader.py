@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ from protea_ray.store.tables import find_table, open_table
 if TYPE_CHECKING:
     import ray.data
 
+    from protea_ray.exchange.export import Exported
     from protea_ray.query.training.labels import Labels
     from protea_ray.query.training.torch_dataset import TorchDataset
 
@@ -44,11 +46,24 @@ def open_store(uri: str | Path) -> Store:
 
 
 class Store:
-    """Queries over one store. `space` is a space's name, an alias, or a Pin; `current` resolves the alias or the
-    only space. All tables that come back carry the pin they were read at in their metadata."""
+    """Queries over one store.
+
+    `space` is a space's name, an alias, or a Pin; `current` is the alias of that name, or the only space there is.
+    Every table that comes back carries in its metadata the pin at which it was read.
+    """
 
     def __init__(self, location: Location) -> None:
         self.location = location
+
+    def __repr__(self) -> str:
+        return f"Store({self.uri!r})"
+
+    def _repr_html_(self) -> str:
+        """The status as tables, read now; the URI alone when the store cannot be read."""
+        try:
+            return self.status()._repr_html_()
+        except StoreError:
+            return escape(repr(self))
 
     @property
     def uri(self) -> str:
@@ -244,6 +259,27 @@ class Store:
             world_size=world_size,
             drop_last=drop_last,
         )
+
+    @outage_as_store_error()
+    def export(
+        self,
+        path: str | Path,
+        *,
+        space: str | Pin = CURRENT,
+        ids: Sequence[str] | None = None,
+        where: str | None = None,
+        pooling: str | None = None,
+        float32: bool = False,
+        version: int | None = None,
+    ) -> Exported:
+        """Write proteins and vectors to a local file for other programs; its ending decides the format.
+
+        .parquet, .npz, .h5ad (AnnData) or .h5 (biotrainer): see `protea_ray.exchange.export.export`, which says what
+        each holds and what is raised.
+        """
+        from protea_ray.exchange.export import export  # one floor up: a method is where people look for it
+
+        return export(self, path, space=space, ids=ids, where=where, pooling=pooling, float32=float32, version=version)
 
     def _key_of(self, view: View, id: str) -> bytes:
         records = view.records_by("id", [id], ["id", "key"])

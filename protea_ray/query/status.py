@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import Any
 
+from protea_ray.display import html_table, text_table
 from protea_ray.store.aliases import list_aliases
 from protea_ray.store.lease import HELD, read_record
 from protea_ray.store.ledger import FIRST_ROW
@@ -28,8 +30,7 @@ class TableStatus:
 
 @dataclass(frozen=True)
 class SpaceStatus:
-    """One vector space. `widths` is the length of each pooled vector, `keys` the number of proteins, `tokens` the
-    columns of stored logits."""
+    """One vector space: `widths` by pooling, `keys` proteins in `rows` rows, `tokens` the columns of stored logits."""
 
     name: str
     model: str
@@ -48,8 +49,22 @@ class SpaceStatus:
     run: str
     created: str
 
+    def described_model(self) -> str:
+        """The model, and whether its weights were ever trained."""
+        return self.model if self.trained else f"{self.model} (untrained)"
 
-@dataclass(frozen=True)
+    def vectors(self) -> list[str]:
+        """What is stored of a protein: each pooling with its width, residue matrices, logits."""
+        stored = [f"{pooling} {width} x {self.store_dtype}" for pooling, width in self.widths.items()]
+        stored += [f"residues x {self.residue_width}"] if self.residue_width else []
+        return stored + ([f"logits x {len(self.tokens)}"] if self.tokens else [])
+
+
+SPACE_COLUMNS = ("space", "model", "proteins", "vectors", "alias")
+TABLE_COLUMNS = ("table", "rows", "version", "bytes on disk")
+
+
+@dataclass(frozen=True, repr=False)
 class StoreStatus:
     """The whole store. `rejects` counts by reason, `writer` says who holds the lease (None: nobody)."""
 
@@ -65,6 +80,45 @@ class StoreStatus:
     def to_json(self) -> dict[str, Any]:
         """Plain values only; times in ISO format."""
         return _plain(asdict(self))
+
+    def space_rows(self) -> list[tuple[str, ...]]:
+        """A row of text for each space, under SPACE_COLUMNS."""
+        return [
+            (
+                space.name,
+                space.described_model(),
+                f"{space.keys:,}",
+                ", ".join(space.vectors()),
+                self._names(space.name),
+            )
+            for space in self.spaces
+        ]
+
+    def _names(self, space: str) -> str:
+        """The aliases that point to a space."""
+        return ", ".join(name for name, alias in self.aliases.items() if alias["space"] == space)
+
+    def facts(self) -> list[str]:
+        """Rejects by reason, the last run and the writer, one line each, as far as there are any."""
+        lines = []
+        if self.rejects:
+            reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.rejects.items())
+            lines.append(f"rejected: {reasons} (see the table rejects for file, line and id)")
+        if self.last_run:
+            lines.append(f"last run: {self.last_run['run']} ({self.last_run['kind']})")
+        if self.writer:
+            lines.append(f"being written by {self.writer}")
+        return lines
+
+    def __repr__(self) -> str:
+        title = f"{self.uri}: {self.proteins:,} protein records"
+        return "\n".join([title, text_table(SPACE_COLUMNS, self.space_rows()), *self.facts()])
+
+    def _repr_html_(self) -> str:
+        tables = [(t.name, f"{t.rows:,}", str(t.version), f"{t.bytes:,}") for t in self.tables]
+        title = f"{self.uri}: {self.proteins:,} protein records"
+        facts = "".join(f"<p>{escape(line)}</p>" for line in self.facts())
+        return html_table(title, SPACE_COLUMNS, self.space_rows()) + html_table("", TABLE_COLUMNS, tables) + facts
 
 
 def status(location: Location) -> StoreStatus:
@@ -131,7 +185,7 @@ def _writer(location: Location) -> str | None:
 
 
 def _plain(value: Any) -> Any:
-    """Nested records with everything JSON can hold."""
+    """Nested dicts, lists and tuples with every time in ISO format, which JSON can hold."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -12,7 +12,7 @@ between versions of numpy. One protein takes about 60 us.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import BinaryIO
 import numpy as np
 
 from protea_ray.errors import ConfigError
+from protea_ray.sequences.text import fasta_text
 
 MIN_LENGTH, MAX_LENGTH = 30, 5000
 _PERCENT = {
@@ -35,7 +36,6 @@ _LENGTHS = NormalDist(np.log(290.0), 0.666)  # sigma from mean / median = exp(si
 _KEPT = (0.65, 0.97)  # identity with the ancestor; squared, that between two members
 _MEAN_INDELS, _MEAN_INDEL = 1.5, 4.0  # per member; residues each
 _TOGETHER = 64  # families that are written in turns, so that neighbours in the file are not relatives
-_COLUMNS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def write_fasta(
     with Path(target).open("wb") if isinstance(target, str | Path) else nullcontext(target) as file:
         for protein in proteins:
             residues += len(protein.sequence)
-            file.write(_fasta(protein).encode("ascii"))
+            file.write(fasta_text(protein.id, f"family={protein.family}", protein.sequence).encode("ascii"))
     return residues
 
 
@@ -156,9 +156,3 @@ def _indel(rng: np.random.Generator, residues: np.ndarray) -> np.ndarray:
 def _geometric(rng: np.random.Generator, mean: float) -> int:
     """A count 0, 1, 2, ... with the given mean."""
     return int(np.log1p(-rng.random()) / np.log(mean / (1 + mean)))
-
-
-def _fasta(protein: SyntheticProtein) -> str:
-    letters = protein.sequence
-    lines: Sequence[str] = [letters[at : at + _COLUMNS] for at in range(0, len(letters), _COLUMNS)]
-    return "\n".join([f">{protein.id} family={protein.family}", *lines, ""])

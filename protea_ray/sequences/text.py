@@ -201,3 +201,13 @@ def _first_object(source: Source) -> dict[str, Any]:
                     f"{source.uri}:{line}: {error.detail}; JSON lines hold one whole object a line, so convert the file"
                 ) from error
     return {}
+
+
+_LETTERS_A_LINE = 60
+
+
+def fasta_text(id: str, description: str, letters: str) -> str:
+    """One FASTA record, 60 letters a line. White space of any kind in the header becomes one space."""
+    lines = [letters[at : at + _LETTERS_A_LINE] for at in range(0, len(letters), _LETTERS_A_LINE)]
+    header = " ".join(f"{id} {description}".split())  # a line end inside an id must not start a record
+    return "\n".join([f">{header}", *lines, ""])

@@ -110,3 +110,37 @@ def test_what_cannot_be_written_is_said(store: Store, tmp_path: Path) -> None:
         export(store, tmp_path / "v.npz", space="half", pooling="max")
     with pytest.raises(ConfigError, match="Columns:"):
         export(store, tmp_path / "v.parquet", space="half", where="nope = 1")
+
+
+def test_what_would_stop_an_export_is_said_before_anything_is_read(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Store, "view", lambda *_: pytest.fail("the store was read"))
+    with pytest.raises(ConfigError, match="2 problem") as caught:
+        export(store, tmp_path / "no" / "v.csv", space="half")
+    assert "no is not a directory" in str(caught.value)
+    monkeypatch.setattr(exports, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"h5py is not installed; pip install 'protea-ray\[bio\]'"):
+        export(store, tmp_path / "v.h5", space="half")
+
+
+def test_ids_choose_proteins_and_unknown_ones_are_named(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exports, "_IDS_OF_ONE_FILTER", 2)
+    wanted = ["P00007", "' OR 1=1 --", "P00003", "P00020", "P00007"]
+    done = store.export(tmp_path / "v.parquet", space="half", ids=wanted)
+    assert (done.rows, done.left_out, done.unknown) == (2, 1, ("' OR 1=1 --",))
+    assert set(pq.read_table(tmp_path / "v.parquet")["id"].to_pylist()) == {"P00003", "P00007"}
+
+    short = [n for n in range(20) if len(build.sequence(n)) <= 30]
+    done = store.export(tmp_path / "v.npz", space="half", ids=[f"P{n:05d}" for n in range(20)], where="length <= 30")
+    assert (done.rows, done.unknown) == (len(short), ())
+    assert store.export(tmp_path / "none.parquet", space="half", ids=[]).rows == 0
+
+
+def test_parquet_of_one_pooling(store: Store, tmp_path: Path) -> None:
+    store.export(tmp_path / "v.parquet", space="half", pooling="mean")
+    assert pq.read_table(tmp_path / "v.parquet").schema.names == ["id", "key", "length", "description", "mean"]
+    with pytest.raises(ConfigError, match="no pooling 'max'"):
+        store.export(tmp_path / "v.parquet", space="half", pooling="max")

@@ -1,0 +1,90 @@
+"""Keywords of embed and reembed. `python -m tools.flags` writes this file from the models; do not edit it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypedDict
+
+
+class RecipeFields(TypedDict, total=False):
+    """Fields of EmbeddingConfig, but for `model`."""
+
+    revision: str | None
+    """40-hex commit of a hub id; unset: resolved and recorded"""
+    family: str
+    """esm2, esmc, t5, ankh, a plugin's name, or auto"""
+    layers: Sequence[int]
+    """layers counted from the end, 0 = last: 0 or 0,1,2"""
+    layer_agg: Literal["mean", "last", "concat"]
+    """how several layers become one"""
+    pooling: Sequence[Literal["mean", "max", "cls", "mean_max", "std", "none"]]
+    """how residues become one vector, none to keep them"""
+    outputs: Sequence[Literal["embeddings", "logits"]]
+    """embeddings, or embeddings,logits for the language model's logits per residue"""
+    normalize_residues: bool
+    """L2 of each residue before pooling"""
+    normalize: bool
+    """L2 of the pooled vector"""
+    max_residues: int | None
+    """longest stretch of one forward pass, in residues; unset: trained length"""
+    on_long: Literal["window", "truncate", "reject"]
+    """what becomes of a protein past max_residues"""
+    window_overlap: int
+    """overlap of forward windows, in residues"""
+    chunk_size: int | None
+    """residues per stored row; unset: whole protein"""
+    chunk_overlap: int
+    """overlap of stored rows, in residues"""
+    chunk_mode: Literal["posthoc", "independent"]
+    """each chunk on its own (independent), or cut after one pass (posthoc)"""
+    dtype: Literal["float32", "float16", "bfloat16"] | None
+    """compute precision; unset: by device and family"""
+    store_dtype: Literal["float16", "float32"]
+    """stored precision"""
+    attention: str
+    """exact, or local:W for |i - j| <= W"""
+    quantization: Literal["int8", "int4"] | None
+    """weights in fewer bits; unset: no"""
+
+
+class RunFields(TypedDict, total=False):
+    """Fields of RunOptions."""
+
+    device: Literal["auto", "cpu", "cuda"]
+    """where the forward pass runs"""
+    actors: int | None
+    """encoder actors; unset: one a GPU, else one a core"""
+    min_actors: int | None
+    """smallest pool that may start work"""
+    token_budget: int | None
+    """tokens of one micro-batch; unset: by device"""
+    kernel: Literal["auto", "sdpa", "toeplitz", "varlen", "flex"]
+    """attention kernel; auto: the fastest exact one here"""
+    compile: Literal["auto", "on", "off"]
+    """torch.compile of the layers; auto: where it pays"""
+    products: Literal["auto", "torch"]
+    """matrix products of the layers; auto: by oneDNN on x86 CPUs; torch: never by oneDNN"""
+    window_proteins: int
+    """proteins sorted by length together"""
+    unit_seconds: float
+    """predicted compute of one unit"""
+    commit_units: int
+    """units of one commit, at most"""
+    commit_seconds: float
+    """seconds between commits, at most"""
+    part_bytes: int
+    """bytes of one parallel part of a plain FASTA"""
+    id_column: str
+    """column of tabular inputs that holds the id"""
+    sequence_column: str
+    """column that holds the letters"""
+    limit: int | None
+    """read only the first N records"""
+    max_rejects: int | None
+    """exit code 3 when a run rejects more than this"""
+    retry_rejects: bool
+    """try again what an earlier run rejected while embedding"""
+    heartbeat_seconds: float
+    """a lease older than this may be taken over"""
+    address: str | None
+    """a running Ray cluster; unset: RAY_ADDRESS, else local"""

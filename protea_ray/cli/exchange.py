@@ -1,0 +1,121 @@
+"""`protea-ray import`, `export` and `convert-protea`: other programs' files, in and out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from protea_ray.cli.options import JSON, STORE
+
+if TYPE_CHECKING:
+    from protea_ray.exchange.export import Exported
+    from protea_ray.exchange.importing import Imported
+
+
+def import_(
+    vectors: Annotated[
+        str, typer.Argument(metavar="VECTORS", help="FastESM's SQLite or .pth, fair-esm's folder, biotrainer's .h5")
+    ],
+    store: STORE,
+    model: Annotated[str, typer.Option("--model", help="what computed the vectors; part of the space's name")],
+    pooling: Annotated[str, typer.Option("--pooling", help="column of vectors whose file does not name it")] = "mean",
+    layer: Annotated[int | None, typer.Option("--layer", help="of fair-esm's files, where they hold several")] = None,
+    store_dtype: Annotated[str, typer.Option("--store-dtype", help="float16 or float32")] = "float16",
+    fasta: Annotated[list[str] | None, typer.Option("--fasta", help="proteins to add to the store first")] = None,
+    unmatched: Annotated[Path | None, typer.Option("--unmatched", help="write ids of no protein here")] = None,
+    as_json: JSON = False,
+) -> None:
+    """Import existing VECTORS into a space of STORE, matched to its proteins by id or by sequence."""
+    from protea_ray.api import import_vectors
+
+    done = import_vectors(
+        vectors, store, model=model, pooling=pooling, layer=layer, store_dtype=store_dtype, fasta=fasta or ()
+    )
+    if unmatched is not None:
+        unmatched.write_text("".join(f"{name}\n" for name in done.unmatched_names), encoding="utf-8")
+    _print_imported(done)
+    if as_json:
+        print(json.dumps(done.to_json()))
+
+
+def _print_imported(done: Imported) -> None:
+    """What became of the items of the file."""
+    print(f"{done.space}: {done.read:,} vectors read from {done.format}")
+    print(f"  {done.stored:,} stored, {done.already_present:,} already present, {done.duplicate:,} of the same letters")
+    if done.rejected:
+        print(f"  rejected: {', '.join(f'{reason} {count:,}' for reason, count in sorted(done.rejected.items()))}")
+    if done.unmatched:
+        shown = ", ".join(done.unmatched_names[:3])
+        print(f"  {done.unmatched:,} belong to no protein of the store ({shown}{', ...' * (done.unmatched > 3)}); "
+              "--fasta adds proteins, and FastESM keys long proteins by the part that it kept")  # fmt: skip
+
+
+def export(
+    store: STORE,
+    out: Annotated[str, typer.Argument(metavar="OUT", help="file to write: .parquet, .npz, .h5ad or .h5")],
+    space: Annotated[str, typer.Option("--space", help="space or alias")] = "current",
+    ids: Annotated[list[str] | None, typer.Option("--id", help="a protein's id; repeat for several [all]")] = None,
+    where: Annotated[str | None, typer.Option("--where", help="SQL over id, length, description, source")] = None,
+    pooling: Annotated[
+        str | None,
+        typer.Option("--pooling", help="vector column; none: residues, .h5 only [.parquet: all, others: mean]"),
+    ] = None,
+    float32: Annotated[bool, typer.Option("--float32", help="single precision, for readers without half")] = False,
+    version: Annotated[int | None, typer.Option("--version", min=1, help="of the space [the latest]")] = None,
+    rejects: Annotated[
+        bool, typer.Option("--rejects", help="write the letters of what the space rejected instead, as FASTA")
+    ] = False,
+    as_json: JSON = False,
+) -> None:
+    """Write vectors of STORE to OUT for other programs: Parquet, NumPy's npz, AnnData's h5ad, biotrainer's h5."""
+    from protea_ray.errors import ConfigError
+    from protea_ray.exchange.export import export_rejects
+    from protea_ray.query.reader import open_store
+
+    if rejects and (ids or where or pooling or float32 or version):
+        raise ConfigError("--rejects writes all rejects of the space; of the options only --space goes with it",
+                          where="export")  # fmt: skip
+    opened = open_store(store)
+    if rejects:
+        done = export_rejects(opened, out, space=space)
+    else:
+        done = opened.export(out, space=space, ids=ids, where=where, pooling=pooling, float32=float32, version=version)
+    _print_exported(done, rejects)
+    if as_json:
+        print(json.dumps(done.to_json()))
+
+
+def _print_exported(done: Exported, rejects: bool) -> None:
+    """What was written, what is not in the file, and why."""
+    print(f"{done.rows:,} {'proteins' if rejects else 'rows'} written to {done.path}")
+    if done.left_out:
+        why = "were rejected while they were read; their letters are in no table" if rejects else "have no vector"
+        print(f"  {done.left_out:,} left out: they {why}")
+    if done.unknown:
+        more = ", ..." if len(done.unknown) > 3 else ""
+        print(
+            f"  {len(done.unknown):,} ids are not in the store ({', '.join(done.unknown[:3])}{more})", file=sys.stderr
+        )
+
+
+def convert_protea(
+    file: Annotated[str, typer.Argument(metavar="FILE.json", help="PROTEA embedding config, one JSON object")],
+    out: Annotated[str | None, typer.Option("--out", metavar="run.yaml", help="file to write [print it]")] = None,
+) -> None:
+    """Turn a PROTEA embedding config into a run.yaml for `embed --config`, and say what means something else here."""
+    import yaml
+
+    from protea_ray.exchange.protea_config import convert, read_protea
+
+    converted = convert(read_protea(file))
+    notes = "".join(f"# {note}\n" for note in converted.notes)
+    recipe = yaml.safe_dump(converted.config_fields, sort_keys=False)
+    if out is None:
+        print(notes + recipe, end="")
+        return
+    Path(out).write_text(notes + recipe, encoding="utf-8")
+    print(*converted.notes, f"Written to {out}; use it with protea-ray embed INPUT STORE --config {out}", sep="\n")

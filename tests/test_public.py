@@ -1,0 +1,107 @@
+"""What `import protea_ray` offers, and that the files generated from the models are current."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import shutil
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import protea_ray
+from protea_ray import api, errors
+from protea_ray._fields import RecipeFields, RunFields
+from protea_ray.cli._flags import RECIPE_FLAGS, RUN_FLAGS
+from protea_ray.config.recipe import EmbeddingConfig
+from protea_ray.config.run import RunOptions
+from tools import flags
+
+FUNCTIONS = ("embed", "embed_dataset", "export", "import_vectors", "missing", "open_store", "reembed")
+
+
+def in_new_process(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_functions_stay_functions_whatever_was_imported() -> None:
+    for module in pkgutil.walk_packages(protea_ray.__path__, "protea_ray."):
+        importlib.import_module(module.name)
+    for name in FUNCTIONS * 2:
+        found = getattr(protea_ray, name)
+        assert inspect.isfunction(found), name
+        assert getattr(importlib.import_module("protea_ray"), name) is found
+    from protea_ray import embed
+
+    assert embed is api.embed
+
+
+def test_every_public_name_is_there() -> None:
+    for name in protea_ray.__all__:
+        assert getattr(protea_ray, name) is not None, name
+    assert set(protea_ray._HOMES) < set(protea_ray.__all__) <= set(dir(protea_ray))
+    public_errors = {
+        name for name, kind in vars(errors).items() if kind.__class__ is type and kind.__module__ == errors.__name__
+    }
+    assert public_errors <= set(protea_ray.__all__)
+    assert protea_ray.__version__ == version("protea-ray")
+    with pytest.raises(AttributeError, match="embed_dataset"):
+        _ = protea_ray.embedd
+
+
+def test_import_loads_nothing_heavy() -> None:
+    loaded = "{'ray', 'torch', 'transformers', 'lance', 'pyarrow', 'numpy', 'pydantic'} & set(sys.modules)"
+    assert in_new_process(f"import sys, protea_ray; dir(protea_ray); print({loaded})") == "set()\n"
+    assert "ray" not in in_new_process(f"import sys, protea_ray.api; print({loaded})")
+
+
+def test_the_docstring_is_true() -> None:
+    tried = doctest.testmod(protea_ray)
+    assert tried.attempted >= 3
+    assert not tried.failed
+
+
+def test_a_mistake_is_reported_before_ray_is_imported() -> None:
+    code = (
+        "import sys, protea_ray\n"
+        "try: protea_ray.embed('p.fasta', 's', pooling=['meen'], run={'actors': 0})\n"
+        "except protea_ray.ConfigError as error: print(len(error.problems), 'ray' in sys.modules)"
+    )
+    assert in_new_process(code) == "2 False\n"
+
+
+@pytest.mark.parametrize("path", [flags.FLAGS, flags.FIELDS], ids=lambda path: path.name)
+def test_what_is_generated_from_the_models_is_current(path: Path) -> None:
+    assert path.read_text(encoding="utf-8") == dict(flags.written())[path], "run python -m tools.flags"
+
+
+def test_flags_and_keywords_are_the_fields_of_the_models() -> None:
+    assert list(RECIPE_FLAGS) == list(EmbeddingConfig.model_fields)
+    assert set(RUN_FLAGS) <= set(RunOptions.model_fields)
+    assert set(RecipeFields.__annotations__) == set(EmbeddingConfig.model_fields) - {"model"}
+    assert set(RunFields.__annotations__) == set(RunOptions.model_fields)
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_one_package_and_says_that_it_is_typed(tmp_path: Path) -> None:
+    root = Path(protea_ray.__file__).parent.parent
+    left_out = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__")
+    shutil.copytree(root, tmp_path / "source", ignore=left_out)  # a build leaves files, and takes old ones in
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
+    command.append(str(tmp_path / "source"))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"protea_ray"}
+    assert "protea_ray/py.typed" in names
+    assert "protea_ray/cli/_flags.py" in names

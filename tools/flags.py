@@ -1,0 +1,152 @@
+"""`python -m tools.flags`: write what is generated from EmbeddingConfig and RunOptions.
+
+The command line must show its help without importing pydantic, and type checkers cannot read a model's fields as
+keywords. So two files repeat the models: protea_ray/cli/_flags.py for the first, protea_ray/_fields.py for the
+second. A test fails when they are out of date.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from protea_ray.config.recipe import EmbeddingConfig
+from protea_ray.config.run import RunOptions
+
+ROOT = Path(__file__).parent.parent / "protea_ray"
+FLAGS, FIELDS = ROOT / "cli" / "_flags.py", ROOT / "_fields.py"
+# RunOptions that are worth a flag of their own; the others are reached with --set run.NAME=VALUE
+RUN_FLAGS = (
+    "actors", "device", "token_budget", "kernel", "compile", "limit", "max_rejects", "retry_rejects", "id_column",
+    "sequence_column", "address",
+)  # fmt: skip
+_HINTS = ("unset: ", "auto: ")  # how a description says what happens without a value
+
+_FLAGS_HEAD = '''\
+"""Flags of the commands that embed. `python -m tools.flags` writes this file from the models; do not edit it."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+
+class Flag(NamedTuple):
+    """One flag. `unset`: what holds without it; `kind`: a switch takes no value, a list takes several with commas."""
+
+    flag: str
+    help: str
+    unset: str
+    kind: Literal["text", "list", "switch"]
+
+
+'''
+_FIELDS_HEAD = '''\
+"""Keywords of embed and reembed. `python -m tools.flags` writes this file from the models; do not edit it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypedDict
+
+
+'''
+
+
+def flags_source() -> str:
+    """Text of protea_ray/cli/_flags.py."""
+    recipe = [_flag(name, field, in_recipe=True) for name, field in EmbeddingConfig.model_fields.items()]
+    run = [_flag(name, RunOptions.model_fields[name], in_recipe=False) for name in RUN_FLAGS]
+    tables = [f"{name} = {{\n{''.join(rows)}}}\n" for name, rows in (("RECIPE_FLAGS", recipe), ("RUN_FLAGS", run))]
+    return _formatted(_FLAGS_HEAD + "".join(tables))
+
+
+def fields_source() -> str:
+    """Text of protea_ray/_fields.py."""
+    recipe = {name: field for name, field in EmbeddingConfig.model_fields.items() if name != "model"}
+    return _formatted(
+        _FIELDS_HEAD
+        + _typed_dict("RecipeFields", "Fields of EmbeddingConfig, but for `model`.", recipe)
+        + _typed_dict("RunFields", "Fields of RunOptions.", RunOptions.model_fields)
+    )
+
+
+def _flag(name: str, field: FieldInfo, *, in_recipe: bool) -> str:
+    kind = "switch" if field.annotation is bool else "list" if _is_tuple(field.annotation) else "text"
+    flag = "--" + name.replace("_", "-")
+    if kind == "switch" and in_recipe:  # reembed takes an earlier recipe, so each switch must be able to go back
+        flag += "/--no-" + name.replace("_", "-")
+    text, unset = _help(field, kind)
+    return f"{name!r}: Flag({flag!r}, {text!r}, {unset!r}, {kind!r}),\n"
+
+
+def _help(field: FieldInfo, kind: str) -> tuple[str, str]:
+    """Help of a flag: the description and, unless it names them all, the words to choose from; and what unset means."""
+    text, _, rest = str(field.description).partition("; ")
+    hint = rest.removeprefix("unset: ") if rest.startswith(_HINTS) else ""
+    text = text if hint or not rest else f"{text}; {rest}"
+    choices = _choices(field.annotation)
+    if choices and not all(choice in text for choice in choices):
+        listed = "any of " + ",".join(choices) if kind == "list" else f"{', '.join(choices[:-1])} or {choices[-1]}"
+        text += f": {listed}"
+    return text, hint or _shown(field.default)
+
+
+def _shown(default: Any) -> str:
+    """A default as it is written on the command line; empty where there is none."""
+    if isinstance(default, tuple):
+        return ",".join(str(item) for item in default)
+    if isinstance(default, bool):
+        return "on" if default else ""
+    return str(default) if isinstance(default, str | int | float) else ""
+
+
+def _choices(annotation: Any) -> list[str]:
+    """The words of every Literal in an annotation."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    return [word for part in get_args(annotation) for word in _choices(part)]
+
+
+def _is_tuple(annotation: Any) -> bool:
+    return get_origin(annotation) is tuple
+
+
+def _typed_dict(name: str, title: str, fields: dict[str, FieldInfo]) -> str:
+    rows = [
+        f'    {field}: {_spelled(info.annotation)}\n    """{info.description}"""\n' for field, info in fields.items()
+    ]
+    return f'class {name}(TypedDict, total=False):\n    """{title}"""\n\n' + "".join(rows) + "\n\n"
+
+
+def _spelled(annotation: Any) -> str:
+    """An annotation as source; a tuple of any length as the sequence that may be given for it."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return f"Literal[{', '.join(repr(a) for a in arguments)}]"
+    if origin is tuple:
+        return f"Sequence[{_spelled(arguments[0])}]"
+    if origin in (Union, types.UnionType):
+        return " | ".join(_spelled(a) for a in arguments)
+    return "None" if annotation is type(None) else annotation.__name__
+
+
+def _formatted(source: str) -> str:
+    command = [sys.executable, "-m", "ruff", "format", "--stdin-filename", str(ROOT / "generated.py"), "-"]
+    return subprocess.run(command, input=source, capture_output=True, text=True, check=True).stdout
+
+
+def written() -> Iterator[tuple[Path, str]]:
+    """Each generated file and the text that it should have."""
+    yield FLAGS, flags_source()
+    yield FIELDS, fields_source()
+
+
+if __name__ == "__main__":
+    for path, text in written():
+        path.write_text(text, encoding="utf-8")
