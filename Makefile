@@ -14,7 +14,7 @@ else
 TORCH ?= torch==2.13.0
 endif
 
-.PHONY: help setup demo test check lint pytest-test pytest-check audit chaos bench simulate clean
+.PHONY: help setup demo test check lint pytest-test pytest-check audit chaos bench simulate docs coverage figures clean
 help:
 	@echo "make demo   embed examples/families.fasta and look at the result"
 	@echo "make test   set up, check, and the tests of minutes"
@@ -24,6 +24,9 @@ help:
 	@echo "make chaos  break processes, nodes, commits and files, and count the rows"
 	@echo "make bench  residues per second beside plain transformers"
 	@echo "make simulate  the pipeline on 48 GPUs that are only numbers, and a model of 4,096"
+	@echo "make docs   these pages, the Python names and the commands as HTML under build/docs"
+	@echo "make coverage  lines that the tests reach, in every process; a report, no threshold"
+	@echo "make figures  sizes and structure of the source (AGAINST=revision puts another one beside)"
 	@echo "make clean  remove the virtual environment and the demo store"
 
 setup: $(READY)
@@ -73,6 +76,23 @@ bench: setup
 simulate: setup
 	$(BIN)/python -m benchmarks.cluster.simulate --json simulated.json
 	$(BIN)/python -m benchmarks.cluster.foretell --measured simulated.json
+
+docs: setup
+	$(BIN)/python -m tools.cli_page
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs . build/docs
+
+# of the tests of minutes; TESTS=tests/store reports a part. The files of all processes lie in build/coverage until they
+# are joined; Ray's workers do not run in this folder, so they are told where
+coverage: export COVERAGE_FILE := $(CURDIR)/build/coverage/data
+coverage: setup
+	rm -rf build/coverage && mkdir -p build/coverage
+	-$(BIN)/python -m coverage run -m pytest -m "not slow and not chaos" $(TESTS)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+	$(BIN)/python -m coverage html --quiet -d build/coverage/html
+
+figures: setup
+	$(BIN)/python -m tools.house $(if $(AGAINST),--against $(AGAINST))
 
 clean:
 	rm -rf $(VENV) $(DEMO)
