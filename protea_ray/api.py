@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Unpack
 from protea_ray._fields import RecipeFields, RunFields
 
 if TYPE_CHECKING:
-    from protea_ray.exchange.export import Exported
     from protea_ray.exchange.importing import Imported
     from protea_ray.pipeline.accounting import Summary
     from protea_ray.pipeline.reembed import Reembedded
+    from protea_ray.query.export import Exported
     from protea_ray.query.reader import Store
     from protea_ray.query.view import Pin
     from protea_ray.sequences.parts import Source

@@ -12,8 +12,8 @@ import typer
 from protea_ray.cli.options import JSON, STORE
 
 if TYPE_CHECKING:
-    from protea_ray.exchange.export import Exported
     from protea_ray.exchange.importing import Imported
+    from protea_ray.query.export import Exported
 
 
 def import_(
@@ -73,7 +73,7 @@ def export(
 ) -> None:
     """Write vectors of STORE to OUT for other programs: Parquet, NumPy's npz, AnnData's h5ad, biotrainer's h5."""
     from protea_ray.errors import ConfigError
-    from protea_ray.exchange.export import export_rejects
+    from protea_ray.query.export import export_rejects
     from protea_ray.query.reader import open_store
 
     if rejects and (ids or where or pooling or float32 or version):

@@ -32,7 +32,7 @@ from protea_ray.store.tables import find_table, open_table
 if TYPE_CHECKING:
     import ray.data
 
-    from protea_ray.exchange.export import Exported
+    from protea_ray.query.export import Exported
     from protea_ray.query.training.labels import Labels
     from protea_ray.query.training.torch_dataset import TorchDataset
 
@@ -274,10 +274,10 @@ class Store:
     ) -> Exported:
         """Write proteins and vectors to a local file for other programs; its ending decides the format.
 
-        .parquet, .npz, .h5ad (AnnData) or .h5 (biotrainer): see `protea_ray.exchange.export.export`, which says what
+        .parquet, .npz, .h5ad (AnnData) or .h5 (biotrainer): see `protea_ray.query.export.export`, which says what
         each holds and what is raised.
         """
-        from protea_ray.exchange.export import export  # one floor up: a method is where people look for it
+        from protea_ray.query.export import export  # one floor up: a method is where people look for it
 
         return export(self, path, space=space, ids=ids, where=where, pooling=pooling, float32=float32, version=version)
 

@@ -211,7 +211,7 @@ def test_what_is_no_file_of_vectors_is_said(store: Store, tmp_path: Path) -> Non
 
 def test_what_was_exported_comes_back(store: Store, tmp_path: Path) -> None:
     pytest.importorskip("h5py", reason="h5py is not installed")
-    from protea_ray.exchange.export import export
+    from protea_ray.query.export import export
 
     first = take(store, files.pth(tmp_path / "v.pth", BY_SEQUENCE))
     export(store, tmp_path / "out.h5", space=first.space)

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from protea_ray.errors import ConfigError
-from protea_ray.exchange import export as exports
-from protea_ray.exchange.export import export, export_rejects
+from protea_ray.query import export as exports
+from protea_ray.query.export import export, export_rejects
 from protea_ray.query.reader import Store, open_store
 from protea_ray.sequences.records import REJECTS_SCHEMA
 from protea_ray.store.spaces import ensure_space

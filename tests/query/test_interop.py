@@ -8,7 +8,7 @@ import lance
 import numpy as np
 import pytest
 
-from protea_ray.exchange.export import export
+from protea_ray.query.export import export
 from protea_ray.query.reader import Store, open_store
 from protea_ray.store.spaces import ensure_space
 from tests.store import build
