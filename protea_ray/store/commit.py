@@ -31,7 +31,8 @@ from lance.fragment import write_fragments as lance_write_fragments
 
 from protea_ray.errors import CommitError, StoreError
 from protea_ray.store.object_store_errors import is_outage, message
-from protea_ray.store.tables import PAUSES, ensure_table, open_table
+from protea_ray.store.retries import attempts, with_retries
+from protea_ray.store.tables import ensure_table, open_table
 
 Rows = pa.Table | Callable[[], pa.RecordBatchReader]
 
@@ -45,21 +46,24 @@ def write_fragments(uri: str, data: Rows, schema: pa.Schema) -> list[str]:
     files, and whatever the reader itself raised, unchanged and without another attempt.
     """
     ensure_table(uri, schema)
-    problem: Exception | None = None
-    for pause in PAUSES:
-        time.sleep(pause)
+    rows = _Rows(data, schema)
+
+    def write() -> list[FragmentMetadata]:
+        nonlocal rows
         rows = _Rows(data, schema)
         try:
-            written = lance_write_fragments(rows.reader(), uri, schema=schema, mode="append")
-        except Exception as error:
+            return lance_write_fragments(rows.reader(), uri, schema=schema, mode="append")
+        except Exception:
             if rows.raised is not None:
                 raise rows.raised from None
-            if not isinstance(error, OSError):
-                raise
-            problem = error
-            continue
-        return [json.dumps(f.to_json()) for f in written if f.physical_rows]
-    raise StoreError(f"{uri} did not take a data file: {message(problem) if problem else ''}") from problem
+            raise
+
+    written = with_retries(
+        write,
+        retry_on=lambda error: isinstance(error, OSError) and rows.raised is None,
+        give_up=lambda error: StoreError(f"{uri} did not take a data file: {message(error)}"),
+    )
+    return [json.dumps(f.to_json()) for f in written if f.physical_rows]
 
 
 class _Rows:
@@ -157,48 +161,46 @@ class Writer:
 
     def commit(self, uri: str, operation: lance.LanceOperation.BaseOperation) -> int:
         """Commit one operation exactly once; returns its version."""
-        problem: Exception | None = None
-        for pause in PAUSES:
-            time.sleep(pause)
+        errors: list[OSError] = []
+        for _ in attempts():  # not `with_retries`: a commit is only repeated once it is known not to have landed
             version = open_table(uri).version
             self.check()
             transaction = lance.Transaction(version, operation)
             try:
                 return lance.LanceDataset.commit(uri, transaction, max_retries=0).version
             except OSError as error:
-                problem = error
+                errors.append(error)
             landed = self._outcome(uri, transaction)
             if landed is not None:
                 return landed
         raise CommitError(
-            f"{uri} did not take a commit in {len(PAUSES)} attempts: {message(problem) if problem else ''}. "
+            f"{uri} did not take a commit in {len(errors)} attempts: {message(errors[-1])}. "
             "Nothing of it is in the table. When the cause is gone, run the same command again."
-        ) from problem
+        ) from errors[-1]
 
     def _outcome(self, uri: str, transaction: lance.Transaction) -> int | None:
         """What became of a transaction after an error: its version, or None once it can never land any more.
 
         Raises CommitError when the store does not tell.
         """
-        problem: Exception | None = None
-        for pause in PAUSES:
-            time.sleep(pause)
-            try:
-                landed = landed_version(uri, transaction)
-                if landed is not None:
-                    return landed
-                self.check()
-                fence(uri)
-                # the fence makes later puts fail, but one may have landed just before it
-                return landed_version(uri, transaction)
-            except (OSError, StoreError) as error:
-                if isinstance(error, StoreError) and not is_outage(error) and not isinstance(error.__cause__, OSError):
-                    raise
-                problem = error
-        raise CommitError(
-            f"{uri} does not answer whether it took a commit: {message(problem) if problem else ''}. "
-            "When the store can be reached, run the same command again: what is in the table is not repeated."
-        ) from problem
+
+        def look_up() -> int | None:
+            landed = landed_version(uri, transaction)
+            if landed is not None:
+                return landed
+            self.check()
+            fence(uri)
+            # the fence makes later puts fail, but one may have landed just before it
+            return landed_version(uri, transaction)
+
+        return with_retries(
+            look_up,
+            retry_on=_is_inconclusive,
+            give_up=lambda error: CommitError(
+                f"{uri} does not answer whether it took a commit: {message(error)}. "
+                "When the store can be reached, run the same command again: what is in the table is not repeated."
+            ),
+        )
 
     def remove(self, uri: str, filter: str) -> int:
         """Remove the rows that match `filter` (SQL); returns how many. Without such a row there is no new version.
@@ -207,22 +209,28 @@ class Writer:
         that was replaced in between can only mark rows that were there before its successor came.
         Repeating a removal after an error is harmless.
         """
-        problem: Exception | None = None
-        most = 0  # an attempt whose answer was lost has removed them already
-        for pause in PAUSES:
-            time.sleep(pause)
-            try:
-                table = open_table(uri)
-                left = table.count_rows(filter)
-                most = max(most, left)
-                if not left:
-                    return most
+        most = 0  # rows seen by any attempt: one whose answer was lost has removed them already
+
+        def remove() -> int:
+            nonlocal most
+            table = open_table(uri)
+            left = table.count_rows(filter)
+            most = max(most, left)
+            if left:
                 self.check()
                 table.delete(filter, conflict_retries=0)
-                return most
-            except OSError as error:
-                problem = error
-        raise CommitError(f"{uri} did not take a removal of rows: {message(problem) if problem else ''}") from problem
+            return most
+
+        return with_retries(
+            remove, give_up=lambda error: CommitError(f"{uri} did not take a removal of rows: {message(error)}")
+        )
+
+
+def _is_inconclusive(error: Exception) -> bool:
+    """Whether a look-up failed by an outage or a lost race, so that another one may tell: an OSError is its root."""
+    return isinstance(error, OSError) or (
+        isinstance(error, StoreError) and (is_outage(error) or isinstance(error.__cause__, OSError))
+    )
 
 
 class GroupCommitter:

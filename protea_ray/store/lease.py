@@ -36,7 +36,8 @@ from protea_ray.errors import LeaseHeldError, LeaseLostError, StoreError
 from protea_ray.store.commit import fence
 from protea_ray.store.location import LEASE_TABLE, Location
 from protea_ray.store.object_store_errors import message
-from protea_ray.store.tables import PAUSES, ensure_table, open_table
+from protea_ray.store.retries import with_retries
+from protea_ray.store.tables import ensure_table, open_table
 
 HELD, RELEASED, ABANDONED = "held", "released", "abandoned"
 
@@ -208,12 +209,13 @@ class Lease:
         _left.add(self.holder.token)
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(timeout=self.holder.seconds)
-        for pause in PAUSES:
-            time.sleep(pause)
-            with contextlib.suppress(OSError, StoreError):
-                if self._replace(RELEASED if in_order else ABANDONED):
-                    self._clean()
-                return
+
+        def leave() -> None:
+            if self._replace(RELEASED if in_order else ABANDONED):
+                self._clean()
+
+        with contextlib.suppress(OSError, StoreError):
+            with_retries(leave, retry_on=_is_race_or_outage)
 
     def _run(self) -> None:
         while not self._stop.wait(self.holder.seconds / _BEATS_PER_TERM):
@@ -250,28 +252,32 @@ class Lease:
 
 def _take(location: Location, ours: Holder, now: Callable[[], float]) -> bool:
     """Put our record in place; returns whether the one before had left in good order. Raises LeaseHeldError."""
-    problem: Exception | None = None
     in_order = True
-    for pause in PAUSES:
-        time.sleep(pause)
-        try:
-            table = open_table(location.table(LEASE_TABLE))
-            found = read_record(table)
-            if found is not None and found.token == ours.token:
-                return in_order  # taken before; only the answer was lost
-            if found is not None and found.token not in _left and found.blocks(now()):
-                raise LeaseHeldError(_held(location, found, now()))
-            in_order = found is None or found.state == RELEASED
-            table.update_config({_RECORD: ours.to_json()})
-            return in_order
-        except LeaseHeldError:
-            raise
-        except (OSError, StoreError) as error:  # lost the race, or the store did not answer: look again
-            problem = error
-    raise StoreError(
-        f"the lease on {location.uri} cannot be taken: {message(problem) if problem else ''}. "
-        "Check that the store can be written."
-    ) from problem
+
+    def take() -> bool:
+        nonlocal in_order
+        table = open_table(location.table(LEASE_TABLE))
+        before = read_record(table)
+        if before is not None and before.token == ours.token:
+            return in_order  # an earlier attempt took it; only the answer was lost
+        if before is not None and before.token not in _left and before.blocks(now()):
+            raise LeaseHeldError(_held(location, before, now()))
+        in_order = before is None or before.state == RELEASED
+        table.update_config({_RECORD: ours.to_json()})
+        return in_order
+
+    return with_retries(
+        take,
+        retry_on=lambda error: _is_race_or_outage(error) and not isinstance(error, LeaseHeldError),
+        give_up=lambda error: StoreError(
+            f"the lease on {location.uri} cannot be taken: {message(error)}. Check that the store can be written."
+        ),
+    )
+
+
+def _is_race_or_outage(error: Exception) -> bool:
+    """Whether a record may be written at the next attempt: another one was quicker, or there was an outage."""
+    return isinstance(error, OSError | StoreError)
 
 
 def _held(location: Location, holder: Holder, now: float) -> str:
@@ -296,12 +302,5 @@ def fence_tables(location: Location) -> None:
 
 
 def _fence(uri: str) -> None:
-    problem: Exception | None = None
-    for pause in PAUSES:
-        time.sleep(pause)
-        try:
-            fence(uri)
-            return
-        except OSError as error:  # the earlier holder's commit came in between, or the store did not answer
-            problem = error
-    raise StoreError(f"{uri} cannot be fenced: {message(problem) if problem else ''}") from problem
+    """Fence one table, again when the earlier holder's commit came in between."""
+    with_retries(lambda: fence(uri), give_up=lambda error: StoreError(f"{uri} cannot be fenced: {message(error)}"))

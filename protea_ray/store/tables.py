@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
-
 import lance
 import pyarrow as pa
 
 from protea_ray.errors import StoreError
 from protea_ray.store.object_store_errors import is_missing_table, is_retryable, message
+from protea_ray.store.retries import with_retries
 
-PAUSES = (0.0, 0.2, 1.0, 3.0)  # seconds before each attempt at something the object store may refuse for a moment
+_CREATIONS = 4  # attempts, without pauses: after a lost race the winner's table is there at once
 
 
 def open_table(uri: str, version: int | None = None) -> lance.LanceDataset:
@@ -34,15 +33,11 @@ def find_table(uri: str, version: int | None = None) -> lance.LanceDataset | Non
 
 
 def _open(uri: str, version: int | None) -> lance.LanceDataset:
-    """Ask again while the store does not answer; Lance's own retries are over after 3, in about 4 s."""
-    for pause in PAUSES[1:]:
-        try:
-            return lance.dataset(uri, version=version)
-        except (ValueError, OSError) as error:
-            if not is_retryable(error):
-                raise
-        time.sleep(pause)
-    return lance.dataset(uri, version=version)
+    """Open a table, and try again in an outage; raises Lance's own error."""
+    return with_retries(
+        lambda: lance.dataset(uri, version=version),
+        retry_on=lambda error: isinstance(error, ValueError | OSError) and is_retryable(error),
+    )
 
 
 def ensure_table(uri: str, schema: pa.Schema) -> lance.LanceDataset:
@@ -53,7 +48,7 @@ def ensure_table(uri: str, schema: pa.Schema) -> lance.LanceDataset:
     Raises StoreError when an existing table has other columns.
     """
     problem: Exception | None = None
-    for _ in PAUSES:
+    for _ in range(_CREATIONS):
         found = find_table(uri)
         if found is not None:
             return _same_columns(found, schema)

@@ -11,7 +11,7 @@ import pytest
 
 from protea_ray.pipeline.ingest import ingest_part
 from protea_ray.sequences.inputs import Columns, expand, scan
-from protea_ray.store import commit
+from protea_ray.store import commit, retries
 
 
 def test_a_write_that_fails_once_counts_its_records_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,7 +28,7 @@ def test_a_write_that_fails_once_counts_its_records_once(tmp_path: Path, monkeyp
         return write(rows, *arguments, **options)
 
     monkeypatch.setattr(commit, "lance_write_fragments", fails_once)
-    monkeypatch.setattr(commit, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(retries, "PAUSES", (0.0, 0.0))
     proteins, rejects = str(tmp_path / "proteins.lance"), str(tmp_path / "rejects.lance")
     result = ingest_part(part, Columns(), "label", "run", proteins, rejects, None)
 

@@ -11,7 +11,7 @@ import pytest
 
 from protea_ray.errors import CommitError, LeaseLostError, StoreError
 from protea_ray.sequences.records import PROTEINS_SCHEMA
-from protea_ray.store import commit as commits
+from protea_ray.store import retries
 from protea_ray.store.commit import GroupCommitter, fence, write_fragments
 from protea_ray.store.tables import count_rows, ensure_table, open_table
 from tests.store import build
@@ -19,7 +19,7 @@ from tests.store import build
 
 @pytest.fixture
 def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(commits, "PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(retries, "PAUSES", (0.0, 0.0, 0.0))
     found = f"{tmp_path}/proteins.lance"
     ensure_table(found, PROTEINS_SCHEMA)
     return found

@@ -20,6 +20,7 @@ import pytest
 from protea_ray.errors import LeaseHeldError, LeaseLostError
 from protea_ray.sequences.records import PROTEINS_SCHEMA
 from protea_ray.store import lease as leases
+from protea_ray.store import retries
 from protea_ray.store.commit import Writer, write_fragments
 from protea_ray.store.lease import Holder, Lease, process_start, read_record, this_process
 from protea_ray.store.location import Location, open_location
@@ -224,7 +225,7 @@ def test_lost_answers_do_not_lose_the_lease(location: Location, monkeypatch: pyt
 
 def test_a_process_does_not_wait_for_itself(location: Location, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk was full, so the release could not be written; with space again the same notebook goes on."""
-    monkeypatch.setattr(leases, "PAUSES", (0.0,))
+    monkeypatch.setattr(retries, "PAUSES", (0.0,))
     with monkeypatch.context() as full:
 
         def refuse(*_: Any) -> None:

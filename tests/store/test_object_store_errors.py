@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from protea_ray.errors import StoreError
-from protea_ray.store import tables
+from protea_ray.store import retries
 from protea_ray.store.location import open_location
 from protea_ray.store.object_store_errors import (
     is_missing_table,
@@ -54,7 +54,7 @@ def test_three_kinds_of_errors_are_told_apart(tmp_path: Path) -> None:
 def refusing(times: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The store refuses so many opens; returns a list that grows with each."""
     real, asked = lance.dataset, []
-    monkeypatch.setattr(tables, "PAUSES", (0.0, 0.0, 0.0, 0.0))
+    monkeypatch.setattr(retries, "PAUSES", (0.0, 0.0, 0.0, 0.0))
 
     def dataset(uri: str, **options: object) -> lance.LanceDataset:
         asked.append(uri)
