@@ -1,7 +1,7 @@
 """The one attention function of all families: proteins packed side by side, none sees another, nothing is padded.
 
-transformers' modules call `attend` for every layer (it is registered as the implementation "protea"). Stock
-attention on a packed row would mix proteins without a word: the error is 1.6 at an output deviation of 1.0.
+transformers' modules call `attend` for every layer (it is registered as the implementation "protea"). Stock attention
+on a packed row would mix proteins and report nothing: the error is 1.6 at an output deviation of 1.0.
 
 | kernel | where | cost above the weights |
 |---|---|---|
@@ -10,10 +10,9 @@ attention on a packed row would mix proteins without a word: the error is 1.6 at
 | varlen | CUDA half precision without bias: one flash kernel for the pack | none |
 | flex | CUDA with bias: the bias inside the kernel, blocks of other proteins skipped | a block mask |
 
-Attention with a relative bias on CUDA: the bias and the borders of the proteins inside one kernel.
-
-`flex_attention` (Dong et al. 2024) skips blocks of 128 x 128 in which no query may see a key. The block mask is
-built here from the row boundaries: `create_block_mask` would first write out T x T.
+`choose` picks the kernel, `attend` runs it: `varlen` and `biased` are custom ops, so that torch.compile sees one opaque
+call for every pack. `attend_flex` is `flex_attention` (Dong et al. 2024), which skips blocks of 128 x 128 in which no
+query may see a key. Its block mask is built from the row boundaries, because `create_block_mask` writes out T x T.
 """
 
 from __future__ import annotations
@@ -30,83 +29,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
-from protea_ray.encoder import attention
 from protea_ray.errors import EncoderError
-
-BLOCK = 128
-
-
-@cache
-def _compiled() -> Any:
-    return torch.compile(flex_attention, dynamic=True)
-
-
-def attend_flex(q: Tensor, k: Tensor, v: Tensor, table: Tensor | None, mask: BlockMask, scale: float) -> Tensor:
-    """One pack, (1, H, T, d) in and out; `table` is the (H, 2D + 1) bias by distance, None for no bias."""
-    run = _compiled() if q.is_cuda else flex_attention
-    if table is None:
-        return run(q, k, v, block_mask=mask, scale=scale)
-    reach = _captured(table.shape[1] // 2, table.device)
-
-    def add_bias(score: Tensor, batch: Tensor, head: Tensor, i: Tensor, j: Tensor) -> Tensor:
-        return score + table[head, torch.minimum(torch.maximum(j - i, -reach), reach) + reach]
-
-    return run(q, k, v, score_mod=add_bias, block_mask=mask, scale=scale)
-
-
-def block_mask(rows: np.ndarray, window: int, device: torch.device) -> BlockMask:
-    """Which blocks of keys each block of queries sees, from the (n + 1,) first rows of a pack's windows.
-
-    `window` is the half width of local attention, -1 for exact. A block is full when every pair in it is allowed,
-    and then the kernel asks no further.
-    """
-    live, full = _blocks(rows, window)
-    protein = torch.from_numpy(np.repeat(np.arange(len(rows) - 1), np.diff(rows))).to(device)
-
-    width = _captured(window if window >= 0 else int(rows[-1]), device)
-
-    def allowed(batch: Tensor, head: Tensor, i: Tensor, j: Tensor) -> Tensor:
-        return (protein[i] == protein[j]) & ((i - j).abs() <= width)
-
-    lists = (_listed(live & ~full, device), _listed(full, device))
-    (counts, indices), (full_counts, full_indices) = lists
-    total = int(rows[-1])
-    return BlockMask.from_kv_blocks(
-        counts, indices, full_counts, full_indices, BLOCK_SIZE=BLOCK, mask_mod=allowed, seq_lengths=(total, total)
-    )
-
-
-def _captured(value: int, device: torch.device) -> Tensor:
-    """A whole number for a closure: as a Python int it becomes a symbol, which flex cannot lower (torch 2.13)."""
-    return torch.full((), value, dtype=torch.int64, device=device)
-
-
-def _blocks(rows: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:
-    """(query blocks, key blocks) booleans: some pair is allowed, every pair is allowed."""
-    total = int(rows[-1])
-    first = np.arange(0, total, BLOCK)
-    last = np.minimum(first + BLOCK, total) - 1
-    opening, closing = (np.searchsorted(rows, at, "right") - 1 for at in (first, last))
-    low, high = rows[opening], rows[closing + 1] - 1  # keys that some query of the block may see
-    start, stop = first[None], first[None] + BLOCK - 1
-    whole = (opening == closing)[:, None] & (start >= low[:, None]) & (stop <= high[:, None])
-    if window >= 0:
-        low, high = np.maximum(low, first - window), np.minimum(high, last + window)
-        furthest = np.maximum(last[:, None] - start, stop - first[:, None])
-        whole &= furthest <= window
-    live = (stop >= low[:, None]) & (start <= high[:, None])
-    return live, whole
-
-
-def _listed(blocks: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Number and indices of the True columns of each row, as flex wants them: (1, 1, n) and (1, 1, n, n)."""
-    counts = blocks.sum(1).astype(np.int32)[None, None]
-    indices = np.argsort(~blocks, axis=1, kind="stable").astype(np.int32)[None, None]
-    return torch.from_numpy(counts).to(device), torch.from_numpy(indices).to(device)
-
 
 HALF = ("float16", "bfloat16")
 QUERY_BLOCK = 512  # queries of one local-attention call
+BLOCK = 128  # queries and keys of one block of flex_attention
 
 
 @dataclass(frozen=True)
@@ -135,7 +62,7 @@ def choose(device: Any, dtype: Any, has_bias: bool, asked: str = "auto", head_di
 
 
 def _possible(kind: str, precision: str, has_bias: bool, head_dim: int | None) -> list[Choice]:
-    """Kernels that work, the best first."""
+    """The kernels that can run there, the fastest first."""
     fused = Choice("flex", "the only fused kernel that takes a relative bias")
     if has_bias:
         view = Choice("toeplitz", "one exact call for each protein, the bias a view of O(L) memory")
@@ -147,9 +74,9 @@ def _possible(kind: str, precision: str, has_bias: bool, head_dim: int | None) -
 
 
 def register() -> None:
-    """Make `attend` known to transformers; again is harmless. No mask function may go with it.
+    """Register `attend` with transformers under the name "protea"; a second call changes nothing.
 
-    A name without a mask function makes transformers build no mask and hand our keywords through.
+    No mask function may be registered with it: without one transformers builds no mask and passes our keywords on.
     """
     from transformers import AttentionInterface
 
@@ -164,9 +91,9 @@ def attend(
 ) -> tuple[Tensor, None]:  # fmt: skip
     """Attention of one pack: query, key, value (1, H, T, d) in, (1, T, H, d) out, as transformers wants it.
 
-    `cu_seqlens` is (n + 1,) int32, the first row of each window and T; `window` the half width of local attention,
-    -1 for exact; `position_bias` the (H, 2D + 1) table of `t5.relative_bias`; `record` gets each layer's
-    explicit weights. Raises EncoderError on a call without `cu_seqlens`, which would mix proteins.
+    `cu_seqlens` is (n + 1,) int32: the first row of each window, and T. `window` is the half width of local attention,
+    -1 for exact. `position_bias` is the (H, 2D + 1) table of `t5.relative_bias`. `record` is called with the explicit
+    weights of each layer. Raises EncoderError on a call without `cu_seqlens`, which would mix proteins.
     """
     if cu_seqlens is None:
         raise EncoderError(
@@ -176,7 +103,7 @@ def attend(
     if record is not None:
         return _explicit(query, key, value, position_bias, window, scale, record), None
     if kernel == "flex":
-        return attention.attend_flex(query, key, value, position_bias, block_mask, scale).transpose(1, 2), None
+        return attend_flex(query, key, value, position_bias, block_mask, scale).transpose(1, 2), None
     q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
     if position_bias is None:
         out = torch.ops.protea.varlen(q, k, v, cu_seqlens, max_len, window, scale, kernel == "varlen")
@@ -194,13 +121,13 @@ def varlen(q: Tensor, k: Tensor, v: Tensor, cu: Tensor, max_len: int, window: in
         width = (window, window)
         out = varlen_attn(q, k, v, cu, cu, max_len, max_len, scale=scale, window_size=width)
         return out if isinstance(out, Tensor) else out[0]
-    return _each(q, k, v, cu, lambda a, b, c: _one(a, b, c, None, window, scale))
+    return _by_window(q, k, v, cu, lambda a, b, c: _window_attention(a, b, c, None, window, scale))
 
 
 @torch.library.custom_op("protea::biased", mutates_args=())
 def biased(q: Tensor, k: Tensor, v: Tensor, table: Tensor, cu: Tensor, window: int, scale: float) -> Tensor:
-    """The same with a relative bias from `table` (H, 2D + 1)."""
-    return _each(q, k, v, cu, lambda a, b, c: _one(a, b, c, table.to(a.dtype), window, scale))
+    """Attention inside each window of a pack, (T, H, d), with a relative bias from `table` (H, 2D + 1)."""
+    return _by_window(q, k, v, cu, lambda a, b, c: _window_attention(a, b, c, table.to(a.dtype), window, scale))
 
 
 @varlen.register_fake
@@ -213,8 +140,8 @@ def _(q: Tensor, k: Tensor, v: Tensor, table: Tensor, cu: Tensor, window: int, s
     return torch.empty(q.shape, dtype=q.dtype, device=q.device)
 
 
-def _each(q: Tensor, k: Tensor, v: Tensor, cu: Tensor, one: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
-    """`one` on every window of a pack; it sees and returns (1, H, L, d)."""
+def _by_window(q: Tensor, k: Tensor, v: Tensor, cu: Tensor, one: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+    """Apply `one` to every window of a pack (T, H, d); `one` takes and returns (1, H, L, d)."""
     out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
     if q.device.type == "cpu":
         q, k, v = q.float(), k.float(), v.float()  # a bfloat16 call is no faster: 42 GFLOP/s against 48 (head dim 16)
@@ -225,8 +152,8 @@ def _each(q: Tensor, k: Tensor, v: Tensor, cu: Tensor, one: Callable[[Tensor, Te
     return out
 
 
-def _one(q: Tensor, k: Tensor, v: Tensor, table: Tensor | None, window: int, scale: float) -> Tensor:
-    """One window, (1, H, L, d): exact, or where |i - j| <= window in blocks of queries, O(L x window)."""
+def _window_attention(q: Tensor, k: Tensor, v: Tensor, table: Tensor | None, window: int, scale: float) -> Tensor:
+    """Attention of one window, (1, H, L, d): exact, or |i - j| <= window in blocks of queries, O(L x window) memory."""
     length = q.shape[2]
     if window < 0 or window >= length - 1:
         if table is None:
@@ -236,7 +163,7 @@ def _one(q: Tensor, k: Tensor, v: Tensor, table: Tensor | None, window: int, sca
     out = torch.empty_like(q)
     for i in range(0, length, QUERY_BLOCK):
         j, a, e = min(i + QUERY_BLOCK, length), max(0, i - window), min(length, i + QUERY_BLOCK + window)
-        mask = _near(i, j, a, e, window, table, q.device)
+        mask = _near_mask(i, j, a, e, window, table, q.device)
         out[:, :, i:j] = F.scaled_dot_product_attention(
             q[:, :, i:j], k[:, :, a:e], v[:, :, a:e], attn_mask=mask, scale=scale
         )
@@ -246,16 +173,16 @@ def _one(q: Tensor, k: Tensor, v: Tensor, table: Tensor | None, window: int, sca
 def toeplitz(table: Tensor, length: int) -> Tensor:
     """The bias for flipped queries, (1, H, L, L), as a strided view of 2L - 1 numbers a head.
 
-    Row i of the flipped queries is query L - 1 - i, so bias[i, j] depends on i + j alone: every row is the same
-    line of numbers, begun one further along.
+    Row i of the flipped queries is query L - 1 - i, so bias[i, j] depends on i + j alone: each row holds the numbers of
+    the row before it, shifted by one.
     """
     reach = table.shape[1] // 2
     distance = torch.arange(1 - length, length, device=table.device).clamp(-reach, reach)
     return table[:, distance + reach].unfold(1, length, 1)[None]
 
 
-def _near(i: int, j: int, a: int, e: int, window: int, table: Tensor | None, device: torch.device) -> Tensor:
-    """Mask of queries i to j against keys a to e: True, or the bias, where they are near."""
+def _near_mask(i: int, j: int, a: int, e: int, window: int, table: Tensor | None, device: torch.device) -> Tensor:
+    """Mask of queries [i, j) against keys [a, e): True, or the bias of `table`, where at most `window` apart."""
     distance = torch.arange(a, e, device=device) - torch.arange(i, j, device=device)[:, None]
     near = distance.abs() <= window
     if table is None:
@@ -272,8 +199,77 @@ def _explicit(
     length = q.shape[2]
     scores = torch.matmul(q[0], k[0].transpose(1, 2)).float() * scale
     width = window if window >= 0 else length
-    mask = _near(0, length, 0, length, width, table, q.device)
+    mask = _near_mask(0, length, 0, length, width, table, q.device)
     scores = scores.masked_fill(~mask, float("-inf")) if table is None else scores + mask[0]
     weights = scores.softmax(-1)
     record(weights)
     return torch.matmul(weights.to(v.dtype), v[0]).transpose(0, 1)[None]
+
+
+@cache
+def _compiled_flex() -> Any:
+    return torch.compile(flex_attention, dynamic=True)
+
+
+def attend_flex(q: Tensor, k: Tensor, v: Tensor, table: Tensor | None, mask: BlockMask, scale: float) -> Tensor:
+    """One pack, (1, H, T, d) in and out; `table` is the (H, 2D + 1) bias by distance, None for no bias."""
+    run = _compiled_flex() if q.is_cuda else flex_attention
+    if table is None:
+        return run(q, k, v, block_mask=mask, scale=scale)
+    reach = _scalar(table.shape[1] // 2, table.device)
+
+    def add_bias(score: Tensor, batch: Tensor, head: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        return score + table[head, torch.minimum(torch.maximum(j - i, -reach), reach) + reach]
+
+    return run(q, k, v, score_mod=add_bias, block_mask=mask, scale=scale)
+
+
+def block_mask(rows: np.ndarray, window: int, device: torch.device) -> BlockMask:
+    """Which blocks of keys each block of queries sees, from the (n + 1,) first rows of a pack's windows.
+
+    `window` is the half width of local attention, -1 for exact. In a block where every pair is allowed the kernel does
+    not look at single pairs.
+    """
+    live, full = _blocks(rows, window)
+    protein = torch.from_numpy(np.repeat(np.arange(len(rows) - 1), np.diff(rows))).to(device)
+
+    width = _scalar(window if window >= 0 else int(rows[-1]), device)
+
+    def allowed(batch: Tensor, head: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        return (protein[i] == protein[j]) & ((i - j).abs() <= width)
+
+    lists = (_block_lists(live & ~full, device), _block_lists(full, device))
+    (counts, indices), (full_counts, full_indices) = lists
+    total = int(rows[-1])
+    return BlockMask.from_kv_blocks(
+        counts, indices, full_counts, full_indices, BLOCK_SIZE=BLOCK, mask_mod=allowed, seq_lengths=(total, total)
+    )
+
+
+def _scalar(value: int, device: torch.device) -> Tensor:
+    """A whole number as a tensor: in a closure a Python int becomes a symbol, which flex cannot lower (torch 2.13)."""
+    return torch.full((), value, dtype=torch.int64, device=device)
+
+
+def _blocks(rows: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two boolean arrays (query blocks, key blocks): some pair of the block is allowed, every pair is allowed."""
+    total = int(rows[-1])
+    first = np.arange(0, total, BLOCK)
+    last = np.minimum(first + BLOCK, total) - 1
+    opening, closing = (np.searchsorted(rows, at, "right") - 1 for at in (first, last))
+    low, high = rows[opening], rows[closing + 1] - 1  # keys that some query of the block may see
+    start, stop = first[None], first[None] + BLOCK - 1
+    whole = (opening == closing)[:, None] & (start >= low[:, None]) & (stop <= high[:, None])
+    if window >= 0:
+        low, high = np.maximum(low, first - window), np.minimum(high, last + window)
+        furthest = np.maximum(last[:, None] - start, stop - first[:, None])
+        whole &= furthest <= window
+    live = (stop >= low[:, None]) & (start <= high[:, None])
+    return live, whole
+
+
+def _block_lists(blocks: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Number and indices of the True columns of each row, as flex wants them: (1, 1, n) and (1, 1, n, n)."""
+    counts = blocks.sum(1).astype(np.int32)[None, None]
+    indices = np.argsort(~blocks, axis=1, kind="stable").astype(np.int32)[None, None]
+    return torch.from_numpy(counts).to(device), torch.from_numpy(indices).to(device)

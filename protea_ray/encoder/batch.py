@@ -1,8 +1,8 @@
-"""One pack through the model and into the collectors of every recipe: one forward pass, however many recipes.
+"""One pack through the model and into the collectors of every recipe: one forward pass for any number of recipes.
 
 `run` queues all device work of a pack and the copies to the host; `PendingPack.wait` waits for the copies and returns
-what each window gives. A pack that runs out of memory has returned nothing and can be run again in smaller packs, and
-the next pack can be queued before this one has arrived.
+the result of each window. A pack that runs out of memory returns nothing, so its windows can be run again in smaller
+packs. The next pack can be queued before this one is waited for.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from protea_ray.encoder.transfer import Transfer, to_device
 
 @dataclass
 class Window:
-    """One forward window: token ids with special tokens, its first residue, and the collectors that want it."""
+    """One forward window: token ids with special tokens, its first residue, and the collectors that need it."""
 
     ids: np.ndarray
     start: int
@@ -32,9 +32,9 @@ class Window:
 
 @dataclass(frozen=True)
 class PackRecipe:
-    """One recipe as far as a pack is concerned; `before` counts the special tokens in front of the residues.
+    """What a pack needs of one recipe; `before` is the number of special tokens in front of the residues.
 
-    `logits` is the view of the last state where the recipe keeps logits.
+    `logits` is the view of the last state if the recipe keeps logits, else None.
     """
 
     recipe: EmbeddingConfig
@@ -44,13 +44,13 @@ class PackRecipe:
 
     @property
     def reduces(self) -> bool:
-        """Whether stretches of residues are pooled at all."""
+        """Whether the recipe has a pooling over residues (any but cls and none)."""
         return bool(set(self.recipe.pooled) - {"cls"})
 
 
 @dataclass(frozen=True)
 class WindowResult:
-    """What one window gives to one collector."""
+    """The values of one window for one collector: pieces by number, and CLS (width,) if this window gives it."""
 
     collector: Collector
     finite: bool
@@ -60,7 +60,10 @@ class WindowResult:
 
 @dataclass(frozen=True)
 class _Consumer:
-    """One collector's interest in one window: rows of the window in the pack, pieces with rows of theirs."""
+    """One collector that needs one window of a pack.
+
+    `rows` are the window's rows [first, end) in the pack, `start` is the window's first residue in the protein.
+    """
 
     collector: Collector
     window: int
@@ -69,16 +72,16 @@ class _Consumer:
 
     @property
     def pieces(self) -> Sequence[int]:
-        """Numbers of the pieces that this window owns rows of."""
+        """Numbers of the pieces that come from this window."""
         return self.collector.layout.of_window(self.window)
 
     @property
     def wants_cls(self) -> bool:
-        """Whether the CLS vector comes from this window."""
+        """Whether the protein's CLS vector comes from this window."""
         return self.collector.layout.cls == self.window
 
     def stretch(self, before: int, piece: int) -> tuple[int, int]:
-        """Rows of one piece in the pack."""
+        """Rows [first, end) of one piece in the pack."""
         part = self.collector.layout.pieces[piece]
         shift = self.rows[0] + before - self.start
         return part.start + shift, part.end + shift
@@ -86,9 +89,10 @@ class _Consumer:
 
 @dataclass(frozen=True)
 class _RecipeResult:
-    """One recipe's share of a pack on its way to the host.
+    """What one recipe takes from a pack, while it is copied to the host.
 
-    `sums` are (stretches, width) by name, `kept` (T, width) by name, `cls` (users that want it, width), `finite` (T,).
+    `sums` are (stretches, width) and `kept` (T, width), both by name. `cls` is (users with `wants_cls`, width),
+    `finite` (T,).
     """
 
     users: list[_Consumer]
@@ -101,19 +105,19 @@ class _RecipeResult:
 
 @dataclass(frozen=True)
 class PendingPack:
-    """A pack that is being computed; nothing of it may be read before `wait`."""
+    """A pack that is being computed; its tensors may be read after `wait`."""
 
     transfer: Transfer
-    cargo: list[_RecipeResult]
+    results: list[_RecipeResult]
 
     def wait(self) -> list[WindowResult]:
-        """Wait for the copies; what every window gives to every collector."""
+        """Wait for the copies; returns the result of every window for every collector."""
         self.transfer.wait()
-        return [given for cargo in self.cargo for given in _window_results(cargo)]
+        return [window for result in self.results for window in _window_results(result)]
 
 
 def run(core: Core, plans: Sequence[PackRecipe], windows: Sequence[Window]) -> PendingPack:
-    """Queue one forward pass over `windows`; raises torch.OutOfMemoryError with nothing handed over."""
+    """Queue one forward pass over `windows`; raises torch.OutOfMemoryError, and then no collector has changed."""
     with torch.inference_mode():
         pack = core.pack([window.ids for window in windows])
         views = LayerViews(view for plan in plans for view in (plan.view, plan.logits) if view is not None)
@@ -123,12 +127,12 @@ def run(core: Core, plans: Sequence[PackRecipe], windows: Sequence[Window]) -> P
         finite = {view: transfer.host(finite_rows(matrix)) for view, matrix in views.matrices.items()}
         last = {plan.logits for plan in plans if plan.logits is not None}
         logits = {view: core.logits(views.matrices[view]) for view in last}
-        cargo = [
+        results = [
             _queue(plan, views.matrices[plan.view], logits[plan.logits] if plan.logits else None, users,
                   finite[plan.view], transfer)
             for number, plan in enumerate(plans) if (users := _consumers(pack, windows, number))
         ]  # fmt: skip
-        return PendingPack(transfer, cargo)
+        return PendingPack(transfer, results)
 
 
 def _consumers(pack: Pack, windows: Sequence[Window], recipe: int) -> list[_Consumer]:
@@ -165,27 +169,27 @@ def _sums(plan: PackRecipe, residues: Tensor, stretches: list[tuple[int, int]]) 
     return {name: values for name, values in given.items() if values is not None}
 
 
-def _window_results(cargo: _RecipeResult) -> list[WindowResult]:
-    parts, finite = iter(_piece_values(cargo)), cargo.finite.numpy()
-    cls = iter([] if cargo.cls is None else cargo.cls.numpy())
+def _window_results(result: _RecipeResult) -> list[WindowResult]:
+    parts, finite = iter(_piece_values(result)), result.finite.numpy()
+    cls = iter([] if result.cls is None else result.cls.numpy())
     return [
         WindowResult(
             user.collector, bool(finite[slice(*user.rows)].all()), {piece: next(parts) for piece in user.pieces},
             next(cls) if user.wants_cls else None,
         )
-        for user in cargo.users
+        for user in result.users
     ]  # fmt: skip
 
 
-def _piece_values(cargo: _RecipeResult) -> list[PieceValues]:
-    """One for each stretch."""
-    sums = {name: values.numpy() for name, values in cargo.sums.items()}
-    kept = {name: values.numpy() for name, values in cargo.kept.items()}
+def _piece_values(result: _RecipeResult) -> list[PieceValues]:
+    """The values of each stretch, in order."""
+    sums = {name: values.numpy() for name, values in result.sums.items()}
+    kept = {name: values.numpy() for name, values in result.kept.items()}
     return [
         PieceValues(
             end - start,
             **{name: matrix[start:end].copy() for name, matrix in kept.items()},  # not a view of the whole pack
             **{name: values[i] for name, values in sums.items()},
         )
-        for i, (start, end) in enumerate(cargo.stretches)
+        for i, (start, end) in enumerate(result.stretches)
     ]

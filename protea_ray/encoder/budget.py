@@ -1,7 +1,7 @@
 """How many tokens one pack may have: by the cache on a CPU, by free memory on a GPU, and then tried once.
 
-A calibration runs packs of the whole budget before a run does. A GPU that has no room for them halves the budget
-there (see Encoder), where it costs nothing, and the times of short and long proteins give the cost model its two terms.
+A calibration runs packs of the whole budget before a run starts. Where a GPU has no room for them, the encoder halves
+the budget then and not during the run. The times of short and of long proteins give the cost model its two terms.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CPU_TOKENS = (
     1536  # 512, 1,024, 1,536, 2,048, 3,072: 3678, 3818, 3890, 3869, 3886 residues/s (8M); 35M alike from 1,024 on
 )
-MOST_TOKENS = 65_536  # past this a GPU gains nothing and everything waits longer for the first result
+MOST_TOKENS = 65_536  # past this a GPU gains nothing, and the first result comes later
 STEP = 1024
 SHARE = 0.6  # of the free memory: the rest is for copies under way and what the allocator cannot use
 SHORT, LONG = 126, 1022  # residues
@@ -36,7 +36,7 @@ class Budgeted(Embeds, Protocol):
 
 
 def default_budget(place: torch.device, shape: Shape, itemsize: int, kept: int) -> int:
-    """Tokens of one pack on `place`, once the weights are there; see `tokens_that_fit` for the numbers."""
+    """Tokens of one pack on `place` once the weights are loaded. `itemsize` and `kept`: see `bytes_of_token`."""
     if place.type != "cuda":
         return CPU_TOKENS
     import torch
@@ -48,9 +48,9 @@ def default_budget(place: torch.device, shape: Shape, itemsize: int, kept: int) 
 def bytes_of_token(shape: Shape, itemsize: int, kept: int) -> int:
     """Bytes that one token takes at the worst moment of a layer, in the compute dtype of `itemsize` bytes.
 
-    The stream, its norm and the residual are there throughout; on top come the inner tensors of the feed-forward
-    part, or query, key, value, both rotated, and the output. `kept` is the width of the float32 rows that recipes
-    keep, which exist twice while they are reduced.
+    A layer holds the stream, its norm and the residual throughout. It also holds the inner tensors of the feed-forward
+    part, or six tensors of attention: query, key, value, rotated query, rotated key, output. `kept` is the width of
+    the float32 rows that recipes keep; they exist twice while they are reduced.
     """
     inner = (3 if shape.gated else 2) * shape.ffn
     attention = 6 * shape.heads * shape.head_dim
@@ -64,32 +64,33 @@ def tokens_that_fit(free: int, each: int) -> int:
 
 @dataclass(frozen=True)
 class Timing:
-    """What a calibration saw: the proteins of one pack or more, (n,) residues, and their seconds."""
+    """One measurement: the lengths in residues (n,) of the proteins that were embedded, and their seconds together."""
 
     residues: np.ndarray
     seconds: float
 
 
 def time_packs(encoder: Budgeted, longest: int | None, patience: float = PATIENCE) -> list[Timing]:
-    """Time packs of short and of long proteins under the whole budget; one short protein alone where that is slow.
+    """Time packs of short and of long proteins under the whole budget, or one short protein where packs are too slow.
 
-    `longest` is the recipe's longest window. The encoder is warm afterwards, and its budget one that it has held.
+    `longest` is the recipe's longest window in residues. Packs are too slow when four of them would take more than
+    `patience` seconds. Afterwards the encoder is warm, and packs of its token budget have fitted into memory.
     """
     short = min(SHORT, longest or SHORT)
-    first = _time(encoder, short, 1)
+    first = _timing(encoder, short, 1)
     if 4 * first.seconds * encoder.token_budget / short > patience:
         return [first]
     lengths = sorted({short, min(LONG, longest or LONG)})
-    return [_best(encoder, length) for length in lengths]
+    return [_fastest(encoder, length) for length in lengths]
 
 
-def _best(encoder: Budgeted, length: int) -> Timing:
-    """The faster of two: the first may run out of memory, or meet a shape that it has not seen."""
-    timings = [_time(encoder, length, max(1, encoder.token_budget // (length + 2))) for _ in range(2)]
+def _fastest(encoder: Budgeted, length: int) -> Timing:
+    """The faster of two timings: the first may run out of memory, or prepare kernels for a new shape."""
+    timings = [_timing(encoder, length, max(1, encoder.token_budget // (length + 2))) for _ in range(2)]
     return min(timings, key=lambda t: t.seconds / len(t.residues))
 
 
-def _time(encoder: Budgeted, length: int, count: int) -> Timing:
+def _timing(encoder: Budgeted, length: int, count: int) -> Timing:
     letters = np.random.default_rng(0).choice(_LETTERS, (count, length))
     sequences = [row.tobytes().decode("ascii") for row in letters]
     started = time.perf_counter()

@@ -1,8 +1,8 @@
-"""Five small proteins that go through the encoder before a run does.
+"""Five small proteins that are embedded before a run starts, to see that the encoder works.
 
 Digests say that the weights are the recorded ones, not that they work: a tokenizer that reads every letter as
 unknown, half precision that overflows, or an attention that lets packed neighbours see each other all give
-vectors without an error. 180 residues, a moment even for a large model on a CPU.
+vectors without an error. The canaries have 180 residues together, a moment even for a large model on a CPU.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def check_canaries(encoder: Embeds) -> float:
     """Embed the canaries with every recipe of `encoder`; returns seconds per residue.
 
     The time is that of a first pass over short proteins, warm-up and compilation included: an upper bound for a
-    cost model, not a measurement of throughput. Raises CheckpointError when a canary is refused for any reason but
+    cost model, not a measurement of throughput. Raises CheckpointError when a canary is rejected for any reason but
     the recipe's own length limit, is not finite, or does not depend on its letters; raises EncoderError when a
     vector depends on the protein's neighbours.
     """
@@ -57,8 +57,8 @@ def check_canaries(encoder: Embeds) -> float:
 
 
 def _vectors(encoder: Embeds, names: list[str]) -> dict[tuple[int, str], np.ndarray]:
-    """One vector by recipe and canary: everything that the recipe stores of its first row, end to end."""
-    found = {}
+    """One vector by (recipe, canary): all vectors of the first stored row end to end, residues as their mean."""
+    vectors = {}
     for result in encoder.embed([CANARIES[name] for name in names]):
         name = names[result.index]
         if isinstance(result, Rejected):
@@ -69,13 +69,14 @@ def _vectors(encoder: Embeds, names: list[str]) -> dict[tuple[int, str], np.ndar
         vector = np.concatenate(rows)
         if not np.isfinite(vector).all():
             raise CheckpointError(_message(name, "has a vector with NaN or infinity"))
-        found[result.recipe, name] = vector
-    return found
+        vectors[result.recipe, name] = vector
+    return vectors
 
 
-def _require_length_limit(name: str, refused: Rejected) -> None:
-    if refused.reason != "too_long":
-        raise CheckpointError(_message(name, f"was refused: {refused.reason}, {refused.detail}"))
+def _require_length_limit(name: str, reject: Rejected) -> None:
+    """Raise CheckpointError for a reject with another reason than the recipe's own length limit."""
+    if reject.reason != "too_long":
+        raise CheckpointError(_message(name, f"was rejected: {reject.reason}, {reject.detail}"))
 
 
 def _require_letters_to_matter(one: np.ndarray | None, other: np.ndarray | None) -> None:

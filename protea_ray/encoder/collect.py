@@ -1,9 +1,8 @@
-"""Collect what the windows of one protein give to one recipe, in any order, and finish the stored rows.
+"""The result of one protein under one recipe, and the collector that builds it from the protein's windows.
 
-Pieces are combined in float64 in the order of the protein, so the result does not depend on which packs the
-windows were in.
-
-What the encoder returns: for every protein and recipe exactly one of `Embedded` and `Rejected`.
+The encoder returns exactly one `Embedded` or `Rejected` for every protein and recipe. Windows of a protein may finish
+in any order. A `Collector` combines their pieces in float64 in the order of the protein, so the result does not depend
+on the packs that the windows were in.
 """
 
 from __future__ import annotations
@@ -16,16 +15,18 @@ from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.encoder.layout import Layout
 from protea_ray.sequences.records import Reason
 
+SMALLEST_NORM = 1e-12  # a vector shorter than this is divided by it instead
+
 
 @dataclass(frozen=True)
 class Embedded:
     """One protein under one recipe.
 
-    `index` and `recipe` are positions in what was given. `spans` is (n, 2) int32, residues [start, end);
-    `pooled` holds (n, width) in `store_dtype` by pooling name (cls: the same vector in each row); `residues`
-    one (end - start, width) matrix for each span when the recipe pools `none`, else None; `logits` likewise one
-    (end - start, vocabulary) matrix for each span when the recipe's outputs have them. `truncated` says that
-    residues past `n_residues_seen` never went through the model.
+    `index` and `recipe` are the positions of the protein and of the recipe in what the encoder was given. `spans` is
+    (n, 2) int32, residues [start, end). `pooled` holds (n, width) in `store_dtype` by pooling name; each row of cls is
+    the same vector. `residues` has one (end - start, width) matrix for each span when the recipe pools `none`, else it
+    is None. `logits` has one (end - start, vocabulary) matrix for each span when the recipe keeps logits, else it is
+    None. `truncated`: residues past `n_residues_seen` did not go through the model.
     """
 
     index: int
@@ -51,7 +52,7 @@ class Rejected:
 
 @dataclass
 class Stats:
-    """What an encoder has done so far: packs run, windows and tokens in them, packs that ran out of memory."""
+    """Counts of an encoder since it was loaded: packs run, windows and tokens in them, packs that ran out of memory."""
 
     forward_passes: int = 0
     windows: int = 0
@@ -59,12 +60,13 @@ class Stats:
     out_of_memory: int = 0
 
 
-SMALLEST_NORM = 1e-12
-
-
 @dataclass(frozen=True)
 class PieceValues:
-    """What one window gives to one piece: arrays (width,) float32, matrices of its residues in store_dtype."""
+    """The values of one piece, all from one window. `count` is its number of residues.
+
+    `total`, `peak` and `spread` are (width,) float32: see `pool.Sums`. `rows` (count, width) and `logits`
+    (count, vocabulary) are in store_dtype. What the recipe does not need is None.
+    """
 
     count: int
     total: np.ndarray | None = None
@@ -75,7 +77,7 @@ class PieceValues:
 
 
 class Collector:
-    """One protein under one recipe, until its last window has come."""
+    """Gathers the windows of one protein under one recipe; `result` is its result once the last window is in."""
 
     def __init__(self, index: int, number: int, recipe: EmbeddingConfig, layout: Layout, length: int) -> None:
         self.index, self.number, self.recipe, self.layout = index, number, recipe, layout
@@ -83,25 +85,25 @@ class Collector:
         self._parts: list[PieceValues | None] = [None] * len(layout.pieces)
         self._windows_left = len(layout.windows)
         self._cls: np.ndarray | None = None
-        self._refusal: Rejected | None = None
+        self._reject: Rejected | None = None
 
     def take(self, parts: dict[int, PieceValues], cls: np.ndarray | None) -> None:
-        """One window has come: its pieces by number, and its CLS vector where this recipe wants it."""
+        """Take in one finished window: its pieces by number, and its CLS vector (width,) if this window gives it."""
         for number, part in parts.items():
             self._parts[number] = part
         self._cls = self._cls if cls is None else cls
         self._windows_left -= 1
 
-    def refuse(self, reason: Reason, detail: str) -> None:
-        """One window has failed; the first reason stays."""
-        self._refusal = self._refusal or Rejected(self.index, self.number, reason, detail)
+    def reject(self, reason: Reason, detail: str) -> None:
+        """Take in one failed window: the protein becomes a reject, with the reason of the first that failed."""
+        self._reject = self._reject or Rejected(self.index, self.number, reason, detail)
         self._windows_left -= 1
 
     def result(self) -> Embedded | Rejected | None:
-        """The protein's result, None as long as windows are missing."""
+        """The result of the protein, None while windows are missing."""
         if self._windows_left:
             return None
-        return self._refusal or self._finish()
+        return self._reject or self._finish()
 
     def _finish(self) -> Embedded | Rejected:
         dtype = np.dtype(self.recipe.store_dtype)
@@ -123,11 +125,12 @@ class Collector:
         if self._cls is not None:
             pooled["cls"] = np.repeat(self._cls[None].astype(np.float64), len(self.layout.spans), 0)
         if set(wanted) - {"cls"}:
-            pooled |= self._reduce()
+            pooled |= self._combine()
         pooled = {name: pooled[name] for name in wanted}
         return {name: _unit(x) for name, x in pooled.items()} if self.recipe.normalize else pooled
 
-    def _reduce(self) -> dict[str, np.ndarray]:
+    def _combine(self) -> dict[str, np.ndarray]:
+        """Poolings over residues, (n, width) float64 by name: mean, and those whose sums the pieces have."""
         parts = [part for part in self._parts if part is not None]
         spans = [piece.span for piece in self.layout.pieces]  # sorted
         first = [i for i, span in enumerate(spans) if i == 0 or span != spans[i - 1]]
@@ -145,7 +148,7 @@ class Collector:
         return pooled
 
     def _matrices(self, name: str) -> tuple[np.ndarray, ...]:
-        """One matrix for each span, put together from its pieces."""
+        """The matrix `name` (rows or logits) of each span, joined from its pieces."""
         matrices: list[list[np.ndarray]] = [[] for _ in self.layout.spans]
         for piece, part in zip(self.layout.pieces, self._parts, strict=True):
             matrices[piece.span].append(getattr(part, name))

@@ -1,4 +1,4 @@
-"""Proteins in, vectors out: windows of all proteins packed under a token budget, one forward pass for all recipes.
+"""Proteins in, vectors out: windows of all proteins in packs under a token budget, one forward pass for all recipes.
 
 Cost: packs of 1,500 tokens keep one CPU core at 77 % of torch's matrix-product peak with ESM-2 8M and 88 % with 35M.
 A GPU wants 16,000 to 64,000.
@@ -39,7 +39,7 @@ IN_FLIGHT = {"cuda": 1}  # packs that are computed while the next is queued: the
 
 @dataclass
 class Encoder:
-    """A loaded checkpoint under one or more recipes; see `load`. Not thread-safe; one for each process."""
+    """A loaded checkpoint under one or more recipes; `load` makes one. Not thread-safe: load one in each process."""
 
     core: Core
     family: Family
@@ -65,7 +65,7 @@ class Encoder:
         an attention kernel, `compiled` auto, on or off, `products` auto or torch. Raises EncoderError when the recipes
         cannot share a forward pass or the device cannot run them, CheckpointError when the files cannot be used.
         """
-        directory, first = Path(directory), _shared(recipes)
+        directory, first = Path(directory), _require_one_pass(recipes)
         config, place = read_config(directory), _place(device)
         shape = family.shape(config)
         chosen = choose(place, first.dtype, family.has_bias, kernel, shape.head_dim)
@@ -89,15 +89,16 @@ class Encoder:
 
     @property
     def attention(self) -> Choice:
-        """The attention kernel in use, and why; `layers` and `products` say the same of compilation and products."""
+        """The attention kernel in use, and why; `layers` (compiled or not) and `products` are such choices too."""
         return self.core.choice
 
     def under(self, recipes: Sequence[EmbeddingConfig]) -> Encoder:
-        """The same loaded model under other recipes of the same dtype and attention.
+        """The same loaded model under other recipes.
 
-        Raises EncoderError for others, and when one wants logits that the checkpoint has no head for.
+        Raises EncoderError for recipes of another dtype, attention or quantization, and for a recipe with logits when
+        the checkpoint has no language-model head.
         """
-        _shared([*self.recipes, *recipes])
+        _require_one_pass([*self.recipes, *recipes])
         core = self.core
         if core.head is None and any(recipe.keeps_logits for recipe in recipes):
             core = replace(core, head=self.family.lm_head(self.module, self.directory))
@@ -106,7 +107,7 @@ class Encoder:
         return replace(self, core=core, recipes=tuple(recipes))
 
     def embed(self, sequences: Sequence[str]) -> Iterator[Embedded | Rejected]:
-        """Exactly one result for each sequence and recipe, in any order, each as soon as its last window is done.
+        """Embed `sequences`: exactly one result for each and recipe, in any order, as soon as its last window is done.
 
         `sequences` are normalised letters (upper case; ProstT5 also takes lower-case 3Di). The numbers depend on
         the sequence alone: not on order, neighbours or budget, within 1e-5 in float32 on a CPU.
@@ -118,7 +119,7 @@ class Encoder:
             windows = yield from self._packs(windows)
 
     def _plan(self, index: int, sequence: str, windows: list[Window]) -> Iterator[Rejected]:
-        """Append the windows of one protein, each once for all recipes; yields what is refused at once."""
+        """Append the windows of one protein, each once for all recipes; yields rejects that need no model."""
         ids = self.alphabet.residues(sequence)
         problem = _problem(sequence, ids)
         folded = sequence.islower()
@@ -140,7 +141,7 @@ class Encoder:
         windows.extend(shared.values())
 
     def _packs(self, windows: list[Window]) -> Generator[Embedded | Rejected, None, list[Window]]:
-        """Run all windows; on running out of memory return those that are left, under half the budget."""
+        """Run windows in packs; when one runs out of memory, halve the budget and return the windows left."""
         packs = micro_batches([len(window.ids) for window in windows], self.token_budget)
         in_flight: deque[batch.PendingPack] = deque()
         for done, pack in enumerate(packs):
@@ -158,9 +159,9 @@ class Encoder:
         return []
 
     def _try(self, members: list[Window]) -> batch.PendingPack | str:
-        """One pack on its way, or the message of running out of memory.
+        """Queue one pack; returns the pending pack, or the message when memory ran out.
 
-        The message alone: the exception holds the frames, and they hold the tensors that must be given back.
+        The exception is not kept: it holds the frames, and the frames hold the tensors whose memory must be freed.
         """
         try:
             return self._run(members)
@@ -185,7 +186,7 @@ class Encoder:
         return pending
 
     def _out_of_memory(self, members: list[Window]) -> None:
-        """Remember that so many tokens do not fit; one window alone says nothing about the budget."""
+        """Halve the token budget after a pack ran out of memory; a pack of one window does not change it."""
         self.stats.out_of_memory += 1
         if len(members) > 1:
             tokens = sum(len(window.ids) for window in members)
@@ -202,33 +203,34 @@ def _place(device: str) -> torch.device:
 
 
 def _finished(in_flight: deque[batch.PendingPack], leave: int) -> Iterator[Embedded | Rejected]:
-    """Wait for the oldest packs until `leave` are under way."""
+    """Wait for the oldest packs until at most `leave` are in flight; yields the results that they complete."""
     while len(in_flight) > leave:
         for given in in_flight.popleft().wait():
             yield from _deliver(given)
 
 
 def _deliver(given: batch.WindowResult) -> Iterator[Embedded | Rejected]:
+    """Hand one window to its collector; yields the protein's result if that was its last window."""
     if given.finite:
         given.collector.take(given.parts, given.cls)
     else:
-        given.collector.refuse(Reason.NON_FINITE, "the model gave NaN or Inf")
+        given.collector.reject(Reason.NON_FINITE, "the model gave NaN or Inf")
     result = given.collector.result()
     if result is not None:
         yield result
 
 
 def _give_up(window: Window, message: str) -> Iterator[Rejected]:
-    """No memory for one window alone: refuse every protein and recipe that needs it."""
+    """Reject every protein and recipe that needs `window`, for which alone there is not enough memory."""
     for collector, _ in window.users:
-        collector.refuse(Reason.OUT_OF_MEMORY, f"a window of {len(window.ids)} tokens alone: {message}")
+        collector.reject(Reason.OUT_OF_MEMORY, f"a window of {len(window.ids)} tokens alone: {message}")
         result = collector.result()
         if isinstance(result, Rejected):
             yield result
 
 
 def _problem(sequence: str, ids: np.ndarray) -> tuple[Reason, str] | None:
-    """Why these letters cannot go through a model at all."""
+    """Reason and detail of a protein whose letters cannot go through this model; None when they can."""
     if not sequence:
         return Reason.EMPTY_SEQUENCE, "no residues"
     if (ids < 0).any():
@@ -237,8 +239,8 @@ def _problem(sequence: str, ids: np.ndarray) -> tuple[Reason, str] | None:
     return None
 
 
-def _shared(recipes: Sequence[EmbeddingConfig]) -> EmbeddingConfig:
-    """One of the recipes, once they are known to fit into one forward pass; raises EncoderError."""
+def _require_one_pass(recipes: Sequence[EmbeddingConfig]) -> EmbeddingConfig:
+    """The first recipe, after a check that all of them fit into one forward pass; raises EncoderError."""
     if not recipes:
         raise EncoderError("no recipe given; pass at least one resolved EmbeddingConfig")
     problems = []

@@ -1,7 +1,6 @@
-"""The layer loop: one pack of windows through transformers' own layers, states handed out as they appear.
+"""The layer loop: one pack of windows through transformers' own layers, each wanted state yielded when it is computed.
 
-The loop owns nothing but the order of calls. It never keeps a state, so that the caller decides what is held,
-and it stops after the deepest state that is wanted.
+The loop keeps no state, so the caller decides what stays in memory. It stops after the deepest state that is wanted.
 """
 
 from __future__ import annotations
@@ -22,7 +21,10 @@ from protea_ray.models.families.base import Stack
 
 @dataclass(frozen=True)
 class Pack:
-    """Windows side by side: `ids` and `positions` (T,) int64 on the device, `rows` (n + 1,) on the host."""
+    """Windows side by side: `ids` and `positions` (T,) int64 on the device.
+
+    `rows` (n + 1,), on the host, are the first row of each window and T; `cu_seqlens` is the same, int32 on the device.
+    """
 
     ids: Tensor
     positions: Tensor
@@ -31,7 +33,7 @@ class Pack:
 
     @property
     def tokens(self) -> int:
-        """Rows of the pack, special tokens counted."""
+        """Number of tokens in the pack, special tokens included."""
         return int(self.rows[-1])
 
 

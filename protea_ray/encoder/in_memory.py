@@ -1,9 +1,8 @@
-"""One call, in memory, no cluster: sequences in, a dict of arrays out.
+"""Embedding in this process, without a cluster or a store: one call with sequences in, a dict of arrays out.
 
-The name and the arguments are those of FastESM's `embed_dataset` (Synthyra/FastPLMs), for people who have scripts
-that use it; the numbers come from this package's encoder, so they equal what `protea-ray embed` stores.
-
-An encoder in this process, for what is small enough not to need a cluster.
+`embed_dataset` has the name and the arguments of FastESM's function (Synthyra/FastPLMs), for people who have scripts
+that use it. The numbers come from this package's encoder, so they equal what `protea-ray embed` stores. `encoder_here`
+loads that encoder; maps and the benchmark use it too. torch is imported where a model is loaded.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ def encoder_here(
 
 
 _STORE = "use `protea-ray embed INPUT STORE` and read it with protea_ray.open_store(STORE)"
-_NOT_HERE = {  # arguments of the original that have no meaning here, unless they are unset
+_NOT_HERE = {  # arguments of the original that have no meaning here and must be unset
     "tokenizer": "every checkpoint is read with its own tokenizer; leave it out",
     "num_workers": "letters become tokens through a table, there is nothing to spread; for several processes "
     "use `protea-ray embed`",
@@ -59,7 +58,7 @@ _NOT_HERE = {  # arguments of the original that have no meaning here, unless the
     "save": f"no .pth (a pickle) is written; {_STORE}",
     "save_path": f"no .pth (a pickle) is written; {_STORE}",
 }
-_NAMED_ELSE = {  # fields of EmbeddingConfig that have the original's name here, or no place
+_NAMED_ELSE = {  # fields of EmbeddingConfig that go by the original's name here, or cannot be given
     "pooling": "is called pooling_types here",
     "store_dtype": "is called embed_dtype here",
     "max_residues": "is called max_len here",
@@ -104,7 +103,7 @@ def embed_dataset(
     Where this differs from FastESM:
     * Special tokens are never pooled and have no row: mean and full embeddings are over the residues alone.
     * Nothing is cut unless `max_len` says so, and that counts residues; 512 is not a default. Past `max_len` a
-      protein is cut, or refused with `truncate=False`; with no `max_len` it is embedded whole, in overlapping windows
+      protein is cut, or rejected with `truncate=False`; with no `max_len` it is embedded whole, in overlapping windows
       of the model's trained length.
     * A protein that is cut keeps its whole sequence as the key.
     * std is over the residues of one protein; var, norm, median and parti are not offered.
@@ -194,7 +193,7 @@ def _normalised(sequences: Iterable[str]) -> dict[str, str]:
 def _embed(
     letters: list[str], config: EmbeddingConfig, device: str, batch_size: int | None, order: list[str] | None
 ) -> list[np.ndarray]:
-    """One array for each of `letters`; `order` of the poolings, None for residue matrices."""
+    """One array for each of `letters`: poolings concatenated in `order`, or the residue matrix when `order` is None."""
     checkpoint = open_checkpoint(config.model, config.revision, config.family)
     if not checkpoint.trained:
         warnings.warn(f"{checkpoint.model} was never trained: its vectors carry no biology", stacklevel=3)

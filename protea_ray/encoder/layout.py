@@ -1,8 +1,9 @@
-"""How one protein goes through one recipe: windows of forward passes, spans of stored rows, and who gives what.
+"""How one protein passes through one recipe: the windows that the model sees, the spans that are stored as rows, and
+which residues of a span come from which window.
 
-`on_long` decides about the protein, in both chunk modes alike: it is cut to `max_residues`, refused, or seen in
-windows. Independent chunks are then forward passes of their own (a chunk longer than `max_residues` in windows of
-its own); posthoc chunks are cut from the windows of the whole protein.
+`on_long` decides about a protein longer than `max_residues`, in both chunk modes alike: it is truncated, rejected, or
+seen in windows. Independent chunks are forward passes of their own, and a chunk longer than `max_residues` has
+windows of its own; posthoc chunks are cut from the windows of the whole protein.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Piece:
 class Layout:
     """Windows and spans in residues; `pieces` by span, then by position; `cls` is the window whose CLS is taken.
 
-    `seen` residues went through the model; the rest was cut off.
+    The first `seen` residues go through the model; the recipe truncates the rest.
     """
 
     windows: tuple[Span, ...]
@@ -44,7 +45,7 @@ class Layout:
 def layout(length: int, recipe: EmbeddingConfig) -> Layout | None:
     """The layout of a protein of `length` residues; None when the recipe rejects it as too long.
 
-    A recipe of nothing but `cls` runs the first window alone and says that no more was seen.
+    A recipe that pools nothing but `cls` and keeps no logits runs the first window alone; `seen` is the end of it.
     """
     limit, overlap = recipe.max_residues, recipe.window_overlap
     is_long = limit is not None and length > limit
@@ -57,13 +58,15 @@ def layout(length: int, recipe: EmbeddingConfig) -> Layout | None:
     spans = [(0, seen)] if recipe.chunk_size is None else chunk_spans(seen, recipe.chunk_size, recipe.chunk_overlap)
     alone = recipe.chunk_size is not None and recipe.chunk_mode == "independent"
     numbers: dict[Span, int] = {}
-    pieces = _alone(spans, limit, overlap, numbers) if alone else _cut(spans, whole, seen, numbers)
+    pieces = (
+        _independent_pieces(spans, limit, overlap, numbers) if alone else _posthoc_pieces(spans, whole, seen, numbers)
+    )
     cls = numbers.setdefault(whole[0], len(numbers)) if "cls" in recipe.pooling else None
     return Layout(tuple(numbers), tuple(spans), tuple(pieces), cls, seen)
 
 
-def _alone(spans: list[Span], limit: int | None, overlap: int, numbers: dict[Span, int]) -> list[Piece]:
-    """Pieces of independent chunks: each span has windows of its own."""
+def _independent_pieces(spans: list[Span], limit: int | None, overlap: int, numbers: dict[Span, int]) -> list[Piece]:
+    """Pieces of independent chunks, where each span has windows of its own; adds the windows to `numbers`."""
     pieces = []
     for span, (start, end) in enumerate(spans):
         windows = forward_windows(end - start, limit, overlap)
@@ -73,8 +76,8 @@ def _alone(spans: list[Span], limit: int | None, overlap: int, numbers: dict[Spa
     return pieces
 
 
-def _cut(spans: list[Span], whole: list[Span], seen: int, numbers: dict[Span, int]) -> list[Piece]:
-    """Pieces of spans cut from the residues of the whole protein."""
+def _posthoc_pieces(spans: list[Span], whole: list[Span], seen: int, numbers: dict[Span, int]) -> list[Piece]:
+    """Pieces of posthoc chunks, cut from the windows `whole` of the protein; adds the windows to `numbers`."""
     pieces = []
     for window, (a, b) in zip(whole, owned(whole, seen), strict=True):
         number = numbers.setdefault(window, len(numbers))

@@ -31,11 +31,11 @@ MAX_MAP_RESIDUES = 1022
 def attention_maps(encoder: Encoder, sequence: str, *, limit: int = MAX_MAP_RESIDUES) -> np.ndarray:
     """Attention weights between residues, (layers, heads, L, L) float32.
 
-    Rows sum to less than 1: what goes to special tokens is left out. Raises EncoderError above `limit` residues
+    Rows sum to less than 1, because weights on special tokens are left out. Raises EncoderError above `limit` residues
     and for letters that the model does not have.
     """
     maps: list[np.ndarray] = []
-    _explicit(encoder, sequence, limit, lambda weights: maps.append(weights.cpu().numpy()))
+    _record_attention(encoder, sequence, limit, lambda weights: maps.append(weights.cpu().numpy()))
     return np.stack(maps)
 
 
@@ -43,8 +43,8 @@ def contact_map(encoder: Encoder, sequence: str, *, limit: int = MAX_MAP_RESIDUE
     """Probability of contact of each pair of residues, (L, L) float32: ESM-2's logistic regression on attention.
 
     Rao et al. 2020 (Transformer protein language models are unsupervised structure learners): symmetrised maps,
-    average product correction, one weight for each head. Computed layer by layer, so only one layer's maps are
-    held. Raises EncoderError where the checkpoint has no contact head, and above `limit` residues.
+    average product correction, one weight for each head. One layer's maps are held at a time. Raises EncoderError
+    when the checkpoint has no contact head, and above `limit` residues.
     """
     head: Any = encoder.core.stack.contacts
     if head is None:
@@ -54,21 +54,21 @@ def contact_map(encoder: Encoder, sequence: str, *, limit: int = MAX_MAP_RESIDUE
 
     def add(weights: Tensor) -> None:
         nonlocal score
-        score = score + torch.einsum("h,hij->ij", next(layers), _corrected(weights))
+        score = score + torch.einsum("h,hij->ij", next(layers), _product_corrected(weights))
 
-    _explicit(encoder, sequence, limit, add)
+    _record_attention(encoder, sequence, limit, add)
     return torch.sigmoid(score).cpu().numpy()
 
 
-def _corrected(weights: Tensor) -> Tensor:
-    """Symmetrised maps (H, L, L) less what rows and columns explain."""
+def _product_corrected(weights: Tensor) -> Tensor:
+    """Symmetrise maps (H, L, L) and subtract what their row and column sums explain (average product correction)."""
     both = weights + weights.transpose(1, 2)
     rows, columns = both.sum(2, keepdim=True), both.sum(1, keepdim=True)
     return both - rows * columns / both.sum((1, 2), keepdim=True)
 
 
-def _explicit(encoder: Encoder, sequence: str, limit: int, take: Callable[[Tensor], None]) -> None:
-    """One forward pass with written-out attention; `take` gets each layer's (H, L, L) between residues."""
+def _record_attention(encoder: Encoder, sequence: str, limit: int, take: Callable[[Tensor], None]) -> None:
+    """Run one forward pass with explicit attention; `take` gets the (H, L, L) between residues of each layer."""
     length, before = len(sequence), len(encoder.alphabet.before)
     if not 0 < length <= limit:
         size = encoder.shape.heads * length**2 * 4 / 1e6
@@ -90,7 +90,7 @@ _PART_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Maps:
-    """What was written; `trained` is False for a model whose maps carry no biology."""
+    """The file that `write_maps` wrote: its path and number of proteins. `trained` False: the maps carry no biology."""
 
     path: str
     proteins: int
@@ -120,9 +120,9 @@ def write_maps(
     unfinished = out.with_name(f".{out.name}.part")
     try:
         with zipfile.ZipFile(unfinished, "w") as archive:
-            _add(archive, "id", np.array([id for id, _ in proteins], dtype=np.str_))
+            _append_array(archive, "id", np.array([id for id, _ in proteins], dtype=np.str_))
             for name, values in _arrays(encoder, proteins, outputs):
-                _add(archive, name, values)
+                _append_array(archive, name, values)
         unfinished.replace(out)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -139,7 +139,7 @@ def _require_options(out: Path, outputs: Sequence[str]) -> None:
 
 
 def _proteins(source: str, ids: Sequence[str] | None) -> list[tuple[str, str]]:
-    """(id, letters) of the proteins that are wanted; raises InputError with everything that stands in the way."""
+    """(id, letters) of the proteins in `ids` (all when None); raises InputError with every problem of every protein."""
     found: list[tuple[str, str]] = []
     problems: list[str] = []
     for kind, row in _records(source):
@@ -172,14 +172,14 @@ def _records(source: str) -> Iterator[tuple[str, dict[str, Any]]]:
 def _arrays(
     encoder: Encoder, proteins: Sequence[tuple[str, str]], outputs: Sequence[str]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Each map with its name, one protein after the other."""
+    """(array name, map) of every protein and output, one protein after the other."""
     for number, (_, letters) in enumerate(proteins):
         for name, make in OUTPUTS.items():
             if name in outputs:
                 yield f"{name}_{number}", make(encoder, letters)
 
 
-def _add(archive: zipfile.ZipFile, name: str, values: np.ndarray) -> None:
-    """One array of an npz; `numpy.savez` would need all of them at once."""
+def _append_array(archive: zipfile.ZipFile, name: str, values: np.ndarray) -> None:
+    """Append one array to an npz; `numpy.savez` would need all arrays at once."""
     with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
         np.lib.format.write_array(file, values, allow_pickle=False)

@@ -1,7 +1,7 @@
 """From states to vectors, in float32 on the device: aggregate the layers, reduce stretches of residues.
 
-Aggregation happens inside the layer loop: `mean` over several layers holds one matrix, `concat` one for each
-requested layer, and nothing else is kept (35M model, three layers: no memory above the model's own, where
+Layers are aggregated inside the layer loop: `mean` over several layers holds one matrix, `concat` one for each
+requested layer, and no other state is kept (35M model, three layers: no memory above the model's own, where
 `output_hidden_states=True` takes 200 MiB more).
 """
 
@@ -21,14 +21,14 @@ from protea_ray.encoder.transfer import to_device
 
 @dataclass(frozen=True)
 class LayerView:
-    """What becomes of the layers: `states` are forward indices, the one nearest the output first."""
+    """How a recipe aggregates layers: `states` are forward indices, the one nearest the output first."""
 
     states: tuple[int, ...]
     concat: bool
 
     @classmethod
     def of(cls, recipe: EmbeddingConfig, n_layers: int) -> LayerView:
-        """The view of a recipe whose `layers` count from the output; `last` needs the first of them alone."""
+        """The view of a recipe, whose `layers` count from the output; layer_agg `last` needs only the first."""
         states = tuple(n_layers - layer for layer in recipe.layers)
         if recipe.layer_agg == "last":
             states = states[:1]
@@ -36,7 +36,7 @@ class LayerView:
 
 
 class LayerViews:
-    """Aggregated matrices of one pack, (T, width) float32, filled as the states come by."""
+    """The aggregated matrix (T, width) float32 of each view, filled state by state during the layer loop."""
 
     def __init__(self, views: Iterable[LayerView]) -> None:
         self.matrices: dict[LayerView, Tensor] = {}
@@ -47,9 +47,9 @@ class LayerViews:
         """Take in one state, (T, D)."""
         for view in self._views:
             if index in view.states:
-                self._into(view, index, state)
+                self._aggregate(view, index, state)
 
-    def _into(self, view: LayerView, index: int, state: Tensor) -> None:
+    def _aggregate(self, view: LayerView, index: int, state: Tensor) -> None:
         count = len(view.states)
         if count == 1:
             self.matrices[view] = state.float()
@@ -95,9 +95,10 @@ def reduce(matrix: Tensor, stretches: Sequence[tuple[int, int]], peak: bool, spr
 
 
 def _segments(matrix: Tensor, stretches: Sequence[tuple[int, int]], peak: bool, spread: bool) -> Sums:
-    """The same in three kernels instead of three for each stretch; deterministic, unlike `index_add_` on CUDA.
+    """`reduce` in three kernels, where one call for each stretch would take three a stretch.
 
-    `unsafe` leaves out a check of the lengths, and `output_size` a sum over them, that would wait for the device.
+    `segment_reduce` is deterministic, unlike `index_add_` on CUDA. `unsafe` leaves out a check of the lengths, and
+    `output_size` a sum over them; both would wait for the device.
     """
     count = np.array([end - start for start, end in stretches])
     lengths = to_device(count, matrix.device)

@@ -78,8 +78,8 @@ class Refusing(Stub):
         return Rejected(index, recipe, self.reason, "why")  # type: ignore[arg-type]
 
 
-def test_a_canary_that_is_refused():
-    with pytest.raises(CheckpointError, match="was refused: non_finite, why"):
+def test_a_canary_that_is_rejected():
+    with pytest.raises(CheckpointError, match="was rejected: non_finite, why"):
         check_canaries(Refusing(composition))
 
 

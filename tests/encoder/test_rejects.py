@@ -1,4 +1,4 @@
-"""What an encoder refuses, protein by protein or as a whole, and that everything else goes on."""
+"""Which proteins an encoder rejects, what it cannot load at all, and that all other proteins are embedded."""
 
 import numpy as np
 import pytest
@@ -28,15 +28,15 @@ def test_letters_that_no_model_has_and_empty_proteins(encoder):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("family", ["esm2", "ankh"])
-def test_a_number_that_is_not_finite_refuses_the_protein_and_no_neighbour(family, value, encoder):
+def test_a_number_that_is_not_finite_rejects_the_protein_and_no_neighbour(family, value, encoder):
     run = encoder(family, {"pooling": ("max",)}, {"layers": (3,)})
     table = run.module.get_input_embeddings().weight
     with torch.no_grad():
         table[run.alphabet.table[ord("W")], 3] = value
     sequences = ["MKTAYI", "MKWAYI", "AYIMKT"]
     results = list(run.embed(sequences))
-    refused = [r for r in results if isinstance(r, Rejected)]
-    assert {(r.index, r.recipe, r.reason) for r in refused} == {(1, 0, "non_finite"), (1, 1, "non_finite")}
+    rejects = [r for r in results if isinstance(r, Rejected)]
+    assert {(r.index, r.recipe, r.reason) for r in rejects} == {(1, 0, "non_finite"), (1, 1, "non_finite")}
     assert {r.index for r in results if isinstance(r, Embedded)} == {0, 2}
     assert run.stats.forward_passes == 1
 
@@ -68,19 +68,19 @@ def small_memory(monkeypatch):
 
 
 @pytest.mark.parametrize("in_flight", [0, 1, 3])
-def test_out_of_memory_halves_the_budget_remembers_it_and_refuses_only_what_fits_nowhere(
+def test_out_of_memory_halves_the_budget_remembers_it_and_rejects_only_what_fits_nowhere(
     in_flight, encoder, small_memory, monkeypatch
 ):
-    """Also when earlier packs have not landed yet, as on a GPU: nothing of them is lost or done twice."""
+    """Also when earlier packs are still in flight, as on a GPU: nothing of them is lost or done twice."""
     monkeypatch.setitem(IN_FLIGHT, "cpu", in_flight)
     run = encoder("esm2", {}, {"layers": (1,)}, token_budget=400)
     sequences = proteins(30, 300, 50, 60, 20, 90, 100)
     expected = {r.index: r.pooled["mean"] for r in encoder("esm2", {}, token_budget=1).embed(sequences[2:4])}
     results = list(run.embed(sequences))
     assert len(results) == 14
-    refused = [r for r in results if isinstance(r, Rejected)]
-    assert {(r.index, r.recipe, r.reason) for r in refused} == {(1, 0, "out_of_memory"), (1, 1, "out_of_memory")}
-    assert "302 tokens" in refused[0].detail
+    rejects = [r for r in results if isinstance(r, Rejected)]
+    assert {(r.index, r.recipe, r.reason) for r in rejects} == {(1, 0, "out_of_memory"), (1, 1, "out_of_memory")}
+    assert "302 tokens" in rejects[0].detail
     assert run.token_budget <= 120
     assert run.stats.out_of_memory >= 2
     done = {(r.index, r.recipe): r for r in results if isinstance(r, Embedded)}
