@@ -134,3 +134,12 @@ def test_it_runs_as_a_program() -> None:
         [sys.executable, "-m", "tools.house", "--static"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("| figure | now |\n|---|---|\n| files with empty |")
+
+
+@pytest.mark.slow
+def test_the_letters_of_a_protein_are_followed_through_every_process(tmp_path: Path) -> None:
+    files = loaded.letters(ROOT, tmp_path)
+
+    assert {"sequences/read.py", "sequences/text.py", "store/ledger.py", "pipeline/worker.py"} <= set(files)
+    assert not [file for file in files if file.startswith(("query/", "cli/", "config/"))]
+    assert loaded.loaded(ROOT, "embed") > len(files)
