@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from protea_ray.errors import ConfigError
-from protea_ray.query.reader import Store
 from protea_ray.query.residues import ResidueMatrix
 from protea_ray.query.search import pooling_of
 from protea_ray.query.view import CHUNK, Pin, View, distinct, matrix
@@ -26,6 +25,9 @@ from protea_ray.store.ledger import scan_proteins
 from protea_ray.store.location import REJECTS_TABLE
 from protea_ray.store.sql import among, both, equals
 from protea_ray.store.tables import find_table
+
+if TYPE_CHECKING:
+    from protea_ray.query.reader import Store
 
 _AT_ONCE = 32_768  # proteins in memory: 84 MB of 1,280 half-precision values
 _IDS_OF_ONE_FILTER = 1000

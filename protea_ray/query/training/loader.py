@@ -14,12 +14,14 @@ workers raises before a worker starts (docs/decisions/0008-stateful-dataloader.m
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from protea_ray.errors import ConfigError
-from protea_ray.query.training.torch_dataset import Batch, TorchDataset
+
+if TYPE_CHECKING:
+    from protea_ray.query.training.torch_dataset import Batch, TorchDataset
 
 
 class EpochLoader(StatefulDataLoader):
