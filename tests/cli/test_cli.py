@@ -153,7 +153,7 @@ def test_a_mistake_costs_no_import_no_cluster_and_no_folder(
         "import sys, protea_ray.cli.main as m\n"
         f"sys.argv = {argv!r}\n"
         "try: m.run()\n"
-        "finally: print(sorted({'ray', 'torch', 'lance', 'pyarrow', 'pydantic'} & set(sys.modules)))"
+        "finally: print(sorted({'ray', 'torch', 'lance', 'pyarrow', 'numpy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
 
