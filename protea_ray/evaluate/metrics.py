@@ -1,4 +1,4 @@
-"""The field's metrics of a probe's predictions: scikit-learn's and scipy's, and Fmax as CAFA defines it."""
+"""Metrics of a probe's predictions on a labelled task: scikit-learn's and scipy's, and Fmax as CAFA defines it."""
 
 from __future__ import annotations
 

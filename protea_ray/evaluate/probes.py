@@ -1,4 +1,4 @@
-"""The training loop of the probes, run by every worker of a Ray Train job; rank 0 predicts the test set.
+"""Probes on frozen embeddings, and their training loop. Every worker of a Ray Train job runs it; rank 0 predicts.
 
 All probes see the same batches: a linear layer and a small MLP on the vectors, and the same two on the amino-acid
 composition, which is what the vectors have to beat. Features are standardised by the training set.
@@ -29,7 +29,7 @@ _COLUMN_OF[[ord(letter) for letter in AMINO_ACIDS]] = range(len(AMINO_ACIDS))
 
 @dataclass(frozen=True)
 class ProbePlan:
-    """What every worker is told. `labels` is a Parquet file with id, row (of the task) and split."""
+    """Everything that a worker needs to train. `labels` is a Parquet file with id, row (of the task) and split."""
 
     store: str
     pin: dict[str, Any]
@@ -139,7 +139,7 @@ def train(config: dict[str, Any]) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class Share:
-    """Which worker of how many this is, and the training proteins of all of them."""
+    """The rank of this worker, the number of workers, and the number of training proteins of all of them."""
 
     rank: int
     world: int
@@ -163,13 +163,13 @@ def fit_probes(
     store = open_store(plan.store)
     batch_size = max(1, min(plan.batch_size, share.proteins // share.world))
     data = data_of(plan, store, "train", share.rank, share.world, batch_size)
-    probes = Probes(scales_of(data, plan, _summed), plan.outputs, plan.hidden)
+    probes = Probes(scales_of(data, plan, _sum_over_ranks), plan.outputs, plan.hidden)
     model = prepare(probes)
     optimiser = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
     losses = []
     for epoch in range(plan.epochs):
         data.set_epoch(epoch)
-        losses.append(_epoch(model, optimiser, data, plan, targets))
+        losses.append(_train_epoch(model, optimiser, data, plan, targets))
     report({"epochs": plan.epochs, **losses[-1]})
     if share.rank:
         return None
@@ -177,13 +177,15 @@ def fit_probes(
     return {"rows": rows, "scores": scores, "losses": losses, "pin": data.pin.to_json()}
 
 
-def _summed(values: Tensor) -> Tensor:
+def _sum_over_ranks(values: Tensor) -> Tensor:
     if torch.distributed.is_initialized():
         torch.distributed.all_reduce(values)
     return values
 
 
-def _epoch(model: nn.Module, optimiser: Any, data: TorchDataset, plan: ProbePlan, targets: Tensor) -> dict[str, float]:
+def _train_epoch(
+    model: nn.Module, optimiser: Any, data: TorchDataset, plan: ProbePlan, targets: Tensor
+) -> dict[str, float]:
     """One pass; returns the mean loss of each probe on this rank's batches."""
     model.train()
     sums: dict[str, float] = {}
@@ -201,13 +203,13 @@ def _epoch(model: nn.Module, optimiser: Any, data: TorchDataset, plan: ProbePlan
 def predict(probes: Probes, data: TorchDataset, plan: ProbePlan) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """(tests,) rows of the task, and scores (tests, outputs) by probe: probabilities, or numbers of a regression."""
     probes.eval()
-    found = list(_predicted(probes, data, plan))
+    found = list(_scores_by_batch(probes, data, plan))
     rows = np.concatenate([rows for rows, _ in found])
     return rows, {name: np.concatenate([scores[name] for _, scores in found]) for name in found[0][1]}
 
 
 @torch.no_grad()
-def _predicted(
+def _scores_by_batch(
     probes: Probes, data: TorchDataset, plan: ProbePlan
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     for batch in data:

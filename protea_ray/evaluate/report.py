@@ -16,7 +16,7 @@ UNTRAINED = (
 
 
 def write_report(found: dict[str, Any], folder: Path) -> tuple[Path, Path]:
-    """Write probe.json and probe.png; returns their paths. `found` is described in jobs/train_probe.py.
+    """Write probe.json and probe.png; returns their paths. `found` is what `experiment.evaluate` returns.
 
     Raises ConfigError where matplotlib is not installed.
     """

@@ -1,4 +1,4 @@
-"""What a probe is trained on: labels, the split, and which targets there are.
+"""Labelled tasks for frozen embeddings: proteins with a target each, and a split into training and test.
 
 Three kinds: `classification` (one of several classes), `multilabel` (any of several terms), `regression` (a number).
 A task is a Parquet table of its own, id, target, split, so that the training loop reads it like any user's labels.

@@ -1,1 +1,1 @@
-"""Reading a store: proteins and vectors joined by key, neighbours, residue matrices. Nothing here writes."""
+"""Reading a store at a pin: proteins joined to vectors, neighbours, residue matrices, training data. Writes nothing."""

@@ -1,7 +1,7 @@
-"""How far two spaces of one store are apart: what a person looks at before an alias is moved.
+"""How far two spaces of one store are apart, for a person who decides whether to move an alias.
 
-Two measures over one sample of proteins that both spaces hold. *Cosine* compares a protein's two vectors, and means
-something only when the second checkpoint grew out of the first: two models that were trained apart have unrelated
+Two measures are taken over one sample of proteins that both spaces hold. *Cosine* compares a protein's two vectors. It
+is meaningful only when the second checkpoint grew out of the first: two models that were trained apart have unrelated
 axes, and a cosine near 0 says nothing of either. *Overlap* asks how many of a protein's 10 nearest neighbours inside
 the sample are the same in both spaces; it needs no common axes or widths, and is what a search sees.
 """
@@ -41,7 +41,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Side:
-    """One space as it was read."""
+    """One space of the comparison: its version, model, vector width and number of proteins."""
 
     space: str
     version: int

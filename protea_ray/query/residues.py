@@ -1,4 +1,4 @@
-"""Matrices with a row for each residue, states or logits, read by the crop: only its own bytes leave the store."""
+"""Residue matrices and logits, one row for each residue. Indexing reads the bytes of the rows asked for, no others."""
 
 from __future__ import annotations
 

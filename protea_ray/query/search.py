@@ -54,19 +54,19 @@ def nearest(
     best: dict[bytes, float] = {}
     for query in queries:
         if allowed is None:
-            scan = _scanned(view, query, key, k, pooling, how)
+            scan = _search_space(view, query, key, k, pooling, how)
         else:
-            scan = _among(view, query, key, pooling, allowed)
+            scan = _compare_allowed(view, query, key, pooling, allowed)
         for other, similarity in scan:
             best[other] = max(best.get(other, -2.0), similarity)
     ranked = sorted(best.items(), key=lambda item: (-item[1], item[0]))[:k]
     return Neighbours([n for n, _ in ranked], [s for _, s in ranked])
 
 
-def _scanned(
+def _search_space(
     view: View, query: np.ndarray, key: bytes, k: int, pooling: str, how: dict[str, Any]
 ) -> list[tuple[bytes, float]]:
-    """Lance's own search, asked for more until `k` other proteins are among the rows: chunks crowd each other out."""
+    """Search with Lance, for four times as many rows until `k` other proteins are found: one may hold many chunks."""
     rows, asked = view.vectors.count_rows(), k + 1
     while True:
         search = {"column": pooling, "q": query, "k": min(asked, rows), "metric": "cosine", **how}
@@ -80,8 +80,10 @@ def _scanned(
         asked *= 4
 
 
-def _among(view: View, query: np.ndarray, key: bytes, pooling: str, allowed: KeyIndex) -> list[tuple[bytes, float]]:
-    """Similarity to every allowed protein's best row, by one pass: any filter costs the same as none."""
+def _compare_allowed(
+    view: View, query: np.ndarray, key: bytes, pooling: str, allowed: KeyIndex
+) -> list[tuple[bytes, float]]:
+    """Similarity of every allowed protein's best row, by one pass over the space whatever the filter lets through."""
     wanted = query.astype(np.float32) / max(float(np.linalg.norm(query.astype(np.float32))), SAFE_NORM)
     found: dict[bytes, float] = {}
     for batch in view.vectors.to_batches(columns=["key", pooling]):
@@ -95,7 +97,7 @@ def _among(view: View, query: np.ndarray, key: bytes, pooling: str, allowed: Key
 
 
 def _cosine(rows: np.ndarray, unit: np.ndarray) -> np.ndarray:
-    """(n, D) against a vector of length 1."""
+    """(n,) cosine of each of `rows` (n, D) with `unit` (D,), a vector of length 1."""
     wide = rows.astype(np.float32)
     return wide @ unit / np.maximum(np.linalg.norm(wide, axis=1), SAFE_NORM)
 

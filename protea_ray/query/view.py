@@ -1,4 +1,4 @@
-"""One consistent reading of a store: a space at a version beside the proteins at a version."""
+"""A store read at one pin: a space at one version joined to the proteins at one version."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from protea_ray.errors import ConfigError, StoreError
 from protea_ray.sequences.records import PROTEINS_SCHEMA
 from protea_ray.store import aliases
 from protea_ray.store.keys import KeyIndex, join
+from protea_ray.store.ledger import ROW_ID
 from protea_ray.store.location import PROTEINS_TABLE, Location
 from protea_ray.store.object_store_errors import is_outage, message
 from protea_ray.store.rows import LOGITS, RESIDUES, vector_facts
@@ -32,7 +33,7 @@ _IDS_OF_ONE_FILTER = 1000  # an IN list of 1,000 ids over 2 million rows costs 9
 
 @dataclass(frozen=True)
 class Pin:
-    """What a reader read: a space and a version of it, and the version of the proteins. Recorded, it reads the same."""
+    """A space, its version, and the version of the proteins: given again later, it reads the same rows."""
 
     space: str
     version: int
@@ -43,7 +44,7 @@ class Pin:
 
 
 class View:
-    """Reads at one pin, however the store goes on growing."""
+    """The tables of one pin. What is read does not change while the store grows."""
 
     def __init__(self, location: Location, pin: Pin) -> None:
         self.location = location
@@ -71,7 +72,7 @@ class View:
 
     @cached_property
     def info(self) -> SpaceInfo:
-        """What the space says of itself."""
+        """The recipe, checkpoint and run of the space; raises StoreError where the table is not a vector space."""
         found = SpaceInfo.from_schema(self.vectors.schema)
         if found is None:
             raise StoreError(f"{self.vectors.uri} is not a vector space of this package")
@@ -106,7 +107,7 @@ class View:
         return ["id", "key", *chosen], [c for c in columns if c in own]
 
     def records(self, filter: str | None, columns: Sequence[str]) -> pa.Table:
-        """Protein records that match a SQL filter, in row order; raises ConfigError for a filter that is none."""
+        """Protein records that match a SQL filter, in row order; raises ConfigError for a filter that is no SQL."""
         return matching(self.proteins, filter, columns)
 
     def records_by(self, column: str, values: Sequence[str | bytes], columns: Sequence[str]) -> pa.Table:
@@ -121,12 +122,12 @@ class View:
         if len(keys) * 10 > self.vectors.count_rows():
             return self._scan(wanted, ["key", *columns])
         batches = self.vectors.to_batches(columns=["key"], with_row_id=True)
-        found = [b.column("_rowid").to_numpy()[wanted.contains(b.column("key"))] for b in batches]
+        found = [b.column(ROW_ID).to_numpy()[wanted.contains(b.column("key"))] for b in batches]
         rows = np.concatenate(found) if found else np.zeros(0, np.uint64)
         return self.vectors._take_rows(rows.tolist(), columns=["key", *columns])
 
     def _scan(self, wanted: KeyIndex, columns: list[str]) -> pa.Table:
-        """One pass over the space; for more than a tenth of it that is cheaper than taking rows."""
+        """Filter one pass over the space, which costs less than taking rows when more than a tenth of it is wanted."""
 
         def hits() -> Iterator[pa.RecordBatch]:
             for batch in self.vectors.to_batches(columns=columns):
@@ -151,14 +152,14 @@ class View:
         return joined, without
 
     def stamped(self, table: pa.Table, unknown: Sequence[str] = (), no_vector: Sequence[str] = ()) -> pa.Table:
-        """Write the pin, and what was asked for and not found, into the table's metadata."""
+        """Write the pin, the unknown ids and keys, and the ids without a vector into the table's metadata."""
         missing = {"unknown": list(unknown), "without_vector": list(no_vector)}
         metadata = {PIN: json.dumps(self.pin.to_json()).encode(), MISSING: json.dumps(missing).encode()}
         return table.replace_schema_metadata(metadata)
 
 
 def matching(proteins: lance.LanceDataset, filter: str | None, columns: Sequence[str]) -> pa.Table:
-    """Rows of the proteins' table that match a user's SQL; raises ConfigError that says what is wrong with it."""
+    """Rows of the proteins' table that match a user's SQL; raises ConfigError with Lance's message and the columns."""
     try:
         return proteins.to_table(columns=list(columns), filter=filter)
     except ValueError as error:
@@ -169,13 +170,17 @@ def matching(proteins: lance.LanceDataset, filter: str | None, columns: Sequence
 
 
 def distinct(records: pa.Table) -> pa.Table:
-    """Records with each (id, key) once, the first kept: the same protein may come from several sources."""
+    """The first record of each (id, key): the same protein may come from several sources."""
     pairs = records.select(["id", "key"]).append_column("row", pa.array(np.arange(len(records))))
     first = pairs.group_by(["id", "key"]).aggregate([("row", "min")])["row_min"].to_numpy()
     return records if len(first) == len(records) else records.take(pa.array(np.sort(first)))
 
 
 def matrix(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """A fixed-size list column as (n, D), without a copy where it lies in one piece."""
+    """A fixed-size list column as (n, D). A column of one chunk is not copied.
+
+    >>> matrix(pa.FixedSizeListArray.from_arrays(pa.array([1, 2, 3, 4]), 2)).tolist()
+    [[1, 2], [3, 4]]
+    """
     whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     return whole.flatten().to_numpy(zero_copy_only=False).reshape(len(whole), whole.type.list_size)

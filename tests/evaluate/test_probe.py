@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from jobs.train_probe import _joined, _write_labels, evaluate
+from protea_ray.evaluate.experiment import evaluate, join_labels, write_labels
 from protea_ray.evaluate.probes import ProbePlan, Share, fit_probes
 from protea_ray.evaluate.tasks import Task
 from protea_ray.query.reader import Store
@@ -82,8 +82,8 @@ def test_a_number_and_terms(store: Store, tmp_path: Path) -> None:
     terms = [tuple(name for name, sign in (("x", v > 0), ("y", v <= 0)) if sign) for v in values]
     several = Task("terms", "multilabel", ids, terms, split, ("x", "y"))
     pin = store.pin()
-    table = _write_labels(number, tmp_path / "labels.parquet")
-    labels, used = _joined(number, store, pin, "mean", table)
+    table = write_labels(number, tmp_path / "labels.parquet")
+    labels, used = join_labels(number, store, pin, "mean", table)
     assert used == {"train": 300, "test": 100}
     plan = ProbePlan(store.uri, pin.to_json(), str(table), "mean", "regression", 1, 25, 32, 2e-2, 0.0, 16, 0)
     found = evaluate(number, store, plan, _fitted(number, plan, used), labels)

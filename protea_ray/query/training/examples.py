@@ -1,9 +1,8 @@
-"""What a training job reads: protein records joined to the rows of a space at one pin, as row numbers.
+"""Examples of a training job at one pin: first joined as row numbers, then read as rows.
 
-Only keys (and ids, where labels are joined) are read here: 28 bytes an example stay in memory, and the vectors are
-fetched window by window. Joining a million records takes about a second.
-
-Rows of a pin by row number: a window's or a task's vectors with the protein columns and labels beside them.
+`find_examples` joins protein records to the rows of a space. It reads keys, and ids where labels are joined; 28 bytes
+an example stay in memory, and a million records take about a second. `Reader` fetches the columns of some of these
+examples when a training loop or a Ray task needs them.
 """
 
 from __future__ import annotations
@@ -19,20 +18,21 @@ import pyarrow as pa
 
 from protea_ray.errors import ConfigError, StoreError
 from protea_ray.query.training.labels import LabelReport, Labels, label_report, label_rows
-from protea_ray.query.view import Pin, View, distinct, matching
+from protea_ray.query.view import CHUNK, Pin, View, distinct, matching
 from protea_ray.store.keys import KeyIndex, join
+from protea_ray.store.ledger import ROW_ID
 from protea_ray.store.location import Location
 from protea_ray.store.rows import RESIDUES
 
-_ROW = "_rowid"
+MASK = "mask"  # column that marks the residues of a padded batch
 
 
 @dataclass(frozen=True)
 class Examples:
-    """One example per protein record and stored chunk, in the order of the space's rows; all arrays (n,).
+    """One example for each protein record and stored chunk, in the order of the space's rows; all arrays are (n,).
 
-    `vectors` and `records` are row ids of the space and of the proteins, `labels` rows of the labels (-1 without),
-    `residues` the length of the chunk. An id that two sources give with the same letters counts once.
+    `vectors` and `records` are row ids in the space and in the proteins, `labels` are rows of the labels (-1 where
+    there is none), `residues` are lengths of chunks. An id that two sources give with the same letters counts once.
     """
 
     vectors: np.ndarray
@@ -48,23 +48,23 @@ class Examples:
 
     @property
     def digest(self) -> int:
-        """A checksum: equal for the same examples in the same order."""
+        """A CRC-32 of the row numbers: equal for the same examples in the same order."""
         parts = (self.vectors, self.records, self.labels)
         return zlib.crc32(b"".join(zlib.crc32(np.ascontiguousarray(p).data).to_bytes(4, "big") for p in parts))
 
 
 def find_examples(view: View, filter: str | None, labels: Labels | None) -> tuple[Examples, LabelReport | None]:
-    """Join at the view's pin; `filter` is SQL over protein columns.
+    """Join records to vectors, and to labels if there are any, at the view's pin.
 
-    With labels only labelled records are kept, and the report says what did not join. Raises ConfigError for a
-    filter that is none.
+    `filter` is SQL over protein columns. With labels only labelled records are kept, and the report counts what did
+    not join. Raises ConfigError for a filter that is not valid SQL.
     """
     records = _records(view, filter, labels)
-    rows = view.vectors.to_table(columns=["key", "chunk_start", "chunk_end", _ROW])
+    rows = view.vectors.to_table(columns=["key", "chunk_start", "chunk_end", ROW_ID])
     left, right = join(rows["key"], records["key"])
     residues = rows["chunk_end"].to_numpy()[left] - rows["chunk_start"].to_numpy()[left]
     label = records["label"].to_numpy()
-    found = Examples(rows[_ROW].to_numpy()[left], records[_ROW].to_numpy()[right], label[right], residues)
+    found = Examples(rows[ROW_ID].to_numpy()[left], records[ROW_ID].to_numpy()[right], label[right], residues)
     if labels is None:
         return found, None
     used = found.labels >= 0
@@ -73,21 +73,21 @@ def find_examples(view: View, filter: str | None, labels: Labels | None) -> tupl
 
 
 def _records(view: View, filter: str | None, labels: Labels | None) -> pa.Table:
-    """key, _rowid and label row of every matching record, each (id, key) once."""
+    """Key, row id and label row of every matching record, each (id, key) once."""
     ids = ["id"] if labels is not None else []
-    found = matching(view.proteins, filter, ["key", _ROW, *ids])
+    found = matching(view.proteins, filter, ["key", ROW_ID, *ids])
     label = label_rows(labels, found["id"]) if labels is not None else np.full(len(found), -1, np.int32)
-    found = found.select(["key", _ROW]).append_column("label", pa.array(label))
+    found = found.select(["key", ROW_ID]).append_column("label", pa.array(label))
     return found.filter(pa.array(_first_of_each(view, found)))
 
 
 def _first_of_each(view: View, records: pa.Table) -> np.ndarray:
-    """True but for the repetitions of an (id, key). Ids are fetched only of keys that come several times."""
+    """(n,) False where an earlier record has the same id and key. Ids are read only for keys that occur again."""
     keep = np.ones(len(records), bool)
     _, count = KeyIndex(records["key"]).find(records["key"])
     several = np.flatnonzero(count > 1)
     if len(several):
-        rows = records[_ROW].to_numpy()[several]
+        rows = records[ROW_ID].to_numpy()[several]
         ids = view.proteins._take_rows(rows.tolist(), columns=["id"])["id"]
         table = pa.table({"id": ids, "key": records["key"].take(pa.array(several)), "at": several})
         keep[several] = False
@@ -97,7 +97,7 @@ def _first_of_each(view: View, records: pa.Table) -> np.ndarray:
 
 @dataclass(frozen=True)
 class SelectedColumns:
-    """What to read: columns of the proteins, of the space, whether residue matrices, and label columns."""
+    """What to read: columns of the proteins and of the space, residue matrices or not, and columns of the labels."""
 
     proteins: tuple[str, ...]
     vectors: tuple[str, ...]
@@ -106,11 +106,12 @@ class SelectedColumns:
 
     @classmethod
     def choose(cls, view: View, wanted: Sequence[str] | None, labels: Labels | None) -> SelectedColumns:
-        """`wanted` None: id, every pooled vector, and the chunk's place in a chunked space.
+        """Sort the columns `wanted` by the table that holds them.
 
-        Raises ConfigError for unknown columns and for a label column that is also one of the store.
+        None takes the id, every pooled vector, and in a chunked space the chunk's start and end. Raises ConfigError
+        for unknown columns and for a label column that the store has too, StoreError for residues that are not kept.
         """
-        names = [*_CHUNK[: 2 * view.info.chunked], *view.poolings, "id"] if wanted is None else list(wanted)
+        names = [*CHUNK[: 2 * view.info.chunked], *view.poolings, "id"] if wanted is None else list(wanted)
         residues = RESIDUES in names
         if not names:
             raise ConfigError("name at least one column", where="columns")
@@ -126,12 +127,8 @@ class SelectedColumns:
         return cls(tuple(own), tuple(vectors), residues, labelled)
 
 
-_CHUNK = ("chunk_start", "chunk_end")
-MASK = "mask"  # of padded residue matrices
-
-
 class Reader:
-    """Opens its tables when it is first used, in whichever process that is; only plain values travel."""
+    """Reads rows of examples at a pin. A pickled Reader holds no open table: each process opens its own."""
 
     def __init__(self, location: Location, pin: Pin, columns: SelectedColumns, labels: Labels | None) -> None:
         self.location = location
@@ -148,9 +145,9 @@ class Reader:
         return View(self.location, self.pin)
 
     def read(self, examples: Examples) -> pa.Table:
-        """The columns that were chosen, but for residue matrices; one row per example, in their order."""
-        read = _taken(self.view.vectors, examples.vectors, self.columns.vectors)
-        for name, column in _taken(self.view.proteins, examples.records, self.columns.proteins).items():
+        """The chosen columns without residue matrices, one row per example, in the examples' order."""
+        read = _take_columns(self.view.vectors, examples.vectors, self.columns.vectors)
+        for name, column in _take_columns(self.view.proteins, examples.records, self.columns.proteins).items():
             read[name] = column
         if self.labels is not None:
             rows = pa.array(examples.labels)
@@ -158,7 +155,7 @@ class Reader:
         return pa.table(read)
 
     def read_residues(self, examples: Examples) -> list[np.ndarray]:
-        """One (residues, width) matrix per example, not copied from what was read."""
+        """One (residues, width) matrix per example: a view of the bytes that were read, not a copy."""
         facts = self.view.facts
         rows, back = np.unique(examples.vectors, return_inverse=True)
         blobs = self.view.vectors.read_blobs(RESIDUES, ids=rows.tolist(), preserve_order=True)
@@ -166,13 +163,13 @@ class Reader:
         return [found[i].reshape(-1, facts["residue_width"]) for i in back.tolist()]
 
 
-def _taken(table: lance.LanceDataset, rows: np.ndarray, columns: Sequence[str]) -> dict[str, pa.ChunkedArray]:
-    """SelectedColumns of these rows, in their order; read in the table's order, each row once, which is faster."""
+def _take_columns(table: lance.LanceDataset, rows: np.ndarray, columns: Sequence[str]) -> dict[str, pa.ChunkedArray]:
+    """Columns of these row ids, in their order. Each row is read once and in the table's order, which is faster."""
     if not columns:
         return {}
     if len(rows) and (np.diff(rows.astype(np.int64)) > 0).all():
-        found = table._take_rows(rows.tolist(), columns=list(columns))
+        taken = table._take_rows(rows.tolist(), columns=list(columns))
     else:
-        each, back = np.unique(rows, return_inverse=True)
-        found = table._take_rows(each.tolist(), columns=list(columns)).take(pa.array(back))
-    return {name: found[name] for name in columns}
+        once, back = np.unique(rows, return_inverse=True)
+        taken = table._take_rows(once.tolist(), columns=list(columns)).take(pa.array(back))
+    return {name: taken[name] for name in columns}

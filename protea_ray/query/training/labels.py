@@ -1,4 +1,4 @@
-"""A user's labels, joined to proteins by id. Whatever does not join is counted by what is missing, and said."""
+"""A user's labels, joined to proteins by id. Labels that do not join are counted by reason and logged."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class LabelReport:
-    """What became of the labels, in ids and in protein records.
+    """How many labelled ids were used, and why the others were not.
 
     Every id of the file is in exactly one of `used`, `unknown` (no protein of the store, after the filter, has it),
     `without_vector` (the space has no vector of it) and `blank`. `unlabelled` counts the protein records that have
@@ -109,7 +109,7 @@ def _read(path: Path, id_column: str) -> pa.Table:
 
 
 def _checked(name: str, table: pa.Table) -> Labels:
-    """Every value present, and each id once."""
+    """Labels without rows that lack a value, each id once; raises InputError for an id with two different labels."""
     full = table.drop_null()
     codes = full["id"].combine_chunks().dictionary_encode().indices.to_numpy()
     _, first, which = np.unique(codes, return_index=True, return_inverse=True)

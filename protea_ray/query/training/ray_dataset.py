@@ -45,7 +45,7 @@ def ray_dataset(
 
 
 def parts(examples: Examples) -> list[slice]:
-    """Runs of at most 32,768 examples, none of which crosses a fragment of the space."""
+    """Cut the examples into slices of at most 32,768, each within one fragment of the space."""
     fragment = examples.vectors >> np.uint64(_FRAGMENT)
     edges = [0, *(np.flatnonzero(np.diff(fragment)) + 1).tolist(), len(examples)]
     return [
@@ -60,7 +60,7 @@ def _table(examples: Examples) -> pa.Table:
 
 
 class _ReadRows:
-    """A task: row numbers in, rows out."""
+    """Reads the rows of a batch of examples, in a Ray task."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
