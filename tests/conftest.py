@@ -59,9 +59,12 @@ def cluster() -> Iterator[None]:
     ray.shutdown()
 
 
-@pytest.fixture(scope="session", params=["toy", pytest.param("real", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["toy", pytest.param("real", marks=pytest.mark.slow)])
 def spec(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """What actors load: an encoder without a model in `make test`, and in `make check` the real one as well."""
+    """What actors load: an encoder without a model in `make test`, and in `make check` the real one as well.
+
+    Of module scope: pytest groups tests by the parameters of wider fixtures, and would set up modules twice.
+    """
     from protea_ray.pipeline.worker import EncoderSpec
     from tests.toy import ToySpec
 

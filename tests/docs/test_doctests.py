@@ -25,7 +25,7 @@ def modules() -> Iterator[str]:
     yield "protea_ray.pipeline.progress"
 
 
-@pytest.mark.parametrize("name", modules())
+@pytest.mark.parametrize("name", list(modules()))
 def test_examples_hold(name: str) -> None:
     failed, attempted = doctest.testmod(importlib.import_module(name))
 

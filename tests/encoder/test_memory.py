@@ -46,6 +46,7 @@ def measure(script: str, directory: Path, **environment: str) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_the_longest_protein_in_windows(tmp_path, record_property):
     """Titin's length, 34,350 residues, through the shape of ESM-2 8M: the whole process stays under 2 GB."""
     directory = build("esm2", tmp_path, layers=6, hidden=320, heads=20)
@@ -62,6 +63,7 @@ print(json.dumps({"process": memory("VmHWM")}))
     assert figures["process"] < 2e9
 
 
+@pytest.mark.slow
 def test_only_the_requested_layer_is_held(tmp_path, record_property):
     """layers (0,) of 30 layers: at most two layers' states above the layer loop alone; all states beside it."""
     directory = build("esm2", tmp_path, layers=30, hidden=64, heads=4)

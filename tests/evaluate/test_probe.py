@@ -44,6 +44,7 @@ def probe(store: Store, folder: Path, rows: list[tuple[str, str]], kind: str, *o
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_two_workers_learn_a_class_from_the_vectors(store: Store, tmp_path: Path) -> None:
     version = store.pin().version
     rows = [(f"P{n:05d}", "abc"[int(np.argmax(build.vector(n)[:3]))]) for n in range(PROTEINS)]

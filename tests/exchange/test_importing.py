@@ -220,6 +220,7 @@ def test_what_was_exported_comes_back(store: Store, tmp_path: Path) -> None:
     assert all(np.array_equal(v, held(store, second.space)[n]) for n, v in held(store, first.space).items())
 
 
+@pytest.mark.slow
 def test_the_command_ingests_imports_and_respects_the_lease(store: Store, tmp_path: Path) -> None:
     path = files.esm(tmp_path / "esm", BY_ID)
     fasta = tmp_path / "more.fasta"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from protea_ray.config.run import run_config
 from protea_ray.pipeline.accounting import Summary
 from protea_ray.pipeline.embed import embed
 from protea_ray.pipeline.progress import LineReporter
+from protea_ray.pipeline.worker import EncoderSpec
 from tests import stores
 from tests.plain import PlainEsm
 from tests.shared_data import shared
@@ -25,9 +27,9 @@ RECIPES = [
 ]
 
 
-def run(inputs: list[Path], store: Path, model: Path) -> Summary:
+def run(inputs: list[Path], store: Path, model: Path, spec: Callable[..., EncoderSpec] = EncoderSpec) -> Summary:
     fields = {"model": str(model), "store_dtype": "float32", "recipes": RECIPES}
-    return embed([str(i) for i in inputs], str(store), run_config(fields), LineReporter())
+    return embed([str(i) for i in inputs], str(store), run_config(fields), LineReporter(), spec)
 
 
 @pytest.mark.slow
@@ -48,9 +50,11 @@ def test_quickstart_proteomes(esm2: Path, tmp_path: Path) -> None:
             np.testing.assert_allclose(found[key], expected, atol=1e-5)
 
 
-def test_dirty_files_are_stored_or_rejected_to_the_last_record(esm2: Path, tmp_path: Path) -> None:
+def test_dirty_files_are_stored_or_rejected_to_the_last_record(
+    esm2: Path, spec: Callable[..., EncoderSpec], tmp_path: Path
+) -> None:
     files = sorted(shared("dirty_dev/some_proteins.fasta").parent.iterdir())
-    summary = run(files, tmp_path / "s", esm2)
+    summary = run(files, tmp_path / "s", esm2, spec)
     headers = sum(line.startswith(b">") for file in files for line in file.read_bytes().splitlines())
     aligned = shared("dirty_dev/1a3a_1_A.a3m").read_bytes().count(b">")  # every record has gaps, one has no id
 
