@@ -17,7 +17,7 @@ from typing import NoReturn
 from ray.exceptions import RayError
 
 from protea_ray.errors import ProteaRayError
-from protea_ray.store.object_store_errors import is_outage, not_answered, outage_as_store_error
+from protea_ray.store.object_store_errors import is_outage, outage_as_store_error, outage_error
 
 
 @contextmanager
@@ -65,6 +65,6 @@ def _package_error(error: BaseException | None) -> ProteaRayError | None:
         elif isinstance(error, ProteaRayError):
             return error
         elif is_outage(error):
-            return not_answered(error)
+            return outage_error(error)
         error = getattr(error, "cause", None) or error.__cause__
     return None

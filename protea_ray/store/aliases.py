@@ -1,7 +1,10 @@
 """Aliases: a name that stands for one space, and optionally one version of it.
 
-Each move is one appended row, so it is atomic, and the history stays. The last row of an alias counts.
+Each move is one appended row, so it is atomic and the history stays. The last row of an alias counts.
 """
+
+# lance types its own signatures only in part
+# pyright: reportUnknownMemberType=false
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ ALIASES = pa.schema(
 
 @dataclass(frozen=True)
 class Alias:
-    """Where an alias points; `version` is None for the latest."""
+    """Where an alias points since `moved_at`; `version` None: to the latest version of the space."""
 
     alias: str
     space: str
@@ -41,9 +44,10 @@ class Alias:
 
 
 def move(location: Location, alias: str, space: str, *, version: int | None = None, run: str, writer: Writer) -> Alias:
-    """Point `alias` at a space, atomically: a reader gets the one before or this one.
+    """Point `alias` at a space, in one appended row: a reader gets either the space before or this one.
 
-    Raises UnknownSpaceError for a space that is not there and StoreError for an alias that is a table's name.
+    `version`: the one that readers get; None for the latest. Raises UnknownSpaceError for a space that does not
+    exist, StoreError for an alias that is a table's name, and CommitError.
     """
     open_space(location, space, version)
     check_name(location, alias)
@@ -68,15 +72,15 @@ def history(location: Location) -> list[Alias]:
 
 
 def list_aliases(location: Location) -> dict[str, Alias]:
-    """Where every alias points now."""
+    """Where every alias points now, by its name."""
     return {moved.alias: moved for moved in history(location)}
 
 
 def resolve(location: Location, name: str = CURRENT, version: int | None = None) -> tuple[str, int | None]:
-    """(space, version) that a space's name or an alias stands for; `version` overrules that of the alias.
+    """Find the (space, version) that a space's name or an alias stands for; version None is the latest.
 
-    `current` is the store's only space while it has one space and the alias was never moved. Raises
-    UnknownSpaceError that lists what exists.
+    A `version` that is given overrules that of the alias. `current` is the store's only space while it has one space
+    and the alias was never moved. Raises UnknownSpaceError that lists spaces and aliases.
     """
     aliases = list_aliases(location)
     if name in aliases:

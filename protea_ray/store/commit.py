@@ -17,6 +17,9 @@ rules give exactly one commit:
 Removed rows are marked in a deletion file, in a version of their own: readers pinned to an earlier version keep them.
 """
 
+# lance types its own signatures only in part
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import json
@@ -34,23 +37,23 @@ from protea_ray.store.object_store_errors import is_outage, message
 from protea_ray.store.retries import attempts, with_retries
 from protea_ray.store.tables import ensure_table, open_table
 
-Rows = pa.Table | Callable[[], pa.RecordBatchReader]
+RowSource = pa.Table | Callable[[], pa.RecordBatchReader]  # a reader is consumed once; a function opens fresh ones
 
 
-def write_fragments(uri: str, data: Rows, schema: pa.Schema) -> list[str]:
+def write_fragments(uri: str, data: RowSource, schema: pa.Schema) -> list[str]:
     """Write rows as uncommitted fragments of the table at `uri`; returns their metadata, one JSON string each.
 
     `data` is a table, or a function that opens a fresh reader: every attempt calls it anew, because a retry on a
-    consumed reader writes what is left of it and reports success (15 of 20 rows in lance-ray 0.5). The table is
-    created, empty, when it is missing. No rows, no fragments. Raises StoreError when the store does not take the
-    files, and whatever the reader itself raised, unchanged and without another attempt.
+    consumed reader writes the rows that are left in it and reports success (15 of 20 rows in lance-ray 0.5). The
+    table is created, empty, when it is missing. Data without rows make no fragments. Raises StoreError when the store
+    does not take the files; an error of the reader itself is raised unchanged, without another attempt.
     """
     ensure_table(uri, schema)
-    rows = _Rows(data, schema)
+    rows = _WatchedRows(data, schema)
 
     def write() -> list[FragmentMetadata]:
         nonlocal rows
-        rows = _Rows(data, schema)
+        rows = _WatchedRows(data, schema)
         try:
             return lance_write_fragments(rows.reader(), uri, schema=schema, mode="append")
         except Exception:
@@ -66,10 +69,10 @@ def write_fragments(uri: str, data: Rows, schema: pa.Schema) -> list[str]:
     return [json.dumps(f.to_json()) for f in written if f.physical_rows]
 
 
-class _Rows:
-    """One pass over the data that remembers what its source raised: Lance only passes the message on."""
+class _WatchedRows:
+    """One pass over the data. It remembers the error of its source, of which Lance passes on only the message."""
 
-    def __init__(self, data: Rows, schema: pa.Schema) -> None:
+    def __init__(self, data: RowSource, schema: pa.Schema) -> None:
         self._data = data
         self._schema = schema
         self.raised: BaseException | None = None
@@ -113,7 +116,7 @@ def fence(uri: str) -> int:
 
 
 class MayWrite(Protocol):
-    """The right to write a store: a `Lease`, or nothing to ask (see `Writer.unleased`)."""
+    """The right to write a store: a `Lease`, or none at all (see `Writer.unleased`)."""
 
     def check(self) -> None:
         """Raise when this process may no longer write."""
@@ -122,11 +125,11 @@ class MayWrite(Protocol):
 
 class _Unleased:
     def check(self) -> None:
-        """Nothing to ask."""
+        """There is no lease, so this never raises."""
 
 
 class Writer:
-    """The one object that changes the rows of a store's tables: it asks its lease before every commit.
+    """Changes the rows of a store's tables, and checks its lease before every commit. Nothing else changes rows.
 
     All methods raise CommitError when the store did not take a commit, and LeaseLostError, with nothing written, when
     the lease was lost. After a CommitError the change is not in the table, or, if the message says so, it could not
@@ -160,7 +163,7 @@ class Writer:
         return self.append(uri, fragments) if fragments else None
 
     def commit(self, uri: str, operation: lance.LanceOperation.BaseOperation) -> int:
-        """Commit one operation exactly once; returns its version."""
+        """Commit one operation exactly once, in one version; returns that version."""
         errors: list[OSError] = []
         for _ in attempts():  # not `with_retries`: a commit is only repeated once it is known not to have landed
             version = open_table(uri).version
@@ -179,9 +182,9 @@ class Writer:
         ) from errors[-1]
 
     def _outcome(self, uri: str, transaction: lance.Transaction) -> int | None:
-        """What became of a transaction after an error: its version, or None once it can never land any more.
+        """Find out, after an error, what became of a transaction: its version, or None once it can never land.
 
-        Raises CommitError when the store does not tell.
+        Raises CommitError when the store cannot be read.
         """
 
         def look_up() -> int | None:
@@ -227,14 +230,14 @@ class Writer:
 
 
 def _is_inconclusive(error: Exception) -> bool:
-    """Whether a look-up failed by an outage or a lost race, so that another one may tell: an OSError is its root."""
+    """Whether a look-up failed by an outage or a lost race, and another look-up may succeed."""
     return isinstance(error, OSError) or (
         isinstance(error, StoreError) and (is_outage(error) or isinstance(error.__cause__, OSError))
     )
 
 
 class GroupCommitter:
-    """Collects the fragments of finished units and commits them in groups.
+    """Collects the fragments of finished units, and commits them in groups of units.
 
     One commit costs 1 ms at 100 fragments and 101 ms at 50,000, and each leaves a version, so units are committed
     `max_units` at a time or when one has waited `max_seconds`, whichever comes first. After a failed commit every
@@ -263,7 +266,10 @@ class GroupCommitter:
         self._failed: CommitError | None = None
 
     def add(self, unit: str, fragments: Sequence[str], rows: int) -> None:
-        """Take one finished unit; commits when a limit is reached. Raises StoreError for a unit that came before."""
+        """Add one finished unit, and commit all waiting ones when a limit is reached.
+
+        `rows`: how many rows its fragments hold. Raises StoreError for a unit that was added before.
+        """
         if unit in self._units:
             raise StoreError(f"unit {unit} was finished twice in one run; its rows would be in {self._uri} twice")
         self._units.add(unit)
@@ -273,13 +279,16 @@ class GroupCommitter:
         self.tick()
 
     def tick(self) -> None:
-        """Commit if a limit is reached; to be called now and then while no unit finishes."""
+        """Commit the waiting units if a limit is reached. To be called now and then while no unit finishes."""
         waited = self._clock() - self._oldest if self._waiting else 0.0
         if len(self._waiting) >= self._max_units or waited >= self._max_seconds:
             self.flush()
 
     def flush(self) -> None:
-        """Commit all that waits; nothing waiting, no version. Raises CommitError, and again on every later call."""
+        """Commit all waiting units; without any there is no new version.
+
+        Raises CommitError, after a failed commit on every later call too.
+        """
         if self._failed is not None:
             raise self._failed
         if not self._waiting:

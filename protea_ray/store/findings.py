@@ -26,7 +26,11 @@ SEVERITY = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing wrong with one table, as far as known with its unit, its fragment and the first keys (hex)."""
+    """One thing that is wrong with one table.
+
+    `count` rows, records or files are affected. `unit`, `fragment` and the first `keys` (hexadecimal) say where, as
+    far as that is known.
+    """
 
     kind: str
     table: str
@@ -49,7 +53,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """What `verify` found. `rows` are those that were read, by table."""
+    """What `verify` found. `rows`: how many rows were read, by table."""
 
     uri: str
     rows: dict[str, int]
@@ -57,20 +61,20 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Nothing damaged and nothing missing; files that nobody needs do not count."""
+        """Whether nothing is damaged and nothing is missing; litter does not count."""
         return all(f.severity == LITTER for f in self.findings)
 
     @property
     def damage(self) -> tuple[Finding, ...]:
-        """What repair is for."""
+        """The findings that repair is for."""
         return tuple(f for f in self.findings if f.severity == DAMAGE)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values only."""
-        found = [{"severity": f.severity, **asdict(f)} for f in self.findings]
-        return {"uri": self.uri, "ok": self.ok, "rows": self.rows, "findings": found}
+        findings = [{"severity": f.severity, **asdict(f)} for f in self.findings]
+        return {"uri": self.uri, "ok": self.ok, "rows": self.rows, "findings": findings}
 
 
-def named(keys: Iterable[bytes]) -> tuple[str, ...]:
-    """The first keys, in hexadecimal."""
+def first_keys(keys: Iterable[bytes]) -> tuple[str, ...]:
+    """The first KEYS_NAMED keys, in hexadecimal."""
     return tuple(key.hex() for key, _ in zip(keys, range(KEYS_NAMED), strict=False))

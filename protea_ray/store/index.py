@@ -1,9 +1,12 @@
-"""The vector index of a space: IVF-PQ by cosine, for searches that may miss a neighbour to be quick.
+"""The vector index of a space: IVF-PQ by cosine, for approximate searches, which are quick and may miss neighbours.
 
 Exact search reads every vector: 2.6 GB a query for a million rows of 1,280 halves, about a second from a warm disk.
 Below tens of thousands of rows that is milliseconds, and an index would only lose neighbours. Rows that are appended
-after it was built are searched exactly beside it until `build_index` takes them in.
+after the index was built are searched exactly, until `build_index` adds them to it.
 """
+
+# lance types its own signatures only in part
+# pyright: reportUnknownMemberType=false
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ VALUES_PER_CODE = 8  # one byte stands for 8 values: a tenth to a sixteenth of t
 
 @dataclass(frozen=True)
 class Indexed:
-    """What was done, or would be, to the index of one vector column; `reason` in words."""
+    """What was done to the index of one vector column, or, in a dry run, would be; `reason` says why in words."""
 
     space: str
     column: str
@@ -51,21 +54,22 @@ def build_index(
     dry_run: bool = False,
     heartbeat_seconds: float = 30.0,
 ) -> tuple[Indexed, ...]:
-    """Index every vector column of a space, or the one that is named; under the lease, one version a column.
+    """Index the vector column `pooling` of a space, or all of them, under the lease; one version a column.
 
-    Nothing is done below `min_rows` rows, an index that is there takes in rows that came since, and `force` builds
-    it anew whatever there is. Raises UnknownSpaceError, ConfigError for a pooling that the space does not have,
-    LeaseHeldError, and StoreError when the index cannot be built.
+    A column without an index gets one from `min_rows` rows on. An existing index is extended by the rows that were
+    appended since. `force` builds it anew in any case. Raises UnknownSpaceError, ConfigError for a pooling that the
+    space does not have, LeaseHeldError, and StoreError when the index cannot be built.
     """
     columns = _columns(location, space, pooling)
     if dry_run:
         table = open_table(location.table(space))
-        return tuple(_planned(table, space, column, min_rows, force, dry_run) for column in columns)
+        return tuple(_plan_index(table, space, column, min_rows, force, dry_run) for column in columns)
     with Lease.acquire(location, heartbeat_seconds) as lease:
-        return tuple(_carried_out(location, space, column, min_rows, force, lease) for column in columns)
+        return tuple(_build(location, space, column, min_rows, force, lease) for column in columns)
 
 
 def _columns(location: Location, space: str, pooling: str | None) -> list[str]:
+    """The vector columns to index. Raises as `build_index`."""
     open_space(location, space)
     have = list(vector_facts(open_table(location.table(space)).schema)["widths"])
     if pooling is None and have:
@@ -76,7 +80,9 @@ def _columns(location: Location, space: str, pooling: str | None) -> list[str]:
     return [pooling]
 
 
-def _planned(table: lance.LanceDataset, space: str, column: str, min_rows: int, force: bool, dry_run: bool) -> Indexed:
+def _plan_index(
+    table: lance.LanceDataset, space: str, column: str, min_rows: int, force: bool, dry_run: bool
+) -> Indexed:
     rows, covered = table.count_rows(), indexed_rows(table, column)
     if force:
         action, reason = "build", "it was asked for"
@@ -96,17 +102,17 @@ def _planned(table: lance.LanceDataset, space: str, column: str, min_rows: int, 
 
 def indexed_rows(table: lance.LanceDataset, column: str) -> int | None:
     """How many rows the index of a column covers; None where there is no index."""
-    found = [index.num_rows_indexed for index in _indices(table, column)]
-    return sum(found) if found else None
+    rows = [index.num_rows_indexed for index in _indices(table, column)]
+    return sum(rows) if rows else None
 
 
 def _indices(table: lance.LanceDataset, column: str) -> Iterator[Any]:
     return (index for index in table.describe_indices() if index.field_names == [column])
 
 
-def _carried_out(location: Location, space: str, column: str, min_rows: int, force: bool, lease: Lease) -> Indexed:
+def _build(location: Location, space: str, column: str, min_rows: int, force: bool, lease: Lease) -> Indexed:
     table = open_table(location.table(space))
-    planned = _planned(table, space, column, min_rows, force, dry_run=False)
+    planned = _plan_index(table, space, column, min_rows, force, dry_run=False)
     lease.check()
     try:
         if planned.action == "extend":

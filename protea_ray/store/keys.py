@@ -31,7 +31,7 @@ def key_array(keys: Iterable[bytes]) -> pa.Array:
 
 
 class KeyIndex:
-    """The positions of keys, each possibly several times. About 40 bytes a key."""
+    """Finds the positions of keys in an array, in which a key may come several times. Takes about 40 bytes a key."""
 
     def __init__(self, keys: pa.Array | pa.ChunkedArray) -> None:
         high, low = words(keys)
@@ -47,7 +47,7 @@ class KeyIndex:
         self._high, self._low = high[new], low[new]
 
     def find(self, keys: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-        """For every key asked: where its run starts in `order`, and how long it is (0: not there)."""
+        """For every key: where its positions start in `order`, and how many there are (0: none). Both (n,)."""
         if not len(self._high):
             return np.zeros(len(keys), np.int64), np.zeros(len(keys), np.int64)
         high, low = words(keys)
@@ -61,16 +61,17 @@ class KeyIndex:
         return self._start[inside], np.where(hit, self._count[inside], 0)
 
     def contains(self, keys: pa.Array | pa.ChunkedArray) -> np.ndarray:
-        """Whether each key is there, as booleans."""
+        """Whether each key is in the array; (n,) booleans."""
         return self.find(keys)[1] > 0
 
 
 def _disordered(high: np.ndarray, low: np.ndarray) -> bool:
+    """Whether keys that share their first half are out of order in the second."""
     return bool(((high[1:] == high[:-1]) & (low[1:] < low[:-1])).any())
 
 
 def join(left: pa.ChunkedArray, right: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers of an inner join: left in its order, and for each left row its right rows in theirs."""
+    """Row numbers of an inner join, (left, right), each (m,): in the order of left, then in that of right."""
     index = KeyIndex(right)
     first, count = index.find(left)
     rows = np.repeat(np.arange(len(first)), count)

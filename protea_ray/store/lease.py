@@ -1,15 +1,14 @@
 """The lease: one driver writes a store at a time.
 
-The lease is a Lance table without rows whose table config holds one JSON record. Replacing the record is an
-UpdateConfig based on the version that was read, and of two such updates from one version Lance takes one: a
-compare-and-swap, on a local disk as on S3. Without it two drivers wrote 600 rows where there should have been 300.
+The lease is a Lance table without rows whose table config holds one JSON record: its holder, which is one process of
+one machine, recognisable after its pid was given to another. Replacing the record is an UpdateConfig based on the
+version that was read, and of two such updates from one version Lance takes one: a compare-and-swap, on a local disk
+as on S3. Without it two drivers wrote 600 rows where there should have been 300.
 
-A record keeps others out while its heartbeat is in time, unless it is that of a dead process of this machine. Who
-follows a holder that did not leave in good order first *fences* every table (see commit.py), so that nothing the
-earlier one had under way can land. A crash between any two steps leaves either the old record or the new one, and
-both are of a holder that did not leave in good order.
-
-Who holds a store: one process of one machine, recognisable after its pid was given to another.
+A record keeps other drivers out while its heartbeat is in time, unless its process is a dead one of this machine. A
+driver that takes the lease of a holder that did not release it in order first *fences* every table (see commit.py),
+so that no earlier commit of that holder can land. A crash between any two steps leaves either the old record or the
+new one, and neither was released in order, so the next holder fences again.
 """
 
 from __future__ import annotations
@@ -40,6 +39,12 @@ from protea_ray.store.retries import with_retries
 from protea_ray.store.tables import ensure_table, open_table
 
 HELD, RELEASED, ABANDONED = "held", "released", "abandoned"
+_RECORD = "protea.lease"
+_SCHEMA = pa.schema([pa.field("unused", pa.int8())])
+_BEATS_PER_TERM = 3  # two may be lost before the lease is
+_BEATS_PER_CLEANUP = 20
+_released: set[str] = set()  # tokens of leases that this process released, also where a full disk took no record
+_VERSIONS_KEPT = 8  # a reader that listed the latest version may still be about to open it
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class Holder:
     host: str
     machine: str  # boot and pid namespace: where `pid` means something
     pid: int
-    started: str  # of the process, as its system tells it
+    started: str  # when the process started, in its system's own words
     since: float
     heartbeat: float
     seconds: float
@@ -64,25 +69,25 @@ class Holder:
         return cls(**json.loads(text))
 
     def blocks(self, now: float) -> bool:
-        """Whether this record keeps others out: it is held, in time, and not by a dead process of this machine."""
+        """Whether this record keeps others out: held, in time, and not by a dead process of this machine."""
         return self.state == HELD and now - self.heartbeat <= self.seconds and not self.is_dead()
 
     def is_dead(self) -> bool:
-        """Certain only for processes of this machine; elsewhere nothing but the heartbeat tells."""
+        """Whether the holder is a process of this machine that has ended. False for processes of other machines."""
         if (self.host, self.machine) != (socket.gethostname(), machine()):
             return False
         alive = process_start(self.pid)
         return alive is None or (bool(self.started and alive) and alive != self.started)
 
     def describe(self, now: float) -> str:
-        """Host, process, since when to the second, and age of the last heartbeat."""
+        """Host, process, when it took the lease, and age of the last heartbeat, in words."""
         since = datetime.fromtimestamp(self.since, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         age = max(0, round(now - self.heartbeat))
         return f"process {self.pid} on {self.host}, since {since}, last heartbeat {age} s ago"
 
 
 def this_process(now: float, seconds: float) -> Holder:
-    """A new record of this process, with a fresh token."""
+    """Make a record of this process, with a fresh token. `now`: seconds since the epoch."""
     return Holder(
         state=HELD,
         token=uuid.uuid4().hex,
@@ -97,7 +102,7 @@ def this_process(now: float, seconds: float) -> Holder:
 
 
 def machine() -> str:
-    """Boot and pid namespace of this process; containers and reboots under one host name differ in it."""
+    """Boot and pid namespace of this process, which differ between containers and reboots under one host name."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
@@ -106,9 +111,9 @@ def machine() -> str:
 
 
 def process_start(pid: int) -> str | None:
-    """When the process started, in its system's own words; None when there is no such process, "" if unknown.
+    """When a process started, in its system's own words; None when there is no such process, "" if unknown.
 
-    A killed process that its parent has not collected yet counts as gone.
+    A killed process that its parent has not collected yet counts as ended.
     """
     try:
         os.kill(pid, 0)
@@ -125,7 +130,7 @@ def process_start(pid: int) -> str | None:
 
 
 def _started_by_ps(pid: int) -> str:
-    """For systems without /proc."""
+    """When a process started, according to `ps`: for systems without /proc. "" if unknown."""
     try:
         done = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
     except OSError:
@@ -133,16 +138,11 @@ def _started_by_ps(pid: int) -> str:
     return done.stdout.strip()
 
 
-_RECORD = "protea.lease"
-_SCHEMA = pa.schema([pa.field("unused", pa.int8())])
-_BEATS_PER_TERM = 3  # two may be lost before the lease is
-_BEATS_PER_CLEANUP = 20
-_left: set[str] = set()  # tokens this process gave up: a full disk takes no record of that, but we know
-_VERSIONS_KEPT = 8  # a reader that listed the latest version may still be about to open it
-
-
 class Lease:
-    """Held from `acquire` until the `with` block ends. Leaving by an exception makes the next holder fence."""
+    """The right to write a store, from `acquire` until the `with` block ends; a thread renews it.
+
+    After a block that ends by an exception the next holder fences every table.
+    """
 
     def __init__(self, location: Location, holder: Holder, now: Callable[[], float]) -> None:
         self.location = location
@@ -161,9 +161,9 @@ class Lease:
     ) -> Self:
         """Become the one writer of the store.
 
-        `heartbeat_seconds` is how long others wait for a sign of life before they take over; it is renewed three
-        times in that time. `now` gives seconds since the epoch. Raises LeaseHeldError naming the holder, and
-        StoreError when the store does not answer or cannot be written.
+        `heartbeat_seconds`: how long one heartbeat is good for; after that, others may take the lease. Three
+        heartbeats are sent in that time. `now` gives seconds since the epoch. Raises LeaseHeldError naming the
+        holder, and StoreError in an outage or when the store cannot be written.
         """
         uri = location.table(LEASE_TABLE)
         ensure_table(uri, _SCHEMA)
@@ -188,25 +188,29 @@ class Lease:
         self.release(in_order=kind is None)
 
     def check(self) -> None:
-        """Read the lease; raises LeaseLostError when somebody else has it or our heartbeat is overdue."""
+        """Read the lease; raises LeaseLostError when another driver holds it or our heartbeat is overdue."""
         overdue = self._now() - self._renewed
         if self._replaced_by is None and overdue > self.holder.seconds:
             raise LeaseLostError(
                 f"this process could not renew its lease on {self.location.uri} for {overdue:.0f} s "
                 f"(limit {self.holder.seconds:.0f} s). Run the same command again: what is stored is not repeated."
             )
-        found = self._replaced_by or read_record(open_table(self._uri))
-        if found is None or found.token != self.holder.token:
-            who = found.describe(self._now()) if found else "nobody, its table was replaced"
+        holder = self._replaced_by or read_record(open_table(self._uri))
+        if holder is None or holder.token != self.holder.token:
+            who = holder.describe(self._now()) if holder else "nobody, its table was replaced"
             raise LeaseLostError(
                 f"the lease on {self.location.uri} was taken over by {who}. Nothing was written since; "
                 "when that driver has finished, run the same command again."
             )
 
     def release(self, *, in_order: bool = True) -> None:
-        """Give the lease back; others need not wait for the heartbeat then. Never raises: the heartbeat ends anyway."""
+        """Give the lease back, so that others need not wait until its heartbeat is overdue.
+
+        `in_order` False makes the next holder fence every table. An outage is not reported: without heartbeats the
+        lease ends anyway.
+        """
         self._stop.set()
-        _left.add(self.holder.token)
+        _released.add(self.holder.token)
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(timeout=self.holder.seconds)
 
@@ -222,7 +226,7 @@ class Lease:
             self._beat()
 
     def _beat(self) -> None:
-        """Renew once. A store that does not answer is left to the next beat; `check` tells when it is too late."""
+        """Send one heartbeat. In an outage the next one is waited for; `check` raises when that is too late."""
         with contextlib.suppress(OSError, StoreError):
             if not self._replace(self.holder.state):
                 self._stop.set()
@@ -232,26 +236,29 @@ class Lease:
                 self._clean()
 
     def _replace(self, state: str) -> bool:
-        """Write our record anew; False when it is not ours to write any more."""
+        """Write our record with a new heartbeat; returns False when another driver holds the lease."""
         table = open_table(self._uri)
-        found = read_record(table)
-        if found is None or found.token != self.holder.token:
-            self._replaced_by = found
+        holder = read_record(table)
+        if holder is None or holder.token != self.holder.token:
+            self._replaced_by = holder
             return False
-        self._renewed = max(self._renewed, found.heartbeat)  # a beat whose answer was lost kept others out as well
+        self._renewed = max(self._renewed, holder.heartbeat)  # a beat whose answer was lost kept others out as well
         renewed = replace(self.holder, state=state, heartbeat=self._now())
         table.update_config({_RECORD: renewed.to_json()})
         self._renewed = renewed.heartbeat
         return True
 
     def _clean(self) -> None:
-        """Each heartbeat is a version; without this a week at 10 s would leave 60,000."""
+        """Remove old versions: each heartbeat makes one, and a week of one every 10 s would leave 60,000."""
         with contextlib.suppress(OSError):
             open_table(self._uri).cleanup_old_versions(retain_versions=_VERSIONS_KEPT)
 
 
 def _take(location: Location, ours: Holder, now: Callable[[], float]) -> bool:
-    """Put our record in place; returns whether the one before had left in good order. Raises LeaseHeldError."""
+    """Write our record; returns whether the holder before had released the lease in order.
+
+    Raises LeaseHeldError when another driver holds it, and StoreError in an outage.
+    """
     in_order = True
 
     def take() -> bool:
@@ -260,8 +267,8 @@ def _take(location: Location, ours: Holder, now: Callable[[], float]) -> bool:
         before = read_record(table)
         if before is not None and before.token == ours.token:
             return in_order  # an earlier attempt took it; only the answer was lost
-        if before is not None and before.token not in _left and before.blocks(now()):
-            raise LeaseHeldError(_held(location, before, now()))
+        if before is not None and before.token not in _released and before.blocks(now()):
+            raise LeaseHeldError(_who_holds(location, before, now()))
         in_order = before is None or before.state == RELEASED
         table.update_config({_RECORD: ours.to_json()})
         return in_order
@@ -276,11 +283,12 @@ def _take(location: Location, ours: Holder, now: Callable[[], float]) -> bool:
 
 
 def _is_race_or_outage(error: Exception) -> bool:
-    """Whether a record may be written at the next attempt: another one was quicker, or there was an outage."""
+    """Whether writing a record may succeed at the next attempt: another driver was quicker, or it was an outage."""
     return isinstance(error, OSError | StoreError)
 
 
-def _held(location: Location, holder: Holder, now: float) -> str:
+def _who_holds(location: Location, holder: Holder, now: float) -> str:
+    """The message of LeaseHeldError."""
     left = max(1, round(holder.heartbeat + holder.seconds - now))
     return (
         f"another driver is writing {location.uri}: {holder.describe(now)}. "
@@ -289,18 +297,21 @@ def _held(location: Location, holder: Holder, now: float) -> str:
 
 
 def read_record(table: lance.LanceDataset) -> Holder | None:
-    """The lease's record, None in a new table."""
+    """The lease's record; None in a new table."""
     text = table.config().get(_RECORD)
     return Holder.from_json(text) if text else None
 
 
 def fence_tables(location: Location) -> None:
-    """Refuse whatever an earlier holder has under way, in every table. Raises StoreError if a table takes no fence."""
+    """Make every commit that an earlier holder has prepared fail, in all tables.
+
+    Raises StoreError for a table that cannot be fenced.
+    """
     for name in location.tables():
         if name != LEASE_TABLE:
             _fence(location.table(name))
 
 
 def _fence(uri: str) -> None:
-    """Fence one table, again when the earlier holder's commit came in between."""
+    """Fence one table, and try again when a commit of the earlier holder came in between."""
     with_retries(lambda: fence(uri), give_up=lambda error: StoreError(f"{uri} cannot be fenced: {message(error)}"))

@@ -1,7 +1,12 @@
-"""What is in the store already. The tables are their own ledger: there is no side record that could disagree.
+"""Which keys, units, records and sources a store holds, read from the tables that hold them.
+
+There is no other record of what is done, so none can disagree with the tables.
 
 All keys of 10 million rows are read in 0.2 s, so nothing is cached or indexed here.
 """
+
+# lance types its own signatures only in part
+# pyright: reportUnknownMemberType=false
 
 from __future__ import annotations
 
@@ -21,7 +26,7 @@ FIRST_ROW = "chunk_start = 0"  # every stored protein has exactly one row that b
 
 
 def present_keys(location: Location, space: str, version: int | None = None) -> Iterator[pa.Array]:
-    """Keys of a space, each once, in batches; none for a space that does not exist yet."""
+    """Read the keys of a space, each once, in batches; none for a space that does not exist yet."""
     table = find_table(location.table(space), version)
     if table is None:
         return
@@ -30,7 +35,7 @@ def present_keys(location: Location, space: str, version: int | None = None) -> 
 
 
 def units(location: Location, space: str) -> dict[str, int]:
-    """Rows of each unit that a space holds, by the unit's name."""
+    """Count the rows of each unit that a space holds, by the unit's name."""
     table = find_table(location.table(space))
     rows: dict[str, int] = {}
     for batch in table.to_batches(columns=["unit"]) if table is not None else ():
@@ -40,12 +45,12 @@ def units(location: Location, space: str) -> dict[str, int]:
 
 
 def rejected_keys(location: Location, space: str) -> pa.Array:
-    """Distinct keys that earlier runs rejected while embedding into `space`."""
+    """Read the distinct keys that earlier runs rejected while embedding into `space`."""
     table = find_table(location.table(REJECTS_TABLE))
     if table is None:
         return pa.array([], KEY)
-    wanted = both(equals("stage", "embed"), equals("space", space), "key IS NOT NULL")
-    return table.to_table(columns=["key"], filter=wanted)["key"].combine_chunks().unique()
+    of_space = both(equals("stage", "embed"), equals("space", space), "key IS NOT NULL")
+    return table.to_table(columns=["key"], filter=of_space)["key"].combine_chunks().unique()
 
 
 def scan_proteins(
@@ -56,9 +61,9 @@ def scan_proteins(
     filter: str | None = None,
     version: int | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """Records of the given sources (None: of all) in row order, with their row ids in `_rowid`.
+    """Read the records of the given sources (None: of all) in row order, with their row ids in `_rowid`.
 
-    Row ids hold for one version of the table; under the lease nothing moves rows.
+    Row ids hold for one version of the table; nobody moves rows while this process holds the lease.
     """
     table = find_table(location.table(PROTEINS_TABLE), version)
     if table is None:
@@ -70,7 +75,7 @@ def scan_proteins(
 def proteins_of(
     location: Location, labels: Sequence[str] | None, columns: Sequence[str], *, version: int | None = None
 ) -> pa.Table:
-    """As `scan_proteins`, in one table. Ask for few columns: 28 bytes a record for key and length."""
+    """Read the same records as `scan_proteins` into one table; key, length and row id take 28 bytes a record."""
     fields = [*(PROTEINS_SCHEMA.field(c) for c in columns), pa.field(ROW_ID, pa.uint64())]
     batches = list(scan_proteins(location, labels, columns, version=version))
     return pa.Table.from_batches(batches) if batches else pa.schema(fields).empty_table()
@@ -79,13 +84,16 @@ def proteins_of(
 def take_proteins(
     location: Location, row_ids: Sequence[int] | np.ndarray, columns: Sequence[str], *, version: int | None = None
 ) -> pa.Table:
-    """The records with these row ids, in the order asked for."""
+    """Read the records with these row ids, in their order."""
     table = open_table(location.table(PROTEINS_TABLE), version)
-    return table._take_rows(np.asarray(row_ids, dtype=np.uint64).tolist(), columns=list(columns))
+    # lance has no public call that takes row ids rather than offsets
+    return table._take_rows(  # pyright: ignore[reportPrivateUsage]
+        np.asarray(row_ids, dtype=np.uint64).tolist(), columns=list(columns)
+    )
 
 
 def recorded_source(location: Location, digest: str, variant: str) -> dict[str, Any] | None:
-    """The row of `sources` for these bytes read in this way, or None when they were never ingested whole."""
+    """Read the row of `sources` for a file's digest and reading options; None when it was never ingested whole."""
     table = find_table(location.table(SOURCES_TABLE))
     if table is None:
         return None

@@ -1,10 +1,9 @@
-"""Where a store is: one URI, and the tables in it.
+"""Where a store is: one URI, the tables under it, and the names of the store's own tables.
 
 A store is a Lance directory namespace: the table `proteins` is `<uri>/proteins.lance`, so that lancedb, polars and
 Ray open it without this package. All listing goes through Lance's own object store, so local paths, s3:// and gs://
-behave the same and take credentials from the same provider chain.
-
-Names of the store's own tables. Every other table is a vector space, or somebody else's.
+behave the same and take credentials from the same provider chain. A table that is not one of the store's own is a
+vector space or belongs to another program.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from lance.file import LanceFileSession
@@ -28,7 +28,6 @@ LEASE_TABLE = "lease"
 
 OWN_TABLES = frozenset({PROTEINS_TABLE, REJECTS_TABLE, SOURCES_TABLE, RUNS_TABLE, ALIASES_TABLE, LEASE_TABLE})
 
-
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
 _SUFFIX = ".lance"
 
@@ -40,21 +39,22 @@ class Location:
     uri: str
 
     def table(self, name: str) -> str:
-        """URI of the table `name`; raises StoreError for a name that could leave the store."""
+        """URI of the table `name`; raises StoreError for a name that could lead out of the store."""
         return f"{self.uri}/{table_name(name)}{_SUFFIX}"
 
     def tables(self) -> list[str]:
-        """Names of all tables that have at least one committed version, sorted."""
-        names = [p.strip("/").rsplit("/", 1)[-1] for p in self._list(None).common_prefixes]
-        found = (n.removesuffix(_SUFFIX) for n in names if n.endswith(_SUFFIX))
-        return sorted(n for n in found if self.exists(n))
+        """Names of all tables that have at least one committed version, sorted. Raises StoreError in an outage."""
+        folders = [p.strip("/").rsplit("/", 1)[-1] for p in self._list(None).common_prefixes]
+        names = (n.removesuffix(_SUFFIX) for n in folders if n.endswith(_SUFFIX))
+        return sorted(n for n in names if self.exists(n))
 
     def exists(self, name: str) -> bool:
-        """Whether the table has a committed version; a folder that a crash left behind is not a table."""
+        """Whether the table has a committed version: a folder that a crash left behind is not a table."""
         objects = self._list(f"{table_name(name)}{_SUFFIX}/_versions").objects
         return any(o.endswith(".manifest") for o in objects)
 
-    def _list(self, path: str | None):
+    def _list(self, path: str | None) -> Any:
+        """Objects and folders directly below `path`, as Lance lists them."""
         try:
             return LanceFileSession(self.uri).list_with_delimiter(path)
         except (OSError, RuntimeError) as error:  # Lance's file session raises the latter for a bucket that is gone
@@ -64,10 +64,10 @@ class Location:
 
 
 def open_location(uri: str | Path) -> Location:
-    """Normalise a store's URI; nothing is created or contacted.
+    """Normalise a store's URI; nothing is created, and no server is contacted.
 
-    Raises StoreError for an empty URI and for one that carries credentials: those come from the environment or the
-    cloud's provider chain only, never from a name that ends up in tables and logs.
+    Raises StoreError for an empty URI and for one that carries credentials: a URI ends up in tables and logs, so
+    credentials come from the environment or the cloud's provider chain only.
     """
     text = str(uri).strip()
     if not text:
@@ -86,7 +86,7 @@ def open_location(uri: str | Path) -> Location:
 
 
 def table_name(name: str) -> str:
-    """`name`, if it is one plain path segment; raises StoreError otherwise."""
+    """Return `name`; raises StoreError unless it is one plain path segment."""
     if not _NAME.fullmatch(name) or ".." in name or name.endswith(_SUFFIX):
         raise StoreError(
             f"{name[:80]!r} is not a table name; use letters, digits, '_', '-' and single dots, at most 200"

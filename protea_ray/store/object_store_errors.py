@@ -1,21 +1,21 @@
-"""Errors of a store that does not answer, told apart from those of one that is empty or damaged.
+"""Outages (an object store that did not answer), told apart from missing and from damaged tables.
 
 To Lance they are alike: a table that S3 refuses to list for a moment is a ValueError, as is one that does not exist,
-and a scan that loses its connection fails as a scan of a damaged file does. Who took the one for the other would
-count an existing table as empty and embed everything once more, or remove good rows in a repair.
+and a scan that loses its connection fails as a scan of a damaged file does. Code that took an outage for a missing
+table would embed everything once more; code that took it for damage would remove good rows in a repair.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from protea_ray.errors import StoreError
 
-# object_store's text for a request that its own retries did not save; 416 is what a truncated object answers
-_UNANSWERED = re.compile(r"Generic (S3|GCS|MicrosoftAzure) error: (?!.*status code: 416)", re.DOTALL)
-_FINAL = re.compile(r"status code: 4(?!08|29)\d\d")  # forbidden, or no such bucket; 408 and 429 ask to come back
+# object_store's text for a request whose own retries failed too; 416 is the answer for a truncated object
+_OUTAGE = re.compile(r"Generic (S3|GCS|MicrosoftAzure) error: (?!.*status code: 416)", re.DOTALL)
+_FINAL = re.compile(r"status code: 4(?!08|29)\d\d")  # forbidden, or no such bucket; 408 and 429 ask for another attempt
 _ADVICE = {
     "No space left on device": "free some space first",
     "NoSuchBucket": "make the bucket, or correct its name or AWS_ENDPOINT_URL",
@@ -26,37 +26,37 @@ _MISSING = re.compile(r"^Dataset at path .* was not found", re.DOTALL)
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether an object store did not do what it was asked: nothing is known then of what it holds."""
-    return isinstance(error, OSError | ValueError | RuntimeError | StoreError) and bool(_UNANSWERED.search(str(error)))
+    """Whether an object store did not answer, or answered that it would not: what it holds is then unknown."""
+    return isinstance(error, OSError | ValueError | RuntimeError | StoreError) and bool(_OUTAGE.search(str(error)))
 
 
 def is_retryable(error: BaseException) -> bool:
-    """Whether to ask again: the store did not answer, and did not say that it never will."""
+    """Whether another attempt may succeed: it is an outage, and not one that lasts, such as a missing bucket."""
     return is_outage(error) and not _FINAL.search(str(error))
 
 
 def is_missing_table(error: BaseException) -> bool:
-    """Whether the store did answer, and there is no such table or version."""
+    """Whether the store answered that there is no such table or version."""
     return bool(_MISSING.match(str(error)))
 
 
-def not_answered(error: BaseException) -> StoreError:
-    """The error to raise for one that `is_outage` recognises."""
+def outage_error(error: BaseException) -> StoreError:
+    """Make the StoreError to raise for an outage."""
     return StoreError(f"the store does not answer: {message(error)[:500]}. When it does, run the same command again.")
 
 
 @contextmanager
-def outage_as_store_error() -> Iterator[None]:
-    """Raise StoreError instead of Lance's own errors when the store does not answer; anything else goes through."""
+def outage_as_store_error() -> Generator[None]:
+    """Turn Lance's own errors of an outage into StoreError; all other errors are raised unchanged."""
     try:
         yield
     except (OSError, ValueError, RuntimeError) as error:
         if not is_outage(error):
             raise
-        raise not_answered(error) from error
+        raise outage_error(error) from error
 
 
 def message(error: BaseException) -> str:
-    """Lance's message without the source lines of its build, and what helps where something does."""
+    """Lance's message without the source lines of its build, followed by what to do, where that is known."""
     said = re.split(r",? ?/home/runner/|,? ?/root/\.cargo/", str(error))[0].strip().rstrip(",:")
     return "; ".join([said, *(advice for sign, advice in _ADVICE.items() if sign in said)])

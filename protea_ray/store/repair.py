@@ -1,4 +1,7 @@
-"""Taking damaged units out of a space, so that the next embed computes them again."""
+"""Repair: removing the rows of damaged units from a space, so that the next embed computes them again."""
+
+# lance types its own signatures only in part
+# pyright: reportUnknownMemberType=false
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from protea_ray.store.verify import verify
 
 @dataclass(frozen=True)
 class Removal:
-    """What is taken out of one space: rows of whole units, and fragments that cannot be read at all."""
+    """What is removed from one space: `rows` of whole units, and of fragments that cannot be read at all."""
 
     space: str
     units: tuple[str, ...]
@@ -30,7 +33,7 @@ class Removal:
 
 @dataclass(frozen=True)
 class Repaired:
-    """`left` is damage that only the original inputs can mend: that of the proteins' own table."""
+    """One repair. `left`: damage that stays, in the store's own tables; ingesting the original inputs mends it."""
 
     removals: tuple[Removal, ...]
     left: tuple[Finding, ...]
@@ -46,26 +49,28 @@ def repair(
 ) -> Repaired:
     """Verify, then remove the rows of damaged units from their spaces, one or two versions a space.
 
-    Earlier versions keep their rows, so a pinned reader is not disturbed. Takes the lease unless `dry_run`. Raises
-    LeaseHeldError, CommitError, UnknownSpaceError.
+    Earlier versions keep their rows, so pinned readers still see them. Takes the lease unless `dry_run`. Raises
+    LeaseHeldError, CommitError, UnknownSpaceError, and StoreError in an outage.
     """
     if dry_run:
         report = verify(location, space)
-        return Repaired(tuple(_removals(location, report)), _beyond(report), dry_run)
+        return Repaired(tuple(_removals(location, report)), _not_of_a_unit(report), dry_run)
     with Lease.acquire(location, heartbeat_seconds) as lease:
         writer = Writer(lease)
         report = verify(location, space)
         removals = tuple(_removals(location, report))
         for removal in removals:
             _remove(location.table(removal.space), removal, writer)
-    return Repaired(removals, _beyond(report), dry_run)
+    return Repaired(removals, _not_of_a_unit(report), dry_run)
 
 
-def _beyond(report: Report) -> tuple[Finding, ...]:
+def _not_of_a_unit(report: Report) -> tuple[Finding, ...]:
+    """Damage of neither a unit nor a fragment, which no removal mends."""
     return tuple(f for f in report.damage if f.unit is None and f.fragment is None)
 
 
 def _removals(location: Location, report: Report) -> Iterator[Removal]:
+    """What to remove from each damaged space."""
     units: dict[str, set[str]] = defaultdict(set)
     fragments: dict[str, set[int]] = defaultdict(set)
     for finding in report.damage:
@@ -81,15 +86,15 @@ def _removals(location: Location, report: Report) -> Iterator[Removal]:
 
 def _removal(location: Location, space: str, units: set[str], fragments: set[int]) -> Removal:
     table = open_table(location.table(space))
-    gone = [f for f in table.get_fragments() if f.fragment_id in fragments]
+    removed = [f for f in table.get_fragments() if f.fragment_id in fragments]
     kept = [f for f in table.get_fragments() if f.fragment_id not in fragments]
-    wanted = among("unit", sorted(units))
-    rows = sum(f.metadata.num_rows for f in gone) + sum(f.count_rows(filter=wanted) for f in kept)
+    damaged = among("unit", sorted(units))
+    rows = sum(f.metadata.num_rows for f in removed) + sum(f.count_rows(filter=damaged) for f in kept)
     return Removal(space, tuple(sorted(units)), tuple(sorted(fragments)), rows)
 
 
 def _remove(uri: str, removal: Removal, writer: Writer) -> None:
-    """Fragments first: a filter on `unit` would have to read them."""
+    """Remove damaged fragments, then damaged units: the filter on `unit` could not read those fragments."""
     if removal.fragments:
         operation = lance.LanceOperation.Delete([], list(removal.fragments), "damaged fragments")
         writer.commit(uri, operation)

@@ -1,4 +1,7 @@
-"""Runs: one row for every run that finished, so that a store tells its own history."""
+"""Runs: one row for every run that finished, so that a store holds its own history."""
+
+# lance types its own signatures only in part
+# pyright: reportUnknownMemberType=false
 
 from __future__ import annotations
 
@@ -25,20 +28,20 @@ RUNS = pa.schema(
 
 
 def new_run_id() -> str:
-    """A name that sorts by time: 20260214-183000-1a2b3c."""
+    """Make a run's name; names sort by time: 20260214-183000-1a2b3c."""
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
 def record_run(
     location: Location, run: str, summary: Mapping[str, Any], *, writer: Writer, kind: str = "embed"
 ) -> None:
-    """Add a finished run; `summary` must be JSON-able."""
+    """Append the row of a finished run. `summary` must be JSON-able, `kind` is the command. Raises CommitError."""
     row = {"run": run, "kind": kind, "finished": datetime.now(UTC), "summary": json.dumps(summary, sort_keys=True)}
     writer.append_table(location.table(RUNS_TABLE), pa.Table.from_pylist([row], RUNS))
 
 
 def last_run(location: Location) -> dict[str, Any] | None:
-    """The newest run: run, kind, finished, and summary as a mapping; None when there was none."""
+    """Read the newest run: run, kind, finished, and summary as a mapping; None when no run was recorded."""
     table = find_table(location.table(RUNS_TABLE))
     rows = table.count_rows() if table is not None else 0
     if table is None or not rows:

@@ -1,8 +1,11 @@
-"""Recording a source exactly once, over three tables that no single commit spans.
+"""Recording a source exactly once, although its rows go to three tables and no commit spans them.
 
-The row in `sources` is what says "ingested", and it is written last. A crash before it leaves rows of a source that
-`sources` does not know; the next attempt removes these first.
+A source is ingested when it has a row in `sources`, which is written last. A crash before that leaves rows in the
+other two tables; the next attempt removes these first.
 """
+
+# lance types its own signatures only in part
+# pyright: reportUnknownMemberType=false
 
 from __future__ import annotations
 
@@ -38,9 +41,9 @@ def record_source(
 ) -> bool:
     """Commit one source's rejects, proteins and its row in `sources`, in this order, under the lease.
 
-    `label` is what the rows carry in `source`, unique to (digest, variant); the fragments are uncommitted ones of
-    proteins.lance and rejects.lance. Returns False, with nothing written, when the source is recorded already.
-    Raises StoreError for a label that stands for other bytes, CommitError as `Writer.append`.
+    `label` is the value of the rows' column `source`, unique to (digest, variant). The fragments are uncommitted ones
+    of proteins.lance and rejects.lance. Returns False, with nothing written, when the source is recorded already.
+    Raises StoreError for a label that stands for other bytes, and CommitError.
     """
     sources = ensure_table(location.table(SOURCES_TABLE), SOURCES)
     known = sources.to_table(filter=equals("source", label)).to_pylist()
@@ -48,7 +51,7 @@ def record_source(
         if (known[0]["digest"], known[0]["variant"]) == (digest, variant):
             return False
         raise StoreError(f"source {label!r} was ingested from other bytes or with other options; use another label")
-    _forget(location, label, writer)
+    _remove_leftovers(location, label, writer)
     for name, fragments in ((REJECTS_TABLE, reject_fragments), (PROTEINS_TABLE, protein_fragments)):
         if fragments:
             writer.append(location.table(name), fragments)
@@ -69,10 +72,10 @@ def record_source(
     return True
 
 
-def _forget(location: Location, label: str, writer: Writer) -> None:
-    """Remove what an attempt that did not finish left of this source."""
-    mine = equals("source", label)
+def _remove_leftovers(location: Location, label: str, writer: Writer) -> None:
+    """Remove the rows of this source that an interrupted attempt left behind."""
+    of_source = equals("source", label)
     ensure_table(location.table(PROTEINS_TABLE), PROTEINS_SCHEMA)
     ensure_table(location.table(REJECTS_TABLE), REJECTS_SCHEMA)
-    writer.remove(location.table(REJECTS_TABLE), both(mine, equals("stage", "ingest")) or mine)
-    writer.remove(location.table(PROTEINS_TABLE), mine)
+    writer.remove(location.table(REJECTS_TABLE), both(of_source, equals("stage", "ingest")) or of_source)
+    writer.remove(location.table(PROTEINS_TABLE), of_source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 
@@ -18,9 +18,9 @@ PREFIX = "protea."
 
 @dataclass(frozen=True)
 class SpaceInfo:
-    """What a space's vectors are: enough to compute them again, or to refuse to mix them with others.
+    """What a space's vectors are: enough to compute them again, and to keep vectors of another recipe out.
 
-    `identity` holds what changes numbers (see config/identity.py), `config` the whole resolved recipe,
+    `identity` holds what changes numbers (see config/recipe.py), `config` the whole resolved recipe,
     `checkpoint` the keys model, revision and files (name to sha256), `versions` the libraries that computed it,
     `hidden` the width of the model's states, `created` an ISO time in UTC. `trained` is False for random weights.
     """
@@ -32,18 +32,18 @@ class SpaceInfo:
     hidden: int
     run: str
     created: str
-    versions: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict[str, str])
     trained: bool = True
     imported: bool = False
 
     @property
     def model(self) -> str:
-        """Hub id or directory that was asked for."""
+        """Hub id or directory of the checkpoint, as the user gave it."""
         return str(self.checkpoint.get("model", ""))
 
     @property
     def poolings(self) -> tuple[str, ...]:
-        """Columns of pooled vectors."""
+        """Names of the columns of pooled vectors."""
         return tuple(p for p in self.config.get("pooling", ()) if p != "none")
 
     @property
@@ -57,8 +57,8 @@ class SpaceInfo:
 
     @classmethod
     def from_schema(cls, schema: pa.Schema) -> SpaceInfo | None:
-        """The inverse of `to_metadata`; None for a table that is not a vector space of this package."""
-        metadata = schema.metadata or {}
+        """Read the fields from schema metadata; None for a table that is not a vector space of this package."""
+        metadata: dict[bytes, bytes] = schema.metadata or {}
         names = [f.name for f in fields(cls)]
         if any(f"{PREFIX}{n}".encode() not in metadata for n in names):
             return None
@@ -66,37 +66,37 @@ class SpaceInfo:
 
 
 def ensure_space(location: Location, info: SpaceInfo, schema: pa.Schema) -> SpaceInfo:
-    """Create the space's table, or open it if it holds the same space; returns what the table says of itself.
+    """Create the space's table, or open it if it holds the same space; returns the space that the table describes.
 
-    Raises StoreError that names every difference when the table holds another space, and when its columns differ.
+    Raises StoreError that names every difference when the table holds another space or has other columns.
     """
     if info.name in OWN_TABLES:
         raise StoreError(f"{info.name} is a table of the store itself and cannot be a space's name")
     described = schema.with_metadata({**(schema.metadata or {}), **_bytes(info.to_metadata())})
     table = ensure_table(location.table(info.name), described)
-    found = SpaceInfo.from_schema(table.schema)
-    if found is None:
+    stored = SpaceInfo.from_schema(table.schema)
+    if stored is None:
         raise StoreError(f"{table.uri} is not a vector space of this package; nothing was written to it")
-    if found.identity != info.identity:
+    if stored.identity != info.identity:
         raise StoreError(
-            f"space {info.name} holds other vectors: {'; '.join(differences(found.identity, info.identity))}. "
+            f"space {info.name} holds other vectors: {'; '.join(differences(stored.identity, info.identity))}. "
             "One table holds one space; nothing was written."
         )
-    return found
+    return stored
 
 
 def open_space(location: Location, name: str, version: int | None = None) -> SpaceInfo:
-    """What a space's table says of itself; raises UnknownSpaceError that lists the spaces that exist."""
+    """Read what a space is from its table; raises UnknownSpaceError that lists the spaces that exist."""
     table = find_table(location.table(name), version) if name not in OWN_TABLES else None
-    found = SpaceInfo.from_schema(table.schema) if table is not None else None
-    if found is None:
+    info = SpaceInfo.from_schema(table.schema) if table is not None else None
+    if info is None:
         known = ", ".join(s.name for s in list_spaces(location)) or "none yet"
         raise UnknownSpaceError(f"{location.uri} has no space {name!r}; spaces: {known}")
-    return found
+    return info
 
 
 def list_spaces(location: Location) -> list[SpaceInfo]:
-    """All spaces of the store, by name. Tables of other programs in the same directory are left out."""
+    """Read all spaces of the store, in the order of their names. Tables of other programs are left out."""
     tables = (find_table(location.table(n)) for n in location.tables() if n not in OWN_TABLES)
     infos = (SpaceInfo.from_schema(t.schema) for t in tables if t is not None)
     return [info for info in infos if info is not None]
@@ -107,7 +107,7 @@ def differences(have: dict[str, Any], want: dict[str, Any], where: str = "") -> 
     for name in sorted({*have, *want}):
         path, a, b = f"{where}{name}", have.get(name), want.get(name)
         if isinstance(a, dict) and isinstance(b, dict):
-            yield from differences(a, b, f"{path}.")
+            yield from differences(cast(dict[str, Any], a), cast(dict[str, Any], b), f"{path}.")
         elif a != b:
             yield f"{path} is {_short(a)} there, {_short(b)} here"
 

@@ -1,4 +1,4 @@
-"""Filters for Lance scans. Ids, labels and keys are data: they reach SQL through here and nowhere else."""
+"""SQL filters for Lance scans. Ids, labels and keys become part of SQL here and nowhere else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from protea_ray.errors import StoreError
 
 
 def literal(value: str | bytes | int) -> str:
-    """`value` as a SQL literal that means exactly that value.
+    """Write `value` as a SQL literal that means exactly that value.
 
     Quotes are doubled; a backslash is an ordinary character in this dialect. Bytes become a hexadecimal literal.
     Raises StoreError for NUL, which no id can hold and which ends some parsers' input.
@@ -23,17 +23,17 @@ def literal(value: str | bytes | int) -> str:
 
 
 def equals(column: str, value: str | bytes | int) -> str:
-    """Rows whose `column` (a name of ours, never a user's) is `value`."""
+    """Filter for rows whose `column` (a name of ours, never a user's) is `value`."""
     return f"{column} = {literal(value)}"
 
 
 def among(column: str, values: Iterable[str | bytes | int]) -> str:
-    """Rows whose `column` is one of `values`; no values, no rows."""
+    """Filter for rows whose `column` is one of `values`; without values no row passes."""
     listed = ", ".join(literal(v) for v in values)
     return f"{column} IN ({listed})" if listed else "false"
 
 
 def both(*filters: str | None) -> str | None:
-    """All of the filters that are given; None when none is."""
+    """Filter for rows that pass all filters that are not None; None when all are."""
     given = [f"({f})" for f in filters if f]
     return " AND ".join(given) or None

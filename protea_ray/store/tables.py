@@ -1,4 +1,7 @@
-"""Opening and creating tables. A table is created once and never overwritten."""
+"""Opening, creating and counting tables. A table is created once and never overwritten."""
+
+# lance types its own signatures only in part
+# pyright: reportUnknownMemberType=false
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from protea_ray.errors import StoreError
 from protea_ray.store.object_store_errors import is_missing_table, is_retryable, message
 from protea_ray.store.retries import with_retries
 
-_CREATIONS = 4  # attempts, without pauses: after a lost race the winner's table is there at once
+ALL_VERSIONS = 1_000_000_000  # for `retain_versions`: a cleanup that removes no version, only files that none names
+_CREATIONS = 4  # attempts; no pauses, since after a lost race the winner's table is there at once
 
 
 def open_table(uri: str, version: int | None = None) -> lance.LanceDataset:
@@ -23,7 +27,7 @@ def open_table(uri: str, version: int | None = None) -> lance.LanceDataset:
 
 
 def find_table(uri: str, version: int | None = None) -> lance.LanceDataset | None:
-    """As `open_table`, but None for a table that does not exist."""
+    """Open a table as `open_table` does; returns None when it does not exist."""
     try:
         return open_table(uri, version)
     except StoreError as error:
@@ -43,42 +47,45 @@ def _open(uri: str, version: int | None) -> lance.LanceDataset:
 def ensure_table(uri: str, schema: pa.Schema) -> lance.LanceDataset:
     """Open the table, creating it empty when it is missing; never overwrites.
 
-    Two creators at once: one wins, the other opens. `write_dataset(mode="create")` does not keep that promise
-    (37 of 60 races overwrote the winner), an Overwrite from version 0 that is not allowed to retry does (60 of 60).
-    Raises StoreError when an existing table has other columns.
+    Of two processes that create it at once, one creates it and the other opens that. `write_dataset(mode="create")`
+    does not keep this promise (37 of 60 races overwrote the winner), an Overwrite from version 0 that is not allowed
+    to retry does (60 of 60). Raises StoreError when an existing table has other columns.
     """
     problem: Exception | None = None
     for _ in range(_CREATIONS):
-        found = find_table(uri)
-        if found is not None:
-            return _same_columns(found, schema)
+        table = find_table(uri)
+        if table is not None:
+            return _same_columns(table, schema)
         operation = lance.LanceOperation.Overwrite(schema, [])
         try:
             lance.LanceDataset.commit(uri, lance.Transaction(0, operation), max_retries=0)
-        except OSError as error:  # lost the race, or the acknowledgement: the next look tells
+        except OSError as error:  # a lost race or a lost answer: in both cases the table is there now
             problem = error
-    found = find_table(uri)
-    if found is None:
+    table = find_table(uri)
+    if table is None:
         raise StoreError(f"{uri} cannot be created: {message(problem) if problem else 'no reason given'}")
-    return _same_columns(found, schema)
+    return _same_columns(table, schema)
 
 
-def _same_columns(found: lance.LanceDataset, schema: pa.Schema) -> lance.LanceDataset:
-    """Raises StoreError that lists every column that differs in name or type."""
-    have, want = columns(found.schema), columns(schema)
+def _same_columns(table: lance.LanceDataset, schema: pa.Schema) -> lance.LanceDataset:
+    """Return the table; raises StoreError that lists every column that differs in name or type."""
+    have, want = columns(table.schema), columns(schema)
     if have == want:
-        return found
+        return table
     differ = [f"{n}: {have.get(n, 'missing')} in the table, {want.get(n, 'none')} wanted"
               for n in sorted({*have, *want}) if have.get(n) != want.get(n)]  # fmt: skip
-    raise StoreError(f"{found.uri} has other columns: {'; '.join(differ) or 'another order'}")
+    raise StoreError(f"{table.uri} has other columns: {'; '.join(differ) or 'another order'}")
 
 
 def columns(schema: pa.Schema) -> dict[str, str]:
-    """Type of each column in words; extension types by name, as their storage differs between reads and writes."""
+    """The type of each column in words, by the column's name.
+
+    Extension types are given by their names, because their storage differs between a read and a written schema.
+    """
     return {f.name: f.type.extension_name if isinstance(f.type, pa.BaseExtensionType) else str(f.type) for f in schema}
 
 
 def count_rows(uri: str, filter: str | None = None, version: int | None = None) -> int:
-    """Rows that match `filter`; 0 for a table that does not exist."""
-    found = find_table(uri, version)
-    return 0 if found is None else found.count_rows(filter)
+    """Count the rows that match `filter` (SQL); 0 for a table that does not exist."""
+    table = find_table(uri, version)
+    return 0 if table is None else table.count_rows(filter)

@@ -1,4 +1,7 @@
-"""Keeping a store small and quick: merge small fragments, drop versions nobody pinned, remove files nobody named."""
+"""Upkeep: merge small fragments, remove versions that nothing names, and files that no version names."""
+
+# lance types its own signatures only in part
+# pyright: reportUnknownMemberType=false
 
 from __future__ import annotations
 
@@ -16,17 +19,16 @@ from protea_ray.store.lease import Lease
 from protea_ray.store.location import LEASE_TABLE, OWN_TABLES, Location
 from protea_ray.store.object_store_errors import message
 from protea_ray.store.spaces import PREFIX, open_space
-from protea_ray.store.tables import find_table, open_table
+from protea_ray.store.tables import ALL_VERSIONS, find_table, open_table
 
 _FRAGMENT_BYTES = 1 << 30  # commits cost 1 ms at 100 fragments and 101 ms at 50,000
 _FEWEST_ROWS, _MOST_ROWS = 1 << 12, 1 << 20
-_ALL_VERSIONS = 1_000_000_000
 _DROPPED = f"{PREFIX}dropped"
 
 
 @dataclass(frozen=True)
 class TableUpkeep:
-    """What was done to one table, or, in a dry run, what would be."""
+    """What upkeep did to one table, or, in a dry run, would do."""
 
     table: str
     fragments_before: int
@@ -48,33 +50,33 @@ def upkeep(
     heartbeat_seconds: float = 30.0,
     now: Callable[[], datetime] = datetime.now,
 ) -> tuple[TableUpkeep, ...]:
-    """Compact and clean every table under the lease.
+    """Compact every table and remove its old versions, under the lease.
 
-    Kept are the latest version, tagged ones, those an alias names, and those younger than `keep`: a reader that
-    began within that time is not disturbed. Files that no version names are removed whatever their age, which is
-    safe only because nobody else may write. Raises LeaseHeldError, StoreError.
+    The latest version, tagged versions, versions that an alias names and those younger than `keep` stay, so readers
+    that began within that time are not disturbed. Files that no version names are removed whatever their age, which
+    is safe only because under the lease nobody else writes. Raises LeaseHeldError, StoreError.
     """
     tables = [name for name in location.tables() if name != LEASE_TABLE]
     if dry_run:
-        return tuple(_planned(location, name, lambda: now() - keep) for name in tables)
+        return tuple(_plan_upkeep(location, name, lambda: now() - keep) for name in tables)
     with Lease.acquire(location, heartbeat_seconds) as lease:
-        return tuple(_tended(location, name, lambda: now() - keep, lease) for name in tables)
+        return tuple(_tend(location, name, lambda: now() - keep, lease) for name in tables)
 
 
 def drop_space(
     location: Location, name: str, *, dry_run: bool = False, heartbeat_seconds: float = 30.0
 ) -> tuple[int, int]:
-    """Delete a space, every version of it; returns (rows, bytes) that it held. Its proteins and rejects stay.
+    """Delete a space with all its versions; returns (rows, bytes) that it held. Its proteins and rejects stay.
 
-    Refused while an alias points to it. A drop that was interrupted leaves a table that calls itself dropped and
-    takes no rows; dropping it again finishes it. Raises UnknownSpaceError, StoreError, LeaseHeldError.
+    An interrupted drop leaves a table whose metadata says that it is dropped and which takes no rows; dropping it
+    again deletes the rest. Raises StoreError while an alias points to the space, UnknownSpaceError, LeaseHeldError.
     """
-    table = _droppable(location, name)
+    table = _table_to_drop(location, name)
     held = table.count_rows(), sum(sum(b.column("size_bytes").to_pylist()) for b in table.all_files())
     if dry_run:
         return held
     with Lease.acquire(location, heartbeat_seconds) as lease:
-        table = _droppable(location, name)
+        table = _table_to_drop(location, name)
         lease.check()
         table.update_schema_metadata({_DROPPED: name}, replace=True)
         try:
@@ -84,7 +86,8 @@ def drop_space(
     return held
 
 
-def _droppable(location: Location, name: str) -> lance.LanceDataset:
+def _table_to_drop(location: Location, name: str) -> lance.LanceDataset:
+    """Open a space that may be dropped, or one whose drop was interrupted. Raises as `drop_space`."""
     table = find_table(location.table(name)) if name not in OWN_TABLES else None
     if table is None or _DROPPED.encode() not in (table.schema.metadata or {}):
         open_space(location, name)  # raises with the list of spaces
@@ -96,54 +99,57 @@ def _droppable(location: Location, name: str) -> lance.LanceDataset:
     return table
 
 
-def _planned(location: Location, name: str, before: Callable[[], datetime]) -> TableUpkeep:
+def _plan_upkeep(location: Location, name: str, before: Callable[[], datetime]) -> TableUpkeep:
+    """What upkeep would do to a table. `before`: versions made until then may go."""
     table = open_table(location.table(name))
-    gone = _unneeded(location, name, table, before())
+    gone = _removable_versions(location, name, table, before())
     fragments = len(table.get_fragments())
     plan = Compaction.plan(table, CompactionOptions(target_rows_per_fragment=_fragment_rows(table)))
     merged = sum(len(task.fragments) - 1 for task in plan.tasks)
     stats = _cleanup(table, gone, dry_run=True)
-    return _told(name, fragments, fragments - merged, stats)
+    return _upkeep_of(name, fragments, fragments - merged, stats)
 
 
-def _tended(location: Location, name: str, before: Callable[[], datetime], lease: Lease) -> TableUpkeep:
+def _tend(location: Location, name: str, before: Callable[[], datetime], lease: Lease) -> TableUpkeep:
+    """Compact a table, then remove old versions and unnamed files."""
     table = open_table(location.table(name))
     fragments = len(table.get_fragments())
     lease.check()
     table.optimize.compact_files(target_rows_per_fragment=_fragment_rows(table))
     table = open_table(location.table(name))
     lease.check()
-    stats = _cleanup(table, _unneeded(location, name, table, before()), dry_run=False)
-    return _told(name, fragments, len(table.get_fragments()), stats)
+    stats = _cleanup(table, _removable_versions(location, name, table, before()), dry_run=False)
+    return _upkeep_of(name, fragments, len(table.get_fragments()), stats)
 
 
-def _told(name: str, before: int, after: int, stats: lance.CleanupStats) -> TableUpkeep:
+def _upkeep_of(name: str, before: int, after: int, stats: lance.CleanupStats) -> TableUpkeep:
     return TableUpkeep(name, before, after, stats.old_versions, stats.data_files_removed, stats.bytes_removed)
 
 
 def _fragment_rows(table: lance.LanceDataset) -> int:
-    """Rows of a fragment of about 1 GB, by what the table's rows take now."""
+    """How many rows make a fragment of about 1 GB, by the mean size of the table's rows."""
     rows = max(1, table.count_rows())
     size = sum(file.file_size_bytes or 0 for f in table.get_fragments() for file in f.metadata.files)
     return min(_MOST_ROWS, max(_FEWEST_ROWS, _FRAGMENT_BYTES * rows // max(1, size)))
 
 
-def _unneeded(location: Location, name: str, table: lance.LanceDataset, before: datetime) -> list[int]:
-    """Versions that may go."""
-    kept = {table.version, *(tag["version"] for tag in table.tags.list().values()), *_aliased(location, name)}
+def _removable_versions(location: Location, name: str, table: lance.LanceDataset, before: datetime) -> list[int]:
+    """Versions made until `before` that neither a tag nor an alias names, without the latest."""
+    kept = {table.version, *(tag["version"] for tag in table.tags.list().values()), *_aliased_versions(location, name)}
     ages = ((v["version"], v["timestamp"]) for v in table.versions())
     return [version for version, made in ages if version not in kept and isinstance(made, datetime) and made <= before]
 
 
-def _aliased(location: Location, name: str) -> Iterator[int]:
-    for found in list_aliases(location).values():
-        if found.space == name and found.version is not None:
-            yield found.version
+def _aliased_versions(location: Location, name: str) -> Iterator[int]:
+    """Versions of a space that an alias names."""
+    for alias in list_aliases(location).values():
+        if alias.space == name and alias.version is not None:
+            yield alias.version
 
 
 def _cleanup(table: lance.LanceDataset, gone: list[int], *, dry_run: bool) -> lance.CleanupStats:
-    """Remove these versions and every file that no version names."""
-    which: dict[str, Any] = {"versions": gone} if gone else {"retain_versions": _ALL_VERSIONS}
+    """Remove the versions `gone` and every file that no version names; in a dry run count them."""
+    which: dict[str, Any] = {"versions": gone} if gone else {"retain_versions": ALL_VERSIONS}
     which |= {"delete_unverified": True, "error_if_tagged_old_versions": False}
     if dry_run:
         return table.explain_cleanup_old_versions(**which).stats

@@ -1,7 +1,10 @@
-"""Is everything there, once, and as it was written? Reads every row of the tables it checks; writes nothing.
+"""Verify: whether every protein has a vector or a reject, every row is there once, and every value is as written.
 
-Reading every row of one space, fragment by fragment, and naming what is wrong by unit and key.
+All rows of the checked tables are read, spaces fragment by fragment; nothing is written. Findings name units and keys.
 """
+
+# lance types its own signatures only in part
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
 
@@ -17,24 +20,24 @@ import pyarrow as pa
 from protea_ray.errors import StoreError
 from protea_ray.sequences.records import KEY, key_of
 from protea_ray.store.aliases import list_aliases
-from protea_ray.store.findings import Finding, Report, named
+from protea_ray.store.findings import Finding, Report, first_keys
 from protea_ray.store.keys import KeyIndex, words
 from protea_ray.store.ledger import rejected_keys
 from protea_ray.store.location import ALIASES_TABLE, LEASE_TABLE, OWN_TABLES, PROTEINS_TABLE, SOURCES_TABLE, Location
 from protea_ray.store.object_store_errors import is_outage, message, outage_as_store_error
 from protea_ray.store.rows import CHECKSUM, matrix_widths, row_checksums, vector_facts
 from protea_ray.store.spaces import SpaceInfo, open_space
-from protea_ray.store.tables import find_table, open_table
+from protea_ray.store.tables import ALL_VERSIONS, find_table, open_table
 
 _BATCH = 1024  # rows; with residue matrices of 400 x 1280 halves, 1 GB would be 1,000 rows
 _BATCH_WITH_MATRICES = 64
 
 
 @dataclass
-class Rows:
+class ReadRows:
     """Key, first residue and unit of every row that could be read."""
 
-    parts: list[pa.RecordBatch] = field(default_factory=list)
+    parts: list[pa.RecordBatch] = field(default_factory=list[pa.RecordBatch])
 
     @property
     def count(self) -> int:
@@ -42,35 +45,37 @@ class Rows:
 
     @property
     def keys(self) -> pa.Array:
-        """One key a row."""
-        return pa.concat_arrays([p.column("key") for p in self.parts]) if self.parts else pa.array([], KEY)
+        """The key of each row."""
+        return _concat([p.column("key") for p in self.parts])
 
     def column(self, name: str) -> list[Any]:
         return [value for p in self.parts for value in p.column(name).to_pylist()]
 
 
-def read_space(location: Location, name: str) -> tuple[Rows, list[Finding]]:
-    """Read all of a space; returns what rows it has and what is wrong with them."""
+def read_space(location: Location, name: str) -> tuple[ReadRows, list[Finding]]:
+    """Read all rows of a space; returns them and what is wrong with them."""
     table = open_table(location.table(name))
-    found = list(_columns(table, name))
-    rows = Rows()
-    if found:
-        return rows, found
+    findings = list(_check_columns(table, name))
+    rows = ReadRows()
+    if findings:
+        return rows, findings
     for fragment in table.get_fragments():
-        found += _read_fragment(table, name, fragment, rows)
-    return rows, [*found, *_duplicates(name, rows)]
+        findings += _read_fragment(table, name, fragment, rows)
+    return rows, [*findings, *_duplicates(name, rows)]
 
 
-def _columns(table: lance.LanceDataset, name: str) -> Iterator[Finding]:
-    """Columns against what the space says of itself."""
+def _check_columns(table: lance.LanceDataset, name: str) -> Iterator[Finding]:
+    """Compare the columns with the widths in the space's metadata."""
     for pooling, width in vector_facts(table.schema)["widths"].items():
         kind = table.schema.field(pooling).type
         if not pa.types.is_fixed_size_list(kind) or kind.list_size != width:
             yield Finding("dimension", name, f"{pooling} is {kind}, the space's vectors have {width} values")
 
 
-def _read_fragment(table: lance.LanceDataset, name: str, fragment: lance.LanceFragment, rows: Rows) -> list[Finding]:
-    """Rows of one fragment that were read before an error stopped it are kept."""
+def _read_fragment(
+    table: lance.LanceDataset, name: str, fragment: lance.LanceFragment, rows: ReadRows
+) -> list[Finding]:
+    """Check one fragment, and add to `rows` those that were read before an error, if there was one."""
     facts = vector_facts(table.schema)
     faults: dict[tuple[str, str], list[bytes]] = defaultdict(list)
     try:
@@ -92,7 +97,7 @@ def _read_fragment(table: lance.LanceDataset, name: str, fragment: lance.LanceFr
 
 
 def _faults(batch: pa.RecordBatch, facts: dict[str, Any]) -> Iterator[tuple[str, str, bytes]]:
-    """(kind, unit, key) of every bad row; a row that is not as written is not looked at further."""
+    """(kind, unit, key) of every bad row; a row whose checksum is wrong is not checked further."""
     columns = {n: batch.column(n) for n in batch.schema.names}
     expected = columns[CHECKSUM].to_numpy()
     matrices = matrix_widths(facts)
@@ -113,19 +118,23 @@ def _faults(batch: pa.RecordBatch, facts: dict[str, Any]) -> Iterator[tuple[str,
 
 
 def _by_unit(name: str, faults: dict[tuple[str, str], list[bytes]]) -> Iterator[Finding]:
-    words = {
+    """One finding for each kind of fault of a unit."""
+    details = {
         "checksum": "rows are not as they were written",
         "non_finite": "vectors hold NaN or Inf",
         "dimension": "matrices have another size than their span",
     }
     for (kind, unit), keys in faults.items():
-        yield Finding(kind, name, f"{len(keys)} {words[kind]}", len(keys), unit=unit, keys=named(keys))
+        yield Finding(kind, name, f"{len(keys)} {details[kind]}", len(keys), unit=unit, keys=first_keys(keys))
 
 
 def _unreadable(
     table: lance.LanceDataset, name: str, fragment: lance.LanceFragment, error: BaseException
 ) -> Iterator[Finding]:
-    """Units of a fragment that cannot be read; the names may still be, as every column has its own pages."""
+    """A finding for each unit of a fragment that cannot be read.
+
+    The units' names can often still be read, as every column has its own pages.
+    """
     file = fragment.metadata.files[0].path
     detail = f"{fragment.metadata.num_rows} rows in data file {file} cannot be read: {message(error)[:300]}"
     try:
@@ -140,8 +149,8 @@ def _unreadable(
         yield Finding("unreadable", name, detail, fragment.metadata.num_rows, unit=unit, fragment=fragment.fragment_id)
 
 
-def _duplicates(name: str, rows: Rows) -> Iterator[Finding]:
-    """Every row after the first with the same key and chunk, by its unit."""
+def _duplicates(name: str, rows: ReadRows) -> Iterator[Finding]:
+    """Find the rows that repeat the key and chunk of an earlier row, by their unit."""
     if not rows.count:
         return
     high, low = words(rows.keys)
@@ -154,37 +163,35 @@ def _duplicates(name: str, rows: Rows) -> Iterator[Finding]:
     by_unit: dict[str, list[bytes]] = defaultdict(list)
     for row in repeated:
         by_unit[units[row]].append(keys[row].as_py())
-    for unit, found in by_unit.items():
-        detail = f"{len(found)} rows repeat the key and chunk of an earlier row"
-        yield Finding("duplicate", name, detail, len(found), unit=unit, keys=named(found))
-
-
-_ALL_VERSIONS = 1_000_000_000
+    for unit, again_stored in by_unit.items():
+        detail = f"{len(again_stored)} rows repeat the key and chunk of an earlier row"
+        yield Finding("duplicate", name, detail, len(again_stored), unit=unit, keys=first_keys(again_stored))
 
 
 @outage_as_store_error()
 def verify(location: Location, space: str | None = None) -> Report:
     """Check one space, or all of them, and the tables beside them.
 
-    Raises UnknownSpaceError for a space that does not exist and StoreError for a store that does not answer, of which
-    nothing can be said; all else that is wrong is a finding.
+    Raises UnknownSpaceError for a space that does not exist, and StoreError in an outage, in which nothing is known
+    of the tables. Everything else that is wrong is a finding.
     """
-    spaces, findings = _spaces(location) if space is None else ([open_space(location, space).name], [])
-    proteins, found = _proteins(location)
-    findings += found
+    spaces, findings = _readable_spaces(location) if space is None else ([open_space(location, space).name], [])
+    proteins, of_proteins = _check_proteins(location)
+    findings += of_proteins
     rows = {PROTEINS_TABLE: len(proteins)}
     for name in spaces:
-        held, found = read_space(location, name)
+        held, of_space = read_space(location, name)
         rows[name] = held.count
-        findings += [*found, *_compare(location, name, held, proteins)]
+        findings += [*of_space, *_compare(location, name, held, proteins)]
     findings += [f for name in location.tables() if name != LEASE_TABLE for f in _orphans(location, name)]
-    findings += [*_aliases(location), *_sources(location)]
+    findings += [*_check_aliases(location), *_check_sources(location)]
     return Report(location.uri, rows, tuple(findings))
 
 
-def _spaces(location: Location) -> tuple[list[str], list[Finding]]:
-    """Spaces that open, and a finding for every table that does not."""
-    spaces, broken = [], []
+def _readable_spaces(location: Location) -> tuple[list[str], list[Finding]]:
+    """Names of the spaces whose tables open, and a finding for every table that does not open."""
+    spaces: list[str] = []
+    broken: list[Finding] = []
     for name in location.tables():
         try:
             table = open_table(location.table(name))
@@ -198,8 +205,8 @@ def _spaces(location: Location) -> tuple[list[str], list[Finding]]:
     return spaces, broken
 
 
-def _proteins(location: Location) -> tuple[pa.Array, list[Finding]]:
-    """Keys of all records, each compared with its letters."""
+def _check_proteins(location: Location) -> tuple[pa.Array, list[Finding]]:
+    """The keys of all records, and findings: every key is compared with its record's letters."""
     table = find_table(location.table(PROTEINS_TABLE))
     keys: list[pa.Array] = []
     wrong: list[bytes] = []
@@ -211,47 +218,47 @@ def _proteins(location: Location) -> tuple[pa.Array, list[Finding]]:
     except (OSError, ValueError, UnicodeError) as error:
         if is_outage(error):
             raise
-        whole = pa.concat_arrays(keys) if keys else pa.array([], pa.binary(16))
-        return whole, [Finding("unreadable", PROTEINS_TABLE, message(error))]
+        return _concat(keys), [Finding("unreadable", PROTEINS_TABLE, message(error))]
     detail = f"{len(wrong)} records whose key is not that of their letters"
-    found = [Finding("wrong_key", PROTEINS_TABLE, detail, len(wrong), keys=named(wrong))] if wrong else []
-    return (pa.concat_arrays(keys) if keys else pa.array([], pa.binary(16))), found
+    findings = [Finding("wrong_key", PROTEINS_TABLE, detail, len(wrong), keys=first_keys(wrong))] if wrong else []
+    return _concat(keys), findings
 
 
-def _compare(location: Location, space: str, held: Rows, proteins: pa.Array) -> Iterator[Finding]:
-    """Proteins without a vector or a reject, and vectors without a protein."""
+def _concat(keys: list[pa.Array]) -> pa.Array:
+    return pa.concat_arrays(keys) if keys else pa.array([], KEY)
+
+
+def _compare(location: Location, space: str, held: ReadRows, proteins: pa.Array) -> Iterator[Finding]:
+    """Find the proteins without a vector or a reject, and the vectors without a protein."""
     distinct = proteins.unique()
     has_result = KeyIndex(held.keys).contains(distinct) | KeyIndex(rejected_keys(location, space)).contains(distinct)
     lost = distinct.filter(pa.array(~has_result))
     if len(lost):
         detail = f"{len(lost)} proteins have neither a vector nor a reject; embed again to fill them"
-        yield Finding("missing", space, detail, len(lost), keys=named(lost.to_pylist()))
+        yield Finding("missing", space, detail, len(lost), keys=first_keys(lost.to_pylist()))
     strange = held.keys.unique()
     strange = strange.filter(pa.array(~KeyIndex(distinct).contains(strange)))
     if len(strange):
         detail = f"{len(strange)} keys belong to no protein of the store"
-        yield Finding("no_protein", space, detail, len(strange), keys=named(strange.to_pylist()))
+        yield Finding("no_protein", space, detail, len(strange), keys=first_keys(strange.to_pylist()))
 
 
 def _orphans(location: Location, name: str) -> Iterator[Finding]:
-    """Files that no version names: fragments of a crash or of attempts that were repeated."""
+    """Find the files that no version names: fragments of a crash, or of attempts that were repeated."""
     try:
-        found = unreferenced(open_table(location.table(name)))
+        table = open_table(location.table(name))
+        litter = table.explain_cleanup_old_versions(retain_versions=ALL_VERSIONS, delete_unverified=True).stats
     except (OSError, StoreError) as error:  # a table that does not open is reported as unreadable
         if is_outage(error):
             raise
         return
-    if found.data_files_removed:
-        detail = f"{found.data_files_removed} files, {found.bytes_removed} bytes, of writes that were never committed"
-        yield Finding("orphans", name, detail, found.data_files_removed)
+    if litter.data_files_removed:
+        detail = f"{litter.data_files_removed} files, {litter.bytes_removed} bytes, of writes that were never committed"
+        yield Finding("orphans", name, detail, litter.data_files_removed)
 
 
-def unreferenced(table: lance.LanceDataset) -> lance.CleanupStats:
-    """What a cleanup that keeps every version would remove."""
-    return table.explain_cleanup_old_versions(retain_versions=_ALL_VERSIONS, delete_unverified=True).stats
-
-
-def _aliases(location: Location) -> Iterator[Finding]:
+def _check_aliases(location: Location) -> Iterator[Finding]:
+    """Find the aliases whose space or version does not exist."""
     for alias in list_aliases(location).values():
         try:
             open_space(location, alias.space, alias.version)
@@ -261,8 +268,8 @@ def _aliases(location: Location) -> Iterator[Finding]:
             yield Finding("dangling_alias", ALIASES_TABLE, f"{alias.alias} points to {alias.space}: {error}")
 
 
-def _sources(location: Location) -> Iterator[Finding]:
-    """Sources with rows in proteins but none in `sources`: their ingest was interrupted."""
+def _check_sources(location: Location) -> Iterator[Finding]:
+    """Find the sources with rows in proteins but none in `sources`: their ingest was interrupted."""
     table = find_table(location.table(PROTEINS_TABLE))
     known = find_table(location.table(SOURCES_TABLE))
     recorded = set(known.to_table(columns=["source"])["source"].to_pylist()) if known is not None else set()
