@@ -74,7 +74,7 @@ def _records(part: Part, columns: Columns) -> Iterator[Found]:
 
 
 class _Gathering:
-    """The rows of the batch that is being filled."""
+    """Gathers the rows of one batch."""
 
     def __init__(self, label: str, run: str) -> None:
         self._label, self._run = label, run
@@ -87,7 +87,7 @@ class _Gathering:
         return len(self._proteins) + len(self._rejects)
 
     def add(self, found: Found) -> None:
-        """Judge one record and put it where it belongs."""
+        """Check one record and append it to the proteins or to the rejects."""
         try:
             if found.problem:
                 raise found.problem

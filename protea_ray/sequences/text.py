@@ -1,17 +1,16 @@
-"""Records of text tables: CSV, TSV and JSON lines, each with its 1-based line.
+"""Records of text files: FASTA, CSV, TSV and JSON lines, each record with its 1-based line.
 
-Read by python's own csv and json rather than by Arrow's readers: those fail a whole block on one bad row, guess types
-(an id `00123` must stay text) and have no line numbers. A row with the wrong number of columns, or a line that is not a
-JSON object, becomes a reject. Only a quoted field that is not closed stops the file: where it ends, and so how many
-records there are, cannot be known.
+A record that cannot be parsed becomes a reject, and reading goes on after it. Line ends are LF, CRLF or CR, also mixed.
 
-FASTA records of one part, each with its 1-based line, never stopping at a bad one.
+**FASTA.** A record begins at a `>` at the start of a line. Elsewhere in a header `>` is text, and in a sequence it is
+an illegal letter. The id ends at the first white space. The file is split here and not by dnaio, the field's reader, which
+reports no line for a good record, cannot go on after a bad one, skips lines that begin with `#`, and holds a record of
+any size. The tests use it as the independent reference.
 
-Split here rather than by dnaio, the field's reader: it reports no line for a good record, cannot go on after a bad
-one, skips lines that begin with `#`, and holds a record of any size. The tests use it as the independent reference.
-
-A record begins at a `>` at the start of a line; `>` anywhere else in a header is text, in a sequence an illegal
-letter. Line ends are LF, CRLF or CR, also mixed. The id ends at the first white space.
+**Tables.** CSV and JSON are read by python's own csv and json and not by Arrow's readers, which fail a whole block on
+one bad row, guess types (an id `00123` must stay text) and have no line numbers. A row with the wrong number of columns, or
+a line that is not a JSON object, is a reject. Only a quoted field that is not closed stops the file, because nobody can
+know where it ends, and so how many records there are.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ def fasta_records(part: Part) -> Iterator[Found]:
     """
     source = part.source
     end = part.end if source.compression == "none" else None
-    # with a line end in front the first record is found like any other
+    # a line end put in front makes the first record begin like any other
     text = unix_lines(blocks(source, part.start, end), lead=b"\n")
     line = part.line - 1
     for number, piece in enumerate(pieces(text, b"\n>")):
@@ -118,7 +117,7 @@ def _cell(row: list[str], at: int) -> bytes:
 
 
 def _csv_rows(source: Source, size: int = 1 << 20) -> Iterator[tuple[int, list[str] | RejectedError]]:
-    """(line, cells) of every row that is not blank; a row that cannot be split comes as its rejection."""
+    """(line, cells) of every row that is not blank, or (line, RejectedError) of a row that cannot be split."""
     csv.field_size_limit(max(csv.field_size_limit(), MAX_RECORD))  # the module's own limit is 131,072
     reader = csv.reader(_csv_lines(source, size), delimiter=_DELIMITERS[source.format], strict=True)
     while True:
@@ -181,7 +180,7 @@ def _object(piece: RawRecord) -> dict[str, Any]:
 
 
 def _json_text(value: Any, required: str | None) -> bytes:
-    """Text or a whole number as bytes; null is empty. Anything else rejects where the column is required."""
+    """Text or a whole number as bytes, null as b"". Raises RejectedError for other values of a required column."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if value is None or isinstance(value, str):
