@@ -172,7 +172,7 @@ class EmbeddingConfig(BaseModel):
 
 def overlap_problems(config: EmbeddingConfig, max_residues: int | None) -> list[str]:
     """In words, the overlaps that leave no step between two windows or chunks."""
-    problems = []
+    problems: list[str] = []
     windowed = config.on_long == "window" and max_residues is not None
     if windowed and max_residues is not None and config.window_overlap >= max_residues:
         problems.append(f"window_overlap {config.window_overlap} must be below max_residues {max_residues}; set it too")
@@ -206,7 +206,9 @@ def _combinations(fields: dict[str, Any], error: ValidationError) -> list[str]:
     if not wrong:
         return []
     try:
-        EmbeddingConfig(**{"model": "any", **{name: value for name, value in fields.items() if name not in wrong}})
+        right: dict[str, Any] = {"model": "any"}
+        right |= {name: value for name, value in fields.items() if name not in wrong}
+        EmbeddingConfig(**right)
     except ValidationError as rest:
         return explain(rest, EmbeddingConfig)
     return []
@@ -214,7 +216,7 @@ def _combinations(fields: dict[str, Any], error: ValidationError) -> list[str]:
 
 def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """The errors of pydantic in words, one line each: the field, what is wrong with it, the value that was given."""
-    lines = []
+    lines: list[str] = []
     for item in error.errors():
         field = ".".join(str(part) for part in item["loc"]) or "combination"
         if item["type"] == "extra_forbidden":

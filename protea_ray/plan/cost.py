@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 
@@ -59,7 +60,9 @@ class Cost:
         """
         terms = [replace(self, linear=a, quadratic=b) for a, b in ((1.0, 0.0), (0.0, 1.0))]
         rows = np.array([[term.of(residues).sum() / seconds for term in terms] for residues, seconds in samples])
-        solution, _, rank, _ = np.linalg.lstsq(rows / rows.max(0), np.ones(len(rows)))
+        # numpy's stub leaves the types of the four results open
+        answer = cast("tuple[Any, ...]", np.linalg.lstsq(rows / rows.max(0), np.ones(len(rows))))
+        solution, rank = np.asarray(answer[0], dtype=np.float64), int(answer[2])
         if rank == 2 and (solution > 0).all():
             linear, quadratic = (solution / rows.max(0)).tolist()
             return replace(self, linear=linear, quadratic=quadratic)

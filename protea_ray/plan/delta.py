@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# pyarrow, Lance and fsspec ship no types, so what comes out of them is unknown to pyright; all other strict rules hold
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -45,7 +48,7 @@ def delta(keys: pa.Array, present: Sequence[pa.Array], rejected: Sequence[pa.Arr
     """
     first = _first_of_key(keys)
     masks = np.zeros(len(keys), dtype=np.uint8)
-    counts = []
+    counts: list[Counts] = []
     for space, (held, rejects) in enumerate(zip(present, rejected, strict=True)):
         is_held = _among(keys, held)
         is_first = first & ~is_held

@@ -12,6 +12,9 @@ are logged once a directory, by name and reason. A file that was named itself, o
 
 from __future__ import annotations
 
+# pyarrow, Lance and fsspec ship no types, so what comes out of them is unknown to pyright; all other strict rules hold
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 import csv
 import io
 import logging
@@ -36,8 +39,8 @@ COMPRESSIONS = (
     (b"\x28\xb5\x2f\xfd", "zstd"),
 )
 _SUFFIXES = (".gz", ".bgz", ".bz2", ".xz", ".zst")
-_NAMES = (".fasta", ".fa", ".faa", ".fas", ".fsa", ".pep", ".a3m", ".a2m", ".afa")
-_NAMES += (".parquet", ".arrow", ".feather", ".csv", ".tsv", ".jsonl", ".ndjson")
+_FASTA_NAMES = (".fasta", ".fa", ".faa", ".fas", ".fsa", ".pep", ".a3m", ".a2m", ".afa")
+_NAMES = (*_FASTA_NAMES, ".parquet", ".arrow", ".feather", ".csv", ".tsv", ".jsonl", ".ndjson")
 _BINARY = (
     (b"PAR1", "parquet"),
     (b"ARROW1", "arrow"),

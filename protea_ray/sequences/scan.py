@@ -9,6 +9,9 @@ start of a line, so records are never cut, and knows the true line number of its
 
 from __future__ import annotations
 
+# pyarrow, Lance and fsspec ship no types, so what comes out of them is unknown to pyright; all other strict rules hold
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
