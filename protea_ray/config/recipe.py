@@ -1,13 +1,11 @@
-"""EmbeddingConfig: the recipe of one vector space. One config, one space.
+"""The recipe, how letters become vectors, and the identity of the space that it fills. One recipe, one space.
 
-What a checkpoint decides (family, trained length, dtype of the device) is filled in by `resolve`, and only a
-resolved config names a space.
+`EmbeddingConfig` holds every field that changes a number. `resolve` fills in what checkpoint and device decide (family,
+trained length, dtype), and only a resolved recipe names a space.
 
-What makes two vectors comparable: the identity of a space.
-
-A space is the sha256 over the canonical JSON of every field that changes numbers, the digest of every weight
-file, and the digest of the model's own configuration and vocabulary. Names, paths and revisions are recorded
-beside it but are not in it: the same weights from a hub or from a disk are the same space.
+The identity of a space is the canonical JSON of these fields, with the sha256 of every weight file and of the model's
+own configuration and vocabulary; its digest is part of the space's name. The names, paths and revisions of a checkpoint
+are recorded beside it and are not part of it: the same weights from a hub or from a disk are the same space.
 """
 
 from __future__ import annotations
@@ -51,7 +49,14 @@ class ModelFacts:
 
 
 class EmbeddingConfig(BaseModel):
-    """How one protein becomes vectors. Frozen; unknown fields are refused; all mistakes in one message."""
+    """How one protein becomes vectors. Frozen; an unknown field is an error; all mistakes come in one message.
+
+    >>> recipe = EmbeddingConfig(model="facebook/esm2_t6_8M_UR50D", pooling=("max", "mean"), layers=(2, 0))
+    >>> recipe.pooling, recipe.layers  # sets, in one order, so that one recipe has one identity
+    (('mean', 'max'), (0, 2))
+    >>> recipe.widths(hidden=320)
+    {'mean': 320, 'max': 320}
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
@@ -177,8 +182,8 @@ class EmbeddingConfig(BaseModel):
 
 
 def overlap_problems(config: EmbeddingConfig, max_residues: int | None) -> list[str]:
-    """Overlaps that would never move forward."""
-    problems = []
+    """In words, the overlaps that leave no step between two windows or chunks."""
+    problems: list[str] = []
     windowed = config.on_long == "window" and max_residues is not None
     if windowed and max_residues is not None and config.window_overlap >= max_residues:
         problems.append(f"window_overlap {config.window_overlap} must be below max_residues {max_residues}; set it too")
@@ -190,7 +195,16 @@ def overlap_problems(config: EmbeddingConfig, max_residues: int | None) -> list[
 
 
 def embedding_config(fields: dict[str, Any], *, where: str = "EmbeddingConfig") -> EmbeddingConfig:
-    """Build a config from untrusted fields; raises ConfigError that lists every mistake."""
+    """Build a recipe from untrusted fields; raises ConfigError that lists every mistake.
+
+    >>> from protea_ray.errors import ConfigError
+    >>> try:
+    ...     embedding_config({"model": "m", "pooling": [], "layers": [-1]})
+    ... except ConfigError as error:
+    ...     print(*error.problems, sep="\\n")
+    layers: -1 is negative; count from the end: 0 = last, 1 = penultimate (got [-1])
+    pooling: is empty; choose from mean, max, cls, mean_max, std, none (got [])
+    """
     try:
         return EmbeddingConfig(**fields)
     except ValidationError as error:
@@ -198,20 +212,22 @@ def embedding_config(fields: dict[str, Any], *, where: str = "EmbeddingConfig") 
 
 
 def _combinations(fields: dict[str, Any], error: ValidationError) -> list[str]:
-    """What is wrong between the fields that are right: pydantic looks at combinations only when every field is."""
+    """In words, wrong combinations of the fields that are right by themselves; pydantic stops at a wrong field."""
     wrong = {item["loc"][0] for item in error.errors() if item["loc"]}
     if not wrong:
         return []
     try:
-        EmbeddingConfig(**{"model": "any", **{name: value for name, value in fields.items() if name not in wrong}})
+        right: dict[str, Any] = {"model": "any"}
+        right |= {name: value for name, value in fields.items() if name not in wrong}
+        EmbeddingConfig(**right)
     except ValidationError as rest:
         return explain(rest, EmbeddingConfig)
     return []
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """Pydantic's findings in words: field, what is wrong, what would be right."""
-    lines = []
+    """The errors of pydantic in words, one line each: the field, what is wrong with it, the value that was given."""
+    lines: list[str] = []
     for item in error.errors():
         field = ".".join(str(part) for part in item["loc"]) or "combination"
         if item["type"] == "extra_forbidden":
@@ -223,7 +239,13 @@ def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
 
 
 def resolve(config: EmbeddingConfig, facts: ModelFacts, device: str, revision: str | None) -> EmbeddingConfig:
-    """Fill in what checkpoint and device (`cpu` or `cuda`) decide; raises ConfigError with every misfit."""
+    """Fill in what checkpoint and device (`cpu` or `cuda`) decide; raises ConfigError with every misfit.
+
+    >>> esm2_8m = ModelFacts("esm2", n_layers=6, has_cls=True, trained_length=1022, gpu_dtype="float16")
+    >>> recipe = resolve(EmbeddingConfig(model="facebook/esm2_t6_8M_UR50D"), esm2_8m, "cuda", revision=None)
+    >>> recipe.family, recipe.max_residues, recipe.dtype
+    ('esm2', 1022, 'float16')
+    """
     max_residues = config.max_residues or facts.trained_length
     dtype = config.dtype or ("float32" if device == "cpu" else facts.gpu_dtype)
     problems = overlap_problems(config, max_residues) if config.max_residues is None else []
@@ -256,8 +278,8 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_.]+")
 def identity(config: EmbeddingConfig, files: Mapping[str, str]) -> dict[str, Any]:
     """The fields of a resolved config that change numbers, plus `files` (name to sha256) of the checkpoint.
 
-    A knob that is out of play is left out: the overlap of windows that are never cut, of chunks that are not
-    asked for, how one single layer is aggregated, and outputs when there are no others than embeddings.
+    A field that has no effect in this recipe is left out: the overlap of windows when no protein has several, the
+    overlap and mode of chunks when there are none, layer_agg of a single layer, and outputs of embeddings alone.
     """
     fields = config.model_dump(mode="json", exclude=_NOT_NUMBERS)
     if config.on_long != "window" or config.max_residues is None:
@@ -275,12 +297,24 @@ def identity(config: EmbeddingConfig, files: Mapping[str, str]) -> dict[str, Any
 
 
 def canonical_json(value: Any) -> str:
-    """One spelling for one value: sorted keys, no spaces, ASCII."""
+    """JSON with one spelling for one value: sorted keys, no spaces, ASCII.
+
+    >>> canonical_json({"b": [1, 2], "a": None})
+    '{"a":null,"b":[1,2]}'
+    """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 def space_name(config: EmbeddingConfig, files: Mapping[str, str]) -> str:
-    """Table name of a space: the checkpoint's short name and 8 hex digits of the identity."""
+    """Table name of a space: the checkpoint's short name and 8 hex digits of the identity.
+
+    >>> recipe = EmbeddingConfig(model="facebook/esm2_t6_8M_UR50D")
+    >>> space_name(recipe, {"model.safetensors": "00ff"}).rpartition("-")[0]
+    'esm2_t6_8M_UR50D'
+    >>> moved = recipe.model_copy(update={"model": "/data/esm2_t6_8M_UR50D"})
+    >>> space_name(moved, {"model.safetensors": "00ff"}) == space_name(recipe, {"model.safetensors": "00ff"})
+    True
+    """
     digest = hashlib.sha256(canonical_json(identity(config, files)).encode()).hexdigest()
     return f"{short_name(config.model)}-{digest[:8]}"
 

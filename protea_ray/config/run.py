@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -61,22 +62,24 @@ def run_config(fields: dict[str, Any], *, where: str = "configuration") -> RunCo
     """
     shared = {k: v for k, v in fields.items() if k not in ("run", "recipes")}
     problems: list[str] = []
-    variants = fields.get("recipes") or [{}]
+    variants: Any = fields.get("recipes") or [{}]
     if not isinstance(variants, list | tuple):
         problems.append(f"recipes: must be a list of mappings (got {variants!r})")
         variants = [{}]
+    several = cast("Sequence[Any]", variants)
     recipes: list[EmbeddingConfig] = []
-    for position, variant in enumerate(variants):
+    for position, variant in enumerate(several):
         try:
             recipes.append(embedding_config({**shared, **variant}))
         except ConfigError as error:
-            label = f"recipes[{position}]: " if len(variants) > 1 else ""
+            label = f"recipes[{position}]: " if len(several) > 1 else ""
             problems += [label + p for p in error.problems]
         except TypeError:
             problems.append(f"recipes[{position}]: must be a mapping of fields (got {variant!r})")
     options = RunOptions()
     try:
-        options = RunOptions(**(fields.get("run") or {}))
+        given: dict[str, Any] = fields.get("run") or {}
+        options = RunOptions(**given)
     except ValidationError as error:
         problems += [f"run.{line}" for line in explain(error, RunOptions)]
     except TypeError:
@@ -102,7 +105,7 @@ def _mixed_checkpoints(recipes: list[EmbeddingConfig]) -> list[str]:
 def load_fields(path: str | None, assignments: list[str], overrides: dict[str, Any]) -> dict[str, Any]:
     """Merge run.yaml, `--set a.b=c` and flags, later ones winning; raises ConfigError with every mistake."""
     fields = _read_yaml(path) if path else {}
-    problems = []
+    problems: list[str] = []
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals or not name.strip():
@@ -120,23 +123,24 @@ def load_fields(path: str | None, assignments: list[str], overrides: dict[str, A
 
 
 def _read_yaml(path: str) -> dict[str, Any]:
+    loaded: Any
     try:
         loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot be read as YAML: {error}", where=path) from None
     if loaded is None:
         return {}
-    if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
+    if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in cast("dict[Any, Any]", loaded)):
         raise ConfigError("must be a mapping of field names to values", where=path)
-    return loaded
+    return cast("dict[str, Any]", loaded)
 
 
 def _assign(fields: dict[str, Any], path: list[str], value: Any) -> list[str]:
     *parents, last = path
     for depth, parent in enumerate(parents, 1):
-        below = fields.setdefault(parent, {})
+        below: Any = fields.setdefault(parent, {})
         if not isinstance(below, dict):
             return [f"{'.'.join(path)}: {'.'.join(path[:depth])} is a value, not a group of fields"]
-        fields = below
+        fields = cast("dict[str, Any]", below)
     fields[last] = value
     return []

@@ -1,7 +1,7 @@
 """A checkpoint that may be used: found, pinned to a commit, whole, of a known family, named by its digests.
 
-Everything here runs in the driver before any actor starts and needs neither torch nor transformers, so a
-wrong checkpoint costs seconds, not a cluster. Nearly all of the time goes into hashing (see `weights`).
+`open_checkpoint` runs in the driver before any actor starts and needs neither torch nor transformers, so a wrong
+checkpoint costs seconds, not a cluster. Nearly all of the time goes into hashing (see `weights`).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def open_checkpoint(model: str | None, revision: str | None = None, family: str 
     """
     path, commit = locate(model, revision)
     config = read_config(path)
-    _refuse_detours(path, config)
+    _require_plain_weights(path, config)
     facts, shape = _recognised(path, config, family)
     files = check_weights(path, shape)
     files |= {"config": config_digest(config), "vocabulary": vocabulary_digest(path)}
@@ -110,7 +110,7 @@ def _from_hub(model: str, revision: str | None) -> tuple[Path, str]:
 
 
 def _hub_advice(model: str, revision: str | None, error: Exception) -> str:
-    """What went wrong with the hub, and what to do. Never the request itself: it may carry a token."""
+    """What went wrong with the hub, and what to do. The request itself is left out: it may carry a token."""
     from huggingface_hub import errors
 
     at = f"{model} at revision {revision}" if revision else model
@@ -147,8 +147,8 @@ def read_config(directory: Path) -> dict[str, Any]:
     return config
 
 
-def _refuse_detours(directory: Path, config: Mapping[str, Any]) -> None:
-    """What would make a load read or compute something other than the files that were checked."""
+def _require_plain_weights(directory: Path, config: Mapping[str, Any]) -> None:
+    """Raise CheckpointError for settings that make a load use something other than the files that are checked."""
     if (directory / "adapter_config.json").exists():
         raise CheckpointError(
             f"{directory} has an adapter, which transformers would add on top of the weights. Merge it "
@@ -179,7 +179,7 @@ def _recognised(directory: Path, config: Mapping[str, Any], wanted: str) -> tupl
 
 
 def logit_tokens(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """What each column of the checkpoint's logits stands for, by token id; empty text where an id has no token."""
+    """The token of each column of the checkpoint's logits, in the order of ids; empty text where an id has no token."""
     family = recognise(read_config(checkpoint.path), checkpoint.path, checkpoint.facts.family)
     return family.tokens(checkpoint.path, checkpoint.shape.vocabulary)
 
@@ -198,9 +198,9 @@ def config_digest(config: Mapping[str, Any]) -> str:
 
 
 def vocabulary_digest(directory: Path) -> str:
-    """sha256 of which token has which id, whatever the format of the file that says so.
+    """sha256 of the map from token to id, the same for every file format that holds it.
 
-    An ESM-C checkpoint may have no such file, its letters being in transformers' code: then it is that of nothing.
+    An ESM-C checkpoint may have no such file, because transformers' code holds its letters: the digest is that of {}.
     """
     return _sha256(canonical_json(read_vocabulary(directory)).encode())
 

@@ -1,8 +1,8 @@
 """The model used when none is named: ESM-2's 8M shape with weights that were never trained.
 
 It needs no network and is the same on every machine, byte for byte, so a first run, a test and a
-demonstration work anywhere. Its vectors carry no biology, and `Checkpoint.trained` is False so that everyone
-downstream can say so. 7.4 M parameters, 30 MB; built in 0.2 s without torch, once per machine.
+demonstration work anywhere. Its vectors carry no biology; `Checkpoint.trained` is False, so that whoever
+uses them can say so. 7.4 M parameters, 30 MB; built in 0.2 s without torch, once per machine.
 """
 
 from __future__ import annotations

@@ -1,26 +1,26 @@
 """Weights that may be used: whole, finite, of the right shape, and the same bytes as before.
 
-transformers loads much that it should not: it fills missing tensors with random numbers, and neither a
-flipped bit nor a NaN is an error. So the driver reads every weight file once before any actor starts: headers
-first (milliseconds), then one pass that hashes and tests for NaN and infinity together.
+transformers loads much that it should not: it fills missing tensors with random numbers, and neither a flipped bit nor
+a NaN is an error. So the driver reads every weight file once before any actor starts, without torch.
 
-What a safetensors file says it holds: names, dtypes and shapes, without torch and without the tensors.
-
-A file is 8 bytes of length, that many bytes of JSON, then the tensors end to end. A header is read in
-milliseconds, so everything that can be refused from headers is refused before a byte is hashed.
+A safetensors file is 8 bytes that give the length of a header, the header in JSON (names, dtypes, shapes and offsets of
+the tensors), then the tensors end to end. Headers are read first, in milliseconds, and every mistake that they show is
+an error before a byte is hashed. Then one pass over the tensors computes the sha256 and looks for NaN and infinity.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -30,14 +30,82 @@ if TYPE_CHECKING:
     from hashlib import _Hash as Hash
 
     from protea_ray.models.families.base import Shape
-import math
-from dataclasses import dataclass
-from typing import Any
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors library itself
 ITEM_BYTES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1,
 }  # fmt: skip
+
+_CHUNK = 1 << 20  # bytes hashed and tested at a time; stays in a core's cache
+_EXPONENT = {  # all exponent bits set: NaN or infinity
+    "F64": ("<u8", 0x7FF0_0000_0000_0000),
+    "F32": ("<u4", 0x7F80_0000),
+    "F16": ("<u2", 0x7C00),
+    "BF16": ("<u2", 0x7F80),
+}
+_EMBEDDING = re.compile(r"(^|\.)(word_embeddings|embed_tokens|shared)\.weight$")
+_LAYER = re.compile(r"(?:^|\.)(?:layers?|blocks?|h)\.(\d+)\.(.+)")
+_DECODER = re.compile(r"(^|\.)decoder\.")
+
+
+def check_weights(directory: Path, shape: Shape | None = None) -> dict[str, str]:
+    """Check every weight file that a load of `directory` reads; returns its sha256 (hex) by file name.
+
+    Raises CheckpointError for pickles only, a missing shard, a truncated or garbled file, tensors that do not
+    fit `shape`, and NaN or infinity in any tensor. Other files of the directory are not looked at.
+    """
+    files = weight_files(directory)
+    headers = {file: read_header(file) for file in files}
+    _check_index(directory, headers)
+    if shape is not None:
+        _check_fit(directory, [t for tensors in headers.values() for t in tensors], shape)
+    with ThreadPoolExecutor(max_workers=min(len(files), os.cpu_count() or 1)) as pool:
+        digests = pool.map(lambda file: _digest_finite(file, headers[file]), files)
+        return {file.name: digest for file, digest in zip(files, digests, strict=True)}
+
+
+def verify_digests(directory: Path, expected: Mapping[str, str]) -> None:
+    """Raise CheckpointError unless the weight files in `directory` have the recorded sha256 `expected`.
+
+    `expected` is the `files` of a Checkpoint; entries that are no weight files are not compared.
+    """
+    recorded = {name: digest for name, digest in expected.items() if name.endswith(".safetensors")}
+    found = check_weights(directory)
+    changed = [
+        f"{name}: recorded {recorded.get(name, 'nothing')[:16]}, found {found.get(name, 'nothing')[:16]}"
+        for name in sorted(recorded.keys() | found.keys())
+        if recorded.get(name) != found.get(name)
+    ]
+    if changed:
+        raise CheckpointError(
+            f"{directory}: the weights are not those that were recorded (sha256; {'; '.join(changed)}). "
+            "Restore the recorded files, or use a new store: vectors of other weights cannot be compared."
+        )
+
+
+def weight_files(directory: Path) -> tuple[Path, ...]:
+    """The files that transformers would read: `model.safetensors`, else the shards that the index names."""
+    if (directory / SINGLE).is_file():
+        return (directory / SINGLE,)
+    if (directory / INDEX).is_file():
+        names = sorted(set(_weight_map(directory).values()))
+        missing = [name for name in names if not (directory / name).is_file()]
+        if missing:
+            raise CheckpointError(
+                f"{directory}: {len(missing)} of {len(names)} shards named in {INDEX} are missing: "
+                f"{', '.join(missing[:5])}. Download or copy them again."
+            )
+        return tuple(directory / name for name in names)
+    raise _no_weights(directory)
+
+
+def tensor_names(directory: Path) -> frozenset[str]:
+    """Names of all tensors, from the headers of the files alone; raises CheckpointError as `check_weights` does."""
+    return frozenset(tensor.name for file in weight_files(directory) for tensor in read_header(file))
 
 
 @dataclass(frozen=True)
@@ -81,7 +149,7 @@ def _tensor(name: str, entry: dict[str, Any], start: int) -> TensorHeader:
 
 
 def _check_extent(path: Path, tensors: tuple[TensorHeader, ...], size: int, start: int) -> None:
-    """The tensors follow each other without a gap, each as long as its shape, up to the last byte."""
+    """Raise CheckpointError unless the tensors follow each other without a gap, each as long as its shape says."""
     position = start
     for tensor in tensors:
         if tensor.dtype not in ITEM_BYTES:
@@ -107,78 +175,6 @@ def _garbled(path: Path, why: str) -> CheckpointError:
         f"{path} is not a safetensors file: {why}. Delete it and download or copy it again "
         "(a git checkout without git-lfs leaves text pointers in place of weights)."
     )
-
-
-SINGLE = "model.safetensors"
-INDEX = "model.safetensors.index.json"
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-
-_CHUNK = 1 << 20  # bytes hashed and tested at a time; stays in a core's cache
-_EXPONENT = {  # all exponent bits set: NaN or infinity
-    "F64": ("<u8", 0x7FF0_0000_0000_0000),
-    "F32": ("<u4", 0x7F80_0000),
-    "F16": ("<u2", 0x7C00),
-    "BF16": ("<u2", 0x7F80),
-}
-_EMBEDDING = re.compile(r"(^|\.)(word_embeddings|embed_tokens|shared)\.weight$")
-_LAYER = re.compile(r"(?:^|\.)(?:layers?|blocks?|h)\.(\d+)\.(.+)")
-_DECODER = re.compile(r"(^|\.)decoder\.")
-
-
-def check_weights(directory: Path, shape: Shape | None = None) -> dict[str, str]:
-    """sha256 (hex) of every weight file that a load of `directory` reads, by file name.
-
-    Raises CheckpointError for pickles only, a missing shard, a truncated or garbled file, tensors that do not
-    fit `shape`, and NaN or infinity in any tensor. Other files of the directory are not looked at.
-    """
-    files = weight_files(directory)
-    headers = {file: read_header(file) for file in files}
-    _check_index(directory, headers)
-    if shape is not None:
-        _check_fit(directory, [t for tensors in headers.values() for t in tensors], shape)
-    with ThreadPoolExecutor(max_workers=min(len(files), os.cpu_count() or 1)) as pool:
-        digests = pool.map(lambda file: _scan(file, headers[file]), files)
-        return {file.name: digest for file, digest in zip(files, digests, strict=True)}
-
-
-def verify_digests(directory: Path, expected: Mapping[str, str]) -> None:
-    """Raise CheckpointError unless the weight files in `directory` have the recorded sha256 `expected`.
-
-    `expected` is the `files` of a Checkpoint; its entries that are no weight files are left to the caller.
-    """
-    recorded = {name: digest for name, digest in expected.items() if name.endswith(".safetensors")}
-    found = check_weights(directory)
-    changed = [
-        f"{name}: recorded {recorded.get(name, 'nothing')[:16]}, found {found.get(name, 'nothing')[:16]}"
-        for name in sorted(recorded.keys() | found.keys())
-        if recorded.get(name) != found.get(name)
-    ]
-    if changed:
-        raise CheckpointError(
-            f"{directory}: the weights are not those that were recorded (sha256; {'; '.join(changed)}). "
-            "Restore the recorded files, or use a new store: vectors of other weights cannot be compared."
-        )
-
-
-def weight_files(directory: Path) -> tuple[Path, ...]:
-    """The files that transformers would read: `model.safetensors`, else the shards that the index names."""
-    if (directory / SINGLE).is_file():
-        return (directory / SINGLE,)
-    if (directory / INDEX).is_file():
-        names = sorted(set(_weight_map(directory).values()))
-        missing = [name for name in names if not (directory / name).is_file()]
-        if missing:
-            raise CheckpointError(
-                f"{directory}: {len(missing)} of {len(names)} shards named in {INDEX} are missing: "
-                f"{', '.join(missing[:5])}. Download or copy them again."
-            )
-        return tuple(directory / name for name in names)
-    raise _no_weights(directory)
-
-
-def tensor_names(directory: Path) -> frozenset[str]:
-    """Names of all tensors, from the headers of the files alone; raises CheckpointError as `check_weights` does."""
-    return frozenset(tensor.name for file in weight_files(directory) for tensor in read_header(file))
 
 
 def _no_weights(directory: Path) -> CheckpointError:
@@ -211,7 +207,7 @@ def _weight_map(directory: Path) -> dict[str, str]:
 
 
 def _check_index(directory: Path, headers: Mapping[Path, tuple[TensorHeader, ...]]) -> None:
-    """Every tensor of the index is in the shard that the index names."""
+    """Raise CheckpointError unless every tensor of the index is in the shard that the index names."""
     if (directory / SINGLE).is_file():
         return
     held = {(tensor.name, file.name) for file, tensors in headers.items() for tensor in tensors}
@@ -225,7 +221,7 @@ def _check_index(directory: Path, headers: Mapping[Path, tuple[TensorHeader, ...
 
 
 def _check_fit(directory: Path, tensors: list[TensorHeader], shape: Shape) -> None:
-    """Names and shapes fit the configuration; what is asked here would otherwise load as random numbers."""
+    """Raise CheckpointError unless names and shapes fit `shape`: transformers would fill gaps with random numbers."""
     encoder = [tensor for tensor in tensors if not _DECODER.search(tensor.name)]
     problems = [*_embedding_problems(encoder, shape), *_layer_problems(encoder, shape)]
     if problems:
@@ -239,14 +235,14 @@ def _embedding_problems(tensors: list[TensorHeader], shape: Shape) -> list[str]:
     wanted = (shape.vocabulary, shape.hidden)
     found = [tensor for tensor in tensors if _EMBEDDING.search(tensor.name)]
     if wrong := [tensor for tensor in found if tensor.shape != wanted]:
-        return [f"{wrong[0].name} is {_by(wrong[0].shape)}, the configuration says {_by(wanted)}"]
+        return [f"{wrong[0].name} is {_size_text(wrong[0].shape)}, the configuration says {_size_text(wanted)}"]
     if not found and not any(tensor.shape == wanted for tensor in tensors):
-        return [f"no token embedding of {_by(wanted)}"]
+        return [f"no token embedding of {_size_text(wanted)}"]
     return []
 
 
 def _layer_problems(tensors: list[TensorHeader], shape: Shape) -> list[str]:
-    """As many layers as configured, and the same tensors in each of them."""
+    """In words, where the number of layers is not that of `shape`, or layers do not have the same tensors."""
     layers: dict[int, dict[str, tuple[int, ...]]] = defaultdict(dict)
     for tensor in tensors:
         if match := _LAYER.search(tensor.name):
@@ -258,7 +254,7 @@ def _layer_problems(tensors: list[TensorHeader], shape: Shape) -> list[str]:
         name: size for i in sorted(layers, reverse=True) if i or len(layers) == 1 for name, size in layers[i].items()
     }
     gaps = [
-        f"layer {i} has {name} as {_by(layers[i].get(name))}, others as {_by(size)}"
+        f"layer {i} has {name} as {_size_text(layers[i].get(name))}, others as {_size_text(size)}"
         for i in sorted(layers)
         for name, size in common.items()
         if layers[i].get(name) != size
@@ -267,20 +263,20 @@ def _layer_problems(tensors: list[TensorHeader], shape: Shape) -> list[str]:
 
 
 def _width_problems(layer: dict[str, tuple[int, ...]], shape: Shape) -> list[str]:
-    """A layer has a matrix of each kind that the configuration names."""
+    """In words, the kinds of matrix of `shape` that a layer does not have."""
     kinds = {"attention": shape.heads * shape.head_dim, "feed-forward": shape.ffn}
     return [
-        f"no {kind} matrix of {_by((width, shape.hidden))} in a layer"
+        f"no {kind} matrix of {_size_text((width, shape.hidden))} in a layer"
         for kind, width in kinds.items()
         if layer and (width, shape.hidden) not in layer.values()
     ]
 
 
-def _by(shape: tuple[int, ...] | None) -> str:
+def _size_text(shape: tuple[int, ...] | None) -> str:
     return "missing" if shape is None else " x ".join(map(str, shape)) or "a number"
 
 
-def _scan(path: Path, tensors: tuple[TensorHeader, ...]) -> str:
+def _digest_finite(path: Path, tensors: tuple[TensorHeader, ...]) -> str:
     """sha256 of the file, read once; raises CheckpointError at the first tensor that is not finite."""
     digest = hashlib.sha256()
     with path.open("rb") as file:

@@ -1,7 +1,10 @@
-"""Keys wanted minus keys present: what a run still has to embed, and where every other record went."""
+"""Keys wanted minus keys present: the records that a run still has to embed, and a count of every other record."""
 
 from __future__ import annotations
 
+# pyarrow, Lance and fsspec ship no types, so what comes out of them is unknown to pyright; all other strict rules hold
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,18 +15,18 @@ import pyarrow.compute as pc
 
 @dataclass(frozen=True)
 class Counts:
-    """Where the records of one run went, for one space. Units: records."""
+    """The records of one run by what becomes of them in one space; `records` is the sum of the other four."""
 
     records: int
     already_present: int  # the key was in the space before this run
     duplicate: int  # the key came earlier in this run
-    rejected: int  # an earlier run rejected the key while embedding into this space
-    wanted: int  # first of its key, to be embedded now
+    rejected: int  # an earlier run rejected the key while embedding it into this space
+    wanted: int  # the first record of its key, to be embedded now
 
 
 @dataclass(frozen=True)
 class Delta:
-    """`rows` (m,) int64 positions of the records to embed, in input order; `masks` (m,) uint8, bit s = space s."""
+    """The records to embed: `rows` (m,) int64 positions in input order, `masks` (m,) uint8 with bit s for space s."""
 
     rows: np.ndarray
     masks: np.ndarray
@@ -31,26 +34,33 @@ class Delta:
 
 
 def delta(keys: pa.Array, present: Sequence[pa.Array], rejected: Sequence[pa.Array]) -> Delta:
-    """Compare the keys of a run's records, in input order, with what each space holds and refused.
+    """Compare the keys of a run's records, in input order, with the keys that each space holds and has rejected.
 
-    `keys` is (n,) of 16-byte binary; `present[s]` and `rejected[s]` hold the distinct keys of space s. Whole keys
-    are compared, never a hash of them. At most 8 spaces share one pass (the masks are bytes).
+    `keys` is (n,) of 16-byte binary. `present[s]` and `rejected[s]` hold the distinct keys of space s. Whole keys are
+    compared, never a hash of them. At most 8 spaces share one pass, because a mask is one byte.
+
+    >>> keys = pa.array([b"a", b"b", b"a", b"c"])
+    >>> found = delta(keys, present=[pa.array([b"b"])], rejected=[pa.array([b"c"])])
+    >>> found.rows.tolist(), found.masks.tolist()
+    ([0], [1])
+    >>> found.counts[0]
+    Counts(records=4, already_present=1, duplicate=1, rejected=1, wanted=1)
     """
     first = _first_of_key(keys)
     masks = np.zeros(len(keys), dtype=np.uint8)
-    counts = []
-    for space, (held, refused) in enumerate(zip(present, rejected, strict=True)):
+    counts: list[Counts] = []
+    for space, (held, rejects) in enumerate(zip(present, rejected, strict=True)):
         is_held = _among(keys, held)
         is_first = first & ~is_held
-        is_refused = is_first & _among(keys, refused)
-        wanted = is_first & ~is_refused
+        is_rejected = is_first & _among(keys, rejects)
+        wanted = is_first & ~is_rejected
         masks |= wanted.astype(np.uint8) << space
         counts.append(
             Counts(
                 records=len(keys),
                 already_present=int(is_held.sum()),
                 duplicate=int((~first & ~is_held).sum()),
-                rejected=int(is_refused.sum()),
+                rejected=int(is_rejected.sum()),
                 wanted=int(wanted.sum()),
             )
         )
@@ -68,6 +78,6 @@ def _first_of_key(keys: pa.Array) -> np.ndarray:
 
 
 def _among(keys: pa.Array, held: pa.Array) -> np.ndarray:
-    """(n,) bool; one call over the whole array, since is_in builds its hash anew on every call."""
+    """(n,) bool: this key is in `held`. One call for the whole array, since each call of is_in builds its hash anew."""
     found = pc.call_function("is_in", [keys], pc.SetLookupOptions(value_set=held))
     return found.to_numpy(zero_copy_only=False)

@@ -1,8 +1,8 @@
-"""Where a protein is cut: spans of stored rows, windows of forward passes, and who owns a residue.
+"""Where a protein is cut: spans of stored rows, windows of forward passes, and which window a residue is taken from.
 
-All positions are residues of the protein, 0-based, as half-open pairs (start, end). Spans are what is
-stored; windows are what one forward pass sees. They are not the same thing: spans may be short at the tail,
-windows of one protein are all equally long, so that no residue is seen with little context.
+Positions are residues of the protein, 0-based, as half-open pairs (start, end). A span is stored as one row; a window
+is seen by one forward pass. The last spans of a protein may be short. Its windows are all equally long, so that no
+residue is seen with little context.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ Span = tuple[int, int]
 def chunk_spans(length: int, size: int, overlap: int) -> list[Span]:
     """Spans of stored rows: a new one every `size - overlap` residues, the last ones cut at the end.
 
-    (10, 6, 3) gives (0,6) (3,9) (6,10) (9,10): ceil(length / step) spans, a tail inside the span before it
-    included. Raises ValueError when overlap >= size, which would never move forward.
+    There are ceil(length / (size - overlap)) of them, including a last one that lies inside the span before it. Raises
+    ValueError when overlap >= size, since no span would then begin after the first.
+
+    >>> chunk_spans(10, size=6, overlap=3)
+    [(0, 6), (3, 9), (6, 10), (9, 10)]
     """
     if not 0 <= overlap < size:
         raise ValueError(f"overlap {overlap} must be at least 0 and below size {size}")
@@ -26,8 +29,13 @@ def chunk_spans(length: int, size: int, overlap: int) -> list[Span]:
 def forward_windows(length: int, max_residues: int | None, overlap: int) -> list[Span]:
     """Windows of forward passes: as few as possible, equally long, evenly spaced.
 
-    Neighbours share at least `overlap` residues. A protein of at most `max_residues` (None: no limit) is
-    one window; an empty one has none. Raises ValueError when overlap >= max_residues.
+    Neighbours share at least `overlap` residues. A protein of at most `max_residues` (None: no limit) has one window,
+    a protein of no residues none. Raises ValueError when overlap >= max_residues.
+
+    >>> forward_windows(2000, max_residues=1022, overlap=256)
+    [(0, 838), (581, 1419), (1162, 2000)]
+    >>> forward_windows(300, max_residues=1022, overlap=256)
+    [(0, 300)]
     """
     if length <= 0:
         return []
@@ -42,10 +50,13 @@ def forward_windows(length: int, max_residues: int | None, overlap: int) -> list
 
 
 def owned(windows: list[Span], length: int) -> list[Span]:
-    """The residues taken from each window: each once, from where it lies furthest from an edge.
+    """Assign every residue to exactly one window by cutting each overlap in the middle.
 
-    `windows` are those of `forward_windows`, equally long, so the overlap of two neighbours is split in the
-    middle.
+    A residue so comes from the window in which it is farthest from an edge. `windows` are those of `forward_windows`
+    for a protein of `length` residues, equally long. Returns one span for each window.
+
+    >>> owned([(0, 838), (581, 1419), (1162, 2000)], 2000)
+    [(0, 709), (709, 1290), (1290, 2000)]
     """
     middles = [(left[1] + right[0]) // 2 for left, right in pairwise(windows)]
     cuts = [0, *middles, length]

@@ -6,7 +6,10 @@ may also be whole numbers. A record's `line` is its 1-based row in the source.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+# pyarrow, Lance and fsspec ship no types, so what comes out of them is unknown to pyright; all other strict rules hold
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
 import lance
@@ -130,7 +133,7 @@ def _arrow_batches(source: Source, names: list[str]) -> Iterator[pa.RecordBatch]
 
 
 @contextmanager
-def _arrow(source: Source) -> Iterator[pa.RecordBatchFileReader | pa.RecordBatchStreamReader]:
+def _arrow(source: Source) -> Generator[pa.RecordBatchFileReader | pa.RecordBatchStreamReader, None, None]:
     """An Arrow file, or the stream form that `datasets` and sockets write."""
     with opened(source.uri) as handle:
         is_file = handle.read(6) == b"ARROW1"
@@ -153,7 +156,7 @@ def _as_bytes(column: pa.Array) -> list[bytes | None]:
 
 
 @contextmanager
-def explained(source: Source) -> Iterator[None]:
+def explained(source: Source) -> Generator[None, None, None]:
     """Arrow's and Lance's errors as one InputError with the file's name."""
     try:
         yield

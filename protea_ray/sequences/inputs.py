@@ -1,18 +1,20 @@
 """From what a person typed to a list of sources: files, directories, globs, URLs, Lance datasets.
 
-A directory is walked in sorted order. Hidden entries and directory links are not followed; a directory that holds
-`_versions` is one Lance dataset. A file in a directory is taken when its content is a sequence format or its name
-promises one; of tables only those that have the id and the sequence column. What is left aside is logged, once per
-directory, by name and reason. A file that was named itself, or by a glob, must hold sequences.
+**Recognition.** The first bytes of a file say what it is. Magic bytes decide the binary formats and the compression.
+The first visible character decides FASTA (`>`) and JSONL (`{`). A text whose first lines split into the same number of
+columns, two or more, is a CSV or TSV table; between these two a file name decides.
 
-What a file is, from its first bytes. Names only break ties between text tables.
-
-Magic bytes decide the binary formats and the compression; the first visible character decides FASTA (`>`) and JSONL
-(`{`); a text whose first lines split into the same number of columns, two or more, is a CSV or TSV table.
+**Expansion.** A directory is walked in sorted order. Hidden entries and directory links are not followed. A directory
+that holds `_versions` is one Lance dataset. A file in a directory is taken when its content is a sequence format, or
+when its name promises one; a table is taken only when it has the id and the sequence column. The files that are skipped
+are logged once a directory, by name and reason. A file that was named itself, or by a glob, must hold sequences.
 """
 
 from __future__ import annotations
 
+# pyarrow, Lance and fsspec ship no types, so what comes out of them is unknown to pyright; all other strict rules hold
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 import csv
 import io
 import logging
@@ -37,8 +39,8 @@ COMPRESSIONS = (
     (b"\x28\xb5\x2f\xfd", "zstd"),
 )
 _SUFFIXES = (".gz", ".bgz", ".bz2", ".xz", ".zst")
-_NAMES = (".fasta", ".fa", ".faa", ".fas", ".fsa", ".pep", ".a3m", ".a2m", ".afa")
-_NAMES += (".parquet", ".arrow", ".feather", ".csv", ".tsv", ".jsonl", ".ndjson")
+_FASTA_NAMES = (".fasta", ".fa", ".faa", ".fas", ".fsa", ".pep", ".a3m", ".a2m", ".afa")
+_NAMES = (*_FASTA_NAMES, ".parquet", ".arrow", ".feather", ".csv", ".tsv", ".jsonl", ".ndjson")
 _BINARY = (
     (b"PAR1", "parquet"),
     (b"ARROW1", "arrow"),
@@ -59,7 +61,7 @@ _FOREIGN = (
 
 
 class NotSequencesError(Exception):
-    """A file that holds no format this package reads. The text is the second half of a sentence."""
+    """Raised for a file of no format that is read here. Its text continues a sentence that starts with a file name."""
 
 
 def compression_of(head: bytes) -> str:
@@ -102,7 +104,7 @@ def format_of(head: bytes, path: str) -> str:
 
 
 def _table_format(text: bytes, *, whole: bool) -> str:
-    """csv or tsv when the first lines agree on two or more columns, else NotSequencesError."""
+    """csv or tsv when all of the first lines have the same two or more columns; else raises NotSequencesError."""
     lines = [line for line in text.decode("latin-1").splitlines() if line.strip()][:6]
     if not whole and len(lines) < 6:
         lines = lines[:-1] or lines  # the last one may be cut
@@ -139,7 +141,7 @@ def expand(inputs: Sequence[str], columns: Columns = _DEFAULT) -> list[Source]:
 
 
 def _expand_one(given: str, columns: Columns) -> list[Source]:
-    _refuse_credentials(given)
+    _require_no_credentials(given)
     try:
         filesystem, path = url_to_fs(given)
         matches = _matches(filesystem, path)
@@ -161,8 +163,8 @@ def _expand_one(given: str, columns: Columns) -> list[Source]:
     return sources
 
 
-def _refuse_credentials(given: str) -> None:
-    """The name of a source is stored with each of its records, so a secret in it would be too."""
+def _require_no_credentials(given: str) -> None:
+    """Raise InputError for a URL with a password: the name of a source is stored with each of its records."""
     for link in given.split("::"):
         scheme, separator, rest = link.partition("://")
         if separator and "@" in rest.split("/")[0]:
@@ -173,7 +175,7 @@ def _refuse_credentials(given: str) -> None:
 
 
 def _matches(filesystem: AbstractFileSystem, path: str) -> list[str]:
-    """The path itself, or what a pattern matches. A file whose name holds `[` or `*` is a file first."""
+    """The path itself, or the paths that a pattern matches. A path that exists is no pattern, even with `[` or `*`."""
     if any(character in path for character in "*?[") and not filesystem.exists(path):
         return sorted(str(match) for match in filesystem.glob(path))
     return [path]
@@ -215,9 +217,9 @@ class _Place:
         if problems:
             raise InputError(problems)
         if not sources:
-            raise InputError(f"{self.uri(path)}: no sequence file in this directory{_aside(skipped)}")
+            raise InputError(f"{self.uri(path)}: no sequence file in this directory{_skipped_files(skipped)}")
         if skipped:
-            _log.warning("%s: left aside %d file(s)%s", self.uri(path), len(skipped), _aside(skipped))
+            _log.warning("%s: left aside %d file(s)%s", self.uri(path), len(skipped), _skipped_files(skipped))
         return sources
 
     def _walk(self, path: str) -> Iterator[tuple[str, dict[str, Any] | None]]:
@@ -282,7 +284,7 @@ def _first_bytes(source: Source) -> bytes:
     return buffer.getvalue()
 
 
-def _aside(skipped: list[str], most: int = 10) -> str:
+def _skipped_files(skipped: list[str], most: int = 10) -> str:
     if not skipped:
         return " (it is empty)"
     more = f", and {len(skipped) - most} more" if len(skipped) > most else ""

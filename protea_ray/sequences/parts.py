@@ -1,4 +1,4 @@
-"""What travels between driver and readers: a source, its columns, and the parts it is cut into.
+"""What the driver sends to readers and gets back: a source, its columns, and the parts that it is cut into.
 
 Plain frozen dataclasses of strings and numbers, so that any of them can be sent to another machine.
 """
@@ -27,12 +27,12 @@ class Columns:
 
     def problems(self, names: Sequence[str]) -> list[str]:
         """What is wrong with a table that has columns `names`: required ones that are missing or ambiguous."""
-        said = []
+        problems: list[str] = []
         for column, flag in self.required:
             if names.count(column) != 1:
                 what = "more than one column" if column in names else "no column"
-                said.append(f"{what} {column!r}; its columns are {_listed(names)}, choose with {flag}")
-        return said
+                problems.append(f"{what} {column!r}; its columns are {_column_list(names)}, choose with {flag}")
+        return problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,6 @@ class Scan:
     parts: tuple[Part, ...]
 
 
-def _listed(names: Sequence[str], most: int = 30) -> str:
+def _column_list(names: Sequence[str], most: int = 30) -> str:
     shown = ", ".join(repr(name[:80]) for name in names[:most]) or "(none)"
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

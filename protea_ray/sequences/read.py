@@ -5,6 +5,9 @@ The memory in use is one batch, a few blocks and one record, whatever the size o
 
 from __future__ import annotations
 
+# pyarrow, Lance and fsspec ship no types, so what comes out of them is unknown to pyright; all other strict rules hold
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -74,7 +77,7 @@ def _records(part: Part, columns: Columns) -> Iterator[Found]:
 
 
 class _Gathering:
-    """The rows of the batch that is being filled."""
+    """Gathers the rows of one batch."""
 
     def __init__(self, label: str, run: str) -> None:
         self._label, self._run = label, run
@@ -87,7 +90,7 @@ class _Gathering:
         return len(self._proteins) + len(self._rejects)
 
     def add(self, found: Found) -> None:
-        """Judge one record and put it where it belongs."""
+        """Check one record and append it to the proteins or to the rejects."""
         try:
             if found.problem:
                 raise found.problem

@@ -1,4 +1,4 @@
-"""One protein record: which letters are legal, what its key is, and why a record is turned away.
+"""One protein record: which letters are legal, what its key is, why it is rejected, and the columns it is stored in.
 
 The rules are the same for every input format. Letters: white space is removed, lower case becomes upper case, one
 trailing `*` is dropped, and anything that is not A to Z after that rejects the record. So gaps (`-`, `.`) reject:
@@ -8,11 +8,14 @@ Ids are kept byte for byte, up to `MAX_ID` characters and without control charac
 terminals and exports). Descriptions are for people only: control characters become spaces and the text is cut
 at `MAX_DESCRIPTION` characters. Text is UTF-8; bytes that are not UTF-8 are read as Latin-1, which never fails.
 
-Arrow schemas of the bulk data that every floor above shares.
+`PROTEINS_SCHEMA` and `REJECTS_SCHEMA` are the Arrow schemas of the two tables in which every record ends.
 """
 
 from __future__ import annotations
 
+# pyarrow, Lance and fsspec ship no types, so what comes out of them is unknown to pyright; all other strict rules hold
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 import hashlib
 import re
 from enum import StrEnum
@@ -62,7 +65,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class Reason(StrEnum):
-    """Why a record is not stored: one stable word to group by. The last five are set while embedding."""
+    """Why a record was rejected: one stable word to group by. The last five are set while embedding."""
 
     EMPTY_SEQUENCE = "empty_sequence"
     ILLEGAL_LETTER = "illegal_letter"
@@ -79,7 +82,7 @@ class Reason(StrEnum):
 
 
 class RejectedError(Exception):
-    """A record that cannot be stored. Readers turn it into a row of the rejects; it never leaves this floor."""
+    """Raised for a record that cannot be stored. `read_part` turns it into a row of the rejects."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
@@ -88,19 +91,26 @@ class RejectedError(Exception):
 
 
 class Found(NamedTuple):
-    """A record as it stands in a file, before it is judged. `line` is 1-based (a row, in a table)."""
+    """A record as it stands in a file, before it is checked. `line` is 1-based; in a table it is the row."""
 
     line: int
     id: bytes
     description: bytes
     letters: bytes
-    problem: RejectedError | None = None  # set where the reader itself could not make sense of the record
+    problem: RejectedError | None = None  # set where the reader itself could not parse the record
 
 
 def normalise(letters: str | bytes) -> str:
-    """The stored spelling of a sequence: A to Z only. Raises RejectedError for anything else.
+    """The stored spelling of a sequence: upper-case letters A to Z only. Raises RejectedError for any other letter.
 
-    `bytes` are the letters as they stand in a file, whatever their encoding: a legal letter is ASCII.
+    Bytes are the letters as they stand in a file, in any encoding, since a legal letter is ASCII.
+
+    >>> normalise("mktay iakqr*")
+    'MKTAYIAKQR'
+    >>> normalise("MK-TAY")
+    Traceback (most recent call last):
+        ...
+    protea_ray.sequences.records.RejectedError: letter '-', residue 3
     """
     raw = letters.encode("utf-8", "surrogatepass") if isinstance(letters, str) else letters
     residues = raw.translate(_UPPER, _BLANK).removesuffix(b"*")
@@ -108,17 +118,25 @@ def normalise(letters: str | bytes) -> str:
         raise RejectedError(Reason.EMPTY_SEQUENCE, "no residues")
     bad = _NOT_A_LETTER.search(residues)
     if bad:
-        raise RejectedError(Reason.ILLEGAL_LETTER, f"{_shown(residues, bad.start())}, residue {bad.start() + 1}")
+        raise RejectedError(Reason.ILLEGAL_LETTER, f"{_named_letter(residues, bad.start())}, residue {bad.start() + 1}")
     return residues.decode("ascii")
 
 
 def key_of(normalised: str) -> bytes:
-    """Identity of a protein: the first 16 bytes of sha256 of its normalised letters."""
+    """The key of a protein: the first 16 bytes of sha256 of its normalised letters.
+
+    Two records have the same key when they have the same letters, whatever their ids.
+
+    >>> key_of(normalise("MKTAYIAKQR")).hex()
+    '0b2b6b8411d220f8648b67b5f839a433'
+    >>> key_of(normalise("mktay iakqr*")) == key_of("MKTAYIAKQR")
+    True
+    """
     return hashlib.sha256(normalised.encode("ascii")).digest()[:KEY_BYTES]
 
 
 def text_of(raw: bytes) -> str:
-    """Header text: UTF-8, else Latin-1 (which every byte string is)."""
+    """Decode header text as UTF-8, or as Latin-1 where it is not UTF-8; Latin-1 reads any bytes."""
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -139,14 +157,14 @@ def checked_id(raw: bytes) -> str:
 
 
 def printable(raw: bytes, limit: int = MAX_DESCRIPTION) -> str:
-    """Text for people: control characters become spaces, at most `limit` characters."""
+    """Decode text for people: control characters become spaces, and at most `limit` characters are kept."""
     # a character takes at most 4 bytes, so no more than that is ever decoded of a header of any size
     found = text_of(raw[: 4 * limit])[:limit]
     return found if found.isprintable() else _CONTROL.sub(" ", found)
 
 
-def _shown(residues: bytes, position: int) -> str:
-    """The offending character for a person: itself if it is text, else its byte value."""
+def _named_letter(residues: bytes, position: int) -> str:
+    """The illegal letter in words for a person: the character if it is printable text, else its byte value."""
     for width in (1, 2, 3, 4):
         try:
             character = residues[position : position + width].decode("utf-8")

@@ -1,4 +1,4 @@
-"""One pass over a source: its digest, and the parts that it can be read in side by side.
+"""One pass over a source: its digest, and the parts in which it can be read in parallel.
 
 The digest is sha256 over the bytes as they stand in the file. A Lance dataset has no such bytes: its digest is sha256
 over its URI, its version and the names of its data files, which Lance never rewrites.
@@ -9,6 +9,9 @@ start of a line, so records are never cut, and knows the true line number of its
 
 from __future__ import annotations
 
+# pyarrow, Lance and fsspec ship no types, so what comes out of them is unknown to pyright; all other strict rules hold
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -72,7 +75,7 @@ def _scan_fasta(source: Source, part_bytes: int) -> Scan:
 
 
 class _Cuts:
-    """(offset, line) of records that begin at least `step` bytes after the one before; the file's start is first."""
+    """Where a FASTA may be cut: (offset, line) of the file's start, then of records at least `step` bytes apart."""
 
     def __init__(self, step: int) -> None:
         self._step = step

@@ -35,7 +35,7 @@ _LETTERS = np.frombuffer("".join(_PERCENT).encode(), np.uint8)
 _LENGTHS = NormalDist(np.log(290.0), 0.666)  # sigma from mean / median = exp(sigma^2 / 2)
 _KEPT = (0.65, 0.97)  # identity with the ancestor; squared, that between two members
 _MEAN_INDELS, _MEAN_INDEL = 1.5, 4.0  # per member; residues each
-_TOGETHER = 64  # families that are written in turns, so that neighbours in the file are not relatives
+_INTERLEAVED = 64  # families that are written in turns, so that neighbours in the file are not relatives
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def write_fasta(
 
 
 def _check(n: int, families: int, seed: int, max_length: int) -> None:
-    problems = []
+    problems: list[str] = []
     if n < 1:
         problems.append(f"n: {n} proteins cannot be made, at least 1")
     if families < 1 or families > max(n, 1):
@@ -89,8 +89,8 @@ def _check(n: int, families: int, seed: int, max_length: int) -> None:
 
 def _stream(n: int, rng: np.random.Generator, families: int, max_length: int) -> Iterator[SyntheticProtein]:
     serial = 0
-    for first in range(0, families, _TOGETHER):
-        numbers = range(first, min(first + _TOGETHER, families))
+    for first in range(0, families, _INTERLEAVED):
+        numbers = range(first, min(first + _INTERLEAVED, families))
         ancestors = [_ancestor(rng, max_length) for _ in numbers]
         sizes = [n // families + (number < n % families) for number in numbers]
         for turn in range(max(sizes)):
@@ -105,7 +105,7 @@ def _substitutions() -> np.ndarray:
     """[20, 20] cumulative probabilities of the residue that replaces each residue, never itself."""
     background = np.array(list(_PERCENT.values()))
     letters = list(_PERCENT)
-    rows = []
+    rows: list[np.ndarray] = []
     for index, letter in enumerate(letters):
         anything = background.copy()
         group = next(group for group in _GROUPS if letter in group)
@@ -134,7 +134,7 @@ def _ancestor(rng: np.random.Generator, max_length: int) -> np.ndarray:
 
 
 def _member(rng: np.random.Generator, ancestor: np.ndarray) -> np.ndarray:
-    """A relative: the ancestor with substitutions, then indels. The first residue stays."""
+    """One member of a family: the ancestor with substitutions, then indels. The first residue stays."""
     low, high = _KEPT
     changes = max(2, round(len(ancestor) * (1 - low - (high - low) * rng.random())))
     where = 1 + np.argsort(rng.random(len(ancestor) - 1), kind="stable")[:changes]

@@ -1,17 +1,16 @@
-"""Records of text tables: CSV, TSV and JSON lines, each with its 1-based line.
+"""Records of text files: FASTA, CSV, TSV and JSON lines, each record with its 1-based line.
 
-Read by python's own csv and json rather than by Arrow's readers: those fail a whole block on one bad row, guess types
-(an id `00123` must stay text) and have no line numbers. A row with the wrong number of columns, or a line that is not a
-JSON object, becomes a reject. Only a quoted field that is not closed stops the file: where it ends, and so how many
-records there are, cannot be known.
+A record that cannot be parsed becomes a reject, and reading goes on after it. Line ends are LF, CRLF or CR, also mixed.
 
-FASTA records of one part, each with its 1-based line, never stopping at a bad one.
+**FASTA.** A record begins at a `>` at the start of a line. Elsewhere in a header `>` is text, and in a sequence it is
+an illegal letter. The id ends at the first white space. The file is split here and not by dnaio, the field's reader,
+which reports no line for a good record, cannot go on after a bad one, skips lines that begin with `#`, and holds a
+record of any size. The tests use dnaio as the independent reference.
 
-Split here rather than by dnaio, the field's reader: it reports no line for a good record, cannot go on after a bad
-one, skips lines that begin with `#`, and holds a record of any size. The tests use it as the independent reference.
-
-A record begins at a `>` at the start of a line; `>` anywhere else in a header is text, in a sequence an illegal
-letter. Line ends are LF, CRLF or CR, also mixed. The id ends at the first white space.
+**Tables.** CSV and JSON are read by python's own csv and json and not by Arrow's readers, which fail a whole block on
+one bad row, guess types (an id `00123` must stay text) and have no line numbers. A row with the wrong number of
+columns, or a line that is not a JSON object, is a reject. Only a quoted field that is not closed stops the file: its
+end, and so the number of records behind it, cannot be known.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from protea_ray.errors import InputError
 from protea_ray.sequences.parts import Columns, Part, Source
@@ -34,7 +33,7 @@ def fasta_records(part: Part) -> Iterator[Found]:
     """
     source = part.source
     end = part.end if source.compression == "none" else None
-    # with a line end in front the first record is found like any other
+    # a line end put in front makes the first record begin like any other
     text = unix_lines(blocks(source, part.start, end), lead=b"\n")
     line = part.line - 1
     for number, piece in enumerate(pieces(text, b"\n>")):
@@ -83,7 +82,7 @@ def text_columns(source: Source) -> list[str]:
     """Column names of a CSV or TSV, keys of the first object of a JSONL; raises InputError if there are none."""
     if source.format == "jsonl":
         return list(_first_object(source))
-    return next((row for _, row in _csv_rows(source, _HEAD) if isinstance(row, list)), [])
+    return _header(_csv_rows(source, _HEAD))
 
 
 def _lines(source: Source, size: int) -> Iterator[RawRecord]:
@@ -92,7 +91,7 @@ def _lines(source: Source, size: int) -> Iterator[RawRecord]:
 
 def _csv_records(source: Source, columns: Columns) -> Iterator[Found]:
     rows = _csv_rows(source)
-    names = next((row for _, row in rows if isinstance(row, list)), [])
+    names = _header(rows)
     problems = columns.problems(names)
     if problems:
         raise InputError([f"{source.uri}: {problem}" for problem in problems])
@@ -107,6 +106,14 @@ def _csv_records(source: Source, columns: Columns) -> Iterator[Found]:
         yield Found(line, name, about, b"" if problem else _cell(row, sequence), problem)
 
 
+def _header(rows: Iterator[tuple[int, list[str] | RejectedError]]) -> list[str]:
+    """The cells of the first row that can be split, none for an empty table; `rows` goes on behind it."""
+    for _, row in rows:
+        if not isinstance(row, RejectedError):
+            return row
+    return []
+
+
 def _width_problem(found: int, wanted: int) -> RejectedError | None:
     if found == wanted:
         return None
@@ -118,7 +125,7 @@ def _cell(row: list[str], at: int) -> bytes:
 
 
 def _csv_rows(source: Source, size: int = 1 << 20) -> Iterator[tuple[int, list[str] | RejectedError]]:
-    """(line, cells) of every row that is not blank; a row that cannot be split comes as its rejection."""
+    """(line, cells) of every row that is not blank, or (line, RejectedError) of a row that cannot be split."""
     csv.field_size_limit(max(csv.field_size_limit(), MAX_RECORD))  # the module's own limit is 131,072
     reader = csv.reader(_csv_lines(source, size), delimiter=_DELIMITERS[source.format], strict=True)
     while True:
@@ -171,17 +178,18 @@ def _json_records(source: Source, columns: Columns) -> Iterator[Found]:
 def _object(piece: RawRecord) -> dict[str, Any]:
     if piece.size > MAX_RECORD:
         raise RejectedError(Reason.TOO_LARGE, f"the line has {piece.size} bytes, at most {MAX_RECORD} are read")
+    row: Any
     try:
         row = json.loads(text_of(piece.data))
     except (ValueError, RecursionError) as error:
         raise RejectedError(Reason.MALFORMED_ROW, f"not JSON: {str(error)[:200]}") from error
     if not isinstance(row, dict):
         raise RejectedError(Reason.MALFORMED_ROW, f"a JSON {type(row).__name__}, not an object")
-    return row
+    return cast("dict[str, Any]", row)
 
 
 def _json_text(value: Any, required: str | None) -> bytes:
-    """Text or a whole number as bytes; null is empty. Anything else rejects where the column is required."""
+    """Text or a whole number as bytes, null as b"". Raises RejectedError for other values of a required column."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if value is None or isinstance(value, str):

@@ -23,7 +23,7 @@ class Ankh(T5):
     name = "ankh"
 
     def misfit(self, config: Mapping[str, Any], vocabulary: Mapping[str, int]) -> str | None:
-        """Ankh 3 wants a task prefix ([NLU]) and is another model: refused."""
+        """Why this is no Ankh, None when it is. Ankh 3 needs a task prefix ([NLU]) and is another model."""
         wrong = not_residue_t5(config, vocabulary)
         missing = lacking(vocabulary, AMINO_ACIDS + "X")
         if wrong or missing:

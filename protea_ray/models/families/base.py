@@ -1,4 +1,4 @@
-"""What a model family has to say about itself, so that one encoder serves all of them.
+"""What an encoder must know about a model family, so that one encoder serves all of them.
 
 An adapter is one file with one subclass of `Family`: how a checkpoint is recognised, how residues become tokens,
 how long a window it was trained on, which half precision is stable, how positions enter, and where in the
@@ -52,7 +52,7 @@ class Stack:
 
 
 class Family(ABC):
-    """One model family; see the module docstring. Register an instance to add one."""
+    """One model family. Another one is a subclass, and an entry point whose value is an instance of it."""
 
     name: str
     has_cls: bool

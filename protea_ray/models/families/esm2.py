@@ -28,7 +28,7 @@ class Esm2(Family):
     gpu_dtype = "float16"  # MSE against float32 1.2e-6, bfloat16 7.2e-5
 
     def misfit(self, config: Mapping[str, Any], vocabulary: Mapping[str, int]) -> str | None:
-        """ESM-1b (learned positions), ESMFold and nucleotide models share the model_type and are refused."""
+        """Why this is no ESM-2, None when it is. ESM-1b, ESMFold and nucleotide models share the model_type."""
         if config.get("model_type") != "esm":
             return f"model_type is {config.get('model_type')!r}, not 'esm'"
         if config.get("is_folding_model"):

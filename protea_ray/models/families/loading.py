@@ -1,6 +1,6 @@
-"""Weights into transformers' modules: safetensors from a local directory, nothing fetched, nothing made up.
+"""Load weights into transformers' modules: safetensors from a local directory; nothing is fetched or filled in.
 
-float32 weights are mapped, not read: two actors on one node share their pages.
+float32 weights are mapped from the file, so the actors of a node share their pages.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def load_module(
 ) -> nn.Module:
     """Load `kind` (a transformers class) in `dtype`, frozen and in evaluation mode.
 
-    transformers fills a missing weight with random numbers and only warns; here that is a CheckpointError, except
-    for names that contain one of `may_miss`. So is any file that cannot be read.
+    Raises CheckpointError for a file that cannot be read, and for a missing weight unless its name contains one of
+    `may_miss`: transformers fills it with random numbers and only warns.
     """
     from safetensors import SafetensorError
 
@@ -44,7 +44,7 @@ def load_module(
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """No progress bar and no table of unused weights (a decoder, a head) in the log of every actor."""
+    """Keep the progress bar and the table of unused weights (a decoder, a head) out of the log of every actor."""
     from transformers.utils import logging
 
     verbosity = logging.get_verbosity()
@@ -80,7 +80,7 @@ def stores(directory: Path, ending: str) -> bool:
 
 
 def exact_frequencies(rotary: Any) -> None:
-    """Refuse rotary frequencies below float32: bfloat16 ones turn by 0.4 rad at a distance of 1,000 residues."""
+    """Raise CheckpointError unless rotary frequencies are float32: bfloat16 is off by 0.4 rad over 1,000 residues."""
     import torch
 
     if rotary.inv_freq.dtype is not torch.float32:
