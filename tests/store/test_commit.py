@@ -178,15 +178,15 @@ def test_units_are_committed_in_groups(uri: str) -> None:
         group.add(f"u{unit}", five(uri, 5 * unit), 5)
     assert (group.commits, group.committed_rows, count_rows(uri)) == (1, 15, 15)
     clock.now = 129.0
-    group.tick()
+    group.add("u4", five(uri, 20), 5)
     assert group.commits == 1
     clock.now = 130.0
-    group.tick()
-    assert (group.commits, group.committed_rows) == (2, 20)
+    group.add("u5", five(uri, 25), 5)
+    assert (group.commits, group.committed_rows) == (2, 30)
     group.add("rejected whole", [], 0)
     group.flush()
     assert open_table(uri).version == version + 2
-    assert count_rows(uri) == 20
+    assert count_rows(uri) == 30
 
 
 def test_a_unit_twice_is_refused(uri: str) -> None:
