@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-# pyarrow, Lance and fsspec ship no types, so what comes out of them is unknown to pyright; all other strict rules hold
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 from collections.abc import Sequence
 from dataclasses import dataclass
 

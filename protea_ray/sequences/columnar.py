@@ -4,11 +4,11 @@ Only the needed columns are read. Text may be string, large_string, string_view,
 may also be whole numbers. A record's `line` is its 1-based row in the source.
 """
 
+# Lance's types are partial: what its data sets return is unknown to pyright
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
-# pyarrow, Lance and fsspec ship no types, so what comes out of them is unknown to pyright; all other strict rules hold
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 

@@ -12,9 +12,6 @@ are logged once a directory, by name and reason. A file that was named itself, o
 
 from __future__ import annotations
 
-# pyarrow, Lance and fsspec ship no types, so what comes out of them is unknown to pyright; all other strict rules hold
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 import csv
 import io
 import logging
@@ -150,7 +147,8 @@ def _expand_one(given: str, columns: Columns) -> list[Source]:
         raise unreadable(given, error) from error
     if not entries:
         raise InputError(f"{given}: no file matches this pattern")
-    sources, problems = [], []
+    sources: list[Source] = []
+    problems: list[str] = []
     for match, info in entries:
         place = _Place(filesystem, given)
         try:
@@ -198,7 +196,9 @@ class _Place:
 
     def directory(self, path: str, columns: Columns) -> list[Source]:
         """The sources under a directory; raises InputError when there are none, or a promised one is broken."""
-        sources, skipped, problems = [], [], []
+        sources: list[Source] = []
+        skipped: list[str] = []
+        problems: list[str] = []
         for entry, info in self._walk(path):
             if entry == path:
                 return [self._lance(path)]

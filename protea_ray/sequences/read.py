@@ -5,9 +5,6 @@ The memory in use is one batch, a few blocks and one record, whatever the size o
 
 from __future__ import annotations
 
-# pyarrow, Lance and fsspec ship no types, so what comes out of them is unknown to pyright; all other strict rules hold
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice

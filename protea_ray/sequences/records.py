@@ -13,9 +13,6 @@ at `MAX_DESCRIPTION` characters. Text is UTF-8; bytes that are not UTF-8 are rea
 
 from __future__ import annotations
 
-# pyarrow, Lance and fsspec ship no types, so what comes out of them is unknown to pyright; all other strict rules hold
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 import hashlib
 import re
 from enum import StrEnum

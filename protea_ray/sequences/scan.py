@@ -7,11 +7,11 @@ Only a plain FASTA, a Parquet file and a Lance dataset have more than one part. 
 start of a line, so records are never cut, and knows the true line number of its first record.
 """
 
+# Lance's types are partial: what its data sets return is unknown to pyright
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
-# pyarrow, Lance and fsspec ship no types, so what comes out of them is unknown to pyright; all other strict rules hold
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace

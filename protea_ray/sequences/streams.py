@@ -8,9 +8,6 @@ returns half a truncated frame as if it were all (measured: 150,236 of 650,000 b
 
 from __future__ import annotations
 
-# pyarrow, Lance and fsspec ship no types, so what comes out of them is unknown to pyright; all other strict rules hold
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 import lzma
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager

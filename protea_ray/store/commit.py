@@ -240,8 +240,9 @@ class GroupCommitter:
     """Collects the fragments of finished units, and commits them in groups of units.
 
     One commit costs 1 ms at 100 fragments and 101 ms at 50,000, and each leaves a version, so units are committed
-    `max_units` at a time or when one has waited `max_seconds`, whichever comes first. Both are looked at when a unit is
-    added, so the last units of a run wait for `flush`. After a failed commit every later one fails too: what the table holds is not known here, so the next run reads it.
+    `max_units` at a time or when one has waited `max_seconds`, whichever comes first. Both limits are looked at when a
+    unit is added, so the last units of a run wait for `flush`. After a failed commit every later one fails too: what
+    the table holds is not known here, so the next run reads it.
     """
 
     def __init__(

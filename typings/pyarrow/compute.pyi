@@ -1,0 +1,5 @@
+"""Any, as all of pyarrow."""
+
+from typing import Any
+
+def __getattr__(name: str) -> Any: ...
