@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from protea_ray.display import html_table, text_table
 from protea_ray.errors import AccountingError
 from protea_ray.plan.delta import Counts
 
@@ -70,9 +69,13 @@ class Summary:
         return f"{self.store}: {self.model}{untrained}, {self.residues:,} residues embedded in {self.seconds:.1f} s"
 
     def __repr__(self) -> str:
+        from protea_ray.display import text_table  # for a person who looks at it, not for a run
+
         return f"{self._title()}\n{text_table(SPACE_COLUMNS, self.space_rows())}"
 
     def _repr_html_(self) -> str:
+        from protea_ray.display import html_table
+
         return html_table(self._title(), SPACE_COLUMNS, self.space_rows())
 
 

@@ -19,7 +19,6 @@ import pyarrow as pa
 from protea_ray.errors import StoreError
 from protea_ray.query import search
 from protea_ray.query.residues import ResidueMatrix
-from protea_ray.query.status import StoreStatus, status
 from protea_ray.query.view import DESCRIBES, MISSING, Pin, View, distinct, matching, matrix
 from protea_ray.store.aliases import CURRENT
 from protea_ray.store.keys import key_array
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     import ray.data
 
     from protea_ray.query.export import Exported
+    from protea_ray.query.status import StoreStatus
     from protea_ray.query.training.labels import Labels
     from protea_ray.query.training.torch_dataset import TorchDataset
 
@@ -73,6 +73,8 @@ class Store:
     @outage_as_store_error()
     def status(self) -> StoreStatus:
         """Tables, spaces, aliases, rejects by reason, last run."""
+        from protea_ray.query.status import status
+
         return status(self.location)
 
     @outage_as_store_error()

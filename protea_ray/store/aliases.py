@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from protea_ray.errors import StoreError, UnknownSpaceError
-from protea_ray.store.commit import Writer
 from protea_ray.store.location import ALIASES_TABLE, OWN_TABLES, Location, table_name
 from protea_ray.store.spaces import list_spaces, open_space
 from protea_ray.store.tables import ensure_table, find_table
+
+if TYPE_CHECKING:  # a reader of a store loads nothing that writes
+    from protea_ray.store.commit import Writer
 
 CURRENT = "current"
 ALIASES = pa.schema(

@@ -9,13 +9,15 @@ import json
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from protea_ray.store.commit import Writer
 from protea_ray.store.location import RUNS_TABLE, Location
 from protea_ray.store.tables import find_table
+
+if TYPE_CHECKING:  # a reader of a store loads nothing that writes
+    from protea_ray.store.commit import Writer
 
 RUNS = pa.schema(
     [

@@ -27,7 +27,7 @@ def fasta(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def store(cluster: None, fasta: Path, esm2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     path = tmp_path_factory.mktemp("store") / "s"
-    return path, commands.call_json("embed", fasta, path, "--model", esm2, "--max-rejects", 2)
+    return path, commands.call_json("embed", fasta, path, "--model", esm2, "--max-rejects", 2, "--actors", 1)
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -127,7 +127,7 @@ def test_an_id_is_data_and_never_sql(store: tuple[Path, dict]) -> None:
 
 def test_a_run_as_a_program(fasta: Path, esm2: Path, tmp_path: Path) -> None:
     """The one test of `make test` whose command has a process and a cluster of its own."""
-    done = commands.run("embed", fasta, tmp_path / "s", "--model", esm2, "--max-rejects", 1, "--json")
+    done = commands.run("embed", fasta, tmp_path / "s", "--model", esm2, "--actors", 1, "--max-rejects", 1, "--json")
 
     assert done.returncode == 3
     assert json.loads(done.stdout.splitlines()[-1])["stored"] == 2

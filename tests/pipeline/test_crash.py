@@ -15,7 +15,7 @@ from protea_ray.sequences.synth import write_fasta
 from tests import commands, stores
 from tests.plain import PlainEsm
 
-PROTEINS, FEW = 600, 400
+PROTEINS, FEW = 600, 200
 UNITS = ("--set", "run.unit_seconds=0.05", "--set", "run.window_proteins=128", "--set", "run.commit_units=3")
 
 
@@ -55,13 +55,13 @@ def wait_for_rows(store: Path, rows: int, process: object, seconds: float = 120)
 def test_sigkill_then_the_same_command(few: Path, esm2: Path, tmp_path: Path) -> None:
     """The kill -9 of `make test`: a driver with finished and unfinished units, vectors against transformers."""
     store = tmp_path / "killed"
-    often = ("--set", "run.commit_units=1")
+    often = ("--set", "run.commit_units=1", "--actors", 1)
     process = commands.start(*arguments(few, store, esm2), *often, log=tmp_path / "log")
     wait_for_rows(store, 1, process)
     commands.kill_group(process)
     before = committed(store)
 
-    finished = commands.run_json(*arguments(few, store, esm2))
+    finished = commands.run_json(*arguments(few, store, esm2), "--actors", 1)
 
     assert 0 < before < finished["stored"] + before <= FEW
     assert finished["stored"] + finished["already_present"] + finished["duplicate"] == FEW

@@ -104,7 +104,7 @@ def made(fasta: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str
         root = tmp_path_factory.mktemp(family)
         model = build(family, root / "model")
         fields = {"model": str(model), "store_dtype": "float32", "recipes": recipes_of(family)}
-        options = {"unit_seconds": 0.02, "token_budget": 700, "actors": 2}
+        options = {"unit_seconds": 0.02, "token_budget": 700, "actors": 2 if family == "esm2" else 1}
         config = run_config({**fields, **LIMITS.get(family, {}), "run": options})
         summary = embed([str(fasta)], str(root / "store"), config, LineReporter())
         assert [(c.stored, c.rejected) for c in summary.spaces] == [(len(LENGTHS) + 1, 0)] * len(recipes_of(family))
