@@ -40,11 +40,13 @@ def embed(
     resumes. Returns the accounting of the run. Raises ConfigError, InputError, CheckpointError, StoreError (also
     LeaseHeldError while another driver writes) and AccountingError.
     """
+    from protea_ray.config.paths import require_paths
     from protea_ray.config.run import run_config
     from protea_ray.models.untrained import MODEL_NAME
 
     named = MODEL_NAME if model is None else str(model)
     config = run_config({"model": named, **recipe, "recipes": recipes or [], "run": run or {}})
+    require_paths(_texts(inputs), str(store))
 
     from protea_ray.pipeline.embed import embed as run_embed  # imports Ray: a mistake above is reported at once
     from protea_ray.pipeline.progress import reporter

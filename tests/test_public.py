@@ -78,6 +78,16 @@ def test_a_mistake_is_reported_before_ray_is_imported() -> None:
     assert in_new_process(code) == "2 False\n"
 
 
+@pytest.mark.parametrize(("inputs", "store"), [("typo.fasta", "s"), (__file__, __file__)])
+def test_a_wrong_path_is_reported_before_ray_is_imported(inputs: str, store: str) -> None:
+    code = (
+        "import sys, protea_ray\n"
+        f"try: protea_ray.embed({inputs!r}, {store!r})\n"
+        "except protea_ray.ProteaRayError: print('ray' in sys.modules)"
+    )
+    assert in_new_process(code) == "False\n"
+
+
 @pytest.mark.parametrize("path", [flags.FLAGS, flags.FIELDS], ids=lambda path: path.name)
 def test_what_is_generated_from_the_models_is_current(path: Path) -> None:
     assert path.read_text(encoding="utf-8") == dict(flags.written())[path], "run python -m tools.flags"

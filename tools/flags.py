@@ -23,8 +23,8 @@ ROOT = Path(__file__).parent.parent / "protea_ray"
 FLAGS, FIELDS = ROOT / "cli" / "_flags.py", ROOT / "_fields.py"
 # RunOptions that are worth a flag of their own; the others are reached with --set run.NAME=VALUE
 RUN_FLAGS = (
-    "actors", "device", "token_budget", "kernel", "compile", "limit", "max_rejects", "retry_rejects", "id_column",
-    "sequence_column", "address",
+    "actors", "device", "token_budget", "kernel", "compile", "products", "limit", "max_rejects", "retry_rejects",
+    "id_column", "sequence_column", "address",
 )  # fmt: skip
 _HINTS = ("unset: ", "auto: ")  # how a description says what happens without a value
 

@@ -61,6 +61,12 @@ RUN_FLAGS = {
         "--kernel", "attention kernel: auto, sdpa, toeplitz, varlen or flex", "auto: the fastest exact one here", "text"
     ),
     "compile": Flag("--compile", "torch.compile of the layers: auto, on or off", "auto: where it pays", "text"),
+    "products": Flag(
+        "--products",
+        "matrix products of the layers: auto or torch",
+        "auto: by oneDNN on x86 CPUs; torch: never by oneDNN",
+        "text",
+    ),
     "limit": Flag("--limit", "read only the first N records", "", "text"),
     "max_rejects": Flag("--max-rejects", "exit code 3 when a run rejects more than this", "", "text"),
     "retry_rejects": Flag("--retry-rejects", "try again what an earlier run rejected while embedding", "", "switch"),
