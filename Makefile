@@ -44,7 +44,8 @@ demo: setup
 	$(BIN)/protea-ray query $(DEMO) --nearest "$$(sed -n '1s/^>\([^ ]*\).*/\1/p' examples/families.fasta)" -k 5
 
 # Lint and types beside the tests; one pytest process owns the Ray cluster, the other has all else.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --durations=10
+# `python -m tools.house --junit build/tests.xml` says where the seconds went.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --durations=10 --junitxml=build/tests.xml
 
 test: setup
 	$(MAKE) --no-print-directory -j2 --output-sync=target lint pytest-test
