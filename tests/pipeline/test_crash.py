@@ -15,7 +15,7 @@ from protea_ray.sequences.synth import write_fasta
 from tests import commands, stores
 from tests.plain import PlainEsm
 
-PROTEINS, FEW = 600, 200
+PROTEINS, FEW = 600, 300
 UNITS = ("--set", "run.unit_seconds=0.05", "--set", "run.window_proteins=128", "--set", "run.commit_units=3")
 
 
