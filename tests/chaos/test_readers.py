@@ -17,14 +17,20 @@ from tests.chaos.runs import ROOT
 from tests.store import build
 
 COMMITS, PER_UNIT = 100, 5
+AHEAD = 5  # commits that the writer makes before it waits for a read, so that a busy machine sees as many versions
 
 WRITER = """
-import sys
+import sys, time
+from pathlib import Path
 from protea_ray.store.location import open_location
 from tests.store import build
-from tests.chaos.test_readers import COMMITS, PER_UNIT
+from tests.chaos.test_readers import AHEAD, COMMITS, PER_UNIT
 location, of, name = open_location(sys.argv[1]), build.schema(), build.info().name
+reads, end = Path(sys.argv[2]), time.monotonic() + 300
 for unit in range(1, COMMITS):
+    while reads.stat().st_size < unit // AHEAD:
+        assert time.monotonic() < end, "nobody reads"
+        time.sleep(0.002)
     build.fill(location, name, range(unit * PER_UNIT, (unit + 1) * PER_UNIT), f"r1.{unit:03}", of)
     if unit == COMMITS // 2:
         from protea_ray.store.tables import open_table
@@ -46,9 +52,13 @@ def test_every_read_of_the_latest_is_a_whole_version(tmp_path: Path, ledger: Led
     expected = {build.key(n): build.vector(n) for n in range(COMMITS * PER_UNIT)}
     sizes: list[int] = []
     with ledger.row(13, f"a reader beside {COMMITS - 1} commits and a compaction") as row:
-        writer = subprocess.Popen([sys.executable, "-c", WRITER, location.uri], cwd=ROOT)
+        reads = tmp_path / "reads"
+        reads.touch()
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, location.uri, str(reads)], cwd=ROOT)
         while writer.poll() is None:
             sizes.append(read_whole(tmp_path / "s", expected))
+            with reads.open("a") as counted:
+                counted.write(".")
             assert sizes == sorted(sizes)
         assert writer.returncode == 0
         sizes.append(read_whole(tmp_path / "s", expected))
