@@ -33,7 +33,7 @@ BATCH_ROWS = 8192
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Consecutive records: `proteins` of schema PROTEINS and `rejects` of schema REJECTS, each in input order."""
+    """Consecutive records: `proteins` of PROTEINS_SCHEMA and `rejects` of REJECTS_SCHEMA, in input order."""
 
     proteins: pa.RecordBatch
     rejects: pa.RecordBatch

@@ -35,7 +35,7 @@ class Alphabet:
 
     @property
     def specials(self) -> int:
-        """Special tokens that every window carries."""
+        """Number of special tokens in every window."""
         return len(self.before) + len(self.after)
 
     def residues(self, letters: str) -> np.ndarray:

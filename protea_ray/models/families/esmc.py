@@ -40,7 +40,7 @@ class Esmc(Family):
         )  # fmt: skip
 
     def trained_length(self, config: Mapping[str, Any]) -> int | None:
-        """2,046: 2,048 tokens less BOS and EOS."""
+        """Residues that the model was trained on: 2,046, which is 2,048 tokens less BOS and EOS."""
         return number(config, "max_position_embeddings") - 2
 
     def tokenizer(self, directory: Path) -> Any:
@@ -52,7 +52,7 @@ class Esmc(Family):
         return lambda letters: own(letters)["input_ids"], own.unk_token_id
 
     def tokens(self, directory: Path, size: int) -> tuple[str, ...]:
-        """By id, from the checkpoint's file or from transformers' class: 33 tokens for 64 columns."""
+        """Tokens by id, from the checkpoint's file or from transformers' class: 33 tokens for 64 columns."""
         vocabulary = read_vocabulary(directory)
         if not vocabulary:
             from transformers import EsmcTokenizer

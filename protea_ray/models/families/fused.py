@@ -34,7 +34,7 @@ class Activated(nn.Module):
 
 
 def fuse(part: Any, dense: str, function: str, activation: str) -> None:
-    """Let `part`'s layer `dense` apply what its attribute `function` did; an activation unknown here stays there."""
+    """Let the layer `dense` of `part` apply the activation of its attribute `function`, unless ACTIVATIONS lacks it."""
     if activation in ACTIVATIONS:
         setattr(part, dense, Activated(getattr(part, dense), activation))
         setattr(part, function, nn.Identity())

@@ -40,7 +40,7 @@ def by_id(vocabulary: Mapping[str, int], size: int) -> tuple[str, ...]:
 
 
 def lacking(vocabulary: Mapping[str, int], tokens: Iterable[str]) -> str:
-    """Those of `tokens` that the vocabulary has no entry for, joined by spaces."""
+    """The `tokens` without an entry in the vocabulary, joined by spaces."""
     return " ".join(token for token in tokens if token not in vocabulary)
 
 
