@@ -21,8 +21,6 @@ from protea_ray.query.training.torch_dataset import TorchDataset
 from protea_ray.query.view import Pin
 
 AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
-INPUTS = ("embedding", "composition")
-PROBES = ("linear", "mlp")
 _COLUMN_OF = np.full(256, len(AMINO_ACIDS))
 _COLUMN_OF[[ord(letter) for letter in AMINO_ACIDS]] = range(len(AMINO_ACIDS))
 

@@ -279,7 +279,7 @@ class Store:
         .parquet, .npz, .h5ad (AnnData) or .h5 (biotrainer): see `protea_ray.query.export.export`, which says what
         each holds and what is raised.
         """
-        from protea_ray.query.export import export  # one floor up: a method is where people look for it
+        from protea_ray.query.export import export  # not for readers who never export
 
         return export(self, path, space=space, ids=ids, where=where, pooling=pooling, float32=float32, version=version)
 
