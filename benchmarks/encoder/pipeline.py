@@ -58,7 +58,7 @@ class PipelineRun:
     steady: float
     startup: float
     load: float
-    first_use: float
+    first_use: float | None  # None: the calibration was remembered
 
 
 def pipeline(directory: Path, sequences: Sequence[str], scratch: Path, actors: int, device: str) -> PipelineRun:

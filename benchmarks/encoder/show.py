@@ -53,8 +53,12 @@ def _pipeline(found: dict[str, Any], console: Any) -> None:
         console.print(
             f"pipeline, {p['actors']} actor(s): {p['rate']:,.0f} residues/s with the store written, "
             f"{p['of_the_encoders']:.2f} of as many encoders alone ({p['encoders']:,.0f}); "
-            f"start-up {p['startup']:.1f} s apart (load {p['load']:.1f} s, first pass {p['first_use']:.1f} s)"
+            f"start-up {p['startup']:.1f} s apart (load {p['load']:.1f} s, first pass {_seconds(p['first_use'])})"
         )
+
+
+def _seconds(value: float | None) -> str:
+    return "not timed again" if value is None else f"{value:.1f} s"
 
 
 def _more(found: dict[str, Any], kind: str) -> str:

@@ -142,7 +142,7 @@ def print_plan(plan: DryRun, as_json: bool) -> None:
     console.print(table)
     console.print(
         f"{plan.records:,} records read; about {clock_time(plan.seconds)} of embedding on {plan.actors} "
-        f"{plan.device} actor(s). Nothing was written."
+        f"{plan.device} actor(s), after {clock_time(plan.startup_seconds)} of start-up. Nothing was written."
     )
     if as_json:
         print(json.dumps({"in": plan.records, "dry_run": True, **asdict(plan)}))
@@ -210,7 +210,7 @@ def print_summary(summary: Summary) -> None:
             f"actor(s): {rate:,.0f} residues/s"
         )
         console.print(
-            f"start-up {summary.startup_seconds:.1f} s from the command to the first forward pass (one encoder: load "
-            f"{summary.load_seconds:.1f} s, first pass {summary.first_forward_seconds:.1f} s)"
+            f"start-up {summary.startup_seconds:.1f} s from the command to the first forward pass, "
+            f"{summary.load_seconds:.1f} s of it to load an encoder"
         )
     console.print(f"store: {summary.store}", soft_wrap=True)

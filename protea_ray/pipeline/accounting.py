@@ -41,12 +41,12 @@ class Summary:
     actors: int
     records: int  # of all inputs, those of known sources too
     spaces: tuple[SpaceCount, ...]
-    residues: int  # embedded by this run
+    residues: int  # that went through the model in this run and are stored; none of rejected proteins
     seconds: float  # from the command to the last commit
     embed_seconds: float  # from the first forward pass to the last commit
     startup_seconds: float  # from the command to the first forward pass
-    load_seconds: float  # one encoder, from the calibration on this machine, which may be remembered
-    first_forward_seconds: float  # likewise; compilation of the layers included
+    load_seconds: float  # the longest that an actor of this run took to load its encoder
+    first_forward_seconds: float | None  # of this run's calibration, compilation included; None: remembered, not run
     token_budget: int  # smallest budget of any actor at the end, in tokens of a pack
     attention: str
     layers: str

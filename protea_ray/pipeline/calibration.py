@@ -53,13 +53,18 @@ class Calibration:
     layers: str
     token_budget: int
     half: bool
+    remembered: bool = False  # read from this machine's cache: no figure is of the present run
+
+    @property
+    def measured_first_forward(self) -> float | None:
+        """Seconds of the first forward pass, rounded; None where no pass was timed in this run."""
+        return None if self.remembered else round(self.first_forward_seconds, 3)
 
     def lines(self, recipe: EmbeddingConfig) -> list[str]:
         """What a person is told before a run under `recipe`."""
-        told = [
-            f"{self.device}, {self.attention}, {self.layers}, packs of {self.token_budget:,} tokens",
-            f"model loaded in {self.load_seconds:.1f} s, first pass in {self.first_forward_seconds:.1f} s",
-        ]
+        told = [f"{self.device}, {self.attention}, {self.layers}, packs of {self.token_budget:,} tokens"]
+        if not self.remembered:
+            told.append(f"model loaded in {self.load_seconds:.1f} s, first pass in {self.first_forward_seconds:.1f} s")
         return [*told, HALF] if self.half and recipe.dtype == "float32" and not recipe.quantization else told
 
 
@@ -143,7 +148,7 @@ def _key(spec: EncoderSpec, checkpoint: Checkpoint, recipes: Sequence[EmbeddingC
 def _remembered(place: Path) -> Calibration | None:
     try:
         fields = json.loads(place.read_text(encoding="utf-8"))
-        return Calibration(**{**fields, "cost": Cost(**fields["cost"])})
+        return Calibration(**{**fields, "cost": Cost(**fields["cost"]), "remembered": True})
     except (OSError, ValueError, TypeError, KeyError):
         return None  # absent, or of another version of this class: measure again
 

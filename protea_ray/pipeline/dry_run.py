@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +52,11 @@ class SpacePlan:
 
 @dataclass(frozen=True)
 class DryRun:
-    """The whole run. `seconds` is predicted compute on `actors` actors, start-up not counted."""
+    """The whole run. `seconds` is predicted compute on `actors` actors, from the first forward pass on.
+
+    `startup_seconds` is what comes before it: what Ray and the checkpoint took in this dry run, and the load of an
+    encoder with its first pass. Reading and writing the proteins is in neither.
+    """
 
     store: str
     model: str
@@ -59,12 +64,15 @@ class DryRun:
     device: str
     actors: int
     seconds: float
+    startup_seconds: float
     spaces: tuple[SpacePlan, ...]
 
 
 def dry_run(inputs: Sequence[str], store: str, config: RunConfig, make_spec: MakeSpec = EncoderSpec) -> DryRun:
     """Read the inputs, compare them with the store, time the model; raises what `embed` would raise."""
+    began = time.perf_counter()
     setting, sources = prepare(inputs, store, config, make_spec)
+    startup = time.perf_counter() - began
     names = [space_name(recipe, setting.checkpoint.files) for recipe in setting.recipes]
     seen = _records(sources, setting).to_arrow_refs()
     task = remote(_compare, num_cpus=1)
@@ -76,8 +84,9 @@ def dry_run(inputs: Sequence[str], store: str, config: RunConfig, make_spec: Mak
     pool = cluster.pool_for(setting.options, setting.device, max(len(found.lengths), 1))
     seconds = 0.0
     if len(found.lengths):
-        cost = calibrate(setting.encoder, setting.checkpoint, setting.recipes, pool.num_gpus).cost
-        seconds = float(cost.of(found.lengths).sum()) / pool.actors
+        one = calibrate(setting.encoder, setting.checkpoint, setting.recipes, pool.num_gpus)
+        seconds = float(one.cost.of(found.lengths).sum()) / pool.actors
+        startup += one.load_seconds + one.first_forward_seconds
     return DryRun(
         store=setting.location.uri,
         model=setting.checkpoint.model,
@@ -85,6 +94,7 @@ def dry_run(inputs: Sequence[str], store: str, config: RunConfig, make_spec: Mak
         device=setting.device,
         actors=pool.actors,
         seconds=seconds,
+        startup_seconds=round(startup, 3),
         spaces=spaces,
     )
 

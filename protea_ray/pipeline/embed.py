@@ -132,7 +132,7 @@ def embed(
         targets = make_targets(setting.location, setting.checkpoint, setting.recipes, setting.run)
         spaces = [t.space for t in targets]
         work = find_work(setting.location, ingested.labels, spaces, setting.options.retry_rejects)
-        done = embed_work(setting, work, targets, writer, report, started)
+        done = embed_work(setting, work, targets, writer, report, started, ingested.rejects)
         summary = summarise(setting, ingested.records, ingested.rejects, work, done, started)
         if CURRENT not in list_aliases(setting.location):
             move(setting.location, CURRENT, spaces[0], run=setting.run, writer=writer)
@@ -142,11 +142,18 @@ def embed(
 
 
 def embed_work(
-    setting: Setting, work: Work, targets: Sequence[Target], writer: Writer, report: Reporter, started: float
+    setting: Setting,
+    work: Work,
+    targets: Sequence[Target],
+    writer: Writer,
+    report: Reporter,
+    started: float,
+    ingest_rejects: int = 0,
 ) -> Embedding:
     """Calibrate, cut into units, embed and commit under the lease; nothing at all when no protein is wanted.
 
-    `started`: seconds since the epoch, from which start-up is counted.
+    `started`: seconds since the epoch, from which start-up is counted. `ingest_rejects`: records of this run's inputs
+    that are no proteins, for the progress line alone.
     """
     if not work.proteins:
         return Embedding(Tally.of([t.space for t in targets]))
@@ -161,7 +168,8 @@ def embed_work(
     policy = UnitPolicy(setting.run, calibration.cost, options.window_proteins, sizes, widens=pooled_only)
     units = cut_units(work.wanted, policy)
     pool = cluster.pool_for(options, setting.device, units.count)
-    report.start(work.proteins, work.residues, units.seconds)
+    rejects = ingest_rejects + max(count.rejected for count in work.counts)
+    report.start(work.proteins, work.residues, units.seconds, rejects)
     job = Job(setting.location, tuple(targets), encoder, pool, options, setting.run, writer)
     tally = embed_units(job, units, report)
     if tally.budget < calibration.token_budget:
@@ -189,8 +197,8 @@ def summarise(
         seconds=round(time.time() - started, 3),
         embed_seconds=round(done.seconds, 3),
         startup_seconds=round(done.startup_seconds, 3),
-        load_seconds=round(done.calibration.load_seconds, 3) if done.calibration else 0.0,
-        first_forward_seconds=round(done.calibration.first_forward_seconds, 3) if done.calibration else 0.0,
+        load_seconds=round(tally.load_seconds, 3),
+        first_forward_seconds=done.calibration.measured_first_forward if done.calibration else None,
         token_budget=int(min(done.calibration.token_budget, tally.budget)) if done.calibration else 0,
         attention=done.calibration.attention if done.calibration else "",
         layers=done.calibration.layers if done.calibration else "",

@@ -39,6 +39,7 @@ class Tally:
     proteins: int = 0
     began: float = math.inf  # seconds since the epoch: the first forward pass
     budget: float = math.inf  # the smallest token budget that an actor was left with
+    load_seconds: float = 0.0  # the longest that an actor took to load its encoder
     reasons: dict[str, int] = field(default_factory=dict)
 
     @classmethod
@@ -52,6 +53,7 @@ class Tally:
         self.proteins += result["proteins"]
         self.began = min(self.began, result["began"])
         self.budget = min(self.budget, result["budget"])
+        self.load_seconds = max(self.load_seconds, result["load_seconds"])
         for space, written in result["spaces"].items():
             self.stored[space] += written["stored"]
         for reject in result["rejects"]:
@@ -92,7 +94,7 @@ def embed_units(job: Job, units: Units, report: Reporter) -> Tally:
                     result["residues"],
                     result["predicted"],
                     result["seconds"],
-                    len(result["rejects"]),
+                    len({reject["key"] for reject in result["rejects"]}),  # one protein may miss several spaces
                 )
     finally:
         AttemptLog(job.run).forget()

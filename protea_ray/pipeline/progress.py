@@ -25,8 +25,12 @@ class Reporter(Protocol):
         """Report one thing that happened, in one line of text."""
         ...
 
-    def start(self, proteins: int, residues: int, seconds: float) -> None:
-        """Report that embedding begins; `seconds` is the predicted compute of all actors together."""
+    def start(self, proteins: int, residues: int, seconds: float, rejects: int = 0) -> None:
+        """Report that embedding begins.
+
+        `seconds` is the predicted compute of all actors together; `rejects` counts the records that are rejected
+        already, by the reader or by an earlier run.
+        """
         ...
 
     def advance(self, proteins: int, residues: int, seconds: float, took: float, rejects: int) -> None:
@@ -37,9 +41,12 @@ class Reporter(Protocol):
 class Meter:
     """Counts, rate and time left, for both displays."""
 
-    def __init__(self, proteins: int, residues: int, seconds: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, proteins: int, residues: int, seconds: float, clock: Callable[[], float], rejects: int = 0
+    ) -> None:
         self.proteins, self.residues, self.seconds = proteins, residues, max(seconds, 1e-9)
-        self.done_proteins = self.done_residues = self.rejects = 0
+        self.done_proteins = self.done_residues = 0
+        self.rejects = rejects
         self.done_seconds = 0.0
         self._clock, self._started = clock, clock()
 
@@ -88,9 +95,9 @@ class LineReporter:
         """Print it."""
         print(text, file=sys.stderr, flush=True)
 
-    def start(self, proteins: int, residues: int, seconds: float) -> None:
+    def start(self, proteins: int, residues: int, seconds: float, rejects: int = 0) -> None:
         """Reset the meter."""
-        self._meter, self._last = Meter(proteins, residues, seconds, self._clock), self._clock()
+        self._meter, self._last = Meter(proteins, residues, seconds, self._clock, rejects), self._clock()
 
     def advance(self, proteins: int, residues: int, seconds: float, took: float, rejects: int) -> None:
         """Count, and print when it is time or everything is done."""
@@ -112,9 +119,9 @@ class BarReporter:
         """Print it above the bar."""
         self._progress.console.print(text, highlight=False, markup=False)
 
-    def start(self, proteins: int, residues: int, seconds: float) -> None:
+    def start(self, proteins: int, residues: int, seconds: float, rejects: int = 0) -> None:
         """Show the bar."""
-        self._meter = Meter(proteins, residues, seconds, time.monotonic)
+        self._meter = Meter(proteins, residues, seconds, time.monotonic, rejects)
         self._progress.update(self._task, visible=True, description=self._meter.line())
 
     def advance(self, proteins: int, residues: int, seconds: float, took: float, rejects: int) -> None:

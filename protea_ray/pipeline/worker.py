@@ -119,7 +119,9 @@ class EmbedUnits:
         self._run = run
         self._log = AttemptLog(run)
         self._computing = threading.Lock()
+        began = time.perf_counter()
         self._encoder = spec.load([t.config for t in targets])
+        self._load_seconds = time.perf_counter() - began
 
     def __call__(self, table: pa.Table) -> pa.Table:
         results = [json.dumps(self._embed(row)) for row in table.to_pylist()]
@@ -141,12 +143,13 @@ class EmbedUnits:
             "spaces": fragments,
             "rejects": [self._reject_row(r, proteins, attempt) for r in found if isinstance(r, Rejected)],
             "proteins": len(proteins),
-            "residues": sum(len(p.sequence) for p in proteins),
+            "residues": residues_embedded(stored),
             "predicted": row["seconds"],
             "began": began,
             "seconds": seconds,
             "attempt": attempt.number,
             "budget": self._encoder.token_budget,
+            "load_seconds": self._load_seconds,
         }
 
     def _forward(self, unit: str, proteins: Sequence[Protein], attempt: Attempt) -> list[Embedded | Rejected]:
@@ -222,6 +225,14 @@ class EmbedUnits:
             "run": self._run,
             "space": self._targets[rejected.recipe].space,
         }
+
+
+def residues_embedded(stored: Sequence[Embedded]) -> int:
+    """Count the residues that went through the model and are stored, those of a protein once for all recipes."""
+    seen: dict[int, int] = {}
+    for result in stored:
+        seen[result.index] = max(seen.get(result.index, 0), result.n_residues_seen)
+    return sum(seen.values())
 
 
 def _at_index(result: Embedded | Rejected, index: int) -> Embedded | Rejected:
