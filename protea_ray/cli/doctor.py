@@ -53,7 +53,7 @@ def to_json(facts: Iterable[Fact]) -> dict[str, Any]:
 
 def _machine() -> Iterator[Fact]:
     """Cores and memory."""
-    from protea_ray.pipeline.cluster import usable_cores
+    from protea_ray.cluster.cores import usable_cores
 
     yield Fact("cores", f"{usable_cores()} usable of {os.cpu_count()}")
     pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
@@ -81,7 +81,7 @@ def _attention() -> Fact:
 
 def _token() -> Fact:
     """Ray's mode of authentication, and who can read the token."""
-    from protea_ray.pipeline.cluster import OWNER_ONLY, token_file
+    from protea_ray.cluster.token import OWNER_ONLY, token_file
 
     mode = os.environ.get("RAY_AUTH_MODE", "token (Ray's default for clusters started here)")
     if mode == "disabled":

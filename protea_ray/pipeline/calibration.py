@@ -26,7 +26,7 @@ from protea_ray.encoder.budget import time_packs
 from protea_ray.encoder.canary import check_canaries
 from protea_ray.models.checkpoint import Checkpoint
 from protea_ray.models.families import Shape
-from protea_ray.pipeline.cluster import remote
+from protea_ray.pipeline.pool import remote
 from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.plan.cost import Cost, transformer_cost
 
