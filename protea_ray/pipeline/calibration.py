@@ -13,6 +13,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -149,9 +150,13 @@ def _remembered(place: Path) -> Calibration | None:
 
 
 def _write(place: Path, calibration: Calibration) -> None:
-    """Write beside and rename, so that a reader never sees half a file."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=place.parent, suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(asdict(calibration), file)
-    Path(name).replace(place)
+    """Write beside and rename, so that a reader never sees half a file; where nothing can be written, do nothing.
+
+    A calibration that is not remembered is measured again.
+    """
+    with suppress(OSError):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=place.parent, suffix=".tmp")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(asdict(calibration), file)
+        Path(name).replace(place)
