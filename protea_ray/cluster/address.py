@@ -23,16 +23,18 @@ def check_address(address: str, seconds: float = ANSWER_SECONDS) -> None:
     `auto` is the cluster that runs on this machine; `ray://` is Ray's own client, which looks for itself.
     """
     if address.startswith("ray://"):
-        _check_port(address.removeprefix("ray://"), address, seconds)
+        _check_port(_host_and_port(address.removeprefix("ray://"), address), address, seconds)
         return
     if "://" in address:
         raise _no_cluster(address, _other_scheme(address))
+    if address != "auto":
+        _host_and_port(address, address)
     try:
-        place = canonicalize_bootstrap_address(address)
+        place = canonicalize_bootstrap_address(address) or address  # of this machine by the name that Ray gives it
+    except ConnectionError as error:
+        raise _no_cluster(address, "finds no cluster on this machine") from error
     except (ValueError, OSError) as error:
         raise _no_cluster(address, f"is no HOST:PORT ({error})") from error
-    if place is None:
-        raise _no_cluster(address, "finds no cluster on this machine")
     _check_port(place, address, seconds)
     if os.environ.get("RAY_USE_TLS", "0") not in ("1", "true"):
         _check_head(place, address, seconds)
@@ -44,11 +46,17 @@ def _other_scheme(address: str) -> str:
     return f"has a scheme that is not known here ({address.split('://')[0]}://)"
 
 
+def _host_and_port(place: str, address: str) -> str:
+    """Return `place`; raises ConfigError when it is no HOST:PORT."""
+    host, _, port = place.rpartition(":")
+    if not host or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65536:
+        raise _no_cluster(address, "is no HOST:PORT")
+    return place
+
+
 def _check_port(place: str, address: str, seconds: float) -> None:
     """Raise ConfigError when no program listens at `place`."""
     host, _, port = place.rpartition(":")
-    if not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65536 or not host:
-        raise _no_cluster(address, "names no port")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=seconds).close()
     except OSError as error:

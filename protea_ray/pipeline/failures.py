@@ -18,7 +18,7 @@ from ray.exceptions import RayError
 
 from protea_ray.cluster.connect import hush
 from protea_ray.errors import ProteaRayError
-from protea_ray.store.object_store_errors import is_outage, outage_as_store_error, outage_error
+from protea_ray.store.object_store_errors import is_store_failure, outage_as_store_error, store_failure
 
 
 @contextmanager
@@ -50,7 +50,7 @@ _ADVICE = "\nFailed to apply UDF transform"  # Ray Data appends its advice on re
 def own_errors() -> Iterator[None]:
     """Raise the ProteaRayError that a worker raised in place of Ray's error around it; other errors pass unchanged.
 
-    Object-store outages become StoreError too, in driver and worker alike.
+    What Lance says of a store that it cannot read or write becomes StoreError too, in driver and worker alike.
     """
     with outage_as_store_error():
         try:
@@ -70,7 +70,7 @@ def _package_error(error: BaseException | None) -> ProteaRayError | None:
             pass
         elif isinstance(error, ProteaRayError):
             return error
-        elif is_outage(error):
-            return outage_error(error)
+        elif is_store_failure(error):
+            return store_failure(error)
         error = getattr(error, "cause", None) or error.__cause__
     return None
