@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
-from ray._private.state import available_resources_per_node, total_resources_per_node
+from ray._private.state import available_resources_per_node
 from ray.experimental import internal_kv
 
 from protea_ray.config.run import RunOptions
@@ -71,7 +71,7 @@ def require_room() -> None:
     A cluster that an autoscaler makes larger is waited for, and so are the CPUs of other jobs.
     """
     own = _own_cpus()
-    largest = max((node.get("CPU", 0.0) for node in total_resources_per_node().values()), default=0.0)
+    largest = max((node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]), default=0.0)
     total = float(ray.cluster_resources().get("CPU", 0))
     if _can_grow() or (largest >= 1 and total - own >= 1):
         return
@@ -104,11 +104,18 @@ def free_by_node(kind: str) -> Sequence[float]:
     deadline = time.monotonic() + SETTLE_SECONDS
     best: list[float] = []
     while True:
-        now = [float(node.get(kind, 0)) for node in available_resources_per_node().values()]
-        best = max(best, now, key=sum)
+        best = max(best, [float(node.get(kind, 0)) for node in _free_now()], key=sum)
         if sum(best) >= total or time.monotonic() > deadline:
             return best
         time.sleep(0.2)
+
+
+def _free_now() -> Sequence[Mapping[str, float]]:
+    """What is free on each node; through Ray's client (ray://) only the sum is known."""
+    try:
+        return list(available_resources_per_node().values())
+    except Exception:
+        return [ray.available_resources()]
 
 
 def at_most(pool: Pool, units: int) -> Pool:

@@ -25,7 +25,7 @@ def cluster(
     monkeypatch.setattr(
         pool.ray, "cluster_resources", lambda: {kind: sum(n.get(kind, 0) for n in total) for kind in kinds}
     )
-    monkeypatch.setattr(pool, "total_resources_per_node", lambda: dict(enumerate(total)))
+    monkeypatch.setattr(pool.ray, "nodes", lambda: [{"Alive": True, "Resources": node} for node in total])
     monkeypatch.setattr(pool, "available_resources_per_node", lambda: dict(enumerate(total if free is None else free)))
 
 
