@@ -51,8 +51,8 @@ def cluster() -> Iterator[None]:
     """One local Ray cluster for all tests of a session that run the pipeline in this process."""
     import ray
 
+    from protea_ray.cluster.connect import connect
     from protea_ray.config.run import RunOptions
-    from protea_ray.pipeline.cluster import connect
 
     connect(RunOptions())
     yield

@@ -31,11 +31,11 @@ from benchmarks.encoder.pipeline import PipelineRun, encoders, pipeline
 from benchmarks.encoder.show import draw, show, show_more
 from benchmarks.encoder.ways import Way, recipe_of, ways
 from benchmarks.inputs import accepted
+from protea_ray.cluster.cores import usable_cores
 from protea_ray.encoder.acceleration import ONEDNN, choose_product
 from protea_ray.errors import ConfigError
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.pipeline.calibration import operations
-from protea_ray.pipeline.cluster import usable_cores
 from protea_ray.plan.cost import Cost
 from protea_ray.sequences.synth import synthesise
 

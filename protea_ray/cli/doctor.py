@@ -53,9 +53,11 @@ def to_json(facts: Iterable[Fact]) -> dict[str, Any]:
 
 def _machine() -> Iterator[Fact]:
     """Cores and memory."""
-    from protea_ray.pipeline.cluster import usable_cores
+    from protea_ray.cluster.cores import cpu_quota, usable_cores
 
-    yield Fact("cores", f"{usable_cores()} usable of {os.cpu_count()}")
+    quota = cpu_quota()
+    limited = "" if quota is None else f" (a quota of {quota:g} CPUs)"
+    yield Fact("cores", f"{usable_cores()} usable of {os.cpu_count()}{limited}")
     pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     yield Fact("memory", f"{pages * page / (1 << 30):.1f} GiB")
 
@@ -81,13 +83,19 @@ def _attention() -> Fact:
 
 def _token() -> Fact:
     """Ray's mode of authentication, and who can read the token."""
-    from protea_ray.pipeline.cluster import OWNER_ONLY, token_file
+    from protea_ray.cluster.token import OWNER_ONLY, token_file
 
     mode = os.environ.get("RAY_AUTH_MODE", "token (Ray's default for clusters started here)")
     if mode == "disabled":
         return Fact("Ray token", mode, "unset RAY_AUTH_MODE: without a token anybody who reaches the cluster runs code")
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or token_file())
-    if not path.exists() or os.environ.get("RAY_AUTH_TOKEN"):
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return Fact("Ray token", mode)
+    try:
+        path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or token_file())
+        known = path.exists()
+    except (OSError, RuntimeError):
+        return Fact("Ray token", f"{mode}, in the environment of each run: no home directory that can be read")
+    if not known:
         return Fact("Ray token", mode)
     loose = path.stat().st_mode & 0o777 & ~OWNER_ONLY
     return Fact("Ray token", f"{mode}, {path}", f"others can read it: chmod 600 {path}" if loose else None)

@@ -61,8 +61,8 @@ def fit(task: Task, plan: ProbePlan, used: dict[str, int], workers: int, scratch
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
+    from protea_ray.cluster.connect import connect
     from protea_ray.config.run import RunOptions
-    from protea_ray.pipeline.cluster import connect
 
     connect(RunOptions())
     logging.getLogger("ray.train").setLevel(logging.WARNING)

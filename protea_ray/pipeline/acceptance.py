@@ -19,8 +19,8 @@ from protea_ray.encoder.canary import check_canaries
 from protea_ray.encoder.collect import Embedded
 from protea_ray.errors import CheckpointError, ProteaRayError
 from protea_ray.models.weights import verify_digests
-from protea_ray.pipeline import cluster
 from protea_ray.pipeline.embed import Setting
+from protea_ray.pipeline.pool import remote
 from protea_ray.pipeline.worker import EncoderSpec, Target
 from protea_ray.store.findings import LITTER
 from protea_ray.store.ledger import FIRST_ROW, scan_proteins
@@ -71,8 +71,8 @@ def _recompute(setting: Setting, target: Target) -> list[float | str]:
         verify_digests(setting.checkpoint.path, setting.checkpoint.files)
     except CheckpointError as error:
         return [f"{error} Rows of this run may be of either; drop the space."]
-    gpus = cluster.pool_for(setting.options, setting.device, 1).num_gpus
-    task = cluster.remote(_compare, num_cpus=0 if gpus else 1, num_gpus=gpus, max_retries=1)
+    gpus = float(setting.device == "cuda")
+    task = remote(_compare, num_cpus=0 if gpus else 1, num_gpus=gpus, max_retries=1)
     return ray.get(task.remote(setting.encoder, target, setting.location))
 
 

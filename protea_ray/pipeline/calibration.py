@@ -13,6 +13,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from protea_ray.encoder.budget import time_packs
 from protea_ray.encoder.canary import check_canaries
 from protea_ray.models.checkpoint import Checkpoint
 from protea_ray.models.families import Shape
-from protea_ray.pipeline.cluster import remote
+from protea_ray.pipeline.pool import remote
 from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.plan.cost import Cost, transformer_cost
 
@@ -154,9 +155,13 @@ def _remembered(place: Path) -> Calibration | None:
 
 
 def _write(place: Path, calibration: Calibration) -> None:
-    """Write beside and rename, so that a reader never sees half a file."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=place.parent, suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(asdict(calibration), file)
-    Path(name).replace(place)
+    """Write beside and rename, so that a reader never sees half a file; where nothing can be written, do nothing.
+
+    A calibration that is not remembered is measured again.
+    """
+    with suppress(OSError):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=place.parent, suffix=".tmp")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(asdict(calibration), file)
+        Path(name).replace(place)

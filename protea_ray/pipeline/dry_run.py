@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,15 +13,15 @@ import pyarrow as pa
 import ray
 import ray.data
 
+from protea_ray.cluster.waiting import waiting_is_told
 from protea_ray.config.recipe import EmbeddingConfig, space_name
 from protea_ray.config.run import RunConfig
 from protea_ray.encoder.layout import Layout, layout
 from protea_ray.models.families.base import Shape
-from protea_ray.pipeline import cluster
 from protea_ray.pipeline.calibration import calibrate
-from protea_ray.pipeline.cluster import remote
 from protea_ray.pipeline.embed import MakeSpec, Setting, prepare
 from protea_ray.pipeline.ingest import columns_of, scan_all
+from protea_ray.pipeline.pool import pool_for, remote
 from protea_ray.pipeline.work import missing_of
 from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.plan.delta import Counts
@@ -68,6 +69,11 @@ class DryRun:
     spaces: tuple[SpacePlan, ...]
 
 
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+@waiting_is_told(None, _say)
 def dry_run(inputs: Sequence[str], store: str, config: RunConfig, make_spec: MakeSpec = EncoderSpec) -> DryRun:
     """Read the inputs, compare them with the store, time the model; raises what `embed` would raise."""
     began = time.perf_counter()
@@ -81,7 +87,7 @@ def dry_run(inputs: Sequence[str], store: str, config: RunConfig, make_spec: Mak
         _space_plan(setting, recipe, name, found.lengths[found.masks >> position & 1 == 1], count, found.rejects)
         for position, (recipe, name, count) in enumerate(zip(setting.recipes, names, found.counts, strict=True))
     )
-    pool = cluster.pool_for(setting.options, setting.device, max(len(found.lengths), 1))
+    pool = pool_for(setting.options, setting.device, max(len(found.lengths), 1))
     seconds = 0.0
     if len(found.lengths):
         one = calibrate(setting.encoder, setting.checkpoint, setting.recipes, pool.num_gpus)

@@ -13,18 +13,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from protea_ray.cluster.connect import connect
+from protea_ray.cluster.waiting import waiting_is_told
 from protea_ray.config.libraries import OF_EMBEDDING, versions
 from protea_ray.config.paths import require_paths
 from protea_ray.config.recipe import EmbeddingConfig, identity, resolve, space_name
 from protea_ray.config.run import RunConfig, RunOptions
 from protea_ray.models.checkpoint import Checkpoint, logit_tokens, open_checkpoint
 from protea_ray.models.weights import verify_digests
-from protea_ray.pipeline import cluster
 from protea_ray.pipeline.accounting import Summary, account
 from protea_ray.pipeline.calibration import Calibration, calibrate, remember
 from protea_ray.pipeline.failures import interruptible, own_errors
 from protea_ray.pipeline.ingest import columns_of, ingest
 from protea_ray.pipeline.loop import Job, Tally, embed_units
+from protea_ray.pipeline.pool import at_most, device_of, pool_for, require_room
 from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.work import UnitPolicy, Work, cut_units, find_work
 from protea_ray.pipeline.worker import EncoderSpec, Target
@@ -100,8 +102,9 @@ def prepare(inputs: Sequence[str], store: str, config: RunConfig, make_spec: Mak
 
 def join(location: Location, checkpoint: Checkpoint, config: RunConfig, make_spec: MakeSpec) -> Setting:
     """Join the Ray cluster and resolve the recipes for its device; raises ConfigError for recipes that do not fit."""
-    cluster.connect(config.run)
-    device = cluster.device_of(config.run)
+    connect(config.run)
+    require_room()
+    device = device_of(config.run)
     recipes = tuple(resolve(r, checkpoint.facts, device, checkpoint.revision) for r in config.recipes)
     return Setting(location, checkpoint, recipes, config.run, device, new_run_id(), make_spec)
 
@@ -124,7 +127,11 @@ def embed(
     """
     started = started or time.time()
     setting, sources = prepare(inputs, store, config, make_spec)
-    with interruptible(), Lease.acquire(setting.location, setting.options.heartbeat_seconds) as lease:
+    with (
+        interruptible(),
+        waiting_is_told(report, report.note) as report,
+        Lease.acquire(setting.location, setting.options.heartbeat_seconds) as lease,
+    ):
         writer = Writer(lease)
         ingested = ingest(sources, setting.location, setting.options, setting.run, writer)
         for uri in ingested.repeated:
@@ -158,16 +165,16 @@ def embed_work(
     if not work.proteins:
         return Embedding(Tally.of([t.space for t in targets]))
     options = setting.options
-    pool = cluster.pool_for(options, setting.device, work.proteins)
-    calibration = calibrate(setting.encoder, setting.checkpoint, setting.recipes, pool.num_gpus)
-    for line in calibration.lines(setting.recipes[0]):
+    calibration = calibrate(setting.encoder, setting.checkpoint, setting.recipes, float(setting.device == "cuda"))
+    pool = pool_for(options, setting.device, work.proteins)
+    for line in [*calibration.lines(setting.recipes[0]), *([pool.shortage] if pool.shortage else [])]:
         report.note(line)
     encoder = replace(setting.encoder, token_budget=calibration.token_budget)
     sizes = Sizes(options.unit_seconds, pool.actors)
     pooled_only = not any(r.keeps_residues or r.keeps_logits for r in setting.recipes)
     policy = UnitPolicy(setting.run, calibration.cost, options.window_proteins, sizes, widens=pooled_only)
     units = cut_units(work.wanted, policy)
-    pool = cluster.pool_for(options, setting.device, units.count)
+    pool = at_most(pool, units.count)
     rejects = ingest_rejects + max(count.rejected for count in work.counts)
     report.start(work.proteins, work.residues, units.seconds, rejects)
     job = Job(setting.location, tuple(targets), encoder, pool, options, setting.run, writer)

@@ -16,24 +16,30 @@ from typing import NoReturn
 
 from ray.exceptions import RayError
 
+from protea_ray.cluster.connect import hush
 from protea_ray.errors import ProteaRayError
-from protea_ray.store.object_store_errors import is_outage, outage_as_store_error, outage_error
+from protea_ray.store.object_store_errors import is_store_failure, outage_as_store_error, store_failure
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Turn SIGTERM into KeyboardInterrupt in the main thread; `ray job stop` sends it 3 s before SIGKILL."""
+    """Turn SIGTERM into KeyboardInterrupt in the main thread; `ray job stop` sends it 3 s before SIGKILL.
+
+    Ray has nothing more to say then: it prints a line on endless retries for every actor that the end of a run stops.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _stop)
+    before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    hush()
     raise KeyboardInterrupt
 
 
@@ -44,7 +50,7 @@ _ADVICE = "\nFailed to apply UDF transform"  # Ray Data appends its advice on re
 def own_errors() -> Iterator[None]:
     """Raise the ProteaRayError that a worker raised in place of Ray's error around it; other errors pass unchanged.
 
-    Object-store outages become StoreError too, in driver and worker alike.
+    What Lance says of a store that it cannot read or write becomes StoreError too, in driver and worker alike.
     """
     with outage_as_store_error():
         try:
@@ -64,7 +70,7 @@ def _package_error(error: BaseException | None) -> ProteaRayError | None:
             pass
         elif isinstance(error, ProteaRayError):
             return error
-        elif is_outage(error):
-            return outage_error(error)
+        elif is_store_failure(error):
+            return store_failure(error)
         error = getattr(error, "cause", None) or error.__cause__
     return None

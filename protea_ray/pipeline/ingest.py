@@ -18,7 +18,7 @@ import ray.data
 
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import InputError, ProteaRayError
-from protea_ray.pipeline.cluster import remote
+from protea_ray.pipeline.pool import remote
 from protea_ray.sequences.inputs import Columns, Part, Scan, Source, scan
 from protea_ray.sequences.read import read_part
 from protea_ray.sequences.records import PROTEINS_SCHEMA, REJECTS_SCHEMA

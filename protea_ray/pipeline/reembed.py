@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from protea_ray.cluster.waiting import waiting_is_told
 from protea_ray.config.recipe import EmbeddingConfig, space_name
 from protea_ray.config.run import RunConfig, run_config
 from protea_ray.errors import ConfigError, StoreError, UnknownSpaceError, numbered
@@ -142,7 +143,11 @@ def carry_out(planned: Reembedding, report: Reporter, since: int | None = None) 
     """Fill, verify, move, under one lease. Raises as `reembed`."""
     started = time.time()
     setting, location = planned.setting, planned.setting.location
-    with interruptible(), Lease.acquire(location, setting.options.heartbeat_seconds) as lease:
+    with (
+        interruptible(),
+        waiting_is_told(report, report.note) as report,
+        Lease.acquire(location, setting.options.heartbeat_seconds) as lease,
+    ):
         writer = Writer(lease)
         _name_only_space(planned, writer)
         targets = make_targets(location, setting.checkpoint, setting.recipes, setting.run)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import ray
 import ray.data
 
-from protea_ray.pipeline.cluster import remote
+from protea_ray.pipeline.pool import remote
 from protea_ray.plan.cost import Cost
 from protea_ray.plan.delta import Counts, Delta, delta
 from protea_ray.plan.units import Sizes, Unit, cut

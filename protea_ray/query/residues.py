@@ -8,6 +8,7 @@ import lance
 import numpy as np
 
 from protea_ray.errors import StoreError
+from protea_ray.store.object_store_errors import outage_as_store_error
 from protea_ray.store.rows import RESIDUES
 
 
@@ -58,6 +59,7 @@ class ResidueMatrix:
         whole = self[:]
         return whole if dtype is None else whole.astype(dtype)
 
+    @outage_as_store_error()
     def _read(self, first: int, stop: int) -> np.ndarray:
         if first == stop:
             return np.zeros((0, self.shape[1]), self.dtype)

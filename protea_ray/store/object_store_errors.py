@@ -13,9 +13,25 @@ from contextlib import contextmanager
 
 from protea_ray.errors import StoreError
 
-# object_store's text for a request whose own retries failed too; 416 is the answer for a truncated object
-_OUTAGE = re.compile(r"Generic (S3|GCS|MicrosoftAzure) error: (?!.*status code: 416)", re.DOTALL)
-_FINAL = re.compile(r"status code: 4(?!08|29)\d\d")  # forbidden, or no such bucket; 408 and 429 ask for another attempt
+# What object_store (S3, GCS, Azure, HTTP) and opendal (by its kinds of errors) say when a request and its own retries
+# failed, or was not allowed; 416 is the answer for a truncated object. Numbers are those of the operating system for a
+# file system that is not allowed, out of handles, over quota, or gone from the network.
+_OUTAGE = re.compile(
+    r"Generic (S3|GCS|MicrosoftAzure|HTTP|Unexpected|RateLimited|PermissionDenied|ConfigInvalid) error: "
+    r"(?!.*status code: 416)"
+    r"|The operation lacked (the necessary privileges|valid authentication credentials)"
+    r"|\(os error (13|23|24|107|110|111|112|113|116|122)\)",
+    re.DOTALL,
+)
+# forbidden, or no such bucket; 408 and 429 ask for another attempt
+_FINAL = re.compile(
+    r"status code: 4(?!08|29)\d\d|The operation lacked|\(os error (13|122)\)|Generic (PermissionD|ConfigI)"
+)
+# every text of a failed read or write; a wrong filter or column (`Invalid user input`) is none
+_FAILED = re.compile(
+    r"LanceError\(IO\)|Generic [A-Za-z/]+ error: |Object at location |Not found: |Request precondition failure for path"
+    r"|does not appear to be a Lance file|\((permanent|temporary|persistent)\) at "
+)
 _ADVICE = {
     "No space left on device": "free some space first",
     "NoSuchBucket": "make the bucket, or correct its name or AWS_ENDPOINT_URL",
@@ -40,23 +56,36 @@ def is_missing_table(error: BaseException) -> bool:
     return bool(_MISSING.match(str(error)))
 
 
-def outage_error(error: BaseException) -> StoreError:
-    """Make the StoreError to raise for an outage."""
-    return StoreError(f"the store does not answer: {message(error)[:500]}. When it does, run the same command again.")
+def is_store_failure(error: BaseException) -> bool:
+    """Whether Lance could not read or write: an outage, a file that is gone or damaged. A wrong query is none."""
+    return is_outage(error) or (
+        isinstance(error, OSError | ValueError | RuntimeError) and bool(_FAILED.search(str(error)))
+    )
+
+
+def store_failure(error: BaseException) -> StoreError:
+    """Make the StoreError to raise for an outage, and for a table that cannot be read or written."""
+    if is_outage(error):
+        return StoreError(
+            f"the store does not answer: {message(error)[:500]}. When it does, run the same command again."
+        )
+    return StoreError(
+        f"the store cannot be read or written: {message(error)[:500]}. `protea-ray verify` says what is damaged."
+    )
 
 
 @contextmanager
 def outage_as_store_error() -> Generator[None]:
-    """Turn Lance's own errors of an outage into StoreError; all other errors are raised unchanged."""
+    """Turn Lance's own errors of a store into StoreError; all other errors are raised unchanged."""
     try:
         yield
     except (OSError, ValueError, RuntimeError) as error:
-        if not is_outage(error):
+        if not is_store_failure(error):
             raise
-        raise outage_error(error) from error
+        raise store_failure(error) from error
 
 
 def message(error: BaseException) -> str:
     """Lance's message without the source lines of its build, followed by what to do, where that is known."""
-    said = re.split(r",? ?/home/runner/|,? ?/root/\.cargo/", str(error))[0].strip().rstrip(",:")
+    said = re.split(r",? ?/(home/runner|root/\.cargo|rustc)/", str(error))[0].strip().rstrip(",:")
     return "; ".join([said, *(advice for sign, advice in _ADVICE.items() if sign in said)])

@@ -17,9 +17,9 @@ from typing import Any
 import ray
 
 from protea_ray.cli.main import app
+from protea_ray.cluster.connect import connect
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import ProteaRayError
-from protea_ray.pipeline.cluster import connect
 from protea_ray.store.object_store_errors import outage_as_store_error
 
 ANSWER = "answer: "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ FITS = 1500  # tokens
 @pytest.mark.row(8)
 @pytest.mark.xdist_group("real")
 def test_memory_runs_out_above_so_many_tokens(
-    bench: Bench, real_reference: Path, tmp_path: Path, ledger: Ledger
+    bench: Bench, real_reference: Path, tmp_path: Path, ledger: Ledger, record_property: Callable[[str, object], None]
 ) -> None:
     """The real encoder in a whole run, the error raised by the suite: the longest protein still fits alone."""
     store, told = tmp_path / "store", tmp_path / "told"
@@ -126,7 +127,9 @@ def test_memory_runs_out_above_so_many_tokens(
         assert embedding_rejects(store) == {}
         row.times, row.expected = len(told.read_text().splitlines()), len(stores.vectors(real_reference))
         row.found = runs.assert_same(store, real_reference, atol=1e-5)
-        row.notes.append(f"throughput afterwards {throughput(bench):.2f} of tuned")
+        share = throughput(bench)  # told, not asserted: it measures the machine as well
+        record_property("throughput_of_tuned", round(share, 3))
+        row.notes.append(f"throughput afterwards {share:.2f} of tuned")
     per_actor = [line.split()[0] for line in told.read_text().splitlines()]
     assert max(per_actor.count(pid) for pid in set(per_actor)) <= 4  # 16,000 halves to 1,000 in four steps, once
 
@@ -156,9 +159,7 @@ def throughput(bench: Bench) -> float:
         pairs = [(seconds(tuned, sequences), seconds(halved, sequences)) for _ in range(5)]
     finally:
         batch.run = real
-    found = float(np.median([own / other for own, other in pairs]))
-    assert found >= 0.8
-    return found
+    return float(np.median([own / other for own, other in pairs]))
 
 
 def encoder(bench: Bench, budget: int) -> Any:

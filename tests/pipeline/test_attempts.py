@@ -97,3 +97,17 @@ def test_a_run_that_is_over_leaves_nothing_and_takes_nothing_of_another(kept: di
     mine.forget()
 
     assert list(kept) == ["run-2/u"]
+
+
+def test_a_death_is_counted_once() -> None:
+    """The worker died on A, and then twice while its successor loaded the model: that is no second death on A."""
+    log = AttemptLog("run")
+    for _ in range(3):
+        log.begin("u")
+    log.hold("u", A)
+
+    assert [AttemptLog("run").begin("u").culprits for _ in range(3)] == [{}, {}, {}]
+    again = AttemptLog("run")
+    again.begin("u")
+    again.hold("u", A)
+    assert AttemptLog("run").begin("u").culprits == {A: 2}

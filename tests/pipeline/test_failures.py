@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import stat
-from pathlib import Path
-
 import pytest
 import ray
 import ray.data
 
-from protea_ray.config.run import RunOptions
-from protea_ray.errors import CommitError, ConfigError, StoreError
-from protea_ray.pipeline.cluster import connect, keep_token_private, token_file
+from protea_ray.errors import CommitError, StoreError
 from protea_ray.pipeline.failures import own_errors
 from protea_ray.pipeline.loop import _flushed
 
@@ -38,6 +33,27 @@ def test_an_error_of_a_data_set_is_raised_as_it_was() -> None:
     assert str(caught.value) == "no space left"
 
 
+def vanish(_: object) -> None:
+    raise OSError("LanceError(IO): Generic N/A error: Not found: s/t.lance/data/1.lance, /home/runner/work/l.rs:3")
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_store_that_vanishes_is_one_clean_error_of_task_and_data_set() -> None:
+    """As Lance says it in a worker, which is a page of traces in Ray's words."""
+    for read in (
+        lambda: ray.get(ray.remote(vanish).remote(1)),
+        lambda: list(ray.data.range(1).map_batches(vanish).iter_rows()),
+    ):
+        with (
+            pytest.raises(
+                StoreError, match=r"^the store cannot be read or written: .*is still there.*verify"
+            ) as caught,
+            own_errors(),
+        ):
+            read()
+        assert "Traceback" not in str(caught.value) and "/home/runner" not in str(caught.value)
+
+
 class Full:
     """A committer whose store is full."""
 
@@ -61,31 +77,3 @@ def test_a_failing_flush_does_not_hide_what_came_first() -> None:
 def test_a_failing_flush_at_the_end_is_an_error() -> None:
     with pytest.raises(CommitError), _flushed([Full()]):  # type: ignore[list-item]
         pass
-
-
-@pytest.mark.parametrize("umask_left", [None, 0o644])
-def test_the_token_is_for_its_owner_only(
-    umask_left: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
-    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
-    if umask_left is not None:
-        token_file().parent.mkdir()
-        token_file().write_text("t" * 64)
-        token_file().chmod(umask_left)
-
-    keep_token_private()
-
-    assert stat.S_IMODE(token_file().stat().st_mode) == 0o600
-    assert len(token_file().read_text()) == 64
-
-
-def test_a_cluster_that_lets_nobody_in_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(**_: object) -> None:
-        raise ConnectionError("Failed to connect")
-
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(ray, "init", refused)
-    with pytest.raises(ConfigError, match=r"10\.0\.0\.1:6379.*RAY_AUTH_MODE=token"):
-        connect(RunOptions(address="10.0.0.1:6379"))

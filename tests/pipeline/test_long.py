@@ -101,9 +101,11 @@ def test_rejection_is_accounted_for_and_not_tried_again(fasta: Path, esm2: Path,
     first = run(fasta, tmp_path / "s", esm2, spec, on_long="reject")
     again = run(fasta, tmp_path / "s", esm2, spec, on_long="reject")
     rejects = lance.dataset(str(tmp_path / "s" / "rejects.lance")).to_table().to_pylist()
+    retried = run(fasta, tmp_path / "s", esm2, spec, on_long="reject", run={"actors": 1, "retry_rejects": True})
 
     assert [(c.stored, c.rejected, c.already_present) for c in first.spaces] == [(1, 2, 0)]
     assert [(c.stored, c.rejected, c.already_present) for c in again.spaces] == [(0, 2, 1)]
+    assert (again.actors, retried.actors) == (0, 1)  # tried only when it was asked for
     assert {r["id"]: (r["reason"], r["stage"]) for r in rejects} == {
         "P101": ("too_long", "embed"), "P250": ("too_long", "embed"),
     }  # fmt: skip

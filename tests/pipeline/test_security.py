@@ -25,13 +25,13 @@ ROOT = Path(__file__).resolve().parents[2]
 HEAD = """
 import sys
 import ray
-from protea_ray.pipeline import cluster
+from protea_ray.cluster.connect import connect
 start = ray.init
 def init(**options):  # as the package starts it, but with a dashboard, which it never has
     return start(**{**options, "include_dashboard": True, "dashboard_port": int(sys.argv[1])})
 ray.init = init
 from protea_ray.config.run import RunOptions
-cluster.connect(RunOptions())
+connect(RunOptions())
 print("up", flush=True)
 sys.stdin.read()
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import lance
@@ -95,8 +96,74 @@ def test_lances_own_error_becomes_ours_and_others_pass() -> None:
     with pytest.raises(StoreError, match=r"does not answer: .*503") as caught, outage_as_store_error():
         raise BROKEN
     assert "/home/runner" not in str(caught.value)
-    with pytest.raises(OSError, match="416"), outage_as_store_error():
+    with (
+        pytest.raises(StoreError, match=r"cannot be read or written: .*416.*protea-ray verify"),
+        outage_as_store_error(),
+    ):
         raise SHORT
+
+
+OUTAGES = [  # which of them another attempt may end
+    (OSError("LanceError(IO): Generic MicrosoftAzure error: Error performing GET http://a in 2ms - HTTP error"), True),
+    (ValueError("LanceError(IO): Generic GCS error: GCP credential error: Unable to open service account file"), True),
+    (OSError("LanceError(IO): Generic RateLimited error: RateLimited (temporary) at read, context: { uri: .. }"), True),
+    (OSError("LanceError(IO): Generic PermissionDenied error: PermissionDenied (permanent) at stat"), False),
+    (OSError("LanceError(IO): The operation lacked the necessary privileges to complete for path b/t: 403"), False),
+    (OSError("LanceError(IO): The operation lacked valid authentication credentials for path b/t: 401"), False),
+    (OSError("LanceError(IO): Generic LocalFileSystem error: Unable to open file /s/t: .. (os error 13)"), False),
+    (OSError("LanceError(IO): Generic LocalFileSystem error: Too many open files (os error 24)"), True),
+    (pa.ArrowInvalid("External error: LanceError(IO): Stale file handle (os error 116)"), True),
+]
+DAMAGE = [
+    pa.ArrowInvalid("External error: LanceError(IO): Generic N/A error: Not found: /s/t.lance/data/1, /rustc/4/a"),
+    OSError("LanceError(IO): Object at location s/t.lance/_versions/1.manifest not found: No such file (os error 2)"),
+    pa.ArrowInvalid("External error: LanceError(IO): Generic memory error: Invalid range 0..91 for object of size 10"),
+    pa.ArrowInvalid("External error: Invalid user input: file does not appear to be a Lance file (invalid magic: [7])"),
+    ValueError('LanceError(IO): does not have sufficient data, len: 4, bytes: b"junk"'),
+    OSError("LanceError(IO): Request precondition failure for path s/t: Error performing PUT"),
+    OSError("NotFound (permanent) at stat, context: { service: oss, path: t.lance }"),
+]
+
+
+@pytest.mark.parametrize(("error", "again"), OUTAGES)
+def test_an_outage_has_many_forms(error: Exception, again: bool) -> None:
+    assert is_outage(error) and is_retryable(error) is again
+    with pytest.raises(StoreError, match="does not answer") as caught, outage_as_store_error():
+        raise error
+    assert "/rustc" not in str(caught.value)
+
+
+@pytest.mark.parametrize("error", DAMAGE)
+def test_what_is_gone_or_damaged_is_one_clean_error_and_no_outage(error: Exception) -> None:
+    assert not is_outage(error)
+    with pytest.raises(StoreError, match=r"cannot be read or written: .*verify") as caught, outage_as_store_error():
+        raise error
+    assert "/rustc" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("Invalid user input: Schema error: No field named nope. Valid fields are a, b"),
+        OSError(2, "No such file or directory", "/in/x.fasta"),
+        RuntimeError("no such device"),
+    ],
+)
+def test_other_mistakes_keep_their_own_error(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught, outage_as_store_error():
+        raise error
+    assert caught.value is error
+
+
+def test_a_table_that_vanishes_while_it_is_read(tmp_path: Path) -> None:
+    """As Lance itself says it here: of a scan, of rows, of a count."""
+    uri = tmp_path / "t.lance"
+    table = lance.write_dataset(pa.table({"a": list(range(1000))}), str(uri))
+    shutil.rmtree(uri)
+    advice = "is still there, then run the same command again"
+    for read in (table.to_table, lambda: table.take([1, 5]), lambda: table.count_rows("a > 3")):
+        with pytest.raises(StoreError, match=advice), outage_as_store_error():
+            read()
 
 
 def test_verify_finds_no_damage_in_a_store_that_does_not_answer(

@@ -22,6 +22,7 @@ from protea_ray.query.view import CHUNK, Pin, View, distinct, matching
 from protea_ray.store.keys import KeyIndex, join
 from protea_ray.store.ledger import ROW_ID
 from protea_ray.store.location import Location
+from protea_ray.store.object_store_errors import outage_as_store_error
 from protea_ray.store.rows import RESIDUES
 
 MASK = "mask"  # column that marks the residues of a padded batch
@@ -144,6 +145,7 @@ class Reader:
         """The tables at the pin."""
         return View(self.location, self.pin)
 
+    @outage_as_store_error()
     def read(self, examples: Examples) -> pa.Table:
         """The chosen columns without residue matrices, one row per example, in the examples' order."""
         read = _take_columns(self.view.vectors, examples.vectors, self.columns.vectors)
@@ -154,6 +156,7 @@ class Reader:
             read |= {name: self.labels.columns[name].take(rows) for name in self.columns.labels}
         return pa.table(read)
 
+    @outage_as_store_error()
     def read_residues(self, examples: Examples) -> list[np.ndarray]:
         """One (residues, width) matrix per example: a view of the bytes that were read, not a copy."""
         facts = self.view.facts

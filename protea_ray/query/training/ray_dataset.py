@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import ray.data
 
+from protea_ray.cluster.connect import connect
+from protea_ray.config.run import RunOptions
 from protea_ray.errors import ConfigError
 from protea_ray.query.training.examples import Examples, Reader, SelectedColumns, find_examples
 from protea_ray.query.training.labels import Labels
@@ -26,7 +28,7 @@ def ray_dataset(
 
     Vectors are fixed-shape tensors, (n, D) in numpy and torch batches. Keys are joined here, 28 bytes a row; the
     tables are read by the tasks, from the same pinned versions, and never come through this process. The data set's
-    name is `<space>@<version>`.
+    name is `<space>@<version>`. Ray is joined or started as by `embed`: RAY_ADDRESS, else a local cluster.
     """
     chosen = SelectedColumns.choose(view, columns, labels)
     if chosen.residues:
@@ -37,6 +39,7 @@ def ray_dataset(
         report.say()
     tasks = [_table(examples[part]) for part in parts(examples)]
     read = _ReadRows(Reader(view.location, view.pin, chosen, labels))
+    connect(RunOptions())
     made = ray.data.from_arrow(tasks or [_table(examples)]).map_batches(
         read, batch_format="pyarrow", batch_size=None, zero_copy_batch=True
     )

@@ -1,0 +1,1 @@
+"""Which Ray cluster this process works on: joined or started here, whatever the machine, and what it waits for."""
