@@ -54,7 +54,8 @@ class T5(Family):
         shape = self.shape(config)
         hidden, ffn, inner = shape.hidden, shape.ffn, shape.heads * shape.head_dim
         attention = {"q": (inner, hidden), "k": (inner, hidden), "v": (inner, hidden), "o": (hidden, inner)}
-        entering = ("wi_0", "wi_1") if shape.gated else ("wi",)
+        gated = config.get("is_gated_act", shape.gated)  # the saved answer wins, as in transformers
+        entering = ("wi_0", "wi_1") if gated else ("wi",)
         dense = {**dict.fromkeys(entering, (ffn, hidden)), "wo": (hidden, ffn)}
         sizes: dict[str, tuple[int, ...]] = {
             "shared.weight": (shape.vocabulary, hidden), "encoder.final_layer_norm.weight": (hidden,),
