@@ -11,14 +11,14 @@ import pyarrow as pa
 import ray
 import ray.data
 
-from protea_ray.config.recipe import EmbeddingConfig, space_name
+from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.config.run import RunConfig
 from protea_ray.encoder.layout import Layout, layout
 from protea_ray.models.families.base import Shape
 from protea_ray.pipeline import cluster
 from protea_ray.pipeline.calibration import calibrate
 from protea_ray.pipeline.cluster import remote
-from protea_ray.pipeline.embed import MakeSpec, Setting, prepare
+from protea_ray.pipeline.embed import MakeSpec, Setting, prepare, space_names
 from protea_ray.pipeline.ingest import columns_of, scan_all
 from protea_ray.pipeline.work import missing_of
 from protea_ray.pipeline.worker import EncoderSpec
@@ -65,7 +65,7 @@ class DryRun:
 def dry_run(inputs: Sequence[str], store: str, config: RunConfig, make_spec: MakeSpec = EncoderSpec) -> DryRun:
     """Read the inputs, compare them with the store, time the model; raises what `embed` would raise."""
     setting, sources = prepare(inputs, store, config, make_spec)
-    names = [space_name(recipe, setting.checkpoint.files) for recipe in setting.recipes]
+    names = space_names(setting.location, setting.checkpoint, setting.recipes)
     seen = _records(sources, setting).to_arrow_refs()
     task = remote(_compare, num_cpus=1)
     found: _Comparison = ray.get(task.remote(setting.location, names, setting.options.retry_rejects, *seen))
