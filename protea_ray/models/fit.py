@@ -78,10 +78,12 @@ def _problems(named: Mapping[str, TensorHeader], wanted: Wanted, shape: Shape) -
     missing = [name for name in wanted.sizes if name not in named and name not in wanted.optional]
     if missing:
         yield _listed(f"{len(missing)} of {len(wanted.sizes)} tensors of the model are not there", missing)
-    for name, size in wanted.sizes.items():
-        if name in named and named[name].shape != size:
-            found = size_text(named[name].shape)
-            yield f"{named[name].name} is {found}, the configuration says {size_text(size)}"
+    sizes = wanted.sizes.items()
+    wrong = [(named[name], size) for name, size in sizes if name in named and named[name].shape != size]
+    for tensor, size in wrong[:3]:
+        yield f"{tensor.name} is {size_text(tensor.shape)}, the configuration says {size_text(size)}"
+    if wrong[3:]:
+        yield f"{len(wrong) - 3} more tensors have another size"
     other = [t.name for n, t in named.items() if n in wanted.sizes and t.dtype not in _FLOATS]
     if other:
         yield _listed("these are whole numbers, as in a quantised checkpoint", other)

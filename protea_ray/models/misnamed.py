@@ -67,7 +67,7 @@ def without_config(directory: Path) -> str:
     """Why a directory without config.json is no checkpoint, and what may have been meant."""
     names = sorted(path.name for path in directory.iterdir())
     if not names:
-        return f"{directory} is empty"
+        return f"{directory} is empty; name a directory that holds config.json and {SINGLE}"
     start = f"{directory} has no config.json, so it is not a model's directory"
     if advice := _of_the_hub(directory, names) or _whole_below(directory, names) or _of_a_trainer(directory, names):
         return f"{start}: {advice}"

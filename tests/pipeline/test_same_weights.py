@@ -130,8 +130,8 @@ def test_every_misfit_of_recipe_and_checkpoint_is_told_before_ray_starts(
 ) -> None:
     fasta = tmp_path / "p.fasta"
     write_fasta(fasta, 3, seed=1)
-    wrong = [{"layers": [4], "window_overlap": 1022}, {"layers": [4, 7], "dtype": "float16"}]
-    config = run_config({"model": str(esm2), "recipes": wrong, "run": {"device": "cpu"}})
+    shared = {"model": str(esm2), "window_overlap": 1022, "dtype": "float16", "run": {"device": "cpu"}}
+    config = run_config({**shared, "recipes": [{"layers": [4]}, {"layers": [4, 7]}]})
     more = [LineReporter()] if command is embed else []
 
     with pytest.raises(ConfigError) as caught:
