@@ -73,7 +73,7 @@ class Esm2(Family):
             sizes |= {f"{name}.weight": size, f"{name}.bias": size[:1]}
         sizes["rotary_embeddings.inv_freq"] = (shape.head_dim // 2,)
         optional = frozenset(n for n in sizes if n.startswith(("contact_head", "rotary_embeddings")))
-        return Wanted(sizes, self.model_type, "encoder.layer", optional)
+        return Wanted(sizes, "esm", "encoder.layer", optional)
 
     def tokenizer(self, directory: Path) -> Any:
         from transformers import EsmTokenizer

@@ -68,7 +68,7 @@ class Esmc(Family):
             sizes |= {f"{layer}.self_attn.{name}.weight": (inner,) for name in ("q_norm", "k_norm")}
             for norm in ("input_layernorm", "post_attention_layernorm"):
                 sizes |= {f"{layer}.{norm}.weight": (hidden,), f"{layer}.{norm}.bias": (hidden,)}
-        return Wanted(sizes, self.model_type, "layers")
+        return Wanted(sizes, "esmc", "layers")
 
     def tokenizer(self, directory: Path) -> Any:
         """The vocabulary is part of transformers' class; a tokenizer.json in the checkpoint is read through it."""
