@@ -246,9 +246,17 @@ def resolve(config: EmbeddingConfig, facts: ModelFacts, device: str, revision: s
     >>> recipe.family, recipe.max_residues, recipe.dtype
     ('esm2', 1022, 'float16')
     """
+    if problems := misfits(config, facts, device):
+        raise ConfigError(problems, where=f"{config.model} on {device}")
     max_residues = config.max_residues or facts.trained_length
     dtype = config.dtype or ("float32" if device == "cpu" else facts.gpu_dtype)
-    problems = overlap_problems(config, max_residues) if config.max_residues is None else []
+    filled = {"family": facts.family, "max_residues": max_residues, "dtype": dtype, "revision": revision}
+    return config.model_copy(update=filled)
+
+
+def misfits(config: EmbeddingConfig, facts: ModelFacts, device: str | None = None) -> list[str]:
+    """In words, what of a recipe the checkpoint cannot do; device None: not known yet, and nothing said about it."""
+    problems = overlap_problems(config, facts.trained_length) if config.max_residues is None else []
     if config.layers[-1] > facts.n_layers:
         problems.append(
             f"layers: {config.layers[-1]} is deeper than the model, which has {facts.n_layers} layers "
@@ -263,12 +271,9 @@ def resolve(config: EmbeddingConfig, facts: ModelFacts, device: str, revision: s
         )
     if config.family not in ("auto", facts.family):
         problems.append(f"family: {config.family} was asked for, but the checkpoint is {facts.family}")
-    if dtype == "float16" and device == "cpu":
+    if config.dtype == "float16" and device == "cpu":
         problems.append("dtype: float16 is 4 times slower than float32 on a CPU; use float32 or bfloat16")
-    if problems:
-        raise ConfigError(problems, where=f"{config.model} on {device}")
-    filled = {"family": facts.family, "max_residues": max_residues, "dtype": dtype, "revision": revision}
-    return config.model_copy(update=filled)
+    return problems
 
 
 _NOT_NUMBERS = {"model", "revision"}

@@ -1,7 +1,8 @@
 """A checkpoint that may be used: found, pinned to a commit, whole, of a known family, named by its digests.
 
-`open_checkpoint` runs in the driver before any actor starts and needs neither torch nor transformers, so a wrong
-checkpoint costs seconds, not a cluster. Nearly all of the time goes into hashing (see `weights`).
+`open_checkpoint` runs in the driver before any actor starts and needs no torch, so a wrong checkpoint costs seconds,
+not a cluster. What the names of its files, its configuration, the headers of its weights and its tokenizer can tell is
+told first; nearly all of the time goes into hashing (see `weights`).
 """
 
 from __future__ import annotations
@@ -17,10 +18,20 @@ from typing import Any
 from protea_ray.config.recipe import ModelFacts, canonical_json
 from protea_ray.errors import CheckpointError, ProteaRayError
 from protea_ray.models.families import recognise
-from protea_ray.models.families.base import Shape
+from protea_ray.models.families.base import Family, Shape
 from protea_ray.models.families.vocabulary import FILES, read_vocabulary
+from protea_ray.models.fit import require_fit
+from protea_ray.models.misnamed import (
+    INDEX,
+    SINGLE,
+    adapter_advice,
+    close_name,
+    disguise,
+    file_in_place_of_directory,
+    without_config,
+)
 from protea_ray.models.untrained import MODEL_NAME, is_trained, untrained_checkpoint
-from protea_ray.models.weights import INDEX, SINGLE, check_weights, tensor_names
+from protea_ray.models.weights import digest_weights, read_headers
 
 DOWNLOADED = (
     "config.json", SINGLE, "model-*.safetensors", INDEX, *FILES,
@@ -63,11 +74,18 @@ def open_checkpoint(model: str | None, revision: str | None = None, family: str 
     reached. Raises CheckpointError for whatever must not be used, ConfigError for a family that does not fit.
     """
     path, commit = locate(model, revision)
+    if adapter := adapter_advice(path):  # first: an adapter has no config.json, which is not what is wrong with it
+        raise CheckpointError(adapter)
     config = read_config(path)
     _require_plain_weights(path, config)
-    facts, shape = _recognised(path, config, family)
-    files = check_weights(path, shape)
-    files |= {"config": config_digest(config), "vocabulary": vocabulary_digest(path)}
+    kind = _recognised(path, config, family)
+    headers = read_headers(path)
+    tensors = [tensor for held in headers.values() for tensor in held]
+    shape, facts = kind.shape(config), kind.facts(config, {tensor.name for tensor in tensors})
+    require_fit(path, tensors, shape, kind.wanted(config))
+    if model not in (None, MODEL_NAME):  # the built-in model's files are what this package wrote
+        _require_alphabet(path, kind)
+    files = digest_weights(headers) | {"config": config_digest(config), "vocabulary": vocabulary_digest(path)}
     return Checkpoint(model or MODEL_NAME, path, commit, facts, shape, files, is_trained(config))
 
 
@@ -84,7 +102,7 @@ def locate(model: str | None, revision: str | None) -> tuple[Path, str | None]:
             )
         return directory.absolute(), None
     if directory.exists():
-        raise CheckpointError(f"{model} is a file; name the directory that holds config.json and {SINGLE}")
+        raise CheckpointError(file_in_place_of_directory(directory))
     if model.startswith((".", "/", "~")) or model.count("/") > 1:
         raise CheckpointError(f"there is no directory {model}; name one that holds config.json and {SINGLE}")
     return _from_hub(model, revision)
@@ -119,17 +137,17 @@ def _hub_advice(model: str, revision: str | None, error: Exception) -> str:
     if isinstance(error, errors.RepositoryNotFoundError):
         return (
             f"there is no model {model} on the hub, nor a directory of that name. Check the spelling; "
-            "a private model needs HF_TOKEN."
+            f"a private model needs HF_TOKEN.{close_name(model)}"
         )
     if isinstance(error, errors.RevisionNotFoundError):
         return f"{model} has no revision {revision} on the hub. Give a 40-hex commit from its history, or none."
     if isinstance(error, errors.HFValidationError):
-        return f"{model!r} is neither a directory nor a hub id (owner/name)"
+        return f"{model!r} is neither a directory nor a hub id (owner/name).{close_name(model)}"
     detail = ", ".join(filter(None, (type(error).__name__, getattr(error, "strerror", None))))
     return (
         f"{at} cannot be fetched ({detail}) and is not complete in the hub's cache. Check the "
-        "network and HF_HUB_OFFLINE, or name a local directory; with no --model a built-in untrained model "
-        "is used that needs no network."
+        f"network and HF_HUB_OFFLINE, or name a local directory ({model} is none); with no --model a built-in "
+        f"untrained model is used that needs no network.{close_name(model)}"
     )
 
 
@@ -139,8 +157,10 @@ def read_config(directory: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CheckpointError(f"{directory} has no config.json, so it is not a model's directory") from None
+        raise CheckpointError(without_config(directory)) from None
     except (OSError, ValueError, RecursionError) as error:
+        if path.is_file() and (what := disguise(path)):
+            raise CheckpointError(f"{path} {what}") from None
         raise CheckpointError(f"{path} cannot be read as JSON: {error}. Download or copy it again.") from None
     if not isinstance(config, dict):
         raise CheckpointError(f"{path} is not a JSON object. Download or copy it again.")
@@ -149,32 +169,50 @@ def read_config(directory: Path) -> dict[str, Any]:
 
 def _require_plain_weights(directory: Path, config: Mapping[str, Any]) -> None:
     """Raise CheckpointError for settings that make a load use something other than the files that are checked."""
-    if (directory / "adapter_config.json").exists():
-        raise CheckpointError(
-            f"{directory} has an adapter, which transformers would add on top of the weights. Merge it "
-            "(peft: merge_and_unload, then save_pretrained) and name the merged directory."
-        )
     if config.get("transformers_weights"):
         raise CheckpointError(
             f"{directory}/config.json points the load at {config['transformers_weights']!r}. Remove "
             f"`transformers_weights` from it and name the weights {SINGLE}."
         )
-    if config.get("quantization_config"):
+    if quantised := config.get("quantization_config"):
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else None
         raise CheckpointError(
-            f"{directory} is quantised already. Use the plain checkpoint, and --quantization to quantise it here."
+            f"{directory} is quantised already{f' ({method})' if method else ''}. Use the plain checkpoint, and "
+            "--quantization to quantise it here."
         )
 
 
-def _recognised(directory: Path, config: Mapping[str, Any], wanted: str) -> tuple[ModelFacts, Shape]:
+def _recognised(directory: Path, config: Mapping[str, Any], wanted: str) -> Family:
+    """The family of a checkpoint whose config.json has all that is asked of it; raises CheckpointError."""
+    for name in FILES:
+        if (directory / name).is_file() and (what := disguise(directory / name)):
+            raise CheckpointError(f"{directory / name} {what}")
     try:
         family = recognise(config, directory, wanted)
-        shape = family.shape(config)
-        return family.facts(config, tensor_names(directory)), shape
+        family.facts(config)
+        family.wanted(config)
+        return family
     except ProteaRayError:
         raise
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise CheckpointError(
             f"{directory}/config.json is not complete ({type(error).__name__}: {error}). Download or copy it again."
+        ) from error
+
+
+def _require_alphabet(directory: Path, family: Family) -> None:
+    """Raise CheckpointError unless the tokenizer's files spell residue by residue.
+
+    Costs a second, because it imports transformers (without torch); an actor would know it a minute later.
+    """
+    try:
+        family.alphabet(directory)
+    except Exception as error:  # whatever the tokenizer's files make transformers or its libraries raise
+        why = str(error) if isinstance(error, ProteaRayError) else f"{type(error).__name__}: {error}"
+        source = f" from {family.example}" if family.example else ""
+        raise CheckpointError(
+            f"{directory}: its tokenizer is not the published one: {why[:500]}. Copy {family.tokenizer_file}{source} "
+            "over it; a tokenizer that was saved again may have been rebuilt (transformers 5 does so with Ankh's)."
         ) from error
 
 

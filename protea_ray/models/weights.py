@@ -14,8 +14,6 @@ import hashlib
 import json
 import math
 import os
-import re
-from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,15 +23,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from protea_ray.errors import CheckpointError
+from protea_ray.models.misnamed import INDEX, SINGLE, disguise, without_weights
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
-
-    from protea_ray.models.families.base import Shape
-
-SINGLE = "model.safetensors"
-INDEX = "model.safetensors.index.json"
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors library itself
 ITEM_BYTES = {
@@ -47,25 +40,45 @@ _EXPONENT = {  # all exponent bits set: NaN or infinity
     "F16": ("<u2", 0x7C00),
     "BF16": ("<u2", 0x7F80),
 }
-_EMBEDDING = re.compile(r"(^|\.)(word_embeddings|embed_tokens|shared)\.weight$")
-_LAYER = re.compile(r"(?:^|\.)(?:layers?|blocks?|h)\.(\d+)\.(.+)")
-_DECODER = re.compile(r"(^|\.)decoder\.")
 
 
-def check_weights(directory: Path, shape: Shape | None = None) -> dict[str, str]:
+@dataclass(frozen=True)
+class TensorHeader:
+    """One tensor: `begin` and `end` are byte offsets from the start of the file."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+Headers = Mapping[Path, tuple[TensorHeader, ...]]
+
+
+def check_weights(directory: Path) -> dict[str, str]:
     """Check every weight file that a load of `directory` reads; returns its sha256 (hex) by file name.
 
-    Raises CheckpointError for pickles only, a missing shard, a truncated or garbled file, tensors that do not
-    fit `shape`, and NaN or infinity in any tensor. Other files of the directory are not looked at.
+    Raises CheckpointError as `read_headers` and `digest_weights` do. Other files of the directory are not looked at.
     """
-    files = weight_files(directory)
-    headers = {file: read_header(file) for file in files}
+    return digest_weights(read_headers(directory))
+
+
+def read_headers(directory: Path) -> Headers:
+    """The tensors of every weight file that a load of `directory` reads, in milliseconds.
+
+    Raises CheckpointError for pickles only, a missing shard, and a truncated or garbled file.
+    """
+    headers = {file: read_header(file) for file in weight_files(directory)}
     _check_index(directory, headers)
-    if shape is not None:
-        _check_fit(directory, [t for tensors in headers.values() for t in tensors], shape)
-    with ThreadPoolExecutor(max_workers=min(len(files), os.cpu_count() or 1)) as pool:
-        digests = pool.map(lambda file: _digest_finite(file, headers[file]), files)
-        return {file.name: digest for file, digest in zip(files, digests, strict=True)}
+    return headers
+
+
+def digest_weights(headers: Headers) -> dict[str, str]:
+    """sha256 (hex) of every file by its name; raises CheckpointError for NaN or infinity in any tensor."""
+    with ThreadPoolExecutor(max_workers=min(len(headers), os.cpu_count() or 1)) as pool:
+        digests = pool.map(lambda item: _digest_finite(*item), headers.items())
+        return {file.name: digest for file, digest in zip(headers, digests, strict=True)}
 
 
 def verify_digests(directory: Path, expected: Mapping[str, str]) -> None:
@@ -74,11 +87,11 @@ def verify_digests(directory: Path, expected: Mapping[str, str]) -> None:
     `expected` is the `files` of a Checkpoint; entries that are no weight files are not compared.
     """
     recorded = {name: digest for name, digest in expected.items() if name.endswith(".safetensors")}
-    found = check_weights(directory)
+    held = check_weights(directory)
     changed = [
-        f"{name}: recorded {recorded.get(name, 'nothing')[:16]}, found {found.get(name, 'nothing')[:16]}"
-        for name in sorted(recorded.keys() | found.keys())
-        if recorded.get(name) != found.get(name)
+        f"{name}: recorded {recorded.get(name, 'nothing')[:16]}, found {held.get(name, 'nothing')[:16]}"
+        for name in sorted(recorded.keys() | held.keys())
+        if recorded.get(name) != held.get(name)
     ]
     if changed:
         raise CheckpointError(
@@ -100,23 +113,7 @@ def weight_files(directory: Path) -> tuple[Path, ...]:
                 f"{', '.join(missing[:5])}. Download or copy them again."
             )
         return tuple(directory / name for name in names)
-    raise _no_weights(directory)
-
-
-def tensor_names(directory: Path) -> frozenset[str]:
-    """Names of all tensors, from the headers of the files alone; raises CheckpointError as `check_weights` does."""
-    return frozenset(tensor.name for file in weight_files(directory) for tensor in read_header(file))
-
-
-@dataclass(frozen=True)
-class TensorHeader:
-    """One tensor: `begin` and `end` are byte offsets from the start of the file."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    begin: int
-    end: int
+    raise CheckpointError(without_weights(directory))
 
 
 def read_header(path: Path) -> tuple[TensorHeader, ...]:
@@ -171,25 +168,9 @@ def _check_extent(path: Path, tensors: tuple[TensorHeader, ...], size: int, star
 
 
 def _garbled(path: Path, why: str) -> CheckpointError:
-    return CheckpointError(
-        f"{path} is not a safetensors file: {why}. Delete it and download or copy it again "
-        "(a git checkout without git-lfs leaves text pointers in place of weights)."
-    )
-
-
-def _no_weights(directory: Path) -> CheckpointError:
-    names = sorted(path.name for path in directory.iterdir())
-    if pickles := [name for name in names if name.endswith(PICKLES)]:
-        return CheckpointError(
-            f"{directory} has its weights as pickles only ({', '.join(pickles[:3])}), and a pickle can run "
-            "any code when it is opened. If you trust its source, convert it once: "
-            'python -c "from transformers import AutoModel; '
-            "AutoModel.from_pretrained('OLD').save_pretrained('NEW')\", copy the tokenizer's files too, "
-            "and name the new directory."
-        )
-    other = [name for name in names if name.endswith(".safetensors")]
-    hint = f" It has {', '.join(other[:3])}; rename the file if it is the model." if other else ""
-    return CheckpointError(f"{directory} has no weights: neither {SINGLE} nor {INDEX} is there.{hint}")
+    if what := disguise(path):
+        return CheckpointError(f"{path} is not a safetensors file: it {what}")
+    return CheckpointError(f"{path} is not a safetensors file: {why}. Delete it and download or copy it again.")
 
 
 def _weight_map(directory: Path) -> dict[str, str]:
@@ -206,7 +187,7 @@ def _weight_map(directory: Path) -> dict[str, str]:
     return pairs
 
 
-def _check_index(directory: Path, headers: Mapping[Path, tuple[TensorHeader, ...]]) -> None:
+def _check_index(directory: Path, headers: Headers) -> None:
     """Raise CheckpointError unless every tensor of the index is in the shard that the index names."""
     if (directory / SINGLE).is_file():
         return
@@ -218,62 +199,6 @@ def _check_index(directory: Path, headers: Mapping[Path, tuple[TensorHeader, ...
             f"{directory}: {len(absent)} tensors of {INDEX} are not in their shards, such as {name} in "
             f"{shard}. The shards are of different versions; download all of them again."
         )
-
-
-def _check_fit(directory: Path, tensors: list[TensorHeader], shape: Shape) -> None:
-    """Raise CheckpointError unless names and shapes fit `shape`: transformers would fill gaps with random numbers."""
-    encoder = [tensor for tensor in tensors if not _DECODER.search(tensor.name)]
-    problems = [*_embedding_problems(encoder, shape), *_layer_problems(encoder, shape)]
-    if problems:
-        raise CheckpointError(
-            f"{directory}: the weights are not those of its config.json: {'; '.join(problems)}. "
-            "Put the weights and the config.json of one checkpoint together."
-        )
-
-
-def _embedding_problems(tensors: list[TensorHeader], shape: Shape) -> list[str]:
-    wanted = (shape.vocabulary, shape.hidden)
-    found = [tensor for tensor in tensors if _EMBEDDING.search(tensor.name)]
-    if wrong := [tensor for tensor in found if tensor.shape != wanted]:
-        return [f"{wrong[0].name} is {_size_text(wrong[0].shape)}, the configuration says {_size_text(wanted)}"]
-    if not found and not any(tensor.shape == wanted for tensor in tensors):
-        return [f"no token embedding of {_size_text(wanted)}"]
-    return []
-
-
-def _layer_problems(tensors: list[TensorHeader], shape: Shape) -> list[str]:
-    """In words, where the number of layers is not that of `shape`, or layers do not have the same tensors."""
-    layers: dict[int, dict[str, tuple[int, ...]]] = defaultdict(dict)
-    for tensor in tensors:
-        if match := _LAYER.search(tensor.name):
-            layers[int(match[1])][match[2]] = tensor.shape
-    if layers and sorted(layers) != list(range(shape.layers)):
-        return [f"{len(layers)} layers (highest {max(layers)}), the configuration says {shape.layers}"]
-    # T5 keeps its one table of relative positions in layer 0, so what only layer 0 has is no gap elsewhere
-    common = {
-        name: size for i in sorted(layers, reverse=True) if i or len(layers) == 1 for name, size in layers[i].items()
-    }
-    gaps = [
-        f"layer {i} has {name} as {_size_text(layers[i].get(name))}, others as {_size_text(size)}"
-        for i in sorted(layers)
-        for name, size in common.items()
-        if layers[i].get(name) != size
-    ]
-    return gaps[:1] + _width_problems(common, shape)
-
-
-def _width_problems(layer: dict[str, tuple[int, ...]], shape: Shape) -> list[str]:
-    """In words, the kinds of matrix of `shape` that a layer does not have."""
-    kinds = {"attention": shape.heads * shape.head_dim, "feed-forward": shape.ffn}
-    return [
-        f"no {kind} matrix of {_size_text((width, shape.hidden))} in a layer"
-        for kind, width in kinds.items()
-        if layer and (width, shape.hidden) not in layer.values()
-    ]
-
-
-def _size_text(shape: tuple[int, ...] | None) -> str:
-    return "missing" if shape is None else " x ".join(map(str, shape)) or "a number"
 
 
 def _digest_finite(path: Path, tensors: tuple[TensorHeader, ...]) -> str:

@@ -14,12 +14,12 @@ import ray
 import ray.data
 
 from protea_ray.cluster.waiting import waiting_is_told
-from protea_ray.config.recipe import EmbeddingConfig, space_name
+from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.config.run import RunConfig
 from protea_ray.encoder.layout import Layout, layout
 from protea_ray.models.families.base import Shape
 from protea_ray.pipeline.calibration import calibrate
-from protea_ray.pipeline.embed import MakeSpec, Setting, prepare
+from protea_ray.pipeline.embed import MakeSpec, Setting, prepare, space_names
 from protea_ray.pipeline.ingest import columns_of, scan_all
 from protea_ray.pipeline.pool import pool_for, remote
 from protea_ray.pipeline.work import missing_of
@@ -79,7 +79,7 @@ def dry_run(inputs: Sequence[str], store: str, config: RunConfig, make_spec: Mak
     began = time.perf_counter()
     setting, sources = prepare(inputs, store, config, make_spec)
     startup = time.perf_counter() - began
-    names = [space_name(recipe, setting.checkpoint.files) for recipe in setting.recipes]
+    names = space_names(setting.location, setting.checkpoint, setting.recipes)
     seen = _records(sources, setting).to_arrow_refs()
     task = remote(_compare, num_cpus=1)
     found: _Comparison = ray.get(task.remote(setting.location, names, setting.options.retry_rejects, *seen))

@@ -17,8 +17,9 @@ from protea_ray.cluster.connect import connect
 from protea_ray.cluster.waiting import waiting_is_told
 from protea_ray.config.libraries import OF_EMBEDDING, versions
 from protea_ray.config.paths import require_paths
-from protea_ray.config.recipe import EmbeddingConfig, identity, resolve, space_name
+from protea_ray.config.recipe import EmbeddingConfig, identity, misfits, resolve, space_name
 from protea_ray.config.run import RunConfig, RunOptions
+from protea_ray.errors import ConfigError
 from protea_ray.models.checkpoint import Checkpoint, logit_tokens, open_checkpoint
 from protea_ray.models.weights import verify_digests
 from protea_ray.pipeline.accounting import Summary, account
@@ -39,7 +40,7 @@ from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location, open_location
 from protea_ray.store.rows import space_schema
 from protea_ray.store.runs import new_run_id, record_run
-from protea_ray.store.spaces import SpaceInfo, ensure_space, list_spaces
+from protea_ray.store.spaces import SpaceInfo, ensure_space, list_spaces, same_space
 
 MakeSpec = Callable[..., EncoderSpec]  # from the fields of EncoderSpec to what an actor loads
 
@@ -101,12 +102,24 @@ def prepare(inputs: Sequence[str], store: str, config: RunConfig, make_spec: Mak
 
 
 def join(location: Location, checkpoint: Checkpoint, config: RunConfig, make_spec: MakeSpec) -> Setting:
-    """Join the Ray cluster and resolve the recipes for its device; raises ConfigError for recipes that do not fit."""
+    """Join the Ray cluster and resolve the recipes for its device; raises ConfigError for recipes that do not fit.
+
+    Whatever does not depend on the device is an error before Ray starts.
+    """
+    require_fitting(config, checkpoint)
     connect(config.run)
     require_room()
     device = device_of(config.run)
     recipes = tuple(resolve(r, checkpoint.facts, device, checkpoint.revision) for r in config.recipes)
     return Setting(location, checkpoint, recipes, config.run, device, new_run_id(), make_spec)
+
+
+def require_fitting(config: RunConfig, checkpoint: Checkpoint) -> None:
+    """Raise ConfigError with all that the recipes want and the checkpoint, or the device asked for, cannot do."""
+    device = "cpu" if config.run.device == "cpu" else None
+    problems = [problem for recipe in config.recipes for problem in misfits(recipe, checkpoint.facts, device)]
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)), where=checkpoint.model)
 
 
 @own_errors()
@@ -137,6 +150,7 @@ def embed(
         for uri in ingested.repeated:
             report.note(f"{uri} is byte for byte another input of this run; it was read once.")
         targets = make_targets(setting.location, setting.checkpoint, setting.recipes, setting.run)
+        note_other_names(setting, targets, report)
         spaces = [t.space for t in targets]
         work = find_work(setting.location, ingested.labels, spaces, setting.options.retry_rejects)
         done = embed_work(setting, work, targets, writer, report, started, ingested.rejects)
@@ -221,7 +235,24 @@ def make_targets(
     have the weights that an earlier run recorded for it.
     """
     _require_recorded_weights(location, checkpoint)
-    return [_target(location, checkpoint, recipe, run) for recipe in recipes]
+    names = space_names(location, checkpoint, recipes)
+    return [_target(location, checkpoint, recipe, run, name) for recipe, name in zip(recipes, names, strict=True)]
+
+
+def space_names(location: Location, checkpoint: Checkpoint, recipes: Sequence[EmbeddingConfig]) -> list[str]:
+    """The space of each recipe: the store's own if it has one of the same weights and recipe, else a new name."""
+    spaces = list_spaces(location)
+    return [
+        same_space(location, spaces, identity(recipe, checkpoint.files), space_name(recipe, checkpoint.files))
+        for recipe in recipes
+    ]
+
+
+def note_other_names(setting: Setting, targets: Sequence[Target], report: Reporter) -> None:
+    """Say so where the store has vectors of the same weights under the name of another directory or hub id."""
+    for target in targets:
+        if target.space != space_name(target.config, setting.checkpoint.files):
+            report.note(f"{setting.checkpoint.model} has the weights and the recipe of {target.space}: the same space.")
 
 
 def _require_recorded_weights(location: Location, checkpoint: Checkpoint) -> None:
@@ -232,10 +263,10 @@ def _require_recorded_weights(location: Location, checkpoint: Checkpoint) -> Non
             verify_digests(checkpoint.path, known["files"])
 
 
-def _target(location: Location, checkpoint: Checkpoint, recipe: EmbeddingConfig, run: str) -> Target:
+def _target(location: Location, checkpoint: Checkpoint, recipe: EmbeddingConfig, run: str, name: str) -> Target:
     hidden = checkpoint.shape.hidden
     info = SpaceInfo(
-        name=space_name(recipe, checkpoint.files),
+        name=name,
         identity=identity(recipe, checkpoint.files),
         config=recipe.model_dump(mode="json"),
         checkpoint={"model": checkpoint.model, "revision": checkpoint.revision, "files": checkpoint.files},

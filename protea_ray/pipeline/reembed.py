@@ -14,13 +14,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from protea_ray.cluster.waiting import waiting_is_told
-from protea_ray.config.recipe import EmbeddingConfig, space_name
+from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.config.run import RunConfig, run_config
 from protea_ray.errors import ConfigError, StoreError, UnknownSpaceError, numbered
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.pipeline.acceptance import Acceptance, accept
 from protea_ray.pipeline.accounting import Summary
-from protea_ray.pipeline.embed import MakeSpec, Setting, embed_work, join, make_targets, summarise
+from protea_ray.pipeline.embed import (
+    MakeSpec,
+    Setting,
+    embed_work,
+    join,
+    make_targets,
+    note_other_names,
+    space_names,
+    summarise,
+)
 from protea_ray.pipeline.failures import interruptible, own_errors
 from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.work import find_work
@@ -47,7 +56,7 @@ class Reembedding:
     @property
     def space(self) -> str:
         """Name of the space to fill."""
-        return space_name(self.setting.recipes[0], self.setting.checkpoint.files)
+        return space_names(self.setting.location, self.setting.checkpoint, self.setting.recipes)[0]
 
 
 @dataclass(frozen=True)
@@ -151,6 +160,7 @@ def carry_out(planned: Reembedding, report: Reporter, since: int | None = None) 
         writer = Writer(lease)
         _name_only_space(planned, writer)
         targets = make_targets(location, setting.checkpoint, setting.recipes, setting.run)
+        note_other_names(setting, targets, report)
         space = targets[0].space
         work = find_work(location, None, [space], setting.options.retry_rejects, since)
         done = embed_work(setting, work, targets, writer, report, started)

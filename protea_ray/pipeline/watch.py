@@ -1,8 +1,8 @@
 """Wait for new checkpoints in a directory that a training run writes into, or on a branch of the hub.
 
-A checkpoint in a directory is taken when two looks in a row see the same files. The digests of its weights give the
-name of its space, and the name says whether there is anything to embed. A space that the alias has pointed to before
-is not taken again: the person who moved the alias back meant it.
+A checkpoint in a directory is taken when two looks in a row see the same files. The digests of its weights tell
+its space, whatever the folder is called, and whether there is anything to embed. A space that the alias has pointed to
+before is not taken again: the person who moved the alias back meant it.
 """
 
 from __future__ import annotations

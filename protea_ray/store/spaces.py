@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, cast
 
@@ -100,6 +100,23 @@ def list_spaces(location: Location) -> list[SpaceInfo]:
     tables = (find_table(location.table(n)) for n in location.tables() if n not in OWN_TABLES)
     infos = (SpaceInfo.from_schema(t.schema) for t in tables if t is not None)
     return [info for info in infos if info is not None]
+
+
+def same_space(location: Location, spaces: Iterable[SpaceInfo], identity: dict[str, Any], name: str) -> str:
+    """The one of `spaces` that holds `identity`, whatever it is called; `name` where it is such a one, or none is.
+
+    A checkpoint's directory may have had another name when its space was made. Earlier versions made several spaces
+    of one identity: of those it is the one with most rows, the first of equals.
+    """
+    same = [space.name for space in spaces if space.identity == identity]
+    if not same or name in same:
+        return name
+    return max(same, key=lambda other: _rows(location, other)) if len(same) > 1 else same[0]
+
+
+def _rows(location: Location, name: str) -> int:
+    table = find_table(location.table(name))
+    return table.count_rows() if table is not None else 0
 
 
 def differences(have: dict[str, Any], want: dict[str, Any], where: str = "") -> Iterator[str]:

@@ -138,7 +138,7 @@ def test_damaged_weights_are_refused_before_anything_starts(
 ) -> None:
     """By the driver alone: without a cluster to start, so no actor can have loaded them."""
     from protea_ray.config.run import run_config
-    from protea_ray.pipeline import cluster
+    from protea_ray.pipeline import embed as embedding
     from protea_ray.pipeline.embed import embed
     from protea_ray.pipeline.progress import LineReporter
 
@@ -146,7 +146,7 @@ def test_damaged_weights_are_refused_before_anything_starts(
     shutil.copytree(bench.model, model)
     damage(model)
     started: list[object] = []
-    monkeypatch.setattr(cluster, "connect", started.append)
+    monkeypatch.setattr(embedding, "connect", started.append)
     with ledger.row(11, f"weights: {damage.__name__.replace('_', ' ')}") as row:
         with pytest.raises(CheckpointError, match=SAID[damage]):
             embed([str(bench.proteins)], str(store), run_config({"model": str(model)}), LineReporter())

@@ -13,7 +13,7 @@ import torch
 from protea_ray.config.recipe import EmbeddingConfig, resolve
 from protea_ray.encoder.encoder import Encoder
 from protea_ray.models.families import recognise
-from protea_ray.models.weights import tensor_names
+from protea_ray.models.weights import read_headers
 from protea_ray.testing.random_checkpoint import build
 from tests.encoder.reference import Reference
 
@@ -51,7 +51,7 @@ def load(directory: Path, *recipes: dict[str, Any], **options: Any) -> Encoder:
     """The production path: recognise, resolve, load."""
     config = json.loads((directory / "config.json").read_text())
     family = recognise(config, directory)
-    tensors = tensor_names(directory) if any("outputs" in fields for fields in recipes) else ()
+    tensors = {tensor.name for held in read_headers(directory).values() for tensor in held}
     made = [EmbeddingConfig(model=str(directory), **{"store_dtype": "float32"} | fields) for fields in recipes]
     resolved = [resolve(recipe, family.facts(config, tensors), "cpu", None) for recipe in made]
     return Encoder.load(directory, family, resolved, **options)

@@ -6,7 +6,6 @@ import hashlib
 import json
 import struct
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,16 +15,14 @@ from protea_ray.errors import CheckpointError
 from protea_ray.models.weights import check_weights, verify_digests
 from tests.models.conftest import tensors, write
 
-SHAPE = SimpleNamespace(hidden=8, layers=3, heads=2, head_dim=4, ffn=32, vocabulary=33)
-
 
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def refused(directory: Path, *words: str, shape: SimpleNamespace = SHAPE) -> str:
+def refused(directory: Path, *words: str) -> str:
     with pytest.raises(CheckpointError) as caught:
-        check_weights(directory, shape)
+        check_weights(directory)
     message = str(caught.value)
     assert str(directory) in message
     for word in words:
@@ -47,14 +44,14 @@ def shards(directory: Path, parts: int = 2) -> Path:
 
 def test_digest_of_a_single_file_is_its_sha256(checkpoint: Path):
     file = checkpoint / "model.safetensors"
-    assert check_weights(checkpoint, SHAPE) == {"model.safetensors": sha256(file)}
+    assert check_weights(checkpoint) == {"model.safetensors": sha256(file)}
 
 
 def test_digests_of_shards_are_their_sha256(tmp_path: Path):
     directory = shards(tmp_path / "sharded", parts=3)
     expected = {path.name: sha256(path) for path in directory.glob("*.safetensors")}
     assert len(expected) == 3
-    assert check_weights(directory, SHAPE) == expected
+    assert check_weights(directory) == expected
 
 
 def test_a_file_larger_than_a_chunk_is_hashed_whole(tmp_path: Path):
@@ -64,10 +61,10 @@ def test_a_file_larger_than_a_chunk_is_hashed_whole(tmp_path: Path):
 
 
 def test_files_that_are_not_loaded_do_not_count(checkpoint: Path):
-    before = check_weights(checkpoint, SHAPE)
+    before = check_weights(checkpoint)
     save_file({"x": np.full(3, np.nan, "<f4")}, checkpoint / "other.safetensors")
     (checkpoint / "pytorch_model.bin").write_bytes(b"\x80\x04")
-    assert check_weights(checkpoint, SHAPE) == before
+    assert check_weights(checkpoint) == before
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "esmc.pth", "last.ckpt"])
@@ -158,28 +155,6 @@ def test_a_bfloat16_value_that_is_not_finite(tmp_path: Path, bits: int):
         check_weights(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("held", "words"),
-    [
-        (tensors(layers=4), ["4 layers", "says 3"]),
-        (tensors(layers=2), ["2 layers", "says 3"]),
-        (tensors(hidden=16), ["33 x 16", "33 x 8"]),
-        (tensors(ffn=64), ["feed-forward", "32 x 8"]),
-        ({k: v for k, v in tensors().items() if "layer.2.attention.self.key" not in k}, ["layer 2", "key"]),
-        ({k: v for k, v in tensors().items() if "word_embeddings" not in k}, ["no token embedding"]),
-    ],
-    ids=["more layers", "fewer layers", "wider", "other feed-forward", "gap", "no embedding"],
-)
-def test_swapped_weights(tmp_path: Path, held: dict[str, np.ndarray], words: list[str]):
-    refused(write(tmp_path / "swapped", held), "not those of its config.json", *words)
-
-
-def test_another_architecture(tmp_path: Path):
-    held = {f"bert.{name}": tensor for name, tensor in tensors().items()}
-    held["bert.embeddings.word_embeddings.weight"] = np.ones((30522, 8), "<f4")
-    refused(write(tmp_path / "bert", held), "30522 x 8")
-
-
 def test_a_shard_that_is_missing(tmp_path: Path):
     directory = shards(tmp_path / "sharded")
     (directory / "model-00002-of-00002.safetensors").unlink()
@@ -207,13 +182,13 @@ def test_an_index_that_is_none(tmp_path: Path, text: str):
 
 
 def test_one_flipped_bit(checkpoint: Path):
-    recorded = check_weights(checkpoint, SHAPE) | {"config": "0" * 64, "vocabulary": "0" * 64}
+    recorded = check_weights(checkpoint) | {"config": "0" * 64, "vocabulary": "0" * 64}
     verify_digests(checkpoint, recorded)
     file = checkpoint / "model.safetensors"
     content = bytearray(file.read_bytes())
     content[-3] ^= 1
     file.write_bytes(content)
-    check_weights(checkpoint, SHAPE)  # nothing else can see it
+    check_weights(checkpoint)  # nothing else can see it
     with pytest.raises(CheckpointError, match="not those that were recorded") as caught:
         verify_digests(checkpoint, recorded)
     assert recorded["model.safetensors"][:16] in str(caught.value)
@@ -221,7 +196,7 @@ def test_one_flipped_bit(checkpoint: Path):
 
 
 def test_a_file_more_or_fewer_than_recorded(checkpoint: Path):
-    recorded = check_weights(checkpoint, SHAPE)
+    recorded = check_weights(checkpoint)
     with pytest.raises(CheckpointError, match=r"extra\.safetensors: recorded abc, found nothing"):
         verify_digests(checkpoint, recorded | {"extra.safetensors": "abc"})
     with pytest.raises(CheckpointError, match="recorded nothing"):

@@ -6,7 +6,7 @@ Four families come with the package. Another one is a subclass of `Family` in on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ def recognise(config: Mapping[str, Any], directory: Path, wanted: str = "auto") 
     fitting = [family for family in candidates if misfits[family.name] is None]
     if fitting:
         return fitting[0]
+    if not vocabulary and (kin := [f for f in candidates if f.model_type == config.get("model_type")]):
+        raise CheckpointError(_no_tokenizer(directory, config, kin))
     names = ", ".join(family.name for family in families())
     found = (
         f"model_type {config.get('model_type')!r}, architectures {config.get('architectures')}, "
@@ -51,6 +53,14 @@ def recognise(config: Mapping[str, Any], directory: Path, wanted: str = "auto") 
     asked = "" if wanted == "auto" else f" as {wanted!r}"
     reasons = "".join(f"\n  not {name}: {reason}" for name, reason in misfits.items())
     raise CheckpointError(f"{directory} cannot be used{asked}: {found}. Supported: {names}.{reasons}")
+
+
+def _no_tokenizer(directory: Path, config: Mapping[str, Any], kin: Sequence[Family]) -> str:
+    """What to copy from where, for a checkpoint of one of the families `kin` without a tokenizer."""
+    base = config.get("_name_or_path")
+    copies = " or ".join(f"{f.tokenizer_file} ({f.name}: from {f.example})" for f in kin)
+    source = f" It says that it was made from {base}." if isinstance(base, str) and base else ""
+    return f"{directory} has no tokenizer's files. Copy those of the model it was made from: {copies}.{source}"
 
 
 def _family(point: Any) -> Family:

@@ -21,6 +21,8 @@ class Ankh(T5):
     """ElnaggarLab/ankh-base, ankh-large."""
 
     name = "ankh"
+    tokenizer_file = "tokenizer.json"
+    example = "ElnaggarLab/ankh-base"
 
     def misfit(self, config: Mapping[str, Any], vocabulary: Mapping[str, int]) -> str | None:
         """Why this is no Ankh, None when it is. Ankh 3 needs a task prefix ([NLU]) and is another model."""

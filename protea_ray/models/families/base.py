@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,22 @@ class Stack:
     contacts: nn.Module | None = None
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """The tensors that loading takes from a checkpoint's files.
+
+    `sizes` has them by their names in the module; in the files `prefix` and a dot may stand in front, which
+    transformers removes. `layers` is what stands before a layer's number. Tensors of `optional` may be missing;
+    `synonyms` are other names of tensors of `sizes`.
+    """
+
+    sizes: Mapping[str, tuple[int, ...]]
+    prefix: str
+    layers: str
+    optional: frozenset[str] = frozenset()
+    synonyms: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
 class Family(ABC):
     """One model family. Another one is a subclass, and an entry point whose value is an instance of it."""
 
@@ -60,6 +76,9 @@ class Family(ABC):
     gpu_dtype: Dtype
     replaced: str = "J"  # letters that the model reads as X
     head_weight: str | None = None  # a tensor that is in the files when `lm_head` can be built
+    model_type: str = ""  # of config.json
+    tokenizer_file: str = "the tokenizer's files"
+    example: str = ""  # a hub id whose tokenizer file is the published one
 
     @abstractmethod
     def misfit(self, config: Mapping[str, Any], vocabulary: Mapping[str, int]) -> str | None:
@@ -68,6 +87,10 @@ class Family(ABC):
     @abstractmethod
     def shape(self, config: Mapping[str, Any]) -> Shape:
         """Sizes from config.json; raises CheckpointError when one is missing."""
+
+    def wanted(self, config: Mapping[str, Any]) -> Wanted | None:
+        """What `load` takes from the files; None: not known, and only the outline of the files can be checked."""
+        return None
 
     @abstractmethod
     def tokenizer(self, directory: Path) -> tuple[Tokenize, int]:

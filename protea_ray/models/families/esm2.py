@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protea_ray.models.families.base import Family, Shape, Stack, number
+from protea_ray.models.families.base import Family, Shape, Stack, Wanted, number
 from protea_ray.models.families.vocabulary import AMINO_ACIDS, lacking
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ class Esm2(Family):
     name = "esm2"
     has_cls = True
     head_weight = "lm_head.dense.weight"
+    model_type = "esm"
+    tokenizer_file = "vocab.txt"
+    example = "facebook/esm2_t6_8M_UR50D"
     gpu_dtype = "float16"  # MSE against float32 1.2e-6, bfloat16 7.2e-5
 
     def misfit(self, config: Mapping[str, Any], vocabulary: Mapping[str, int]) -> str | None:
@@ -49,6 +52,29 @@ class Esm2(Family):
         """1,022: the position table of 1,026 counts padding (2) and the special tokens (2)."""
         return number(config, "max_position_embeddings") - 4
 
+    def wanted(self, config: Mapping[str, Any]) -> Wanted:
+        """The tensors of EsmModel without its pooler. The rotary frequencies are computed where no file holds them."""
+        shape = self.shape(config)
+        hidden, ffn = shape.hidden, shape.ffn
+        dense = {
+            "attention.self.query": (hidden, hidden), "attention.self.key": (hidden, hidden),
+            "attention.self.value": (hidden, hidden), "attention.output.dense": (hidden, hidden),
+            "intermediate.dense": (ffn, hidden), "output.dense": (hidden, ffn),
+        }  # fmt: skip
+        parts: dict[str, tuple[int, ...]] = {"encoder.emb_layer_norm_after": (hidden,)}
+        if config.get("emb_layer_norm_before"):
+            parts["embeddings.layer_norm"] = (hidden,)
+        for layer in (f"encoder.layer.{i}" for i in range(shape.layers)):
+            parts |= {f"{layer}.{name}": size for name, size in dense.items()}
+            parts |= {f"{layer}.attention.LayerNorm": (hidden,), f"{layer}.LayerNorm": (hidden,)}
+        parts["contact_head.regression"] = (1, shape.layers * shape.heads)
+        sizes: dict[str, tuple[int, ...]] = {"embeddings.word_embeddings.weight": (shape.vocabulary, hidden)}
+        for name, size in parts.items():
+            sizes |= {f"{name}.weight": size, f"{name}.bias": size[:1]}
+        sizes["rotary_embeddings.inv_freq"] = (shape.head_dim // 2,)
+        optional = frozenset(n for n in sizes if n.startswith(("contact_head", "rotary_embeddings")))
+        return Wanted(sizes, "esm", "encoder.layer", optional)
+
     def tokenizer(self, directory: Path) -> Any:
         from transformers import EsmTokenizer
 
@@ -59,9 +85,10 @@ class Esm2(Family):
         from transformers import EsmModel
 
         from protea_ray.models.families.fused import Activated
-        from protea_ray.models.families.loading import exact_frequencies, load_module, stores
+        from protea_ray.models.families.loading import exact_frequencies, load_module, restore_frequencies, stores
 
-        module: Any = load_module(EsmModel, directory, dtype, ("contact_head",), add_pooling_layer=False)
+        module: Any = load_module(EsmModel, directory, dtype, ("contact_head", "inv_freq"), add_pooling_layer=False)
+        restore_frequencies(module.rotary_embeddings, directory)
         exact_frequencies(module.rotary_embeddings)
         if not stores(directory, "contact_head.regression.weight"):
             module.contact_head = None  # else random numbers would pass for contacts

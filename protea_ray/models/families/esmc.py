@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protea_ray.models.families.base import Family, Shape, Stack, number
+from protea_ray.models.families.base import Family, Shape, Stack, Wanted, number
 from protea_ray.models.families.vocabulary import AMINO_ACIDS, by_id, lacking, read_vocabulary
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ class Esmc(Family):
     name = "esmc"
     has_cls = True
     head_weight = "lm_head.dense.weight"
+    model_type = "esmc"
+    tokenizer_file = "tokenizer.json"
+    example = "biohub/ESMC-300M"
     gpu_dtype = "bfloat16"
 
     def misfit(self, config: Mapping[str, Any], vocabulary: Mapping[str, int]) -> str | None:
@@ -42,6 +45,30 @@ class Esmc(Family):
     def trained_length(self, config: Mapping[str, Any]) -> int | None:
         """Residues that the model was trained on: 2,046, which is 2,048 tokens less BOS and EOS."""
         return number(config, "max_position_embeddings") - 2
+
+    def wanted(self, config: Mapping[str, Any]) -> Wanted:
+        """The tensors of EsmcModel; biases of linear layers where config.json says that there are some."""
+        shape = self.shape(config)
+        hidden, ffn, inner = shape.hidden, shape.ffn, shape.heads * (config.get("head_dim") or shape.head_dim)
+        attention: dict[str, tuple[int, ...]] = {
+            **dict.fromkeys(("q_proj", "k_proj", "v_proj"), (inner, hidden)), "o_proj": (hidden, inner),
+        }  # fmt: skip
+        mlp: dict[str, tuple[int, ...]] = {
+            "gate_proj": (ffn, hidden), "up_proj": (ffn, hidden), "down_proj": (hidden, ffn),
+        }  # fmt: skip
+        sizes: dict[str, tuple[int, ...]] = {
+            "embed_tokens.weight": (shape.vocabulary, hidden),
+            "norm.weight": (hidden,),
+        }
+        for layer in (f"layers.{i}" for i in range(shape.layers)):
+            for part, dense, biased in (("self_attn", attention, "attention_bias"), ("mlp", mlp, "mlp_bias")):
+                sizes |= {f"{layer}.{part}.{name}.weight": size for name, size in dense.items()}
+                if config.get(biased):
+                    sizes |= {f"{layer}.{part}.{name}.bias": size[:1] for name, size in dense.items()}
+            sizes |= {f"{layer}.self_attn.{name}.weight": (inner,) for name in ("q_norm", "k_norm")}
+            for norm in ("input_layernorm", "post_attention_layernorm"):
+                sizes |= {f"{layer}.{norm}.weight": (hidden,), f"{layer}.{norm}.bias": (hidden,)}
+        return Wanted(sizes, "esmc", "layers")
 
     def tokenizer(self, directory: Path) -> Any:
         """The vocabulary is part of transformers' class; a tokenizer.json in the checkpoint is read through it."""

@@ -85,3 +85,14 @@ def exact_frequencies(rotary: Any) -> None:
 
     if rotary.inv_freq.dtype is not torch.float32:
         raise CheckpointError(f"rotary frequencies are {rotary.inv_freq.dtype}; they must stay float32")
+
+
+def restore_frequencies(rotary: Any, directory: Path) -> None:
+    """Compute rotary frequencies anew where the files hold rounded ones: the model was cast before it was saved."""
+    from safetensors import safe_open
+
+    for path in sorted(directory.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            names = [name for name in file.keys() if name.endswith("inv_freq")]  # noqa: SIM118 (not a dict)
+            if any(file.get_slice(name).get_dtype() in ("F16", "BF16") for name in names):
+                rotary.inv_freq = rotary.compute_default_rope_parameters(rotary.config)[0]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from protea_ray.errors import CheckpointError
 from protea_ray.models.families.alphabet import Alphabet
-from protea_ray.models.families.base import Family, Shape, Stack, number
+from protea_ray.models.families.base import Family, Shape, Stack, Wanted, number
 from protea_ray.models.families.vocabulary import AMINO_ACIDS, lacking
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ class T5(Family):
     name = "t5"
     has_cls = False
     has_bias = True
+    model_type = "t5"
+    tokenizer_file = "spiece.model"
+    example = "Rostlab/prot_t5_xl_uniref50 or Rostlab/ProstT5"
     gpu_dtype = "bfloat16"  # float16 overflows; transformers would clamp it and say nothing
     replaced = "JUZOB"
 
@@ -45,6 +48,26 @@ class T5(Family):
             vocabulary=number(config, "vocab_size"),
             gated=str(config.get("feed_forward_proj", "relu")).startswith("gated"),
         )  # fmt: skip
+
+    def wanted(self, config: Mapping[str, Any]) -> Wanted:
+        """The tensors of T5EncoderModel; a decoder is left in its files. One embedding has two names."""
+        shape = self.shape(config)
+        hidden, ffn, inner = shape.hidden, shape.ffn, shape.heads * shape.head_dim
+        attention = {"q": (inner, hidden), "k": (inner, hidden), "v": (inner, hidden), "o": (hidden, inner)}
+        gated = config.get("is_gated_act", shape.gated)  # the saved answer wins, as in transformers
+        entering = ("wi_0", "wi_1") if gated else ("wi",)
+        dense = {**dict.fromkeys(entering, (ffn, hidden)), "wo": (hidden, ffn)}
+        sizes: dict[str, tuple[int, ...]] = {
+            "shared.weight": (shape.vocabulary, hidden), "encoder.final_layer_norm.weight": (hidden,),
+        }  # fmt: skip
+        buckets = config.get("relative_attention_num_buckets", 32), shape.heads
+        sizes["encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"] = buckets
+        for block in (f"encoder.block.{i}" for i in range(shape.layers)):
+            sizes |= {f"{block}.layer.0.SelfAttention.{name}.weight": size for name, size in attention.items()}
+            sizes |= {f"{block}.layer.1.DenseReluDense.{name}.weight": size for name, size in dense.items()}
+            sizes |= {f"{block}.layer.{part}.layer_norm.weight": (hidden,) for part in (0, 1)}
+        synonyms = {"encoder.embed_tokens.weight": "shared.weight"}
+        return Wanted(sizes, "transformer", "encoder.block", synonyms=synonyms)
 
     def tokenizer(self, directory: Path) -> Any:
         """Upper-case letters separated by spaces, <AA2fold> in front where the tokenizer knows it."""
