@@ -136,7 +136,6 @@ def test_ids_choose_proteins_and_unknown_ones_are_named(
     short = [n for n in range(20) if len(build.sequence(n)) <= 30]
     done = store.export(tmp_path / "v.npz", space="half", ids=[f"P{n:05d}" for n in range(20)], where="length <= 30")
     assert (done.rows, done.unknown) == (len(short), ())
-    assert store.export(tmp_path / "none.parquet", space="half", ids=[]).rows == 0
 
 
 def test_parquet_of_one_pooling(store: Store, tmp_path: Path) -> None:

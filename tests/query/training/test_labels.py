@@ -47,10 +47,13 @@ def test_labels_that_all_join_are_no_warning(store: Store, caplog: pytest.LogCap
     assert not caplog.records
 
 
-def test_a_filter_counts_as_unknown(store: Store) -> None:
-    report = store.torch(labels=helpers.labels(range(30)), filter="id < 'P00010'", batch_size=100).report
+def test_what_the_filter_leaves_out_is_not_unknown(store: Store) -> None:
+    labels = pa.concat_tables([helpers.labels(range(30)), helpers.labels([500])])
+    report = store.torch(labels=labels, filter="id < 'P00010'", batch_size=100).report
     assert report is not None
-    assert (report.used, report.unknown) == (10, 20)
+    assert (report.ids, report.used, report.unknown, report.filtered, report.without_vector) == (31, 10, 1, 20, 0)
+    assert report.unknown_ids == ("P00500",)
+    assert "20 not in the filter" in str(report)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
