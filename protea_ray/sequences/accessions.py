@@ -137,24 +137,41 @@ class IdMatch:
         return ", ".join([*(f"{asked} is {stored}" for asked, stored in pairs), *["..."] * (len(rows) > _SHOWN)])
 
 
-def match_ids(asked: Sequence[str] | pa.Array, stored: pa.Array | pa.ChunkedArray, *, hdf5: bool = False) -> IdMatch:
-    """Find the stored id of each id that is asked for; `stored` may name an id more than once.
+class StoredIds:
+    """Ids of a store with their names, each of which is worked out once. An id may come more than once.
 
     `hdf5` also compares ids with their punctuation replaced, as names in HDF5 have it.
+    """
+
+    def __init__(self, ids: pa.Array | pa.ChunkedArray, *, hdf5: bool = False) -> None:
+        self.ids = _wide(ids)
+        self.ways = _NAMES if hdf5 else _NAMES[:-1]
+        self._named: dict[int, pa.Array] = {}
+
+    def names(self, number: int) -> pa.Array:
+        """The names by which way `number` of `ways` compares."""
+        if number not in self._named:
+            self._named[number] = self.ways[number][1](self.ids)
+        return self._named[number]
+
+
+def match_ids(asked: Sequence[str] | pa.Array, stored: pa.Array | pa.ChunkedArray | StoredIds) -> IdMatch:
+    """Find the stored id of each id that is asked for.
 
     >>> match_ids(["P1", "b", "sp|Q2|Y"], pa.array(["sp|P1|X", "b", "Q2"])).ids.to_pylist()
     ['sp|P1|X', 'b', 'Q2']
     """
-    asked, stored = _wide(asked), _wide(stored)
-    exact = _hits(asked, stored, stored)
-    ids, way, several = exact.ids, np.where(exact.count > 0, 0, -1), np.zeros(len(asked), bool)
+    asked = _wide(asked)
+    stored = stored if isinstance(stored, StoredIds) else StoredIds(stored)
+    ids, way, several = pa.nulls(len(asked), pa.large_string()), np.full(len(asked), -1), np.zeros(len(asked), bool)
     also, choices = several, dict[str, tuple[str, ...]]()
-    for number, (of_asked, of_stored) in enumerate(_names(hdf5), 1):
-        if number > 1 and (way >= 0).all():
+    for number, (of_asked, _) in enumerate(stored.ways):
+        if number > 1 and (way >= 0).all():  # accessions are compared even so: a stored id may be another one's
             break
-        hits = _hits(of_asked(asked), stored, of_stored(stored))
+        names = of_asked(asked)
+        hits = _hits(names, stored.ids, stored.names(number))
         if number == 1:
-            also = (way == 0) & (hits.count > 1) & pc.equal(of_asked(asked), asked).to_numpy(zero_copy_only=False)
+            also = (way == 0) & (hits.count > 1) & pc.equal(names, asked).to_numpy(zero_copy_only=False)
             choices |= hits.choices(asked, also)
         new = (way < 0) & (hits.count > 0)
         ids = pc.if_else(pa.array(new & (hits.count == 1)), hits.ids, ids)
@@ -164,14 +181,19 @@ def match_ids(asked: Sequence[str] | pa.Array, stored: pa.Array | pa.ChunkedArra
     return IdMatch(asked, ids, way, several, also, choices)
 
 
-def _names(hdf5: bool) -> list[tuple[Callable[[pa.Array], pa.Array], Callable[[pa.Array], pa.Array]]]:
-    """For each way after the first, the names that must be equal: of an id that is asked for, and of a stored one."""
-    ways = [(accessions, accessions), (_unchanged, entry_names), (accessions, without_versions)]
-    return [*ways, (rewritten, rewritten)] if hdf5 else ways
-
-
 def _unchanged(ids: pa.Array) -> pa.Array:
     return ids
+
+
+# for each of WAYS the names that must be equal: of an id that is asked for, and of a stored one
+_Naming = Callable[[pa.Array], pa.Array]
+_NAMES: tuple[tuple[_Naming, _Naming], ...] = (
+    (_unchanged, _unchanged),
+    (accessions, accessions),
+    (_unchanged, entry_names),
+    (accessions, without_versions),
+    (rewritten, rewritten),
+)
 
 
 def _wide(ids: Any) -> pa.Array:

@@ -67,11 +67,11 @@ class LabelReport:
         named = f" ({', '.join(self.unknown_ids)}, ...)" if self.unknown_ids else ""
         more = f", {self.ambiguous:,} of several stored ids" if self.ambiguous else ""
         more += f", {self.filtered:,} not in the filter" if self.filtered else ""
-        several = f" {self.several:,} ids have several sequences, of which the newest is used ({', '.join(self.several_ids)})."
+        newest = f" {self.several:,} ids have several sequences, the newest is used ({', '.join(self.several_ids)})."
         return (
             f"{self.source}: {self.used:,} of {self.ids:,} labelled ids are used; {self.unknown:,} unknown{named}, "
             f"{self.without_vector:,} without a vector, {self.blank:,} without a value{more}. "
-            f"{self.unlabelled:,} embedded records have no label and are left out." + several * bool(self.several)
+            f"{self.unlabelled:,} embedded records have no label and are left out." + newest * bool(self.several)
         )
 
     def say(self) -> None:
