@@ -102,6 +102,7 @@ def _deliver(rows: pa.Table, out: str | None, as_json: bool) -> None:
     """Write rows with vectors to a file; print them without vectors, as JSON or as a table."""
     from protea_ray.cli.show import print_rows, without_vectors
     from protea_ray.errors import StoreError
+    from protea_ray.query.reader import missing
 
     if out is not None and not len(rows):
         raise StoreError(f"no protein to write; {out} was not made")
@@ -111,7 +112,7 @@ def _deliver(rows: pa.Table, out: str | None, as_json: bool) -> None:
         pq.write_table(rows, out)
     facts = without_vectors(rows)
     if as_json:
-        print(json.dumps({"rows": len(rows), "out": out, "proteins": facts.to_pylist()}, default=str))
+        print(json.dumps({"rows": len(rows), "out": out, **missing(rows), "proteins": facts.to_pylist()}, default=str))
     elif out is not None:
         print(f"{len(rows)} rows written to {out}")
     else:

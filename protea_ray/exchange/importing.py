@@ -224,7 +224,8 @@ def import_vectors(
     first = next(units, [])
     readable = next((item for item in first if not item.problem), None)
     if readable is None:
-        raise InputError(f"{source.path} has no vector that can be read among its first {len(first)} items")
+        why = ", ".join(sorted({item.problem for item in first if item.problem})) or "empty"
+        raise InputError(f"{source.path} has no vector that can be read among its first {len(first)} items ({why})")
     shape = ImportShape.of(readable, options)
     info, schema = describe(shape, options, source.format, run)
     done, finder = Imported(info.name, source.format), ProteinFinder(proteins, hdf5=source.is_hdf5)

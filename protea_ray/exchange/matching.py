@@ -60,15 +60,14 @@ class ProteinFinder:
 
     def _stored_ids(self, ids: list[str]) -> dict[str, str | None]:
         """The stored id of each id that has one; None for one that several stored ids share."""
-        found: dict[str, str | None] = {}
-        for words in (ids, [_first_word(id) for id in ids]):
-            left = [(id, word) for id, word in zip(ids, words, strict=True) if id not in found and word]
-            if left:
-                found |= self._matched([id for id, _ in left], [word for _, word in left])
-        return found
+        whole = match_ids(ids, self._ids)
+        exact = {ids[row]: whole.ids[row].as_py() for row in np.flatnonzero(whole.way == 0).tolist()}
+        left = [(id, word) for id in ids if id not in exact and (word := _first_word(id))]
+        return exact | self._by_words(left) if left else exact
 
-    def _matched(self, ids: list[str], words: list[str]) -> dict[str, str | None]:
-        """What `match_ids` finds for each word, under the id that it is of; notes how."""
+    def _by_words(self, words_of_ids: list[tuple[str, str]]) -> dict[str, str | None]:
+        """What `match_ids` finds for each first word, under the id that it is of; notes how."""
+        ids, words = [id for id, _ in words_of_ids], [word for _, word in words_of_ids]
         match = match_ids(words, self._ids)
         stored = match.ids.to_pylist()
         for row in np.flatnonzero((match.way > 0) & ~match.several).tolist():

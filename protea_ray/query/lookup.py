@@ -26,8 +26,9 @@ from protea_ray.store.sql import among
 from protea_ray.store.tables import find_table
 
 _IDS_OF_ONE_FILTER = 1000  # above this the ids of the whole store are read: 80 ms for 2 million, and no pattern
-_PLAIN = re.compile(r"[A-Za-z0-9_.\-]{3,}")  # accessions and entry names; nothing else goes into a pattern
+_PLAIN = re.compile(r"[A-Za-z0-9_.\-]+")  # accessions and entry names; nothing else goes into a pattern
 VERSION = ("id", "key", "length", "source")  # what tells an id's sequences apart
+_CHAIN = re.compile(r"[0-9][A-Za-z0-9]{3}_[A-Za-z0-9]+")  # stored as pdb|1ABC|A
 _log = logging.getLogger("protea_ray")
 
 
@@ -74,7 +75,8 @@ def _candidates(view: View, asked: list[str]) -> pa.ChunkedArray:
     names = {*asked, *accessions(column).to_pylist(), *stems(column).to_pylist()}
     plain = sorted(name for name in names if _PLAIN.fullmatch(name))
     same = among("id", sorted(names))
-    pattern = "|".join(re.escape(name) for name in plain)
+    chains = [name.replace("_", "|") for name in plain if _CHAIN.fullmatch(name)]
+    pattern = "|".join(re.escape(name) for name in [*plain, *chains])
     within = f" OR regexp_like(id, '(^|[|_-])({pattern})([|.-]|$)')" if plain else ""
     return view.proteins.to_table(columns=["id"], filter=same + within)["id"]
 

@@ -126,7 +126,7 @@ class IdMatch:
         return [f"{id!r} may be {' or '.join(self.choices[id])}" for id in self._first(self.several)]
 
     def _first(self, which: np.ndarray) -> list[str]:
-        return _texts(self.asked, np.flatnonzero(which)[:_SHOWN])
+        return list(dict.fromkeys(_texts(self.asked, np.flatnonzero(which)[:_SHOWN])))
 
     def _others(self, id: str) -> str:
         return ", ".join(other for other in self.choices[id] if other != id)

@@ -56,6 +56,8 @@ def test_fmax_by_hand() -> None:
     assert (found.precision, found.recall) == (pytest.approx(7 / 12), 1)
     assert found.threshold == pytest.approx(0.01)
     assert metrics.fmax(truth, truth.astype(float)).fmax == 1
+    at_the_threshold = np.array([[0.5, 0.495]])  # only at 0.50 is the first term predicted and the second is not
+    assert metrics.fmax(np.array([[True, False]]), at_the_threshold).fmax == 1
     assert metrics.fmax(truth, np.zeros((2, 4))).fmax == 0
 
 

@@ -71,8 +71,8 @@ class BatchLayout:
                 f"{examples:,} example(s) are fewer than world_size {self.world_size}", where="world_size"
             )
         if self.drop_last and self.batch_size and share < self.batch_size:
-            raise ConfigError(f"with drop_last no batch is left: {share:,} of {examples:,} example(s) a rank are fewer "
-                              f"than batch_size {self.batch_size:,}", where="batch_size")  # fmt: skip
+            raise ConfigError(f"drop_last leaves no batch: {examples:,} example(s) are {share:,} a rank, fewer than "
+                              f"batch_size {self.batch_size:,}", where="batch_size")  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -63,7 +63,8 @@ def find_examples(view: View, filter: str | None, labels: Labels | None) -> tupl
     """
     rows = view.vectors.to_table(columns=["key", "chunk_start", "chunk_end", ROW_ID])
     if not len(rows):
-        raise StoreError(f"space {view.pin.space} holds no vector at version {view.pin.version}")
+        raise StoreError(f"space {view.pin.space} holds no vector at version {view.pin.version}; its latest version is "
+                         f"{view.vectors.latest_version}")  # fmt: skip
     if labels is None:
         return _joined(rows, _distinct_records(view, _records(view, filter))), None
     match = match_labels(labels, view.proteins.to_table(columns=["id"])["id"])
@@ -76,8 +77,8 @@ def find_examples(view: View, filter: str | None, labels: Labels | None) -> tupl
     passed = records["label"].to_numpy()
     report = label_report(labels, match, passed, found.labels, unlabelled, several)
     if not used.any():
-        raise InputError(f"{report} Its ids look like {examples_of(labels)}; of the store {view.location.uri} "
-                         f"{lookup.examples_of_ids(view)}")  # fmt: skip
+        raise InputError(f"{report} The ids of the labels look like {examples_of(labels)}; the store is "
+                         f"{view.location.uri}, {lookup.examples_of_ids(view)}")  # fmt: skip
     return found[used], report
 
 
