@@ -85,7 +85,7 @@ def test_labels_by_accession_reach_the_proteins_of_headers(headers: Store, caplo
     assert (report.ids, report.used, report.unknown, report.ambiguous) == (5, 3, 1, 1)
     for said in ("matched by accession (P68871 is sp|P68871|HBB_HUMAN)", "matched by UniProt entry name",
                  "without its version (NP_000509 is ref|NP_000509.1|)",
-                 "'Q9NQX1' may be sp|Q9NQX1|A or tr|Q9NQX1|C", "1 of several stored ids"):  # fmt: skip
+                 "'Q9NQX1' may be sp|Q9NQX1|A_B or tr|Q9NQX1|C_D", "1 of several stored ids"):  # fmt: skip
         assert said in caplog.text
 
 
