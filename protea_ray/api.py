@@ -120,7 +120,7 @@ def import_vectors(
     """
     from protea_ray.config.run import RunOptions
     from protea_ray.exchange.formats import open_source
-    from protea_ray.exchange.importing import ImportOptions
+    from protea_ray.exchange.imported_space import ImportOptions
     from protea_ray.exchange.importing import import_vectors as take
     from protea_ray.pipeline.ingest import ingest
     from protea_ray.query.reader import open_store

@@ -12,6 +12,7 @@ matrix and a list of ids beside it (AnnData, STRING's, pandas') are of another s
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,22 +71,32 @@ def group_items(path: Path, layer: int | None, dataset: str | None) -> Iterator[
     with _open(path) as file:
         chosen = _chosen(file, path, layer, dataset)
         for name, group in file.items():
-            held = group.get(chosen)
-            letters = group.get(_LETTERS)
+            held, letters = _dataset(group, chosen), _dataset(group, _LETTERS)
             sequence = _text(letters[()]) if letters is not None and _is_text(letters) else None
             array = np.asarray(held[()]) if held is not None and held.dtype.kind == "f" else None
             yield item_of(_id_of(group, name.removeprefix(_PREFIX)), sequence, array)
 
 
-def _open(path: Path) -> h5py.File:
+@contextmanager
+def _open(path: Path) -> Iterator[h5py.File]:
+    """The file, read-only; what h5py raises of a damaged one, also while it is read, becomes an InputError."""
     try:
         import h5py
     except ImportError as error:
         raise ConfigError('reading HDF5 needs h5py: pip install "protea-ray[bio]"', where="import") from error
     try:
-        return h5py.File(path, "r")
-    except OSError as error:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, RuntimeError, KeyError) as error:
         raise InputError(f"{path} cannot be read as HDF5: {error}") from error
+
+
+def _dataset(group: Any, path: str) -> Any:
+    """The data set at a path below a group; None where there is none."""
+    import h5py
+
+    held = group.get(path) if isinstance(group, h5py.Group) else None
+    return held if isinstance(held, h5py.Dataset) else None
 
 
 def _below(file: h5py.File, members: int) -> dict[str, Any]:

@@ -6,12 +6,9 @@ key. Rows are committed in groups under the lease, and every item is accounted f
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,10 +16,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from protea_ray.config.libraries import OF_IMPORT, versions
-from protea_ray.config.recipe import canonical_json, short_name
-from protea_ray.errors import AccountingError, ConfigError, InputError, StoreError
+from protea_ray.errors import AccountingError, InputError, StoreError
 from protea_ray.exchange.formats import VectorFile
+from protea_ray.exchange.imported_space import ImportOptions, ImportShape, describe
 from protea_ray.exchange.matching import AMBIGUOUS, ProteinFinder, StoredProtein
 from protea_ray.exchange.vector_files import VectorItem
 from protea_ray.sequences.accessions import examples
@@ -31,83 +27,14 @@ from protea_ray.store.commit import GroupCommitter, Writer, write_fragments
 from protea_ray.store.keys import KeyIndex, key_array
 from protea_ray.store.ledger import present_keys
 from protea_ray.store.location import PROTEINS_TABLE, Location
-from protea_ray.store.rows import space_rows, space_schema
+from protea_ray.store.rows import space_rows
 from protea_ray.store.runs import record_run
 from protea_ray.store.spaces import SpaceInfo, ensure_space
 from protea_ray.store.tables import find_table
 
 NO_KEY = bytes(KEY_BYTES)
 _log = logging.getLogger("protea_ray")
-_COLUMN_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _ITEMS_OF_A_UNIT, _BYTES_OF_A_UNIT = 4096, 64 << 20
-
-
-@dataclass(frozen=True)
-class ImportOptions:
-    """How a file becomes a space; raises ConfigError that lists every option that cannot work.
-
-    `model`: what computed the vectors. `pooling`: name for vectors whose file does not say how they were pooled.
-    `layer`: one of several in fair-esm's and FANTASIA's files. `store_dtype`: float16 or float32. `dataset`: path of
-    the vectors below each protein's group of an HDF5 file.
-    """
-
-    model: str
-    pooling: str = "mean"
-    layer: int | None = None
-    store_dtype: str = "float16"
-    dataset: str | None = None
-
-    def __post_init__(self) -> None:
-        problems = []
-        if not self.model.strip():
-            problems.append("model is empty; say what computed the vectors")
-        if not _COLUMN_NAME.fullmatch(self.pooling) or self.pooling in space_schema({}, "float16", 1, {}).names:
-            problems.append(f"pooling {self.pooling!r} cannot be a column; take a word such as mean")
-        if self.store_dtype not in ("float16", "float32"):
-            problems.append(f"store_dtype {self.store_dtype!r} is not float16 or float32")
-        if problems:
-            raise ConfigError(problems, where="import")
-
-
-@dataclass(frozen=True)
-class ImportShape:
-    """Columns of the space: width of each pooled vector, and of residue matrices if it has them."""
-
-    widths: dict[str, int]
-    residue_width: int | None
-
-    @classmethod
-    def of(cls, item: VectorItem, options: ImportOptions) -> ImportShape:
-        """The columns that one item has; those of the first readable item are the space's, other items are rejected."""
-        widths = {name or options.pooling: len(vector) for name, vector in item.vectors.items()}
-        return cls(widths, None if item.residues is None else item.residues.shape[1])
-
-
-def describe(shape: ImportShape, options: ImportOptions, format: str, run: str) -> tuple[SpaceInfo, pa.Schema]:
-    """The record and the schema of the space that a file's vectors go to.
-
-    Its name is made of the file format, the model, the layer and the columns: the same ones are the same space,
-    whatever the file is called.
-    """
-    columns = {"widths": shape.widths, "residue_width": shape.residue_width, "store_dtype": options.store_dtype}
-    identity: dict[str, Any] = {"imported": format, "model": options.model, "layer": options.layer, **columns}
-    if options.dataset is not None:  # left out where it is not set: spaces of earlier imports keep their names
-        identity["dataset"] = options.dataset.strip("/")
-    digest = hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:8]
-    pooling = [*shape.widths, *(["none"] if shape.residue_width else [])]
-    info = SpaceInfo(
-        name=f"{short_name(options.model)}-imported-{digest}",
-        identity=identity,
-        config={"model": options.model, "family": "imported", "pooling": pooling, "chunk_size": None,
-                "store_dtype": options.store_dtype},
-        checkpoint={"model": options.model, "revision": None, "files": {}},
-        hidden=shape.residue_width or max(shape.widths.values()),
-        run=run,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions=versions(OF_IMPORT),
-        imported=True,
-    )  # fmt: skip
-    return info, space_schema(shape.widths, options.store_dtype, shape.residue_width, {})
 
 
 @dataclass(frozen=True)

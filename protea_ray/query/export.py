@@ -72,14 +72,7 @@ class Request:
         parts = [self.ids[i : i + _IDS_OF_ONE_FILTER] for i in range(0, len(self.ids), _IDS_OF_ONE_FILTER)] or [()]
         found = [self.view.records(both(among("id", part), self.where), columns) for part in parts]
         wanted = distinct(pa.concat_tables(found))
-        return wanted if len(newest) == len(known) else _of_pairs(wanted, newest)
-
-
-def _of_pairs(records: pa.Table, pairs: pa.Table) -> pa.Table:
-    """The records whose id and key are together in `pairs`."""
-    kept = set(zip(pairs["id"].to_pylist(), pairs["key"].to_pylist(), strict=True))
-    rows = zip(records["id"].to_pylist(), records["key"].to_pylist(), strict=True)
-    return records.filter(pa.array([row in kept for row in rows], pa.bool_()))
+        return wanted if len(newest) == len(known) else lookup.of_pairs(wanted, newest)
 
 
 def export(

@@ -181,3 +181,10 @@ def ordered(records: pa.Table, column: str, asked: Sequence[str | bytes]) -> tup
     order = [row for value in asked for row in rows.get(value, ())]
     absent = [value for value in dict.fromkeys(asked) if value not in rows]
     return records.take(pa.array(np.array(order, np.int64))), absent
+
+
+def of_pairs(records: pa.Table, pairs: pa.Table) -> pa.Table:
+    """The records whose id and key are together in `pairs`."""
+    kept = set(zip(pairs["id"].to_pylist(), pairs["key"].to_pylist(), strict=True))
+    rows = zip(records["id"].to_pylist(), records["key"].to_pylist(), strict=True)
+    return records.filter(pa.array([row in kept for row in rows], pa.bool_()))

@@ -11,7 +11,8 @@ import pytest
 
 from protea_ray.errors import ConfigError, InputError, ProteaRayError
 from protea_ray.exchange.formats import open_source
-from protea_ray.exchange.importing import Imported, ImportOptions, import_vectors
+from protea_ray.exchange.imported_space import ImportOptions
+from protea_ray.exchange.importing import Imported, import_vectors
 from protea_ray.query.reader import Store, open_store
 from protea_ray.store.location import open_location
 from tests.store import build
@@ -93,6 +94,8 @@ def test_of_several_vectors_one_must_be_named(store: Store, tmp_path: Path) -> N
         take(store, path, layer=0)
     with pytest.raises(ConfigError, match=r"no such vector.*type_1/layer_0"):
         take(store, path, dataset="type_1/layer_50")
+    with pytest.raises(ConfigError, match="no such vector"):
+        take(store, path, dataset="type_2/layer_7/emb")  # the beginning of a name is no path
     wanted = {"layer_5": {"layer": 5}, "by path": {"dataset": "type_2/layer_7"},
               "both": {"dataset": "type_2", "layer": 0}, "file": {"dataset": "/type_1/layer_5/embedding"}}  # fmt: skip
     factors = {"layer_5": 15, "by path": 27, "both": 20, "file": 15}
@@ -111,6 +114,19 @@ def test_groups_of_another_program(store: Store, tmp_path: Path) -> None:
             file.require_group(id).create_dataset("prott5/mean", data=build.vector(n))
     done = take(store, tmp_path / "v.h5")
     assert (done.stored, done.format) == (2, "groups-h5")
+
+
+def test_a_protein_without_the_vector_is_counted_and_damage_is_said(store: Store, tmp_path: Path) -> None:
+    path = fantasia(tmp_path / "v.h5", {1: [0, 5]})
+    with h5py.File(path, "a") as file:
+        del file[f"accession_{IDS[1].replace('|', '_')}/type_1/layer_5"]
+        file.require_group("accession_zz/type_1")
+    done = take(store, path, layer=5)
+    assert (done.stored, done.unmatched, done.rejected) == (2, 1, {"unreadable": 1})
+    whole = flat(tmp_path / "w.h5", {f"x{n}": np.ones(5000) for n in range(40)}).read_bytes()
+    (tmp_path / "cut.h5").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="cannot be read as HDF5"):
+        take(store, tmp_path / "cut.h5")
 
 
 def columns(file: Any) -> None:

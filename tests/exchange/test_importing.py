@@ -15,7 +15,8 @@ import torch
 
 from protea_ray.errors import ConfigError, InputError, LeaseHeldError
 from protea_ray.exchange.formats import open_source
-from protea_ray.exchange.importing import Imported, ImportOptions, import_vectors
+from protea_ray.exchange.imported_space import ImportOptions
+from protea_ray.exchange.importing import Imported, import_vectors
 from protea_ray.query.reader import Store, open_store
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import open_location
