@@ -108,27 +108,32 @@ def import_vectors(
     layer: int | None = None,
     store_dtype: str = "float16",
     fasta: str | Path | Sequence[str | Path] = (),
+    dataset: str | None = None,
 ) -> Imported:
     """Store vectors that another program computed in a space of their own, matched to proteins by id or letters.
 
-    `vectors` is FastESM's SQLite or .pth file, fair-esm's folder of .pt files, or biotrainer's .h5 file. `model` says
-    what computed them and is part of the space's name. `pooling` names vectors whose file does not say how they were
-    pooled, `layer` chooses one of several in fair-esm's files, `fasta` are proteins to add to the store first. Takes
-    the lease. Raises ConfigError, InputError, LeaseHeldError and StoreError.
+    `vectors` is FastESM's SQLite or .pth file, fair-esm's folder of .pt files, or an .h5 file of biotrainer,
+    bio_embeddings, ProtTrans, UniProt or FANTASIA. `model` says what computed them and is part of the space's name.
+    `pooling` names vectors whose file does not say how they were pooled, `layer` and `dataset` choose one of several,
+    `fasta` are proteins to add to the store first. Takes the lease. Raises InputError when nothing is stored, and
+    ConfigError, LeaseHeldError and StoreError.
     """
     from protea_ray.config.run import RunOptions
-    from protea_ray.exchange.importing import ImportOptions
+    from protea_ray.exchange.formats import open_source
+    from protea_ray.exchange.imported_space import ImportOptions
     from protea_ray.exchange.importing import import_vectors as take
-    from protea_ray.exchange.vector_files import open_source
     from protea_ray.pipeline.ingest import ingest
+    from protea_ray.query.reader import open_store
     from protea_ray.store.commit import Writer
     from protea_ray.store.lease import Lease
     from protea_ray.store.location import open_location
     from protea_ray.store.runs import new_run_id
 
-    options = ImportOptions(model, pooling, layer, store_dtype)
-    source, location, run = open_source(vectors), open_location(store), new_run_id()
+    options = ImportOptions(model, pooling, layer, store_dtype, dataset)
+    source, location, run = open_source(vectors, dataset), open_location(store), new_run_id()
     proteins = _sources(_texts(fasta))
+    if not proteins:
+        open_store(location.uri)  # a store that is not there has nothing to match, and must not be made by the lease
     with Lease.acquire(location) as lease:
         writer = Writer(lease)
         if proteins:

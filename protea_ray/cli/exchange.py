@@ -18,25 +18,41 @@ if TYPE_CHECKING:
 
 def import_(
     vectors: Annotated[
-        str, typer.Argument(metavar="VECTORS", help="FastESM's SQLite or .pth, fair-esm's folder, biotrainer's .h5")
+        str, typer.Argument(metavar="VECTORS", help="FastESM's SQLite or .pth, fair-esm's folder, or .h5 files")
     ],
     store: STORE,
     model: Annotated[str, typer.Option("--model", help="what computed the vectors; part of the space's name")],
     pooling: Annotated[str, typer.Option("--pooling", help="column of vectors whose file does not name it")] = "mean",
-    layer: Annotated[int | None, typer.Option("--layer", help="of fair-esm's files, where they hold several")] = None,
+    layer: Annotated[
+        int | None, typer.Option("--layer", help="one of several in fair-esm's or FANTASIA's files")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="path below each group of an .h5 file, where there are several")
+    ] = None,
     store_dtype: Annotated[str, typer.Option("--store-dtype", help="float16 or float32")] = "float16",
     fasta: Annotated[list[str] | None, typer.Option("--fasta", help="proteins to add to the store first")] = None,
-    unmatched: Annotated[Path | None, typer.Option("--unmatched", help="write ids of no protein here")] = None,
+    unmatched: Annotated[
+        Path | None, typer.Option("--unmatched", help="write ids that match no one protein here")
+    ] = None,
     as_json: JSON = False,
 ) -> None:
-    """Import existing VECTORS into a space of STORE, matched to its proteins by id or by sequence."""
-    from protea_ray.api import import_vectors
+    """Import existing VECTORS into a space of STORE, matched to its proteins by id or by sequence.
 
-    done = import_vectors(
-        vectors, store, model=model, pooling=pooling, layer=layer, store_dtype=store_dtype, fasta=fasta or ()
-    )
+    Ids are matched as they stand, then by accession. An id of several sequences is left out and counted. Exit code 1,
+    and no space, when nothing can be stored.
+    """
+    from protea_ray.api import import_vectors
+    from protea_ray.config.paths import require_writable
+
     if unmatched is not None:
-        unmatched.write_text("".join(f"{name}\n" for name in done.unmatched_names), encoding="utf-8")
+        require_writable(unmatched, "--unmatched")
+    done = import_vectors(
+        vectors, store, model=model, pooling=pooling, layer=layer, store_dtype=store_dtype, fasta=fasta or (),
+        dataset=dataset,
+    )  # fmt: skip
+    if unmatched is not None:
+        names = [*done.unmatched_names, *done.ambiguous_names]
+        unmatched.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
     _print_imported(done)
     if as_json:
         print(json.dumps(done.to_json()))
@@ -52,6 +68,10 @@ def _print_imported(done: Imported) -> None:
         shown = ", ".join(done.unmatched_names[:3])
         print(f"  {done.unmatched:,} belong to no protein of the store ({shown}{', ...' * (done.unmatched > 3)}); "
               "--fasta adds proteins, and FastESM keys long proteins by the part that it kept")  # fmt: skip
+    if done.ambiguous:
+        shown = ", ".join(done.ambiguous_names[:3])
+        print(f"  {done.ambiguous:,} have an id of several sequences ({shown}{', ...' * (done.ambiguous > 3)}); "
+              "a file with sequences, or with whole ids, tells them apart")  # fmt: skip
 
 
 def export(
@@ -71,7 +91,10 @@ def export(
     ] = False,
     as_json: JSON = False,
 ) -> None:
-    """Write vectors of STORE to OUT for other programs: Parquet, NumPy's npz, AnnData's h5ad, biotrainer's h5."""
+    """Write vectors of STORE to OUT for other programs: Parquet, NumPy's npz, AnnData's h5ad, biotrainer's h5.
+
+    Exit code 1 when an --id is not in the store; the others are written.
+    """
     from protea_ray.errors import ConfigError
     from protea_ray.query.export import export_rejects
     from protea_ray.query.reader import open_store
@@ -87,6 +110,8 @@ def export(
     _print_exported(done, rejects)
     if as_json:
         print(json.dumps(done.to_json()))
+    if done.unknown:
+        raise typer.Exit(1)
 
 
 def _print_exported(done: Exported, rejects: bool) -> None:
@@ -109,8 +134,11 @@ def convert_protea(
     """Turn a PROTEA embedding config into a run.yaml for `embed --config`, and say what means something else here."""
     import yaml
 
+    from protea_ray.config.paths import require_writable
     from protea_ray.exchange.protea_config import convert, read_protea
 
+    if out is not None:
+        require_writable(out, "--out")
     converted = convert(read_protea(file))
     notes = "".join(f"# {note}\n" for note in converted.notes)
     recipe = yaml.safe_dump(converted.config_fields, sort_keys=False)

@@ -180,6 +180,9 @@ def _is_vector(kind: pa.DataType) -> bool:
 
 def print_rows(rows: pa.Table, at_most: int) -> None:
     """The first rows as a table; ids and descriptions are data and never markup."""
+    if not len(rows):
+        print("0 proteins")
+        return
     console = wide_console()
     table = Table(*rows.schema.names)
     for row in rows.slice(0, at_most).to_pylist():

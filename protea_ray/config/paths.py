@@ -1,4 +1,4 @@
-"""What a person typed as INPUT... STORE, checked in milliseconds: before any import, checkpoint, Ray or lease.
+"""Paths that a person typed, checked in milliseconds: before any import, checkpoint, Ray or lease.
 
 Only what needs no library is checked here. Whether an input holds sequences is for `sequences.inputs`.
 """
@@ -34,3 +34,33 @@ def _is_missing(given: str) -> bool:
     if "://" in given or "::" in given or _PATTERN & set(given):
         return False
     return not Path(given).expanduser().exists()
+
+
+def require_writable(path: str | Path, where: str) -> None:
+    """Raise ConfigError when the local file `path` could not be written; `where` is the option that named it."""
+    if problems := unwritable(path):
+        raise ConfigError(problems, where=where)
+
+
+def unwritable(path: str | Path) -> list[str]:
+    """What would keep the local file `path` from being written: at most one sentence. URLs are not looked at.
+
+    A new file is made and removed again, since permissions, read-only file systems and names that are too long or not
+    allowed are known to the file system alone.
+    """
+    if "://" in str(path):
+        return []
+    file = Path(path)
+    try:
+        if file.is_dir():
+            return [f"{path} is a directory; name a file in it"]
+        if not file.parent.is_dir():
+            return [f"{file.parent} is not a directory; make it first"]
+        new = not file.exists()
+        if new or file.is_file():
+            file.open("ab").close()
+        if new:
+            file.unlink()
+    except OSError as error:
+        return [f"{path} cannot be written: {error.strerror}"]
+    return []

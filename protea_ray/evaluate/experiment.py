@@ -19,6 +19,7 @@ from protea_ray.evaluate.tasks import Task, consistent, gene_ontology, localizat
 from protea_ray.query.reader import Store
 from protea_ray.query.training.labels import LabelReport, read_labels
 from protea_ray.query.view import Pin
+from protea_ray.sequences.accessions import match_ids
 
 TASKS = "localization, go-mf, go-cc or table"
 
@@ -106,8 +107,9 @@ def evaluate(task: Task, store: Store, plan: ProbePlan, fitted: dict[str, Any], 
 def _with_relatives_in_training(task: Task, store: Store) -> np.ndarray:
     """(n,) True for test proteins with a relative in training; proteins that the store lacks have none."""
     known = store.where(columns=["id", "sequence"])
+    match = match_ids(task.ids, known["id"])
     sequences = dict(zip(known["id"].to_pylist(), known["sequence"].to_pylist(), strict=True))
-    return with_relatives([sequences.get(id, "") for id in task.ids], task.split)
+    return with_relatives([sequences.get(id or "", "") for id in match.ids.to_pylist()], task.split)
 
 
 def _final_scores(task: Task, scores: np.ndarray) -> np.ndarray:

@@ -11,16 +11,21 @@ words with a training protein; remote homologs are not seen by this and remain.
 from __future__ import annotations
 
 import csv
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import pyarrow as pa
 
 from protea_ray.errors import ConfigError, InputError
+from protea_ray.sequences.accessions import examples, match_ids
 
+T = TypeVar("T")
+_log = logging.getLogger("protea_ray")
 WORD = 6
 SHARED_WORDS = 5  # of 64 million possible: two unrelated proteins of 400 residues share one in 400 times
 _WORD_IN_AT_MOST = 50  # proteins; more frequent words are repeats such as QQQQQQ
@@ -79,7 +84,7 @@ def gene_ontology(folder: Path, aspect: str, sequences: Mapping[str, str]) -> Ta
         raise ConfigError(f"{ontology} is missing: terms of {aspect} cannot be propagated", where="task")
     parents = {r["go"]: [p for p in r["parents"].split(";") if p] for r in _table(ontology)}
     leaves = {r["accession"]: r["GO"].split(";") for r in _table(folder / f"{aspect}_go.tsv")}
-    known = {id: terms for id, terms in leaves.items() if id in sequences}
+    known = of_store(leaves, sequences, folder)
     full = {id: propagated(terms, parents) for id, terms in known.items()}
     ids = [id for id, terms in full.items() if terms]
     split = split_by_words([sequences[id] for id in ids])
@@ -106,7 +111,12 @@ def own_table(path: Path, kind: str, sequences: Mapping[str, str]) -> Task:
     missing = {"id", "target"} - set(rows[0] if rows else ())
     if missing:
         raise ConfigError(f"{path} has no column {', '.join(sorted(missing))}", where="labels")
-    rows = [r for r in rows if r["id"] in sequences]
+    by_id = {r["id"]: r for r in rows}
+    if len(by_id) < len(rows):
+        raise InputError(f"{path}: {len(rows) - len(by_id):,} id(s) stand in several rows; keep one of each")
+    rows = [{**row, "id": id} for id, row in of_store(by_id, sequences, path).items()]
+    lost = (f"{len(by_id) - len(rows):,} of {len(by_id):,} rows are of no protein of the store.",)
+    lost = lost if len(rows) < len(by_id) else ()
     if "split" in (rows[0] if rows else ()):
         split, note = [r["split"] for r in rows], "The split is that of the file."
     else:
@@ -116,12 +126,30 @@ def own_table(path: Path, kind: str, sequences: Mapping[str, str]) -> Task:
         raise InputError(f"{path}: the split must hold train and test, it holds {sorted(set(split))}")
     ids = [r["id"] for r in rows]
     if kind == "regression":
-        return Task(path.stem, kind, ids, [float(r["target"]) for r in rows], split, (), (note,))
+        return Task(path.stem, kind, ids, [float(r["target"]) for r in rows], split, (), (note, *lost))
     if kind == "multilabel":
         targets = [tuple(t for t in r["target"].split(";") if t) for r in rows]
-        return Task(path.stem, kind, ids, targets, split, tuple(sorted({t for ts in targets for t in ts})), (note,))
+        return Task(
+            path.stem, kind, ids, targets, split, tuple(sorted({t for ts in targets for t in ts})), (note, *lost)
+        )
     classes = [r["target"] for r in rows]
-    return Task(path.stem, kind, ids, classes, split, tuple(sorted(set(classes))), (note,))
+    return Task(path.stem, kind, ids, classes, split, tuple(sorted(set(classes))), (note, *lost))
+
+
+def of_store(by_id: Mapping[str, T], sequences: Mapping[str, str], source: Path) -> dict[str, T]:
+    """The values whose ids are in the store, under the stored ids; ids are matched as they stand, then by accession.
+
+    Raises InputError when there is none, with examples of both. An accession of several stored ids is left out.
+    """
+    asked, stored = list(by_id), list(sequences)
+    match = match_ids(asked, pa.array(stored, pa.string()))
+    for sentence in match.sentences():
+        _log.warning("%s: %s", source, sentence)
+    known = {id: by_id[name] for name, id in zip(asked, match.ids.to_pylist(), strict=True) if id is not None}
+    if not known:
+        raise InputError(f"{source}: none of {len(asked):,} ids is in the store: they look like {examples(asked)}, the "
+                         f"store's like {examples(stored)}")  # fmt: skip
+    return known
 
 
 def _table(path: Path) -> list[dict[str, str]]:

@@ -6,156 +6,35 @@ key. Rows are committed in groups under the lease, and every item is accounted f
 
 from __future__ import annotations
 
-import hashlib
-import re
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
-import lance
 import numpy as np
 import pyarrow as pa
 
-from protea_ray.config.libraries import OF_IMPORT, versions
-from protea_ray.config.recipe import canonical_json, short_name
-from protea_ray.errors import AccountingError, ConfigError, InputError
-from protea_ray.exchange.vector_files import VectorFile, VectorItem
-from protea_ray.sequences.records import KEY, KEY_BYTES, PROTEINS_SCHEMA, RejectedError, key_of, normalise
+from protea_ray.errors import AccountingError, InputError, StoreError
+from protea_ray.exchange.formats import VectorFile
+from protea_ray.exchange.imported_space import ImportOptions, ImportShape, describe
+from protea_ray.exchange.matching import AMBIGUOUS, ProteinFinder, StoredProtein
+from protea_ray.exchange.vector_files import VectorItem
+from protea_ray.sequences.accessions import examples
+from protea_ray.sequences.records import KEY, KEY_BYTES
 from protea_ray.store.commit import GroupCommitter, Writer, write_fragments
 from protea_ray.store.keys import KeyIndex, key_array
 from protea_ray.store.ledger import present_keys
 from protea_ray.store.location import PROTEINS_TABLE, Location
-from protea_ray.store.rows import space_rows, space_schema
+from protea_ray.store.rows import space_rows
 from protea_ray.store.runs import record_run
 from protea_ray.store.spaces import SpaceInfo, ensure_space
-from protea_ray.store.sql import among
-from protea_ray.store.tables import ensure_table
+from protea_ray.store.tables import find_table
 
 NO_KEY = bytes(KEY_BYTES)
-_COLUMN_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_VALUES_OF_ONE_FILTER = 1000
+_log = logging.getLogger("protea_ray")
 _ITEMS_OF_A_UNIT, _BYTES_OF_A_UNIT = 4096, 64 << 20
-
-
-@dataclass(frozen=True)
-class ImportOptions:
-    """How a file becomes a space; raises ConfigError that lists every option that cannot work.
-
-    `model`: what computed the vectors. `pooling`: name for vectors whose file does not say how they were pooled.
-    `layer`: one of several in fair-esm's files. `store_dtype`: float16 or float32.
-    """
-
-    model: str
-    pooling: str = "mean"
-    layer: int | None = None
-    store_dtype: str = "float16"
-
-    def __post_init__(self) -> None:
-        problems = []
-        if not self.model.strip():
-            problems.append("model is empty; say what computed the vectors")
-        if not _COLUMN_NAME.fullmatch(self.pooling) or self.pooling in space_schema({}, "float16", 1, {}).names:
-            problems.append(f"pooling {self.pooling!r} cannot be a column; take a word such as mean")
-        if self.store_dtype not in ("float16", "float32"):
-            problems.append(f"store_dtype {self.store_dtype!r} is not float16 or float32")
-        if problems:
-            raise ConfigError(problems, where="import")
-
-
-@dataclass(frozen=True)
-class ImportShape:
-    """Columns of the space: width of each pooled vector, and of residue matrices if it has them."""
-
-    widths: dict[str, int]
-    residue_width: int | None
-
-    @classmethod
-    def of(cls, item: VectorItem, options: ImportOptions) -> ImportShape:
-        """The columns that one item has; those of the first readable item are the space's, other items are rejected."""
-        widths = {name or options.pooling: len(vector) for name, vector in item.vectors.items()}
-        return cls(widths, None if item.residues is None else item.residues.shape[1])
-
-
-def describe(shape: ImportShape, options: ImportOptions, format: str, run: str) -> tuple[SpaceInfo, pa.Schema]:
-    """The record and the schema of the space that a file's vectors go to.
-
-    Its name is made of the file format, the model, the layer and the columns: the same ones are the same space,
-    whatever the file is called.
-    """
-    columns = {"widths": shape.widths, "residue_width": shape.residue_width, "store_dtype": options.store_dtype}
-    identity: dict[str, Any] = {"imported": format, "model": options.model, "layer": options.layer, **columns}
-    digest = hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:8]
-    pooling = [*shape.widths, *(["none"] if shape.residue_width else [])]
-    info = SpaceInfo(
-        name=f"{short_name(options.model)}-imported-{digest}",
-        identity=identity,
-        config={"model": options.model, "family": "imported", "pooling": pooling, "chunk_size": None,
-                "store_dtype": options.store_dtype},
-        checkpoint={"model": options.model, "revision": None, "files": {}},
-        hidden=shape.residue_width or max(shape.widths.values()),
-        run=run,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions=versions(OF_IMPORT),
-        imported=True,
-    )  # fmt: skip
-    return info, space_schema(shape.widths, options.store_dtype, shape.residue_width, {})
-
-
-@dataclass(frozen=True)
-class StoredProtein:
-    """A protein that the store knows: its key and its number of residues."""
-
-    key: bytes
-    length: int
-
-
-def match(proteins: lance.LanceDataset, items: Sequence[VectorItem]) -> list[StoredProtein | None]:
-    """The protein of each item; None where the store has none, or several different ones under its id.
-
-    An item is looked up by its letters, or by its id when the file has no letters. A label of several words (fair-esm
-    keeps the whole FASTA header) is looked up whole, then by its first word.
-    """
-    keys = [_key_or_none(item.sequence) for item in items]
-    by_key = _proteins_by(proteins, "key", (key for key in keys if key is not None))
-    ids = [item.id for item, key in zip(items, keys, strict=True) if key is None and item.id]
-    by_id = _proteins_by(proteins, "id", dict.fromkeys([*ids, *(_first_word(id) for id in ids)]))
-    named = [by_id.get(item.id or "") or by_id.get(_first_word(item.id)) for item in items]
-    return [_single(by_key.get(key) if key is not None else other) for key, other in zip(keys, named, strict=True)]
-
-
-def _key_or_none(sequence: str | None) -> bytes | None:
-    """Key of an item's letters; None when it has no letters, empty when they are no protein."""
-    if sequence is None:
-        return None
-    try:
-        return key_of(normalise(sequence))
-    except RejectedError:
-        return b""  # letters that no store holds
-
-
-def _first_word(id: str | None) -> str:
-    return id.split(maxsplit=1)[0] if id and id.strip() else ""
-
-
-def _proteins_by(
-    proteins: lance.LanceDataset, column: str, values: Iterable[str | bytes]
-) -> dict[str | bytes, set[StoredProtein]]:
-    """Every protein that has each value in `column`."""
-    wanted = [v for v in values if v and (isinstance(v, bytes) or "\0" not in v)]
-    by_value: dict[str | bytes, set[StoredProtein]] = {}
-    columns = list(dict.fromkeys([column, "key", "length"]))
-    for start in range(0, len(wanted), _VALUES_OF_ONE_FILTER):
-        part = among(column, wanted[start : start + _VALUES_OF_ONE_FILTER])
-        for row in proteins.to_table(columns=columns, filter=part).to_pylist():
-            by_value.setdefault(row[column], set()).add(StoredProtein(row["key"], row["length"]))
-    return by_value
-
-
-def _single(proteins: set[StoredProtein] | None) -> StoredProtein | None:
-    """The protein of a set of one."""
-    return next(iter(proteins)) if proteins and len(proteins) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -214,7 +93,8 @@ class Imported:
     """What became of a file's items; `read` is the sum of the counts below it.
 
     `rejected` counts by reason: unreadable, shape (not that of the first item), length (of the residue matrix) and
-    non_finite. `unmatched` items belong to no protein of the store, or their id to several.
+    non_finite. `unmatched` items belong to no protein of the store. The id of `ambiguous` ones stands for several
+    sequences, or is the accession of several proteins: which of them the vector was computed from is not in the file.
     """
 
     space: str
@@ -226,16 +106,33 @@ class Imported:
     unmatched: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
     unmatched_names: list[str] = field(default_factory=list)
+    ambiguous: int = 0
+    ambiguous_names: list[str] = field(default_factory=list)
 
     def check(self) -> None:
         """Raises AccountingError unless every item is accounted for."""
-        sum_of = self.stored + self.already_present + self.duplicate + self.unmatched + sum(self.rejected.values())
+        left = self.unmatched + self.ambiguous + sum(self.rejected.values())
+        sum_of = self.stored + self.already_present + self.duplicate + left
         if sum_of != self.read:
             raise AccountingError(f"{self.read} items were read, {sum_of} are accounted for: {self.to_json()}")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; of the unmatched the first twenty."""
-        return {**asdict(self), "unmatched_names": self.unmatched_names[:20]}
+        """Plain values; of the names the first twenty."""
+        names = {"unmatched_names": self.unmatched_names[:20], "ambiguous_names": self.ambiguous_names[:20]}
+        return {**asdict(self), **names}
+
+    def require_some(self, path: Path, look_like: str) -> None:
+        """Raise InputError that says why, when no vector of the file is in the space."""
+        if self.stored or self.already_present:
+            return
+        why = [f"{count:,} rejected ({reason})" for reason, count in sorted(self.rejected.items())]
+        if self.ambiguous:
+            why.append(f"{self.ambiguous:,} whose id stands for several sequences ({examples(self.ambiguous_names)})")
+        if self.unmatched:
+            names = examples(self.unmatched_names)
+            why.append(f"{self.unmatched:,} of no protein of the store: they look like {names}, the store's ids like "
+                       f"{look_like}; --fasta adds proteins")  # fmt: skip
+        raise InputError(f"{path}: none of {self.read:,} vectors can be stored, no space was made: {'; '.join(why)}")
 
 
 def import_vectors(
@@ -243,33 +140,56 @@ def import_vectors(
 ) -> Imported:
     """Store every vector of `source` whose protein the store has and whose key the space lacks.
 
-    The same call again adds nothing. Raises InputError for a file without a readable item,
-    AccountingError when the counts do not add up, StoreError and CommitError as a run does.
+    The same call again adds nothing. Raises StoreError for a store without proteins, InputError for a file without a
+    readable item or of which nothing is stored (no space is made then), AccountingError when the counts do not add up,
+    StoreError and CommitError as a run does.
     """
-    proteins = ensure_table(location.table(PROTEINS_TABLE), PROTEINS_SCHEMA)
-    units = _units(source.items(options.layer))
+    proteins = find_table(location.table(PROTEINS_TABLE))
+    if proteins is None or not proteins.count_rows():
+        raise StoreError(f"{location.uri} holds no proteins to match vectors to; --fasta adds some")
+    units = _units(source.items(options.layer, options.dataset))
     first = next(units, [])
     readable = next((item for item in first if not item.problem), None)
     if readable is None:
-        raise InputError(f"{source.path} has no vector that can be read among its first {len(first)} items")
+        why = ", ".join(sorted({item.problem for item in first if item.problem})) or "empty"
+        raise InputError(f"{source.path} has no vector that can be read among its first {len(first)} items ({why})")
     shape = ImportShape.of(readable, options)
     info, schema = describe(shape, options, source.format, run)
-    ensure_space(location, info, schema)
-    uri = location.table(info.name)
-    done, known = Imported(info.name, source.format), _KnownKeys(location, info.name)
+    done, finder = Imported(info.name, source.format), ProteinFinder(proteins, hdf5=source.is_hdf5)
+    done.stored = _store(chain([first], units), finder, info, schema, shape, options, location, writer, done)
+    done.check()
+    done.require_some(source.path, finder.look_like())
+    for sentence in finder.sentences():
+        _log.warning("%s: %s", source.path, sentence)
+    record_run(location, run, done.to_json(), writer=writer, kind="import")
+    return done
+
+
+def _store(
+    units: Iterable[list[VectorItem]],
+    finder: ProteinFinder,
+    info: SpaceInfo,
+    schema: pa.Schema,
+    shape: ImportShape,
+    options: ImportOptions,
+    location: Location,
+    writer: Writer,
+    done: Imported,
+) -> int:
+    """Commit the rows of all units and count the rest in `done`; returns how many. The first row makes the space."""
+    uri, known = location.table(info.name), _KnownKeys(location, info.name)
     committer = GroupCommitter(writer, uri)
+    made = False
     try:
-        for number, items in enumerate(chain([first], units)):
-            rows = list(_rows(items, match(proteins, items), known, shape, options, done))
+        for number, items in enumerate(units):
+            rows = list(_rows(items, finder.match(items), known, shape, options, done))
             if rows:
-                unit = f"{run}.{number}"
+                made = made or bool(ensure_space(location, info, schema))
+                unit = f"{info.run}.{number}"
                 committer.add(unit, write_fragments(uri, table_of(rows, unit, shape, schema), schema), len(rows))
     finally:
         committer.flush()
-    done.stored = committer.committed_rows
-    done.check()
-    record_run(location, run, done.to_json(), writer=writer, kind="import")
-    return done
+    return committer.committed_rows
 
 
 def _units(items: Iterable[VectorItem]) -> Iterator[list[VectorItem]]:
@@ -293,15 +213,15 @@ class _KnownKeys:
         self._before = KeyIndex(pa.chunked_array(list(present_keys(location, space)), KEY))
         self.now: set[bytes] = set()
 
-    def before(self, proteins: Sequence[StoredProtein | None]) -> list[bool]:
-        """Whether each protein's key was in the space before; False for None."""
-        keys = key_array(protein.key if protein is not None else NO_KEY for protein in proteins)
+    def before(self, proteins: Sequence[StoredProtein | str]) -> list[bool]:
+        """Whether each protein's key was in the space before; False for what is no protein."""
+        keys = key_array(protein.key if isinstance(protein, StoredProtein) else NO_KEY for protein in proteins)
         return self._before.contains(keys).tolist()
 
 
 def _rows(
     items: Sequence[VectorItem],
-    proteins: Sequence[StoredProtein | None],
+    proteins: Sequence[StoredProtein | str],
     known: _KnownKeys,
     shape: ImportShape,
     options: ImportOptions,
@@ -310,9 +230,13 @@ def _rows(
     """Yield the rows to store; count every other item in `done`."""
     for item, protein, before in zip(items, proteins, known.before(proteins), strict=True):
         done.read += 1
-        if protein is None:
+        name = item.id or (item.sequence or "")[:60]
+        if protein == AMBIGUOUS:
+            done.ambiguous += 1
+            done.ambiguous_names.append(name)
+        elif not isinstance(protein, StoredProtein):
             done.unmatched += 1
-            done.unmatched_names.append(item.id or (item.sequence or "")[:60])
+            done.unmatched_names.append(name)
         elif protein.key in known.now:
             done.duplicate += 1
         elif before:

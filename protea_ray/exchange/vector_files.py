@@ -4,8 +4,8 @@
   layouts (fastplms/embedding_mixin.py), or with `runs`, `records` and `tensors` (src/fastplms/embeddings/storage.py);
   and a .pth of {sequence: tensor}. Their keys are sequences.
 * fair-esm's scripts/extract.py: a folder of `<label>.pt`, one a protein.
-* biotrainer (biotrainer/embedders/services/embedding_service.py): HDF5, one data set a protein, its id in the attribute
-  `original_id`.
+
+HDF5 is read in `exchange.hdf5_files`.
 
 No code in a file is run: SQLite opens read-only, and of torch files the tensors alone are read.
 """
@@ -17,7 +17,7 @@ import json
 import sqlite3
 import struct
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +28,7 @@ import numpy as np
 
 from protea_ray.errors import ConfigError, InputError
 
-_SQLITE, _HDF5, _ZIP = b"SQLite format 3\0", b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
-_OLD_TORCH = b"\x80\x02"  # torch before 1.6
+_ZIP = b"PK\x03\x04"
 
 
 @dataclass(frozen=True)
@@ -47,15 +46,6 @@ class VectorItem:
     residues: np.ndarray | None = None
     matrix_is: Literal["whole", "with_ends", "cut"] = "whole"
     problem: str | None = None
-
-
-@dataclass(frozen=True)
-class VectorFile:
-    """A file or folder of vectors. `items(layer)` reads it from the beginning, one protein at a time."""
-
-    path: Path
-    format: str
-    items: Callable[[int | None], Iterator[VectorItem]]
 
 
 def item_of(id: str | None, sequence: str | None, array: np.ndarray | None, *, with_ends: bool = False) -> VectorItem:
@@ -238,49 +228,3 @@ def _array_with_header(data: bytes) -> np.ndarray | None:
     if min(shape) < 1 or len(data) - start != dtype.itemsize * int(np.prod(shape, dtype=np.int64)):
         return None
     return np.frombuffer(data, dtype, offset=start).reshape(shape)
-
-
-_ID = "original_id"  # the data set's own name is a hash in newer files and a running number in old ones
-
-
-def hdf5_items(path: Path) -> Iterator[VectorItem]:
-    """Items of biotrainer's HDF5: one a data set, its id the `original_id`, or its name where it has none.
-
-    Raises InputError for a file that h5py cannot read, ConfigError when h5py is not installed.
-    """
-    try:
-        import h5py
-    except ImportError as error:
-        raise ConfigError('reading HDF5 needs h5py: pip install "protea-ray[bio]"', where="import") from error
-    try:
-        with h5py.File(path, "r") as file:
-            for name, data in file.items():
-                if not isinstance(data, h5py.Dataset):
-                    continue
-                id = data.attrs.get(_ID, name)
-                array = np.asarray(data[()]) if data.dtype.kind == "f" else None
-                yield item_of(id.decode() if isinstance(id, bytes) else str(id), None, array)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read as HDF5: {error}") from error
-
-
-def open_source(path: str | Path) -> VectorFile:
-    """Recognise a file or folder of vectors; raises InputError when it is none of the formats above."""
-    where = Path(path)
-    if where.is_dir():
-        return VectorFile(where, "fair-esm", lambda layer: esm_items(where, layer))
-    try:
-        with where.open("rb") as file:
-            head = file.read(16)
-    except OSError as error:
-        raise InputError(f"{where} cannot be read: {error}") from error
-    if head == _SQLITE:
-        return VectorFile(where, "fastesm-sqlite", lambda layer: sqlite_items(where))
-    if head[:8] == _HDF5:
-        return VectorFile(where, "biotrainer-h5", lambda layer: hdf5_items(where))
-    if head[:4] == _ZIP or head[:2] == _OLD_TORCH:
-        return VectorFile(where, "fastesm-pth", lambda layer: pth_items(where))
-    raise InputError(
-        f"{where} is not a file of vectors that can be imported: give FastESM's SQLite or .pth, "
-        "a folder of fair-esm's .pt files, or biotrainer's .h5"
-    )

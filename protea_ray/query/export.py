@@ -15,7 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from protea_ray.errors import ConfigError
+from protea_ray.config.paths import unwritable
+from protea_ray.errors import ConfigError, StoreError
+from protea_ray.query import lookup
 from protea_ray.query.residues import ResidueMatrix
 from protea_ray.query.search import pooling_of
 from protea_ray.query.view import CHUNK, Pin, View, distinct, matrix
@@ -62,19 +64,15 @@ class Request:
     float32: bool
 
     def records(self, columns: Sequence[str]) -> pa.Table:
-        """Protein records that are asked for, each (id, key) once."""
+        """Protein records that are asked for, each (id, key) once; of an id that is named the newest sequence."""
         if self.ids is None:
             return distinct(self.view.records(self.where, columns))
+        known = self.view.records_by("id", self.ids, list(lookup.VERSION))
+        newest = lookup.newest(self.view, known)
         parts = [self.ids[i : i + _IDS_OF_ONE_FILTER] for i in range(0, len(self.ids), _IDS_OF_ONE_FILTER)] or [()]
         found = [self.view.records(both(among("id", part), self.where), columns) for part in parts]
-        return distinct(pa.concat_tables(found))
-
-    def unknown(self) -> tuple[str, ...]:
-        """Ids that no protein has, whatever the filter."""
-        if self.ids is None:
-            return ()
-        have = set(self.view.records_by("id", self.ids, ["id"])["id"].to_pylist())
-        return tuple(id for id in self.ids if id not in have)
+        wanted = distinct(pa.concat_tables(found))
+        return wanted if len(newest) == len(known) else lookup.of_pairs(wanted, newest)
 
 
 def export(
@@ -93,16 +91,24 @@ def export(
     .parquet (all poolings, or the one named), .npz (arrays id, key, span and the pooling), .h5ad (AnnData: X, obs, uns;
     needs anndata), .h5 (biotrainer: one data set a protein with the attribute original_id; pooling "none" writes
     residue matrices; needs h5py). `float32` widens half precision, for readers without it such as DuckDB. `ids` and
-    `where` (SQL over protein columns) choose proteins; both together, those that satisfy both. Before anything is read
-    raises ConfigError for another ending, a missing directory and a missing library; then for an unknown pooling and a
-    filter that is none.
+    `where` (SQL over protein columns) choose proteins; both together, those that satisfy both. Ids are looked up as in
+    `Store.get`. Before anything is read raises ConfigError for another ending, a path that cannot be written and a
+    missing library; then for an unknown pooling and a filter that is none. Raises StoreError when nothing is left to
+    write.
     """
     path = Path(path)
     _require_writable(path)
-    chosen = None if ids is None else tuple(dict.fromkeys([ids] if isinstance(ids, str) else ids))
-    request = Request(store.view(space, version), chosen, where, pooling, float32)
-    done = _FORMATS[path.suffix].write(request, path)
-    return Exported(str(path), done.rows, done.left_out, request.unknown())
+    view = store.view(space, version)
+    found = None if ids is None else lookup.find_ids(view, [ids] if isinstance(ids, str) else list(ids))
+    chosen = None if found is None else tuple(dict.fromkeys(found.stored.values()))
+    if chosen == ():
+        raise StoreError(f"none of the ids is in {store.uri}; {lookup.examples_of_ids(view)}. Nothing is written")
+    done = _FORMATS[path.suffix].write(Request(view, chosen, where, pooling, float32), path)
+    if not done.rows:
+        path.unlink(missing_ok=True)
+        why = f"{done.left_out:,} have no vector in space {view.pin.space}" if done.left_out else "none matches"
+        raise StoreError(f"no protein to write: {why}. Nothing is written")
+    return Exported(str(path), done.rows, done.left_out, () if found is None else found.unknown)
 
 
 def _require_writable(path: Path) -> None:
@@ -110,8 +116,7 @@ def _require_writable(path: Path) -> None:
     problems = []
     if path.suffix not in _FORMATS:
         problems.append(f"{path.name}: the ending must be one of {', '.join(_FORMATS)}")
-    if not path.parent.is_dir():
-        problems.append(f"{path.parent} is not a directory; make it first")
+    problems += unwritable(path)
     problems += _missing_libraries(path.suffix)
     if problems:
         raise ConfigError(problems, where="export")
@@ -129,8 +134,8 @@ def export_rejects(store: Store, path: str | Path, *, space: str | Pin = CURRENT
     their file and line. Raises ConfigError for a missing directory.
     """
     path = Path(path)
-    if not path.parent.is_dir():
-        raise ConfigError(f"{path.parent} is not a directory; make it first", where="export")
+    if problems := unwritable(path):
+        raise ConfigError(problems, where="export")
     table = find_table(store.location.table(REJECTS_TABLE))
     if table is None:
         path.write_text("", encoding="utf-8")

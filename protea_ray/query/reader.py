@@ -13,11 +13,10 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 
 from protea_ray.errors import StoreError
-from protea_ray.query import search
+from protea_ray.query import lookup, search
 from protea_ray.query.residues import ResidueMatrix
 from protea_ray.query.view import DESCRIBES, MISSING, Pin, View, distinct, matching, matrix
 from protea_ray.store.aliases import CURRENT
@@ -96,23 +95,30 @@ class Store:
         space: str | Pin = CURRENT,
         columns: Sequence[str] | None = None,
         version: int | None = None,
+        all_sequences: bool = False,
     ) -> pa.Table:
         """Proteins by id, then by key, with their vectors, in the order asked for.
 
         Columns are id, key, length, description and every pooled vector (plus chunk_start and chunk_end in a chunked
-        space), or those named. An id from several sources comes once per distinct key. What is unknown or has no
-        vector in this space is left out and named by `missing(table)`.
+        space), or those named. An id is looked up as it stands, then by its accession. Of an id that has several
+        sequences the newest with a vector is given, or with `all_sequences` every one; both are logged. What is
+        unknown or has no vector in this space is left out and named by `missing(table)`. Raises StoreError for an
+        accession that several stored ids share.
         """
         view = self.view(space, version)
         asked = [ids] if isinstance(ids, str) else list(ids)
         own, vectors = view.split_columns(columns)
-        rows, unknown = _ordered(distinct(view.records_by("id", asked, own)), "id", asked)
-        by_key, absent = _ordered(distinct(view.records_by("key", list(keys), own)), "key", list(keys))
+        found = lookup.find_ids(view, asked)
+        records = lookup.records_of(view, found, own)
+        chosen = distinct(records if all_sequences else lookup.newest(view, records)).select(own)
+        rows, _ = lookup.ordered(chosen, "id", [found.stored[id] for id in asked if id in found.stored])
+        by_key, absent = lookup.ordered(distinct(view.records_by("key", list(keys), own)), "key", list(keys))
         records = pa.concat_tables([rows, by_key])
         joined, without = view.with_vectors(records, vectors)
         nameless = [key.hex() for key in absent if isinstance(key, bytes)]
         bare = records["id"].take(pa.array(without)).to_pylist()
-        return view.stamped(joined, [*map(str, unknown), *nameless], bare)
+        lookup.say(f"{id!r} is not in the store{why}" for id in found.unknown if (why := found.why_unknown(id)))
+        return view.stamped(joined, [*found.unknown, *nameless], bare)
 
     @outage_as_store_error()
     def nearest(
@@ -131,16 +137,20 @@ class Store:
         Exact, whether the space has a vector index or not, unless `approximate` allows the index (without `where`):
         then a neighbour may be missing, and every similarity is still that of the vectors. The query's own sequence
         is left out, and a protein counts once, by its best chunk. `where` is SQL
-        over protein columns. Raises StoreError for an id that is unknown or has no vector.
+        over protein columns. `id` may be an accession; of several sequences under it the newest is the query, and an
+        earlier one among the neighbours is logged. Raises StoreError for an id that is unknown or has no vector.
         """
         view = self.view(space, version)
         pooling = search.pooling_of(view, pooling)
-        key = self._key_of(view, id)
+        key, earlier = self._keys_of(view, id)
         queries = matrix(view.rows_of(key_array([key]), [pooling])[pooling])
         if not len(queries):
             raise StoreError(f"protein {id!r} has no vector in space {view.pin.space}{self._reason(id, view)}")
         allowed = search.allowed_keys(view, where)
         found = search.nearest(view, key, queries, k, pooling, allowed, approximate)
+        ranks = [str(rank) for rank, other in enumerate(found.keys, 1) if other in earlier]
+        if ranks:
+            lookup.say([f"neighbour {', '.join(ranks)} of {id} is {id} itself, with another of its sequences"])
         return view.stamped(search.described(view, found))
 
     @outage_as_store_error()
@@ -154,7 +164,8 @@ class Store:
     ) -> pa.Table:
         """Every protein that matches `where` (SQL over protein columns) with its vectors, in the proteins' order.
 
-        In memory as a whole: 2.6 kB a protein for 1,280 float16 values.
+        An id that has several sequences comes once for each of them. In memory as a whole: 2.6 kB a protein for 1,280
+        float16 values.
         """
         view = self.view(space, version)
         own, vectors = view.split_columns(columns)
@@ -172,7 +183,8 @@ class Store:
     ) -> ResidueMatrix:
         """The residue-level matrix of a protein (or of its chunk number `chunk`), read by the crop.
 
-        Raises StoreError for an id without one, and for a space that keeps no residues.
+        Of an id with several sequences it is that of the newest. Raises StoreError for an id without one, and for a
+        space that keeps no residues.
         """
         return self._matrix(RESIDUES, "--pooling none", id, chunk, self.view(space, version))
 
@@ -192,7 +204,7 @@ class Store:
         width = matrix_widths(view.facts).get(column)
         if width is None:
             raise StoreError(f"space {view.pin.space} keeps no {column}; embed with {flag}")
-        mine = equals("key", self._key_of(view, id))
+        mine = equals("key", self._keys_of(view, id)[0])
         rows = view.vectors.to_table(columns=["chunk_start"], filter=mine, with_row_id=True).sort_by("chunk_start")
         if not 0 <= chunk < len(rows):
             have = f"{len(rows)} chunk(s)" if len(rows) else "no vector"
@@ -283,11 +295,15 @@ class Store:
 
         return export(self, path, space=space, ids=ids, where=where, pooling=pooling, float32=float32, version=version)
 
-    def _key_of(self, view: View, id: str) -> bytes:
-        records = view.records_by("id", [id], ["id", "key"])
-        if not len(records):
-            raise StoreError(f"{self.uri} has no protein with the id {id!r}{self._reason(id, view)}")
-        return records["key"][0].as_py()
+    def _keys_of(self, view: View, id: str) -> tuple[bytes, set[bytes]]:
+        """Key of the newest sequence of an id, and the keys of its others; raises StoreError for an unknown id."""
+        found = lookup.find_ids(view, [id])
+        if found.unknown:
+            why = self._reason(id, view) or found.why_unknown(id) or f"; {lookup.examples_of_ids(view)}"
+            raise StoreError(f"{self.uri} has no protein with the id {id!r}{why}")
+        records = lookup.records_of(view, found, ())
+        key = lookup.newest(view, records)["key"][0].as_py()
+        return key, set(records["key"].to_pylist()) - {key}
 
     def _reason(self, id: str, view: View) -> str:
         """Why a record is not there, if it was rejected."""
@@ -301,13 +317,3 @@ def missing(table: pa.Table) -> dict[str, list[str]]:
     """What a query was asked for and did not find: `unknown` ids or keys (hex), and ids `without_vector`."""
     raw = (table.schema.metadata or {}).get(MISSING)
     return json.loads(raw) if raw else {"unknown": [], "without_vector": []}
-
-
-def _ordered(records: pa.Table, column: str, asked: Sequence[str | bytes]) -> tuple[pa.Table, list[str | bytes]]:
-    """Records in the order of `asked`, each as often as asked; and what is not among them."""
-    rows: dict[str | bytes, list[int]] = {}
-    for row, value in enumerate(records[column].to_pylist()):
-        rows.setdefault(value, []).append(row)
-    order = [row for value in asked for row in rows.get(value, ())]
-    absent = [value for value in dict.fromkeys(asked) if value not in rows]
-    return records.take(pa.array(np.array(order, np.int64))), absent

@@ -56,6 +56,8 @@ def test_fmax_by_hand() -> None:
     assert (found.precision, found.recall) == (pytest.approx(7 / 12), 1)
     assert found.threshold == pytest.approx(0.01)
     assert metrics.fmax(truth, truth.astype(float)).fmax == 1
+    at_the_threshold = np.array([[0.5, 0.495]])  # only at 0.50 is the first term predicted and the second is not
+    assert metrics.fmax(np.array([[True, False]]), at_the_threshold).fmax == 1
     assert metrics.fmax(truth, np.zeros((2, 4))).fmax == 0
 
 
@@ -134,6 +136,17 @@ def test_a_table_of_ones_own(tmp_path: Path) -> None:
     path.write_text("id,target,split\nP00001,a,train\nP00002,b,valid\n")
     with pytest.raises(InputError, match="must hold train and test"):
         own_table(path, "classification", sequences)
+    headers = {f"sp|P1000{n}|N{n}_X": build.sequence(n) for n in range(3)}
+    path.write_text("id,target,split\nP10000,1,train\nN1_X,2,test\nQ9,3,test\n")
+    task = own_table(path, "regression", headers)
+    assert task.ids == ["sp|P10000|N0_X", "sp|P10001|N1_X"]
+    assert "1 of 3 rows are of no protein of the store." in task.notes
+    path.write_text("id,target\nQ8,1\nQ9,3\n")
+    with pytest.raises(InputError, match=r"none of 2 ids .*like 'Q8', 'Q9', the store's like 'sp\|P10000\|N0_X'"):
+        own_table(path, "regression", headers)
+    path.write_text("id,target\nP10000,1\nP10000,3\n")
+    with pytest.raises(InputError, match="stand in several rows"):
+        own_table(path, "regression", headers)
     path.write_text("name,target\nP00001,a\n")
     with pytest.raises(ConfigError, match="has no column id"):
         own_table(path, "classification", sequences)

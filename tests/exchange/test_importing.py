@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from protea_ray.errors import ConfigError, InputError, LeaseHeldError
-from protea_ray.exchange.importing import Imported, ImportOptions, import_vectors
-from protea_ray.exchange.vector_files import open_source
+from protea_ray.exchange.formats import open_source
+from protea_ray.exchange.imported_space import ImportOptions
+from protea_ray.exchange.importing import Imported, import_vectors
 from protea_ray.query.reader import Store, open_store
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import open_location
@@ -37,7 +38,13 @@ def store(tmp_path: Path) -> Store:
 
 
 def take(store: Store, path: Path, run: str = "r1", **options: Any) -> Imported:
-    return import_vectors(open_source(path), store.location, ImportOptions("lab/model", **options), run, build.writer())
+    return import_vectors(
+        open_source(path, options.get("dataset")),
+        store.location,
+        ImportOptions("lab/model", **options),
+        run,
+        build.writer(),
+    )
 
 
 def held(store: Store, space: str, column: str = "mean") -> dict[int, np.ndarray]:
@@ -149,10 +156,13 @@ def test_bad_items_are_counted_by_reason_and_the_rest_is_stored(store: Store, tm
     assert "not a sequence!" in done.unmatched_names
 
 
-def test_an_id_of_several_proteins_matches_none(store: Store, tmp_path: Path) -> None:
+def test_an_id_of_several_sequences_is_counted_apart_and_letters_tell_them_apart(store: Store, tmp_path: Path) -> None:
     build.ingest(store.location, build.proteins([20], "b", ids=["P00003"]), "b", "d2")
     done = take(store, files.esm(tmp_path / "esm", {f"P{n:05d}": build.vector(n) for n in (2, 3, 4)}))
-    assert (done.stored, done.unmatched_names) == (2, ["P00003 some protein"])
+    assert (done.stored, done.unmatched, done.ambiguous) == (2, 0, 1)
+    assert done.ambiguous_names == ["P00003 some protein"]
+    done = take(store, files.pth(tmp_path / "v.pth", {build.sequence(n): build.vector(n) for n in (3, 20)}))
+    assert (done.stored, done.ambiguous) == (2, 0)
 
 
 def test_hostile_ids_are_data(store: Store, tmp_path: Path) -> None:
@@ -162,7 +172,12 @@ def test_hostile_ids_are_data(store: Store, tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as file, file:
         for name, sequence in zip(names, vectors, strict=True):
             file.execute("UPDATE embeddings SET sequence = ? WHERE sequence = ?", (name, sequence))
-    assert take(store, path).unmatched == 3
+    with pytest.raises(InputError, match="3 of no protein"):
+        take(store, path)
+    with closing(sqlite3.connect(path)) as file, file:
+        good = (build.sequence(1), files.compact(build.vector(1)))
+        file.execute("INSERT INTO embeddings VALUES (?, ?)", good)
+    assert (take(store, path).stored, take(store, path).unmatched) == (1, 3)
 
 
 class Bomb:

@@ -109,6 +109,20 @@ def test_unrelated_spaces_agree_by_chance_and_as_plain_numpy_says(location: Loca
     json.dumps(found.to_json())
 
 
+def test_every_length_is_in_one_bucket_those_at_the_edges_too(tmp_path: Path) -> None:
+    lengths = [1, 99, 100, 199, 200, 399, 400, 799, 800, 1599, 1600, 4000]
+    location = build.store(tmp_path / "s", range(12))
+    of = space_schema({"mean": WIDTH}, "float32", None, {})
+    for name in ("one", "two"):
+        ensure_space(location, build.info(name), of)
+        rows = space_rows(of, keys=[build.key(n) for n in range(12)], unit="u", spans=[(0, x) for x in lengths],
+                          n_residues=lengths, n_residues_seen=lengths, n_windows=[1] * 12, truncated=[False] * 12,
+                          vectors={"mean": VECTORS[:12]})  # fmt: skip
+        build.writer().append_table(location.table(name), rows)
+
+    assert [bucket.proteins for bucket in drift(location, "one", "two").buckets] == [2] * 6
+
+
 def test_a_chunked_protein_is_the_mean_of_its_chunks_by_residues(tmp_path: Path) -> None:
     location = build.store(tmp_path / "s", range(12))
     of = space_schema({"mean": WIDTH}, "float32", None, {})

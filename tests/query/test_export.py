@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from protea_ray.errors import ConfigError
+from protea_ray.errors import ConfigError, StoreError
 from protea_ray.query import export as exports
 from protea_ray.query.export import export, export_rejects
 from protea_ray.query.reader import Store, open_store
@@ -103,6 +104,33 @@ def test_rejects_as_fasta(store: Store, tmp_path: Path) -> None:
     assert "".join(lines[1 : lines.index(headers[1])]) == build.sequence(20)
 
 
+def test_rejects_of_several_lines_keep_every_residue(tmp_path: Path) -> None:
+    location = build.store(tmp_path / "s", range(2))
+    letters = [build.sequence(70 + n) * 9 for n in range(3)]
+    letters = [letters[0][:60], letters[1][:61], letters[2][:180]]
+    keys = [hashlib.sha256(s.encode()).digest()[:16] for s in letters]
+    table = build.proteins(range(3), "long", ids=["l60", "l61", "l180"])
+    for name, values in (("sequence", pa.array(letters)), ("key", pa.array(keys, table.schema.field("key").type))):
+        table = table.set_column(table.schema.names.index(name), table.schema.field(name), values)
+    build.ingest(location, table, "long", "d2")
+    reject = {"id": "x", "source": "b", "line": 1, "stage": "embed", "reason": "too_long", "detail": "", "attempts": 1,
+              "run": "r1", "space": "esm2-00000001"}  # fmt: skip
+    rows = pa.Table.from_pylist([{**reject, "key": key} for key in keys], REJECTS_SCHEMA)
+    build.writer().append_table(location.table("rejects"), rows)
+
+    assert export_rejects(open_store(location.uri), tmp_path / "r.fasta").rows == 3
+    records = (tmp_path / "r.fasta").read_text().removeprefix(">").split("\n>")
+    found = {record.split()[0]: "".join(record.split("\n")[1:]) for record in records}
+    assert found == dict(zip(["l60", "l61", "l180"], letters, strict=True))
+
+
+def test_nothing_to_write_is_an_error_and_leaves_no_file(store: Store, tmp_path: Path) -> None:
+    for choice in ({"ids": ["NOPE", "sp|P31946|X_Y"]}, {"ids": []}, {"where": "length > 5000"}, {"ids": ["P00020"]}):
+        with pytest.raises(StoreError, match=r"written|to write"):
+            export(store, tmp_path / "v.parquet", space="half", **choice)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_cannot_be_written_is_said(store: Store, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"\.parquet, \.npz, \.h5ad, \.h5"):
         export(store, tmp_path / "v.csv", space="half")
@@ -136,7 +164,6 @@ def test_ids_choose_proteins_and_unknown_ones_are_named(
     short = [n for n in range(20) if len(build.sequence(n)) <= 30]
     done = store.export(tmp_path / "v.npz", space="half", ids=[f"P{n:05d}" for n in range(20)], where="length <= 30")
     assert (done.rows, done.unknown) == (len(short), ())
-    assert store.export(tmp_path / "none.parquet", space="half", ids=[]).rows == 0
 
 
 def test_parquet_of_one_pooling(store: Store, tmp_path: Path) -> None:

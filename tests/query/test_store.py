@@ -124,6 +124,26 @@ def test_nearest_among_those_that_match(store: Store) -> None:
     assert table["id"].to_pylist() == [f"P{n:05d}" for n in expected_neighbours(3, allowed)[:5]]
 
 
+def test_vectors_of_any_length_and_several_poolings_are_compared_by_angle(tmp_path: Path) -> None:
+    location = build.store(tmp_path / "s", range(30))
+    of = space_schema({"max": 5, "mean": build.WIDTH}, "float32", None, {})
+    ensure_space(location, build.info("raw"), of)
+    lengths = [len(build.sequence(n)) for n in range(30)]
+    columns = {"mean": [(1 + n) * build.vector(n) for n in range(30)], "max": [-build.vector(n, 5) for n in range(30)]}
+    rows = space_rows(of, keys=[build.key(n) for n in range(30)], unit="u", spans=[(0, x) for x in lengths],
+                      n_residues=lengths, n_residues_seen=lengths, n_windows=[1] * 30, truncated=[False] * 30,
+                      vectors=columns)  # fmt: skip
+    build.writer().append_table(location.table("raw"), rows)
+    store = open_store(location.uri)
+    for pooling, width in (("mean", build.WIDTH), ("max", 5)):
+        expected = {n: float(build.vector(n, width) @ build.vector(4, width)) for n in range(30) if n != 4}
+        ranked = [f"P{n:05d}" for n in sorted(expected, key=lambda n: -expected[n])]
+        for where in (None, "length > 0"):
+            found = store.nearest("P00004", k=29, space="raw", pooling=pooling, where=where)
+            assert found["id"].to_pylist() == ranked
+            assert np.allclose(found["similarity"].to_pylist(), sorted(expected.values(), reverse=True), atol=1e-5)
+
+
 def test_nearest_says_why_there_is_nothing(store: Store) -> None:
     with pytest.raises(StoreError, match=r"no protein with the id 'P00100': rejected, letters"):
         store.nearest("P00100")

@@ -63,6 +63,17 @@ class BatchLayout:
         if self.token_budget is not None and not self.residue_bytes:
             yield "token_budget is for residue matrices; ask for the column 'residues', or give batch_size"
 
+    def require_batches(self, examples: int) -> None:
+        """Raise ConfigError, on every rank alike, when a rank would get no batch of this many examples."""
+        share = examples // self.world_size
+        if share < 1:
+            raise ConfigError(
+                f"{examples:,} example(s) are fewer than world_size {self.world_size}", where="world_size"
+            )
+        if self.drop_last and self.batch_size and share < self.batch_size:
+            raise ConfigError(f"drop_last leaves no batch: {examples:,} example(s) are {share:,} a rank, fewer than "
+                              f"batch_size {self.batch_size:,}", where="batch_size")  # fmt: skip
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

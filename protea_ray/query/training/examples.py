@@ -16,8 +16,9 @@ import lance
 import numpy as np
 import pyarrow as pa
 
-from protea_ray.errors import ConfigError, StoreError
-from protea_ray.query.training.labels import LabelReport, Labels, label_report, label_rows
+from protea_ray.errors import ConfigError, InputError, StoreError
+from protea_ray.query import lookup
+from protea_ray.query.training.labels import LabelMatch, LabelReport, Labels, examples_of, label_report, match_labels
 from protea_ray.query.view import CHUNK, Pin, View, distinct, matching
 from protea_ray.store.keys import KeyIndex, join
 from protea_ray.store.ledger import ROW_ID
@@ -57,29 +58,73 @@ class Examples:
 def find_examples(view: View, filter: str | None, labels: Labels | None) -> tuple[Examples, LabelReport | None]:
     """Join records to vectors, and to labels if there are any, at the view's pin.
 
-    `filter` is SQL over protein columns. With labels only labelled records are kept, and the report counts what did
-    not join. Raises ConfigError for a filter that is not valid SQL.
+    `filter` is SQL over protein columns. With labels only labelled records are kept, of an id with several sequences
+    the newest, and the report counts what did not join. Raises ConfigError for a filter that is not valid SQL or that
+    no protein passes, InputError for labels of which none is used, StoreError where nothing has a vector.
     """
-    records = _records(view, filter, labels)
     rows = view.vectors.to_table(columns=["key", "chunk_start", "chunk_end", ROW_ID])
-    left, right = join(rows["key"], records["key"])
-    residues = rows["chunk_end"].to_numpy()[left] - rows["chunk_start"].to_numpy()[left]
-    label = records["label"].to_numpy()
-    found = Examples(rows[ROW_ID].to_numpy()[left], records[ROW_ID].to_numpy()[right], label[right], residues)
+    if not len(rows):
+        raise StoreError(f"space {view.pin.space} holds no vector at version {view.pin.version}; its latest version is "
+                         f"{view.vectors.latest_version}")  # fmt: skip
     if labels is None:
-        return found, None
+        return _joined(rows, _distinct_records(view, _records(view, filter))), None
+    match = match_labels(labels, view.proteins.to_table(columns=["id"])["id"])
+    lookup.say(match.sentences)
+    records = _records(view, filter, match)
+    newest, several = _newest(view, records, rows["key"])
+    found = _joined(rows, _distinct_records(view, records.filter(pa.array(newest))))
     used = found.labels >= 0
     unlabelled = len(np.unique(found.records[~used]))
-    return found[used], label_report(labels, label, found.labels, unlabelled)
+    passed = records["label"].to_numpy()
+    report = label_report(labels, match, passed, found.labels, unlabelled, several)
+    if not used.any():
+        raise InputError(f"{report} The ids of the labels look like {examples_of(labels)}; the store is "
+                         f"{view.location.uri}, {lookup.examples_of_ids(view)}")  # fmt: skip
+    return found[used], report
 
 
-def _records(view: View, filter: str | None, labels: Labels | None) -> pa.Table:
-    """Key, row id and label row of every matching record, each (id, key) once."""
-    ids = ["id"] if labels is not None else []
+def _joined(rows: pa.Table, records: pa.Table) -> Examples:
+    """Rows of the space joined to records by key; raises StoreError when no record has a vector."""
+    left, right = join(rows["key"], records["key"])
+    if not len(left):
+        raise StoreError(f"none of the {len(records):,} protein records that were chosen has a vector in this space")
+    residues = rows["chunk_end"].to_numpy()[left] - rows["chunk_start"].to_numpy()[left]
+    label = records["label"].to_numpy()
+    return Examples(rows[ROW_ID].to_numpy()[left], records[ROW_ID].to_numpy()[right], label[right], residues)
+
+
+def _records(view: View, filter: str | None, match: LabelMatch | None = None) -> pa.Table:
+    """Key, row id and label row of every record that passes the filter; raises ConfigError when none does."""
+    ids = ["id"] if match is not None else []
     found = matching(view.proteins, filter, ["key", ROW_ID, *ids])
-    label = label_rows(labels, found["id"]) if labels is not None else np.full(len(found), -1, np.int32)
-    found = found.select(["key", ROW_ID]).append_column("label", pa.array(label))
-    return found.filter(pa.array(_first_of_each(view, found)))
+    if not len(found):
+        what = "the store holds no proteins" if filter is None else f"no protein of the store passes {filter!r}"
+        raise ConfigError(what, where="filter")
+    label = np.full(len(found), -1, np.int32) if match is None else match.rows(found["id"])
+    return found.select(["key", ROW_ID]).append_column("label", pa.array(label))
+
+
+def _newest(view: View, records: pa.Table, stored: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) False for the earlier sequences of a labelled id, and the label rows of ids that have several.
+
+    `stored` are the keys of the space. Sources are read only for labelled ids that occur in several records.
+    """
+    label = records["label"].to_numpy()
+    keep = np.ones(len(records), bool)
+    again = np.flatnonzero((label >= 0) & (np.bincount(label[label >= 0], minlength=1)[np.maximum(label, 0)] > 1))
+    if not len(again):
+        return keep, again
+    some = records.take(pa.array(again))
+    keys = some["key"].combine_chunks()
+    sources = view.proteins._take_rows(some[ROW_ID].to_pylist(), columns=["source"])["source"]
+    has_vector = KeyIndex(stored).contains(keys)
+    keep[again] = lookup.newest_rows(label[again], keys, lookup.added_times(view.location, sources), has_vector)
+    return keep, np.unique(label[~keep])
+
+
+def _distinct_records(view: View, records: pa.Table) -> pa.Table:
+    """Records without those whose id and key an earlier one has."""
+    return records.filter(pa.array(_first_of_each(view, records)))
 
 
 def _first_of_each(view: View, records: pa.Table) -> np.ndarray:

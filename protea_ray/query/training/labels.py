@@ -15,6 +15,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from protea_ray.errors import ConfigError, InputError
+from protea_ray.sequences.accessions import examples, match_ids
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _SHOWN = 5  # ids named in a message
@@ -38,9 +39,11 @@ class Labels:
 class LabelReport:
     """How many labelled ids were used, and why the others were not.
 
-    Every id of the file is in exactly one of `used`, `unknown` (no protein of the store, after the filter, has it),
-    `without_vector` (the space has no vector of it) and `blank`. `unlabelled` counts the protein records that have
-    a vector and no label; they are not part of the data set.
+    Every id of the file is in exactly one of `used`, `unknown` (no protein of the store has it), `ambiguous` (several
+    stored ids share the accession), `filtered` (its protein does not pass the filter), `without_vector` (the space has
+    no vector of it) and `blank`. `several` of those used have more than one sequence in the store: the newest with a
+    vector carries the label. `unlabelled` counts the protein records that have a vector and no label; they are not part
+    of the data set.
     """
 
     source: str
@@ -51,22 +54,29 @@ class LabelReport:
     blank: int
     unlabelled: int
     unknown_ids: tuple[str, ...] = ()  # the first few
+    filtered: int = 0
+    ambiguous: int = 0
+    several: int = 0
+    several_ids: tuple[str, ...] = ()  # the first few
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {**asdict(self), "unknown_ids": list(self.unknown_ids)}
+        return {**asdict(self), "unknown_ids": list(self.unknown_ids), "several_ids": list(self.several_ids)}
 
     def __str__(self) -> str:
         named = f" ({', '.join(self.unknown_ids)}, ...)" if self.unknown_ids else ""
+        more = f", {self.ambiguous:,} of several stored ids" if self.ambiguous else ""
+        more += f", {self.filtered:,} not in the filter" if self.filtered else ""
+        newest = f" {self.several:,} ids have several sequences, the newest is used ({', '.join(self.several_ids)})."
         return (
             f"{self.source}: {self.used:,} of {self.ids:,} labelled ids are used; {self.unknown:,} unknown{named}, "
-            f"{self.without_vector:,} without a vector, {self.blank:,} without a value. "
-            f"{self.unlabelled:,} embedded records have no label and are left out."
+            f"{self.without_vector:,} without a vector, {self.blank:,} without a value{more}. "
+            f"{self.unlabelled:,} embedded records have no label and are left out." + newest * bool(self.several)
         )
 
     def say(self) -> None:
-        """Log it: as a warning when labels were lost, else for information."""
-        lost = self.unknown + self.without_vector + self.blank
+        """Log it: as a warning when labels were lost or an id has several sequences, else for information."""
+        lost = self.unknown + self.without_vector + self.blank + self.ambiguous + self.several
         _log.log(logging.WARNING if lost else logging.INFO, "%s", self)
 
 
@@ -123,26 +133,88 @@ def _checked(name: str, table: pa.Table) -> Labels:
     return Labels(name, once["id"].combine_chunks(), once.drop_columns(["id"]), blank)
 
 
-def label_rows(labels: Labels, ids: pa.ChunkedArray) -> np.ndarray:
-    """Row of `labels` for each protein id, -1 where there is none; (n,) int32."""
-    found: pa.ChunkedArray = pc.call_function("index_in", [ids], pc.SetLookupOptions(labels.ids))
-    return found.fill_null(-1).to_numpy().astype(np.int32)
+@dataclass(frozen=True)
+class LabelMatch:
+    """Labels matched to stored ids: `stored` (n,) is the id that each label belongs to, null for none.
+
+    `ambiguous` (n,) is True where several stored ids share the accession. `sentences` say how ids were understood.
+    """
+
+    stored: pa.Array
+    ambiguous: np.ndarray
+    sentences: tuple[str, ...]
+
+    def rows(self, ids: pa.ChunkedArray) -> np.ndarray:
+        """Row of the labels for each stored id, -1 where there is none; (n,) int32."""
+        at: pa.ChunkedArray = pc.call_function("index_in", [ids], pc.SetLookupOptions(self.stored, skip_nulls=True))
+        return at.fill_null(-1).to_numpy().astype(np.int32)
 
 
-def label_report(labels: Labels, known: np.ndarray, used: np.ndarray, unlabelled: int) -> LabelReport:
-    """`known` and `used` are label rows (-1 allowed) of the matching records and of those that have a vector."""
+def match_labels(labels: Labels, ids: pa.ChunkedArray) -> LabelMatch:
+    """Match the labels' ids to the store's, as they stand and then by accession.
+
+    Raises InputError where two labels belong to one protein, which are named.
+    """
+    match = match_ids(labels.ids, ids)
+    stored = match.ids.cast(pa.string())
+    _refuse_twice(labels, stored)
+    said = match.sentences()
+    if match.several.any():
+        said.append(f"{int(match.several.sum()):,} ids are the accession of several stored ids and are left out: "
+                    f"{'; '.join(match.ambiguities())}")  # fmt: skip
+    return LabelMatch(stored, match.several, tuple(said))
+
+
+def _refuse_twice(labels: Labels, stored: pa.Array) -> None:
+    """Raise InputError when several of the labels' ids are names of one stored id."""
+    counts = stored.drop_null().value_counts()
+    again = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+    if len(again):
+        first = again[0].as_py()
+        names = labels.ids.filter(pc.equal(stored, first).fill_null(False)).to_pylist()
+        raise InputError(f"{labels.source}: {len(again):,} protein(s) are labelled under several names: "
+                         f"{' and '.join(names)} are all {first}; keep one of each")  # fmt: skip
+
+
+def label_report(
+    labels: Labels, match: LabelMatch, passed: np.ndarray, used: np.ndarray, unlabelled: int, several: np.ndarray
+) -> LabelReport:
+    """`passed`, `used` and `several` are label rows (-1 allowed).
+
+    They belong to records that pass the filter, to those that have a vector, and to ids with several sequences.
+    """
     n = len(labels.ids)
-    is_known, is_used = np.zeros(n, bool), np.zeros(n, bool)
-    is_known[known[known >= 0]] = True
-    is_used[used[used >= 0]] = True
-    unknown = np.flatnonzero(~is_known)
+    is_known = match.stored.is_valid().to_numpy(zero_copy_only=False)
+    is_passed, is_used = _among(passed, n), _among(used, n)
+    unknown = np.flatnonzero(~is_known & ~match.ambiguous)
+    twice = np.flatnonzero(_among(several, n) & is_used)
     return LabelReport(
         source=labels.source,
         ids=n + labels.blank,
         used=int(is_used.sum()),
         unknown=len(unknown),
-        without_vector=int((is_known & ~is_used).sum()),
+        without_vector=int((is_passed & ~is_used).sum()),
         blank=labels.blank,
         unlabelled=unlabelled,
-        unknown_ids=tuple(labels.ids.take(pa.array(unknown[:_SHOWN])).to_pylist()),
+        unknown_ids=_first_ids(labels, unknown),
+        filtered=int((is_known & ~is_passed).sum()),
+        ambiguous=int(match.ambiguous.sum()),
+        several=len(twice),
+        several_ids=_first_ids(labels, twice),
     )
+
+
+def examples_of(labels: Labels) -> str:
+    """What the labels' ids look like, for a message."""
+    return examples(labels.ids[:4].to_pylist())
+
+
+def _among(rows: np.ndarray, n: int) -> np.ndarray:
+    """(n,) True at these rows; -1 is none."""
+    marked = np.zeros(n, bool)
+    marked[rows[rows >= 0]] = True
+    return marked
+
+
+def _first_ids(labels: Labels, rows: np.ndarray) -> tuple[str, ...]:
+    return tuple(labels.ids.take(pa.array(rows[:_SHOWN])).to_pylist())

@@ -283,4 +283,6 @@ def torch_dataset(
     facts = view.facts
     width = facts["residue_width"] * np.dtype(facts["store_dtype"]).itemsize if chosen.residues else 0
     reader = Reader(view.location, view.pin, chosen, labels)
-    return TorchDataset(reader, examples, BatchLayout(**layout, residue_bytes=width), report)
+    planned = BatchLayout(**layout, residue_bytes=width)
+    planned.require_batches(len(examples))
+    return TorchDataset(reader, examples, planned, report)

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from protea_ray.errors import ConfigError, InputError
-from protea_ray.query.reader import Store
+from protea_ray.errors import ConfigError, InputError, ProteaRayError
+from protea_ray.query.reader import Store, open_store
 from protea_ray.query.training.labels import read_labels
 from tests.query.training import helpers
 from tests.store import build
@@ -47,10 +47,91 @@ def test_labels_that_all_join_are_no_warning(store: Store, caplog: pytest.LogCap
     assert not caplog.records
 
 
-def test_a_filter_counts_as_unknown(store: Store) -> None:
-    report = store.torch(labels=helpers.labels(range(30)), filter="id < 'P00010'", batch_size=100).report
+def test_what_the_filter_leaves_out_is_not_unknown(store: Store) -> None:
+    labels = pa.concat_tables([helpers.labels(range(30)), helpers.labels([500])])
+    report = store.torch(labels=labels, filter="id < 'P00010'", batch_size=100).report
     assert report is not None
-    assert (report.used, report.unknown) == (10, 20)
+    assert (report.ids, report.used, report.unknown, report.filtered, report.without_vector) == (31, 10, 1, 20, 0)
+    assert report.unknown_ids == ("P00500",)
+    assert "20 not in the filter" in str(report)
+
+
+UNIPROT = (
+    "sp|P68871|HBB_HUMAN",
+    "tr|A0A1K0GGH2|A0A1K0GGH2_USTBR",
+    "ref|NP_000509.1|",
+    "sp|Q9NQX1|A_B",
+    "tr|Q9NQX1|C_D",
+)
+
+
+@pytest.fixture(scope="module")
+def headers(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Proteins 0 to 4 under whole FASTA headers; the last two share an accession."""
+    location = build.store(tmp_path_factory.mktemp("headers") / "s", [])
+    build.ingest(location, build.proteins(range(5), "u#1", ids=UNIPROT), "u#1", "u1")
+    build.fill(location, helpers.SPACE, range(5), "r1.u", build.schema())
+    return open_store(location.uri)
+
+
+def test_labels_by_accession_reach_the_proteins_of_headers(headers: Store, caplog: pytest.LogCaptureFixture) -> None:
+    asked = {"P68871": 5, "A0A1K0GGH2_USTBR": 6, "NP_000509": 7, "Q9NQX1": 8, "P00000": 9}
+    labels = pa.table({"id": list(asked), "y": list(asked.values())})
+    data = headers.torch(labels=labels, batch_size=10)
+    (batch,) = data
+    assert dict(zip(batch["id"], batch["y"].tolist(), strict=True)) == dict(zip(UNIPROT[:3], [5, 6, 7], strict=True))
+    report = data.report
+    assert report is not None
+    assert (report.ids, report.used, report.unknown, report.ambiguous) == (5, 3, 1, 1)
+    for said in ("matched by accession (P68871 is sp|P68871|HBB_HUMAN)", "matched by UniProt entry name",
+                 "without its version (NP_000509 is ref|NP_000509.1|)",
+                 "'Q9NQX1' may be sp|Q9NQX1|A_B or tr|Q9NQX1|C_D", "1 of several stored ids"):  # fmt: skip
+        assert said in caplog.text
+
+
+def test_two_names_of_one_protein_and_labels_that_join_nothing_are_errors(headers: Store) -> None:
+    twice = pa.table({"id": ["P68871", "sp|P68871|HBB_HUMAN"], "y": [1, 1]})
+    with pytest.raises(InputError, match=r"P68871 and sp\|P68871\|HBB_HUMAN are all sp\|P68871\|HBB_HUMAN"):
+        headers.torch(labels=twice, batch_size=10)
+    with pytest.raises(InputError, match=r"0 of 2 .*look like 'x1', 'x2'; .*its ids look like 'sp\|P68871\|HBB_HUMAN'"):
+        headers.torch(labels=pa.table({"id": ["x1", "x2"], "y": [1, 2]}), batch_size=10)
+
+
+@pytest.fixture(scope="module")
+def corrected(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """P00001 was corrected from protein 1 to 20, and to 21, which has no vector; P00002 to 22 and back to 2."""
+    location = build.store(tmp_path_factory.mktemp("corrected") / "s", range(6))
+    releases = {"b": {"P00001": 20, "P00002": 22}, "c": {"P00001": 21}, "d": {"P00002": 2}}
+    for name, ids in releases.items():
+        build.ingest(location, build.proteins(list(ids.values()), name, ids=list(ids)), name, name)
+    build.fill(location, helpers.SPACE, [20, 22], "r1.b", build.schema())
+    return open_store(location.uri)
+
+
+def test_the_newest_sequence_with_a_vector_carries_the_label(
+    corrected: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    labels = pa.table({"id": ["P00001", "P00002", "P00003"], "y": [1, 2, 3]})
+    data = corrected.torch(labels=labels, columns=["id", "length"], batch_size=10)
+    (batch,) = data
+    found = {id: (length, y) for id, length, y in zip(*(list(batch[n]) for n in ("id", "length", "y")), strict=True)}
+    assert found == {id: (len(build.sequence(n)), y) for y, (id, n) in
+                     enumerate({"P00001": 20, "P00002": 2, "P00003": 3}.items(), 1)}  # fmt: skip
+    assert data.report is not None
+    assert (data.report.used, data.report.several, data.report.several_ids) == (3, 2, ("P00001", "P00002"))
+    assert "2 ids have several sequences, the newest is used (P00001, P00002)" in caplog.text
+
+
+def test_no_data_set_is_empty_without_a_word(store: Store, tmp_path: Path) -> None:
+    for options, words in (
+        ({"filter": "length > 5000"}, "no protein of the store passes"),
+        ({"filter": "id > 'P00099'"}, "none of the 5 protein records that were chosen has a vector"),
+        ({"version": 1}, "holds no vector at version 1"),
+        ({"world_size": 31}, "30 example.*fewer than world_size 31"),
+        ({"drop_last": True, "world_size": 4, "batch_size": 8}, "drop_last leaves no batch"),
+    ):
+        with pytest.raises(ProteaRayError, match=words):
+            store.torch(**{"batch_size": 4, **options})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])

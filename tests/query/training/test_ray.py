@@ -51,7 +51,8 @@ def test_a_filter_and_an_older_version(store: Store, tmp_path: Path) -> None:
     assert growing.dataset(columns=["id"]).count() == 30
     assert growing.dataset(columns=["id"], version=version).count() == 20
     assert growing.dataset(columns=["id"], filter="id > 'P00024'").count() == 5
-    assert growing.dataset(filter="id = 'nobody'").count() == 0
+    with pytest.raises(ConfigError, match="no protein of the store passes"):
+        growing.dataset(filter="id = 'nobody'")
 
 
 def test_residues_are_referred_to_the_torch_data_set(store: Store) -> None:
