@@ -169,7 +169,7 @@ def _recognised(directory: Path, config: Mapping[str, Any], wanted: str) -> tupl
     try:
         family = recognise(config, directory, wanted)
         shape = family.shape(config)
-        return family.facts(config, tensor_names(directory)), shape
+        return family.facts(config, tensor_names(directory), read_vocabulary(directory)), shape
     except ProteaRayError:
         raise
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
@@ -182,6 +182,12 @@ def logit_tokens(checkpoint: Checkpoint) -> tuple[str, ...]:
     """The token of each column of the checkpoint's logits, in the order of ids; empty text where an id has no token."""
     family = recognise(read_config(checkpoint.path), checkpoint.path, checkpoint.facts.family)
     return family.tokens(checkpoint.path, checkpoint.shape.vocabulary)
+
+
+def letter_notes(checkpoint: Checkpoint) -> list[str]:
+    """In words, what is unusual about the letters that the checkpoint reads."""
+    family = recognise(read_config(checkpoint.path), checkpoint.path, checkpoint.facts.family)
+    return family.letter_notes(checkpoint.path)
 
 
 def config_digest(config: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from protea_ray.config.recipe import AlphabetName
 from protea_ray.sequences.columnar import table_records
 from protea_ray.sequences.parts import Columns, Part
 from protea_ray.sequences.records import (
@@ -53,17 +54,17 @@ def read_part(
     `batch_bytes` bytes of text or 8,192 records. A bad record becomes a row of the rejects and reading goes on.
     Raises InputError, with the file's name and what to do, when the file is not what it says.
     """
-    gathering = _Gathering(label, run)
-    for found in islice(_records(part, columns), limit):
+    gathering = _Gathering(label, run, columns.alphabet)
+    for found in islice(records_of(part, columns), limit):
         gathering.add(found)
         if gathering.bytes >= batch_bytes or gathering.rows >= BATCH_ROWS:
             yield gathering.batch()
-            gathering = _Gathering(label, run)
+            gathering = _Gathering(label, run, columns.alphabet)
     if gathering.rows:
         yield gathering.batch()
 
 
-def _records(part: Part, columns: Columns) -> Iterator[Found]:
+def records_of(part: Part, columns: Columns) -> Iterator[Found]:
     match part.source.format:
         case "fasta":
             return fasta_records(part)
@@ -76,8 +77,9 @@ def _records(part: Part, columns: Columns) -> Iterator[Found]:
 class _Gathering:
     """Gathers the rows of one batch."""
 
-    def __init__(self, label: str, run: str) -> None:
+    def __init__(self, label: str, run: str, alphabet: AlphabetName) -> None:
         self._label, self._run = label, run
+        self._alphabet: AlphabetName = alphabet
         self._proteins: list[tuple[Any, ...]] = []
         self._rejects: list[tuple[Any, ...]] = []
         self.bytes = 0
@@ -91,7 +93,7 @@ class _Gathering:
         try:
             if found.problem:
                 raise found.problem
-            letters = normalise(found.letters)
+            letters = normalise(found.letters, self._alphabet)
         except RejectedError as problem:
             self._reject(found, None, problem)
             return
