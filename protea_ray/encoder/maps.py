@@ -24,8 +24,7 @@ from protea_ray.errors import ConfigError, EncoderError, InputError
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.models.untrained import MODEL_NAME
 from protea_ray.sequences.inputs import Columns, expand, scan
-from protea_ray.sequences.read import read_part
-from protea_ray.sequences.structure_letters import require_amino_acids
+from protea_ray.sequences.read import read_part, require_amino_acids
 
 MAX_MAP_RESIDUES = 1022
 

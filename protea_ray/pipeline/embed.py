@@ -32,7 +32,7 @@ from protea_ray.pipeline.worker import EncoderSpec, Target
 from protea_ray.plan.units import Sizes
 from protea_ray.sequences.inputs import expand
 from protea_ray.sequences.parts import Source
-from protea_ray.sequences.structure_letters import require_amino_acids
+from protea_ray.sequences.read import require_amino_acids
 from protea_ray.store.aliases import CURRENT, list_aliases, move
 from protea_ray.store.commit import Writer
 from protea_ray.store.lease import Lease

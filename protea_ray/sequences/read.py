@@ -5,7 +5,8 @@ The memory in use is one batch, a few blocks and one record, whatever the size o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -13,8 +14,9 @@ from typing import Any
 import pyarrow as pa
 
 from protea_ray.config.recipe import AlphabetName
+from protea_ray.errors import ConfigError, InputError
 from protea_ray.sequences.columnar import table_records
-from protea_ray.sequences.parts import Columns, Part
+from protea_ray.sequences.parts import Columns, Part, Source
 from protea_ray.sequences.records import (
     MAX_ID,
     PROTEINS_SCHEMA,
@@ -26,10 +28,12 @@ from protea_ray.sequences.records import (
     normalise,
     printable,
 )
+from protea_ray.sequences.structure_letters import ANSWERS, why_3di
 from protea_ray.sequences.text import fasta_records, text_records
 
 BATCH_BYTES = 16 << 20
 BATCH_ROWS = 8192
+LOOKED_AT = 64  # first records of a source that show whether its letters are amino acids
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,21 @@ def read_part(
             gathering = _Gathering(label, run, columns.alphabet)
     if gathering.rows:
         yield gathering.batch()
+
+
+def require_amino_acids(sources: Iterable[Source], columns: Columns) -> None:
+    """Raise ConfigError that names every source whose first records may be 3Di, Foldseek's structure letters.
+
+    For a checkpoint that reads both, when nobody said which. A file that cannot be read is left to the scan.
+    """
+    problems: list[str] = []
+    for source in sources:
+        part = Part(source, 0, 0, 0 if source.format == "fasta" else 1, 1)
+        with suppress(InputError):
+            why = why_3di([record.letters for record in islice(records_of(part, columns), LOOKED_AT)])
+            problems += [f"{source.name}: {why}"] if why else []
+    if problems:
+        raise ConfigError([*problems, ANSWERS], where="alphabet")
 
 
 def records_of(part: Part, columns: Columns) -> Iterator[Found]:

@@ -10,15 +10,9 @@ rich in V or P. Files of several proteins pass less often, and missing are short
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from math import log
 
-from protea_ray.errors import ConfigError, InputError
-from protea_ray.sequences.parts import Columns, Part, Source
-from protea_ray.sequences.read import records_of
-
-LOOKED_AT = 64  # first records of a source
 _EVIDENCE, _EVIDENCE_A_LETTER = 7.0, 0.05  # log odds: of all letters together, and on average
 # per mille of each letter: in 3Di (background of Foldseek's matrix), and in the proteins of the module's docstring
 _SHARES = {
@@ -31,28 +25,6 @@ ANSWERS = (
     "this model reads amino acids and Foldseek's structure letters: say which these are, by alphabet 3di or aa "
     "(--alphabet 3di, alphabet='3di')"
 )
-
-
-def require_amino_acids(sources: Iterable[Source], columns: Columns) -> None:
-    """Raise ConfigError that names every source whose first records may be 3Di.
-
-    For a checkpoint that reads both alphabets, when nobody said which. A file that cannot be read is left to the scan.
-    """
-    problems: list[str] = []
-    for source in sources:
-        try:
-            letters = [record.letters for record in islice(records_of(_beginning(source), columns), LOOKED_AT)]
-        except InputError:
-            continue
-        if why := why_3di(letters):
-            problems.append(f"{source.name}: {why}")
-    if problems:
-        raise ConfigError([*problems, ANSWERS], where="alphabet")
-
-
-def _beginning(source: Source) -> Part:
-    """The first row group or fragment, or the whole of a text."""
-    return Part(source, 0, 0, 0 if source.format == "fasta" else 1, 1)
 
 
 def why_3di(records: Sequence[bytes]) -> str | None:
