@@ -93,31 +93,27 @@ def embed_dataset(
     device: str = "auto",
     **recipe: Any,
 ) -> dict[str, np.ndarray]:
-    """Embed `sequences` and return {sequence as given: array}, in the order given, repeats once.
-
-    A mapping {id: sequence} returns {id: array}.
+    """Embed `sequences` and return {sequence as given: array}, in the order given; of {id: sequence}, {id: array}.
 
     An array is (width,) with the `pooling_types` (mean, max, cls, mean_max, std) end to end in the order given, or
     (residues, width) with `full_embeddings=True`, where pooling is not used. `model` is a hub id, a directory, or
     None for the built-in untrained model (with a warning). `embed_dtype` is that of the arrays: float32 or float16,
-    by name, numpy's or torch's. Any other field of EmbeddingConfig (layers, layer_agg, dtype, attention, ...) may be
-    given by name; `alphabet="3di"` takes Foldseek's structure letters (ProstT5). The model is loaded on every call, so
-    give all sequences at once.
+    by name, numpy's or torch's. Any other field of EmbeddingConfig (layers, dtype, attention, alphabet="3di" for
+    structure letters, ...) may be given by name. The model is loaded on every call, so give all sequences at once.
 
     Where this differs from FastESM:
     * Special tokens are never pooled and have no row: mean and full embeddings are over the residues alone.
     * Nothing is cut unless `max_len` says so, and that counts residues; 512 is not a default. Past `max_len` a
       protein is cut, or rejected with `truncate=False`; with no `max_len` it is embedded whole, in overlapping windows
-      of the model's trained length.
-    * A protein that is cut keeps its whole sequence as the key.
+      of the model's trained length. A protein that is cut keeps its whole sequence as the key.
     * std is over the residues of one protein; var, norm, median and parti are not offered.
     * `batch_size` bounds memory, at that many of the longest proteins at a time, and changes no number; unset, the
       device's own budget is used.
     * Arrays are numpy's, nothing is written, and vectors are not normalised unless `normalize=True`.
 
-    Raises ConfigError for arguments that cannot work (all at once) and for letters that may be amino acids or 3Di when
-    `alphabet` does not say which, InputError for sequences that are none, all at
-    once, CheckpointError, and EncoderError when a protein has no embedding (too long, not finite).
+    Raises ConfigError for arguments that cannot work (all at once) and for letters that may be amino acids or 3Di,
+    InputError for sequences that are none (all at once), CheckpointError, and EncoderError when a protein has no
+    embedding (too long, not finite).
     """
     unset = {"tokenizer": tokenizer, "num_workers": num_workers, "sql": sql, "save": save}
     unset |= {"sql_db_path": sql_db_path, "save_path": save_path}

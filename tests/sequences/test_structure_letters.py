@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import random
 from pathlib import Path
+from typing import Any
 
 import lance
 import pyarrow as pa
@@ -15,6 +16,7 @@ from protea_ray.errors import ConfigError
 from protea_ray.sequences.inputs import expand
 from protea_ray.sequences.parts import Columns
 from protea_ray.sequences.read import LOOKED_AT, require_amino_acids
+from protea_ray.sequences.records import PROTEINS_SCHEMA
 from protea_ray.sequences.structure_letters import why_3di
 from protea_ray.sequences.synth import synthesise
 from tests.sequences.reading import read
@@ -124,6 +126,28 @@ def test_other_columns_are_read_where_they_are_named(tmp_path: Path) -> None:
     path.write_text("id,sequence,states\nr1,MKTAYIAKQR,dvqvadpvvv\n")
     assert asked(path) == ()
     assert len(asked(path, Columns("id", "states"))) == 2
+
+
+@pytest.mark.parametrize(("alphabet", "taken"), [("aa", ["MKTAY", "DVQ"]), ("3di", ["dvq", "ppv"])])
+def test_a_stores_own_table_is_read_in_the_alphabet_of_each_row(
+    alphabet: Any, taken: list[str], tmp_path: Path
+) -> None:
+    letters = ["MKTAY", "dvq", "DVQ", "ppv"]
+    rows = [
+        {"id": f"r{i}", "key": bytes(16), "length": len(s), "sequence": s, "description": "", "source": "s", "line": i}
+        for i, s in enumerate(letters)
+    ]
+    path = tmp_path / "proteins.lance"
+    lance.write_dataset(pa.Table.from_pylist(rows, PROTEINS_SCHEMA), path)
+
+    found = read(path, columns=Columns(alphabet=alphabet))
+
+    assert [row["sequence"] for row in found.proteins] == taken
+    assert [row["detail"].partition(";")[0] for row in found.rejects] == {
+        "aa": ["structure letters (3Di) of a store"] * 2,
+        "3di": ["amino acids of a store", "amino acids of a store"],
+    }[alphabet]
+    assert all(row["reason"] == "illegal_letter" for row in found.rejects)
 
 
 def test_proteins_pass_and_structures_do_not() -> None:
