@@ -221,7 +221,7 @@ def _embed(
     """
     checkpoint = open_checkpoint(config.model, config.revision, config.family)
     if checkpoint.facts.reads_3di and config.alphabet is None and (why := why_3di([s.encode() for s in given])):
-        raise ConfigError([f"sequences: {why}", ANSWERS], where="embed_dataset")
+        raise ConfigError(f"sequences: {why}; {ANSWERS}", where="embed_dataset")
     for note in letter_notes(checkpoint):
         warnings.warn(note, stacklevel=3)
     if not checkpoint.trained:

@@ -84,9 +84,9 @@ def require_amino_acids(sources: Iterable[Source], columns: Columns) -> None:
         part = Part(source, 0, 0, 0 if source.format == "fasta" else 1, 1)
         with suppress(InputError):
             why = why_3di([record.letters for record in islice(records_of(part, columns), LOOKED_AT)])
-            problems += [f"{source.name}: {why}"] if why else []
+            problems += [f"{source.name}: {why}; {ANSWERS}"] if why else []
     if problems:
-        raise ConfigError([*problems, ANSWERS], where="alphabet")
+        raise ConfigError(problems, where="alphabet")
 
 
 def records_of(part: Part, columns: Columns) -> Iterator[Found]:

@@ -22,8 +22,8 @@ _SHARES = {
 }  # fmt: skip
 _LOG_ODDS = {letter: log(structure / protein) for letter, (structure, protein) in _SHARES.items()}
 ANSWERS = (
-    "this model reads amino acids and Foldseek's structure letters: say which these are, by alphabet 3di or aa "
-    "(--alphabet 3di, alphabet='3di')"
+    "this model reads amino acids and structure letters (3Di): say --alphabet aa or --alphabet 3di, in Python "
+    "alphabet='aa' or alphabet='3di'"
 )
 
 

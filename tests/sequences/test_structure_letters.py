@@ -77,12 +77,11 @@ def test_every_format_is_looked_at(name: str, letters: list[str], why: str, tmp_
         case _:
             lance.write_dataset(rows, path)
 
-    problem, answers = asked(path)
+    (problem,) = asked(path)
 
     assert str(path) in problem
     assert why in problem
-    assert "--alphabet 3di" in answers
-    assert "aa" in answers
+    assert "--alphabet aa or --alphabet 3di" in problem
 
 
 @pytest.mark.parametrize(
@@ -110,13 +109,13 @@ def test_every_file_is_named_and_one_that_cannot_be_read_is_left_to_the_scan(tmp
 
     problems = asked(tmp_path)
 
-    assert [Path(p.split(":")[0]).name for p in problems[:-1]] == ["one.fasta", "three.fasta"]
+    assert [Path(p.split(":")[0]).name for p in problems] == ["one.fasta", "three.fasta"]
 
 
 def test_no_more_than_the_first_records_are_read(tmp_path: Path) -> None:
     path = tmp_path / "a.fasta"
     path.write_bytes(fasta(*["giveqcc"] * LOOKED_AT, "MKTAYIAK"))
-    assert len(asked(path)) == 2
+    assert len(asked(path)) == 1
     path.write_bytes(fasta(*["giveqcc"] * (LOOKED_AT - 1), "MKTAYIAK"))
     assert asked(path) == ()
 
@@ -125,7 +124,7 @@ def test_other_columns_are_read_where_they_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("id,sequence,states\nr1,MKTAYIAKQR,dvqvadpvvv\n")
     assert asked(path) == ()
-    assert len(asked(path, Columns("id", "states"))) == 2
+    assert len(asked(path, Columns("id", "states"))) == 1
 
 
 @pytest.mark.parametrize(("alphabet", "taken"), [("aa", ["MKTAY", "DVQ"]), ("3di", ["dvq", "ppv"])])
