@@ -13,6 +13,8 @@ class RecipeFields(TypedDict, total=False):
     """40-hex commit of a hub id; unset: resolved and recorded"""
     family: str
     """esm2, esmc, t5, ankh, a plugin's name, or auto"""
+    alphabet: Literal["aa", "3di"] | None
+    """what the letters are: aa (amino acids) or 3di (structure, ProstT5); unset: aa"""
     layers: Sequence[int]
     """layers counted from the end, 0 = last: 0 or 0,1,2"""
     layer_agg: Literal["mean", "last", "concat"]

@@ -18,6 +18,7 @@ RECIPE_FLAGS = {
     "model": Flag("--model", "hub id or directory", "a small untrained model, offline", "text"),
     "revision": Flag("--revision", "40-hex commit of a hub id", "resolved and recorded", "text"),
     "family": Flag("--family", "esm2, esmc, t5, ankh, a plugin's name, or auto", "auto", "text"),
+    "alphabet": Flag("--alphabet", "what the letters are: aa (amino acids) or 3di (structure, ProstT5)", "aa", "text"),
     "layers": Flag("--layers", "layers counted from the end, 0 = last: 0 or 0,1,2", "0", "list"),
     "layer_agg": Flag("--layer-agg", "how several layers become one: mean, last or concat", "mean", "text"),
     "pooling": Flag(

@@ -31,6 +31,9 @@ def maps(
         str | None, typer.Option("--model", help="hub id or directory; unset: a small untrained model, offline")
     ] = None,
     revision: Annotated[str | None, typer.Option("--revision", help="40-hex commit of a hub id")] = None,
+    alphabet: Annotated[
+        str | None, typer.Option("--alphabet", help="aa, or 3di for structure letters (ProstT5) [aa]")
+    ] = None,
 ) -> None:
     """Write attention or contact maps of short proteins to OUT.npz, in this process, at float32.
 
@@ -39,7 +42,7 @@ def maps(
     from protea_ray.encoder.maps import write_maps
 
     wanted = [name.strip() for name in outputs.split(",")]
-    done = write_maps(source, out, outputs=wanted, ids=ids, model=model, revision=revision)
+    done = write_maps(source, out, outputs=wanted, ids=ids, model=model, revision=revision, alphabet=alphabet)
     print(f"maps of {done.proteins} protein(s) written to {done.path}")
     if not done.trained:
         print("The model was never trained: these maps carry no biology.", file=sys.stderr)

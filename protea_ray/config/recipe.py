@@ -24,6 +24,7 @@ from protea_ray.errors import ConfigError
 Pooling = Literal["mean", "max", "cls", "mean_max", "std", "none"]
 Dtype = Literal["float32", "float16", "bfloat16"]
 Output = Literal["embeddings", "logits"]
+AlphabetName = Literal["aa", "3di"]
 
 POOLINGS: tuple[Pooling, ...] = ("mean", "max", "cls", "mean_max", "std", "none")
 MAX_MODEL_NAME = 512
@@ -37,7 +38,8 @@ class ModelFacts:
 
     `n_layers` counts transformer layers, so `n_layers + 1` states exist; `trained_length` is in residues,
     None where positions are relative; `gpu_dtype` is the half precision that the family is stable in;
-    `has_lm_head` says that the weights hold a language-model head over residues.
+    `has_lm_head` says that the weights hold a language-model head over residues; `reads_3di` that the vocabulary has
+    Foldseek's structure letters.
     """
 
     family: str
@@ -46,6 +48,7 @@ class ModelFacts:
     trained_length: int | None
     gpu_dtype: Dtype
     has_lm_head: bool = False
+    reads_3di: bool = False
 
 
 class EmbeddingConfig(BaseModel):
@@ -63,6 +66,9 @@ class EmbeddingConfig(BaseModel):
     model: str = Field(description="hub id or directory; unset: a small untrained model, offline")
     revision: str | None = Field(default=None, description="40-hex commit of a hub id; unset: resolved and recorded")
     family: str = Field(default="auto", description="esm2, esmc, t5, ankh, a plugin's name, or auto")
+    alphabet: AlphabetName | None = Field(
+        default=None, description="what the letters are: aa (amino acids) or 3di (structure, ProstT5); unset: aa"
+    )
     layers: tuple[int, ...] = Field(default=(0,), description="layers counted from the end, 0 = last: 0 or 0,1,2")
     layer_agg: Literal["mean", "last", "concat"] = Field(default="mean", description="how several layers become one")
     pooling: tuple[Pooling, ...] = Field(
@@ -249,9 +255,10 @@ def resolve(config: EmbeddingConfig, facts: ModelFacts, device: str, revision: s
     if problems := misfits(config, facts, device):
         raise ConfigError(problems, where=f"{config.model} on {device}")
     max_residues = config.max_residues or facts.trained_length
+    alphabet = config.alphabet or "aa"
     dtype = config.dtype or ("float32" if device == "cpu" else facts.gpu_dtype)
     filled = {"family": facts.family, "max_residues": max_residues, "dtype": dtype, "revision": revision}
-    return config.model_copy(update=filled)
+    return config.model_copy(update={**filled, "alphabet": alphabet})
 
 
 def misfits(config: EmbeddingConfig, facts: ModelFacts, device: str | None = None) -> list[str]:
@@ -269,11 +276,22 @@ def misfits(config: EmbeddingConfig, facts: ModelFacts, device: str | None = Non
             f"outputs: the weights of this {facts.family} checkpoint hold no language-model head over residues, so "
             "there are no logits (T5 and Ankh predict with a decoder; of ESM use the files of the masked-LM model)"
         )
+    problems += alphabet_problems(config, facts)
     if config.family not in ("auto", facts.family):
         problems.append(f"family: {config.family} was asked for, but the checkpoint is {facts.family}")
     if config.dtype == "float16" and device == "cpu":
         problems.append("dtype: float16 is 4 times slower than float32 on a CPU; use float32 or bfloat16")
     return problems
+
+
+def alphabet_problems(config: EmbeddingConfig, facts: ModelFacts) -> list[str]:
+    """In words, why the checkpoint cannot read the letters of the recipe."""
+    if config.alphabet != "3di" or facts.reads_3di:
+        return []
+    return [
+        f"alphabet: this {facts.family} checkpoint has no tokens for 3di, Foldseek's structure letters; ProstT5 has. "
+        "For amino acids use aa"
+    ]
 
 
 _NOT_NUMBERS = {"model", "revision"}
@@ -284,7 +302,8 @@ def identity(config: EmbeddingConfig, files: Mapping[str, str]) -> dict[str, Any
     """The fields of a resolved config that change numbers, plus `files` (name to sha256) of the checkpoint.
 
     A field that has no effect in this recipe is left out: the overlap of windows when no protein has several, the
-    overlap and mode of chunks when there are none, layer_agg of a single layer, and outputs of embeddings alone.
+    overlap and mode of chunks when there are none, layer_agg of a single layer, outputs of embeddings alone, and the
+    alphabet of amino acids.
     """
     fields = config.model_dump(mode="json", exclude=_NOT_NUMBERS)
     if config.on_long != "window" or config.max_residues is None:
@@ -298,6 +317,8 @@ def identity(config: EmbeddingConfig, files: Mapping[str, str]) -> dict[str, Any
         fields.pop("layer_agg")
     if not config.keeps_logits:
         fields.pop("outputs")
+    if config.alphabet != "3di":
+        fields.pop("alphabet")
     return {"config": fields, "files": dict(sorted(files.items()))}
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from protea_ray.encoder.canary import Embeds
+from protea_ray.config.recipe import AlphabetName
+from protea_ray.encoder.canary import Embeds, spelt
 from protea_ray.models.families.base import Shape
 
 if TYPE_CHECKING:
@@ -70,29 +71,32 @@ class Timing:
     seconds: float
 
 
-def time_packs(encoder: Budgeted, longest: int | None, patience: float = PATIENCE) -> list[Timing]:
+def time_packs(
+    encoder: Budgeted, longest: int | None, patience: float = PATIENCE, alphabet: AlphabetName = "aa"
+) -> list[Timing]:
     """Time packs of short and of long proteins under the whole budget, or one short protein where packs are too slow.
 
     `longest` is the recipe's longest window in residues. Packs are too slow when four of them would take more than
     `patience` seconds. Afterwards the encoder is warm, and packs of its token budget have fitted into memory.
     """
     short = min(SHORT, longest or SHORT)
-    first = _timing(encoder, short, 1)
+    first = _timing(encoder, short, 1, alphabet)
     if 4 * first.seconds * encoder.token_budget / short > patience:
         return [first]
     lengths = sorted({short, min(LONG, longest or LONG)})
-    return [_fastest(encoder, length) for length in lengths]
+    return [_fastest(encoder, length, alphabet) for length in lengths]
 
 
-def _fastest(encoder: Budgeted, length: int) -> Timing:
+def _fastest(encoder: Budgeted, length: int, alphabet: AlphabetName) -> Timing:
     """The faster of two timings: the first may run out of memory, or prepare kernels for a new shape."""
-    timings = [_timing(encoder, length, max(1, encoder.token_budget // (length + 2))) for _ in range(2)]
+    count = max(1, encoder.token_budget // (length + 2))
+    timings = [_timing(encoder, length, count, alphabet) for _ in range(2)]
     return min(timings, key=lambda t: t.seconds / len(t.residues))
 
 
-def _timing(encoder: Budgeted, length: int, count: int) -> Timing:
+def _timing(encoder: Budgeted, length: int, count: int, alphabet: AlphabetName) -> Timing:
     letters = np.random.default_rng(0).choice(_LETTERS, (count, length))
-    sequences = [row.tobytes().decode("ascii") for row in letters]
+    sequences = [spelt(row.tobytes().decode("ascii"), alphabet) for row in letters]
     started = time.perf_counter()
     for _ in encoder.embed(sequences):
         pass

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from protea_ray.config.recipe import AlphabetName
 from protea_ray.encoder.collect import Embedded, Rejected
 from protea_ray.errors import CheckpointError, EncoderError
 
@@ -24,6 +25,7 @@ CANARIES = {
     "polyleucine": "LLLLLLLLLLLLLLLLLLLLLLLLLL",  # as long as the one before: only the letters differ
 }
 _ALONE = "insulin A chain"
+_NOT_3DI = str.maketrans(dict.fromkeys("BJOUXZ", "D"))
 _TWINS = ("every letter", "polyleucine")
 
 # distances relative to the length of a vector, measured with the untrained 8M model: the twins are 1.0 apart and
@@ -32,14 +34,19 @@ _APART = 1e-3
 _LEAK = 0.05
 
 
+def spelt(residues: str, alphabet: AlphabetName) -> str:
+    """Amino acids as they are; for 3Di a string of as many structure letters, d for what 3Di lacks."""
+    return residues if alphabet == "aa" else residues.translate(_NOT_3DI).lower()
+
+
 class Embeds(Protocol):
     """The part of an encoder that is used here."""
 
     def embed(self, sequences: Sequence[str]) -> Iterator[Embedded | Rejected]: ...
 
 
-def check_canaries(encoder: Embeds) -> float:
-    """Embed the canaries with every recipe of `encoder`; returns seconds per residue.
+def check_canaries(encoder: Embeds, alphabet: AlphabetName = "aa") -> float:
+    """Embed the canaries, in the letters of `alphabet`, with every recipe of `encoder`; returns seconds per residue.
 
     The time is that of a first pass over short proteins, warm-up and compilation included: an upper bound for a
     cost model, not a measurement of throughput. Raises CheckpointError when a canary is rejected for any reason but
@@ -47,19 +54,19 @@ def check_canaries(encoder: Embeds) -> float:
     vector depends on the protein's neighbours.
     """
     started = time.perf_counter()
-    packed = _vectors(encoder, list(CANARIES))
+    packed = _vectors(encoder, list(CANARIES), alphabet)
     seconds = time.perf_counter() - started
     for recipe in {recipe for recipe, _ in packed}:
         _require_letters_to_matter(*(packed.get((recipe, name)) for name in _TWINS))
-    for place, vector in _vectors(encoder, [_ALONE]).items():
+    for place, vector in _vectors(encoder, [_ALONE], alphabet).items():
         _require_neighbours_not_to_matter(vector, packed[place])
     return seconds / sum(map(len, CANARIES.values()))
 
 
-def _vectors(encoder: Embeds, names: list[str]) -> dict[tuple[int, str], np.ndarray]:
+def _vectors(encoder: Embeds, names: list[str], alphabet: AlphabetName) -> dict[tuple[int, str], np.ndarray]:
     """One vector by (recipe, canary): all vectors of the first stored row end to end, residues as their mean."""
     vectors = {}
-    for result in encoder.embed([CANARIES[name] for name in names]):
+    for result in encoder.embed([spelt(CANARIES[name], alphabet) for name in names]):
         name = names[result.index]
         if isinstance(result, Rejected):
             _require_length_limit(name, result)

@@ -81,7 +81,7 @@ class Encoder:
         itemsize = getattr(torch, str(first.dtype)).itemsize
         made = cls(
             core=Core(stack, chosen, first.window, place), family=family, module=module, layers=layers,
-            products=multiplied, directory=directory, alphabet=family.alphabet(directory),
+            products=multiplied, directory=directory, alphabet=family.alphabet(directory, first.alphabet or "aa"),
             facts=family.facts(config), shape=shape, recipes=(),
             token_budget=token_budget or default_budget(place, shape, itemsize, kept),
         )  # fmt: skip
@@ -95,8 +95,8 @@ class Encoder:
     def under(self, recipes: Sequence[EmbeddingConfig]) -> Encoder:
         """The same loaded model under other recipes.
 
-        Raises EncoderError for recipes of another dtype, attention or quantization, and for a recipe with logits when
-        the checkpoint has no language-model head.
+        Raises EncoderError for recipes of another dtype, attention, quantization or alphabet, and for a recipe with
+        logits when the checkpoint has no language-model head.
         """
         _require_one_pass([*self.recipes, *recipes])
         core = self.core
@@ -109,8 +109,8 @@ class Encoder:
     def embed(self, sequences: Sequence[str]) -> Iterator[Embedded | Rejected]:
         """Embed `sequences`: exactly one result for each and recipe, in any order, as soon as its last window is done.
 
-        `sequences` are normalised letters (upper case; ProstT5 also takes lower-case 3Di). The numbers depend on
-        the sequence alone: not on order, neighbours or budget, within 1e-5 in float32 on a CPU.
+        `sequences` are normalised letters of the recipes' alphabet: upper-case amino acids, lower-case 3Di. The numbers
+        depend on the sequence alone: not on order, neighbours or budget, within 1e-5 in float32 on a CPU.
         """
         windows: list[Window] = []
         for index, sequence in enumerate(sequences):
@@ -122,7 +122,6 @@ class Encoder:
         """Append the windows of one protein, each once for all recipes; yields rejects that need no model."""
         ids = self.alphabet.residues(sequence)
         problem = _problem(sequence, ids)
-        folded = sequence.islower()
         shared: dict[tuple[int, int], Window] = {}
         for number, recipe in enumerate(self.recipes):
             if problem:
@@ -136,7 +135,7 @@ class Encoder:
             collector = Collector(index, number, recipe, laid, len(ids))
             for i, (start, end) in enumerate(laid.windows):
                 if (start, end) not in shared:
-                    shared[start, end] = Window(self.alphabet.window(ids[start:end], folded), start)
+                    shared[start, end] = Window(self.alphabet.window(ids[start:end]), start)
                 shared[start, end].users.append((collector, i))
         windows.extend(shared.values())
 
@@ -244,7 +243,7 @@ def _require_one_pass(recipes: Sequence[EmbeddingConfig]) -> EmbeddingConfig:
     if not recipes:
         raise EncoderError("no recipe given; pass at least one resolved EmbeddingConfig")
     problems = []
-    for name in ("dtype", "attention", "quantization"):
+    for name in ("dtype", "attention", "quantization", "alphabet"):
         values = {getattr(recipe, name) for recipe in recipes}
         if len(values) > 1:
             problems.append(f"{name} differs between recipes ({values}); run them apart")

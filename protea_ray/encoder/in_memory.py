@@ -10,19 +10,20 @@ from __future__ import annotations
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from protea_ray.config.recipe import POOLINGS, EmbeddingConfig, embedding_config, resolve
+from protea_ray.config.recipe import POOLINGS, AlphabetName, EmbeddingConfig, embedding_config, resolve
 from protea_ray.encoder.collect import Embedded
 from protea_ray.errors import ConfigError, EncoderError, InputError, numbered
-from protea_ray.models.checkpoint import Checkpoint, open_checkpoint, read_config
+from protea_ray.models.checkpoint import Checkpoint, letter_notes, open_checkpoint, read_config
 from protea_ray.models.families import recognise
 from protea_ray.models.untrained import MODEL_NAME
 from protea_ray.sequences.records import RejectedError, normalise
+from protea_ray.sequences.structure_letters import ANSWERS, why_3di
 
 if TYPE_CHECKING:
     from protea_ray.encoder.encoder import Encoder
@@ -73,7 +74,7 @@ _POOLED = tuple(name for name in POOLINGS if name != "none")
 
 
 def embed_dataset(
-    sequences: Iterable[str],
+    sequences: Iterable[str] | Mapping[str, str],
     model: str | Path | None = None,
     *,
     pooling_types: Sequence[str] = ("mean",),
@@ -92,27 +93,27 @@ def embed_dataset(
     device: str = "auto",
     **recipe: Any,
 ) -> dict[str, np.ndarray]:
-    """Embed `sequences` and return {sequence as given: array}, in the order given, repeats once.
+    """Embed `sequences` and return {sequence as given: array}, in the order given; of {id: sequence}, {id: array}.
 
     An array is (width,) with the `pooling_types` (mean, max, cls, mean_max, std) end to end in the order given, or
     (residues, width) with `full_embeddings=True`, where pooling is not used. `model` is a hub id, a directory, or
     None for the built-in untrained model (with a warning). `embed_dtype` is that of the arrays: float32 or float16,
-    by name, numpy's or torch's. Any other field of EmbeddingConfig (layers, layer_agg, dtype, attention, ...) may be
-    given by name. The model is loaded on every call, so give all sequences at once.
+    by name, numpy's or torch's. Any other field of EmbeddingConfig (layers, dtype, attention, alphabet="3di" for
+    structure letters, ...) may be given by name. The model is loaded on every call, so give all sequences at once.
 
     Where this differs from FastESM:
     * Special tokens are never pooled and have no row: mean and full embeddings are over the residues alone.
     * Nothing is cut unless `max_len` says so, and that counts residues; 512 is not a default. Past `max_len` a
       protein is cut, or rejected with `truncate=False`; with no `max_len` it is embedded whole, in overlapping windows
-      of the model's trained length.
-    * A protein that is cut keeps its whole sequence as the key.
+      of the model's trained length. A protein that is cut keeps its whole sequence as the key.
     * std is over the residues of one protein; var, norm, median and parti are not offered.
     * `batch_size` bounds memory, at that many of the longest proteins at a time, and changes no number; unset, the
       device's own budget is used.
     * Arrays are numpy's, nothing is written, and vectors are not normalised unless `normalize=True`.
 
-    Raises ConfigError for arguments that cannot work (all at once), InputError for sequences that are none, all at
-    once, CheckpointError, and EncoderError when a protein has no embedding (too long, not finite).
+    Raises ConfigError for arguments that cannot work (all at once) and for letters that may be amino acids or 3Di,
+    InputError for sequences that are none (all at once), CheckpointError, and EncoderError when a protein has no
+    embedding (too long, not finite).
     """
     unset = {"tokenizer": tokenizer, "num_workers": num_workers, "sql": sql, "save": save}
     unset |= {"sql_db_path": sql_db_path, "save_path": save_path}
@@ -128,23 +129,24 @@ def embed_dataset(
         | {"store_dtype": _dtype_name(embed_dtype) or "float32"}
         | ({"max_residues": max_len, "on_long": "truncate" if truncate else "reject"} if max_len else {}),
     )
-    letters = _normalised(sequences)
+    letters = _normalised(sequences, config.alphabet or "aa")
     distinct = list(dict.fromkeys(letters.values()))
+    spelt = list(sequences.values()) if isinstance(sequences, Mapping) else list(letters)
     if not distinct:
         return {}
     order = None if full_embeddings else list(dict.fromkeys(pooling_types))
-    vectors = dict(zip(distinct, _embed(distinct, config, device, batch_size, order), strict=True))
+    vectors = dict(zip(distinct, _embed(distinct, spelt, config, device, batch_size, order), strict=True))
     return {given: vectors[normal] for given, normal in letters.items()}
 
 
 def _problems(
-    sequences: Iterable[str], pooling_types: Sequence[str], max_len: int | None, batch_size: int | None,
+    sequences: Any, pooling_types: Sequence[str], max_len: int | None, batch_size: int | None,
     embed_dtype: Any, recipe: dict[str, Any],
 ) -> list[str]:  # fmt: skip
     """What is wrong with the arguments that EmbeddingConfig knows under another name or not at all."""
     problems = [f"{name}: {_NAMED_ELSE[name]}" for name in recipe if name in _NAMED_ELSE]
-    if isinstance(sequences, str):
-        problems.append("sequences: is one string; give a list of them")
+    if wrong := _no_sequences(sequences):
+        problems.append(f"sequences: {wrong}")
     wanted = ", ".join(_POOLED)
     if isinstance(pooling_types, str) or not pooling_types:
         problems.append(f"pooling_types: must be a list with at least one of {wanted} (got {pooling_types!r})")
@@ -156,6 +158,18 @@ def _problems(
     if _dtype_name(embed_dtype) is None:
         problems.append(f"embed_dtype: must be float32 or float16, which numpy has (got {embed_dtype!r})")
     return problems
+
+
+def _no_sequences(given: Any) -> str | None:
+    """What `given` is and what to give instead, when going through it would not give one sequence after the other."""
+    kind = type(given).__name__
+    if isinstance(given, str | bytes | bytearray):
+        return f"is one {kind}; give a list of strings"
+    if isinstance(given, Path) or hasattr(given, "read"):
+        return f"is a file ({kind}); read its sequences first, or {_STORE}"
+    if not isinstance(given, Mapping) and (hasattr(given, "columns") or hasattr(given, "column_names")):
+        return f"is a table ({kind}); give the column that holds the sequences, as a list"
+    return None if isinstance(given, Iterable) else f"is {kind}; give a list of strings, or a dict from id to sequence"
 
 
 def _dtype_name(dtype: Any) -> str | None:
@@ -175,26 +189,41 @@ def _config(problems: list[str], fields: dict[str, Any]) -> EmbeddingConfig:
     return config
 
 
-def _normalised(sequences: Iterable[str]) -> dict[str, str]:
-    """Sequence as given to the letters that are embedded; raises InputError with every sequence that is none."""
+def _normalised(sequences: Iterable[str] | Mapping[str, str], alphabet: AlphabetName) -> dict[str, str]:
+    """Sequence as given, or its id in a mapping, to the letters that are embedded.
+
+    Raises InputError with every sequence that is none.
+    """
+    by_id = isinstance(sequences, Mapping)
+    named = sequences.items() if by_id else enumerate(sequences)
     letters, problems = {}, []
-    for position, given in enumerate(sequences):
+    for name, given in named:
+        if not isinstance(given, str):
+            hint = "; for pairs of id and sequence give a dict" if isinstance(given, tuple | list) else ""
+            problems.append(f"sequences[{name!r}]: is {type(given).__name__}, not a string of residues{hint}")
+            continue
         try:
-            letters[given] = normalise(given)
+            letters[name if by_id else given] = normalise(given, alphabet)
         except RejectedError as error:
-            problems.append(f"sequences[{position}]: {error.detail} ({error.reason})")
-        except (AttributeError, TypeError):
-            problems.append(f"sequences[{position}]: is {type(given).__name__}, not a string of residues")
+            problems.append(f"sequences[{name!r}]: {error.detail} ({error.reason})")
     if problems:
         raise InputError(problems)
     return letters
 
 
 def _embed(
-    letters: list[str], config: EmbeddingConfig, device: str, batch_size: int | None, order: list[str] | None
-) -> list[np.ndarray]:
-    """One array for each of `letters`: poolings concatenated in `order`, or the residue matrix when `order` is None."""
+    letters: list[str], given: list[str], config: EmbeddingConfig, device: str, batch_size: int | None,
+    order: list[str] | None,
+) -> list[np.ndarray]:  # fmt: skip
+    """One array for each of `letters`: poolings concatenated in `order`, or the residue matrix when `order` is None.
+
+    `given` are the sequences as they were written, whose case and frequencies show structure letters.
+    """
     checkpoint = open_checkpoint(config.model, config.revision, config.family)
+    if checkpoint.facts.reads_3di and config.alphabet is None and (why := why_3di([s.encode() for s in given])):
+        raise ConfigError(f"sequences: {why}; {ANSWERS}", where="embed_dataset")
+    for note in letter_notes(checkpoint):
+        warnings.warn(note, stacklevel=3)
     if not checkpoint.trained:
         warnings.warn(f"{checkpoint.model} was never trained: its vectors carry no biology", stacklevel=3)
     longest = min(max(map(len, letters)), config.max_residues or sys.maxsize)

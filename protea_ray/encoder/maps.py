@@ -22,8 +22,9 @@ from protea_ray.encoder.encoder import Encoder
 from protea_ray.encoder.in_memory import encoder_here
 from protea_ray.errors import ConfigError, EncoderError, InputError
 from protea_ray.models.checkpoint import open_checkpoint
+from protea_ray.models.untrained import MODEL_NAME
 from protea_ray.sequences.inputs import Columns, expand, scan
-from protea_ray.sequences.read import read_part
+from protea_ray.sequences.read import read_part, require_amino_acids
 
 MAX_MAP_RESIDUES = 1022
 
@@ -77,7 +78,7 @@ def _record_attention(encoder: Encoder, sequence: str, limit: int, take: Callabl
     if (ids < 0).any():
         raise EncoderError(f"{sequence[:20]!r}... has letters that are not residues of this model")
     with torch.inference_mode():
-        pack = encoder.core.pack([encoder.alphabet.window(ids, sequence.islower())])
+        pack = encoder.core.pack([encoder.alphabet.window(ids)])
         inside = slice(before, before + length)
         last = frozenset({len(encoder.core.stack.layers)})
         for _ in encoder.core.states(pack, last, lambda weights: take(weights[:, inside, inside])):
@@ -99,21 +100,25 @@ class Maps:
 
 def write_maps(
     source: str, out: str | Path, *, outputs: Sequence[str] = ("attention",), ids: Sequence[str] | None = None,
-    model: str | None = None, revision: str | None = None,
+    model: str | None = None, revision: str | None = None, alphabet: str | None = None,
 ) -> Maps:  # fmt: skip
     """Write maps of the proteins of `source` (all, or those in `ids`) to the npz file `out`, in float32.
 
     Arrays are `id` (n,) and for protein number i `attention_i` (layers, heads, L, L), whose rows sum to less than 1
     because special tokens are left out, and `contacts_i` (L, L), the probability of contact (ESM-2 alone). `model`
-    None is the built-in untrained one. Raises ConfigError for outputs that the model does not have, InputError that
-    names every protein that is missing, rejected, or longer than 1,022 residues, and CheckpointError; nothing is
-    written then.
+    None is the built-in untrained one; `alphabet` is aa (None), or 3di for ProstT5. Raises ConfigError for outputs that
+    the model does not have and for letters that may be of either alphabet, InputError that names every protein that is
+    missing, rejected, or longer than 1,022 residues, and CheckpointError; nothing is written then.
     """
     out = Path(out)
     _require_options(out, outputs)
-    proteins = _proteins(source, ids)
+    fields = {"model": model or MODEL_NAME, "revision": revision, "dtype": "float32", "alphabet": alphabet}
+    config = embedding_config(fields, where="maps")
+    columns = Columns(alphabet=config.alphabet or "aa")
+    proteins = _proteins(source, ids, columns)
     checkpoint = open_checkpoint(model, revision)
-    config = embedding_config({"model": checkpoint.model, "revision": revision, "dtype": "float32"})
+    if checkpoint.facts.reads_3di and alphabet is None:
+        require_amino_acids(expand([source], columns), columns)
     encoder = encoder_here(checkpoint, config, compiled="off")  # attention is written out, in a few proteins
     if "contacts" in outputs and encoder.core.stack.contacts is None:
         raise ConfigError(f"{checkpoint.model} has no contact head; use --outputs attention, or an ESM-2", where="maps")
@@ -138,11 +143,11 @@ def _require_options(out: Path, outputs: Sequence[str]) -> None:
         raise ConfigError(problems, where="maps")
 
 
-def _proteins(source: str, ids: Sequence[str] | None) -> list[tuple[str, str]]:
+def _proteins(source: str, ids: Sequence[str] | None, columns: Columns) -> list[tuple[str, str]]:
     """(id, letters) of the proteins in `ids` (all when None); raises InputError with every problem of every protein."""
     found: list[tuple[str, str]] = []
     problems: list[str] = []
-    for kind, row in _records(source):
+    for kind, row in _records(source, columns):
         if ids is not None and row["id"] not in ids:
             continue
         if kind == "reject":
@@ -160,8 +165,7 @@ def _proteins(source: str, ids: Sequence[str] | None) -> list[tuple[str, str]]:
     return found
 
 
-def _records(source: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    columns = Columns()
+def _records(source: str, columns: Columns) -> Iterator[tuple[str, dict[str, Any]]]:
     for place in expand([source], columns):
         for part in scan(place, columns, _PART_BYTES).parts:
             for batch in read_part(part, columns, place.uri, ""):

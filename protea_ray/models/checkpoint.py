@@ -81,7 +81,8 @@ def open_checkpoint(model: str | None, revision: str | None = None, family: str 
     kind = _recognised(path, config, family)
     headers = read_headers(path)
     tensors = [tensor for held in headers.values() for tensor in held]
-    shape, facts = kind.shape(config), kind.facts(config, {tensor.name for tensor in tensors})
+    shape = kind.shape(config)
+    facts = kind.facts(config, {tensor.name for tensor in tensors}, read_vocabulary(path))
     require_fit(path, tensors, shape, kind.wanted(config))
     if model not in (None, MODEL_NAME):  # the built-in model's files are what this package wrote
         _require_alphabet(path, kind)
@@ -220,6 +221,12 @@ def logit_tokens(checkpoint: Checkpoint) -> tuple[str, ...]:
     """The token of each column of the checkpoint's logits, in the order of ids; empty text where an id has no token."""
     family = recognise(read_config(checkpoint.path), checkpoint.path, checkpoint.facts.family)
     return family.tokens(checkpoint.path, checkpoint.shape.vocabulary)
+
+
+def letter_notes(checkpoint: Checkpoint) -> list[str]:
+    """In words, what is unusual about the letters that the checkpoint reads."""
+    family = recognise(read_config(checkpoint.path), checkpoint.path, checkpoint.facts.family)
+    return family.letter_notes(checkpoint.path)
 
 
 def config_digest(config: Mapping[str, Any]) -> str:

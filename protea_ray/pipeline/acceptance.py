@@ -79,7 +79,7 @@ def _recompute(setting: Setting, target: Target) -> list[float | str]:
 def _compare(spec: EncoderSpec, target: Target, location: Location) -> list[float | str]:
     try:
         encoder = spec.load([target.config])
-        check_canaries(encoder)
+        check_canaries(encoder, target.config.alphabet or "aa")
     except ProteaRayError as error:  # as a value: Ray would wrap it in a page of traces
         return [str(error)]
     return list(_distances(encoder, location, target))

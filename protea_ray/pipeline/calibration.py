@@ -96,9 +96,10 @@ def _measure(spec: EncoderSpec, recipes: Sequence[EmbeddingConfig], shape: Cost)
     started = time.perf_counter()
     encoder = spec.load(recipes)
     loaded = time.perf_counter()
-    check_canaries(encoder)
+    alphabet = recipes[0].alphabet or "aa"
+    check_canaries(encoder, alphabet)
     warm = time.perf_counter()
-    timings = time_packs(encoder, recipes[0].max_residues)
+    timings = time_packs(encoder, recipes[0].max_residues, alphabet=alphabet)
     return Calibration(
         cost=shape.fitted([(t.residues, t.seconds) for t in timings]),
         load_seconds=loaded - started,

@@ -117,7 +117,7 @@ class _Comparison:
 def _records(sources: Sequence[Source], setting: Setting) -> ray.data.Dataset:
     """Key and length of every record, read in parallel as ingest would; the first `limit` of them."""
     options = setting.options
-    columns = columns_of(options)
+    columns = columns_of(options, setting.recipes[0].alphabet)
     scans, _ = scan_all(sources, columns, options)
 
     def read(row: dict[str, Any]) -> Iterator[dict[str, Any]]:

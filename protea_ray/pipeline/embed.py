@@ -20,7 +20,7 @@ from protea_ray.config.paths import require_paths
 from protea_ray.config.recipe import EmbeddingConfig, identity, misfits, resolve, space_name
 from protea_ray.config.run import RunConfig, RunOptions
 from protea_ray.errors import ConfigError
-from protea_ray.models.checkpoint import Checkpoint, logit_tokens, open_checkpoint
+from protea_ray.models.checkpoint import Checkpoint, letter_notes, logit_tokens, open_checkpoint
 from protea_ray.models.weights import verify_digests
 from protea_ray.pipeline.accounting import Summary, account
 from protea_ray.pipeline.calibration import Calibration, calibrate, remember
@@ -34,6 +34,7 @@ from protea_ray.pipeline.worker import EncoderSpec, Target
 from protea_ray.plan.units import Sizes
 from protea_ray.sequences.inputs import expand
 from protea_ray.sequences.parts import Source
+from protea_ray.sequences.read import require_amino_acids
 from protea_ray.store.aliases import CURRENT, list_aliases, move
 from protea_ray.store.commit import Writer
 from protea_ray.store.lease import Lease
@@ -91,13 +92,17 @@ def prepare(inputs: Sequence[str], store: str, config: RunConfig, make_spec: Mak
     """List the inputs, open the checkpoint, join Ray and resolve the recipes, in this order; nothing is written.
 
     Raises InputError for inputs that hold no sequences, ConfigError for a store that is a file and for recipes that
-    do not fit the checkpoint, and CheckpointError for weights that must not be used.
+    do not fit the checkpoint or leave open what letters the inputs hold, and CheckpointError for weights that must not
+    be used.
     """
     require_paths(inputs, store)
     location = open_location(store)
-    sources = expand(inputs, columns_of(config.run))
     first = config.recipes[0]
+    columns = columns_of(config.run, first.alphabet)
+    sources = expand(inputs, columns)
     checkpoint = open_checkpoint(first.model, first.revision, first.family)
+    if checkpoint.facts.reads_3di and first.alphabet is None:
+        require_amino_acids(sources, columns)
     return join(location, checkpoint, config, make_spec), sources
 
 
@@ -146,13 +151,14 @@ def embed(
         Lease.acquire(setting.location, setting.options.heartbeat_seconds) as lease,
     ):
         writer = Writer(lease)
-        ingested = ingest(sources, setting.location, setting.options, setting.run, writer)
+        alphabet = setting.recipes[0].alphabet
+        ingested = ingest(sources, setting.location, setting.options, setting.run, writer, alphabet)
         for uri in ingested.repeated:
             report.note(f"{uri} is byte for byte another input of this run; it was read once.")
         targets = make_targets(setting.location, setting.checkpoint, setting.recipes, setting.run)
         note_other_names(setting, targets, report)
         spaces = [t.space for t in targets]
-        work = find_work(setting.location, ingested.labels, spaces, setting.options.retry_rejects)
+        work = find_work(setting.location, ingested.labels, spaces, setting.options.retry_rejects, alphabet=alphabet)
         done = embed_work(setting, work, targets, writer, report, started, ingested.rejects)
         summary = summarise(setting, ingested.records, ingested.rejects, work, done, started)
         if CURRENT not in list_aliases(setting.location):
@@ -181,7 +187,8 @@ def embed_work(
     options = setting.options
     calibration = calibrate(setting.encoder, setting.checkpoint, setting.recipes, float(setting.device == "cuda"))
     pool = pool_for(options, setting.device, work.proteins)
-    for line in [*calibration.lines(setting.recipes[0]), *([pool.shortage] if pool.shortage else [])]:
+    told = [*calibration.lines(setting.recipes[0]), *letter_notes(setting.checkpoint)]
+    for line in [*told, *([pool.shortage] if pool.shortage else [])]:
         report.note(line)
     encoder = replace(setting.encoder, token_budget=calibration.token_budget)
     sizes = Sizes(options.unit_seconds, pool.actors)

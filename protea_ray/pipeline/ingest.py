@@ -16,6 +16,7 @@ import pyarrow as pa
 import ray
 import ray.data
 
+from protea_ray.config.recipe import AlphabetName
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import InputError, ProteaRayError
 from protea_ray.pipeline.pool import remote
@@ -23,7 +24,7 @@ from protea_ray.sequences.inputs import Columns, Part, Scan, Source, scan
 from protea_ray.sequences.read import read_part
 from protea_ray.sequences.records import PROTEINS_SCHEMA, REJECTS_SCHEMA
 from protea_ray.store.commit import Writer, write_fragments
-from protea_ray.store.ledger import recorded_source
+from protea_ray.store.ledger import alphabet_suffix, recorded_source
 from protea_ray.store.location import Location
 from protea_ray.store.sources import record_source
 
@@ -51,19 +52,29 @@ class _Pending:
     results: dict[int, dict[str, Any]] = field(default_factory=dict)
 
 
-def columns_of(options: RunOptions) -> Columns:
-    """The columns of tables that hold the id and the letters."""
-    return Columns(options.id_column, options.sequence_column)
+def columns_of(options: RunOptions, alphabet: AlphabetName | None) -> Columns:
+    """The columns of tables that hold the id and the letters, and what the letters are (None: amino acids)."""
+    return Columns(options.id_column, options.sequence_column, alphabet=alphabet or "aa")
 
 
-def ingest(sources: Sequence[Source], location: Location, options: RunOptions, run: str, writer: Writer) -> Ingested:
-    """Bring the store's proteins up to date with `sources`; raises InputError that lists every unusable file."""
-    columns = columns_of(options)
+def ingest(
+    sources: Sequence[Source],
+    location: Location,
+    options: RunOptions,
+    run: str,
+    writer: Writer,
+    alphabet: AlphabetName | None = None,
+) -> Ingested:
+    """Bring the store's proteins up to date with `sources`; raises InputError that lists every unusable file.
+
+    One file read in two alphabets is two sources.
+    """
+    columns = columns_of(options, alphabet)
     scans, repeated = scan_all(sources, columns, options)
-    limited = limit_suffix(scans, options.limit)
-    variant = f"{columns.id}/{columns.sequence}{limited}"
+    suffix = limit_suffix(scans, options.limit) + alphabet_suffix(columns.alphabet)
+    variant = f"{columns.id}/{columns.sequence}{suffix}"
     known = {s.digest: row for s in scans if (row := recorded_source(location, s.digest, variant))}
-    fresh = {s.digest: _Pending(s, label_of(s) + limited, variant) for s in scans if s.digest not in known}
+    fresh = {s.digest: _Pending(s, label_of(s) + suffix, variant) for s in scans if s.digest not in known}
     counts = {digest: (row["records"], row["rejects"]) for digest, row in known.items()}
     # with a limit sources are committed in order, so those known come before those that are left
     left = options.limit and options.limit - sum(records for records, _ in counts.values())

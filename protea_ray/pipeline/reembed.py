@@ -162,7 +162,8 @@ def carry_out(planned: Reembedding, report: Reporter, since: int | None = None) 
         targets = make_targets(location, setting.checkpoint, setting.recipes, setting.run)
         note_other_names(setting, targets, report)
         space = targets[0].space
-        work = find_work(location, None, [space], setting.options.retry_rejects, since)
+        alphabet = setting.recipes[0].alphabet
+        work = find_work(location, None, [space], setting.options.retry_rejects, since, alphabet)
         done = embed_work(setting, work, targets, writer, report, started)
         summary = summarise(setting, work.counts[0].records, 0, work, done, started)
         before = list_aliases(location).get(planned.alias)

@@ -14,13 +14,14 @@ import pyarrow as pa
 import ray
 import ray.data
 
+from protea_ray.config.recipe import AlphabetName
 from protea_ray.pipeline.pool import remote
 from protea_ray.plan.cost import Cost
 from protea_ray.plan.delta import Counts, Delta, delta
 from protea_ray.plan.units import Sizes, Unit, cut
 from protea_ray.sequences.records import KEY
 from protea_ray.store.keys import KeyIndex
-from protea_ray.store.ledger import present_keys, proteins_of, rejected_keys, take_proteins
+from protea_ray.store.ledger import of_alphabet, present_keys, proteins_of, rejected_keys, take_proteins
 from protea_ray.store.location import PROTEINS_TABLE, Location
 from protea_ray.store.tables import open_table
 
@@ -74,25 +75,32 @@ def find_work(
     spaces: Sequence[str],
     retry_rejects: bool,
     since: int | None = None,
+    alphabet: AlphabetName | None = None,
 ) -> Work:
     """Compare the proteins of these sources (None: all) with what each space holds, in one remote task.
 
-    With `since` only proteins that version of proteins.lance did not hold. Raises StoreError for a version that is
-    not there.
+    Of all sources only proteins that were read in `alphabet` (None: amino acids) are compared; with `since` only those
+    that version of proteins.lance did not hold. Raises StoreError for a version that is not there.
     """
     if since is not None:
         open_table(location.table(PROTEINS_TABLE), since)
     task = remote(_find, num_cpus=1, num_returns=2)
-    facts, wanted = task.remote(location, labels, list(spaces), retry_rejects, since)
+    facts, wanted = task.remote(location, labels, list(spaces), retry_rejects, since, alphabet)
     found: dict[str, Any] = dict(ray.get(facts))
     counts = tuple(Counts(**c) for c in found.pop("counts"))
     return Work(counts=counts, wanted=wanted, **found)
 
 
 def _find(
-    location: Location, labels: Sequence[str] | None, spaces: Sequence[str], retry_rejects: bool, since: int | None
+    location: Location,
+    labels: Sequence[str] | None,
+    spaces: Sequence[str],
+    retry_rejects: bool,
+    since: int | None,
+    alphabet: AlphabetName | None,
 ) -> tuple[dict[str, Any], pa.Table]:
-    records = proteins_of(location, labels, ["key", "length"])
+    readable = of_alphabet(alphabet) if labels is None else None  # given ones were read for this run
+    records = proteins_of(location, labels, ["key", "length"], filter=readable)
     if since is not None:
         before = KeyIndex(proteins_of(location, None, ["key"], version=since)["key"])
         records = records.filter(pa.array(~before.contains(records["key"])))

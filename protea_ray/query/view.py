@@ -16,13 +16,13 @@ from protea_ray.errors import ConfigError, StoreError
 from protea_ray.sequences.records import PROTEINS_SCHEMA
 from protea_ray.store import aliases
 from protea_ray.store.keys import KeyIndex, join
-from protea_ray.store.ledger import ROW_ID
-from protea_ray.store.location import PROTEINS_TABLE, Location
+from protea_ray.store.ledger import ROW_ID, of_alphabet
+from protea_ray.store.location import PROTEINS_TABLE, SOURCES_TABLE, Location
 from protea_ray.store.object_store_errors import is_outage, message
 from protea_ray.store.rows import LOGITS, RESIDUES, vector_facts
 from protea_ray.store.spaces import SpaceInfo
-from protea_ray.store.sql import among
-from protea_ray.store.tables import open_table
+from protea_ray.store.sql import among, both
+from protea_ray.store.tables import find_table, open_table
 
 DESCRIBES = ("id", "key", "length", "description")
 CHUNK = ("chunk_start", "chunk_end")
@@ -106,9 +106,21 @@ class View:
         chosen = [c for c in columns if c in PROTEINS_SCHEMA.names and c not in ("id", "key")]
         return ["id", "key", *chosen], [c for c in columns if c in own]
 
+    @cached_property
+    def _readable(self) -> str | None:
+        """Filter for the records that were read in the space's alphabet; None in a store that has amino acids alone."""
+        sources = find_table(self.location.table(SOURCES_TABLE))
+        if sources is None or not sources.count_rows(of_alphabet("3di")):
+            return None
+        return of_alphabet(self.info.config.get("alphabet"))
+
     def records(self, filter: str | None, columns: Sequence[str]) -> pa.Table:
-        """Protein records that match a SQL filter, in row order; raises ConfigError for a filter that is no SQL."""
-        return matching(self.proteins, filter, columns)
+        """Protein records of the space's alphabet that match a SQL filter, in row order.
+
+        Raises ConfigError for a filter that is no SQL.
+        """
+        wanted = both(filter, self._readable) if self._readable else filter
+        return matching(self.proteins, wanted, columns)
 
     def records_by(self, column: str, values: Sequence[str | bytes], columns: Sequence[str]) -> pa.Table:
         """Protein records whose `column` is one of `values`, in row order within each thousand values."""

@@ -100,7 +100,7 @@ def _parquet_batches(part: Part, names: list[str]) -> Iterator[pa.RecordBatch]:
     with opened(part.source.uri) as handle:
         # page by page: a row group of 360 MB peaks at 130 MB of process memory, with the defaults at 500
         file = pq.ParquetFile(handle, buffer_size=1 << 20, pre_buffer=False, page_checksum_verification=True)
-        groups = range(part.start, part.end)
+        groups = range(part.start, min(part.end, file.metadata.num_row_groups))
         about = [file.metadata.row_group(group) for group in groups]
         row_bytes = sum(group.total_byte_size for group in about) // max(1, sum(group.num_rows for group in about))
         rows = min(_MOST_ROWS, max(1, _BATCH_BYTES // max(1, row_bytes)))

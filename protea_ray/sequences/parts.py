@@ -9,16 +9,19 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from protea_ray.config.recipe import AlphabetName
+
 _WEB = re.compile(r"(https?://[^?#]*)[?#].*", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Names of the columns of tabular inputs. FASTA has none and ignores them."""
+    """Names of the columns of tabular inputs (FASTA has none and ignores them), and what the letters are."""
 
     id: str = "id"
     sequence: str = "sequence"
     description: str = "description"  # used where it exists, never required
+    alphabet: AlphabetName = "aa"
 
     @property
     def required(self) -> tuple[tuple[str, str], ...]:
@@ -59,8 +62,8 @@ class Source:
 class Part:
     """A stretch of one source that can be read by itself.
 
-    `start` and `end` (exclusive) are bytes of a FASTA or text table, row groups of a Parquet file, fragments of a
-    Lance dataset. `line` is the 1-based line (row of a table) of the first record.
+    `start` and `end` (exclusive; 0 where the file's is not known) are bytes of a FASTA or text table, row groups of a
+    Parquet file, fragments of a Lance dataset. `line` is the 1-based line (row of a table) of the first record.
     """
 
     source: Source

@@ -2,7 +2,8 @@
 
 The rules are the same for every input format. Letters: white space is removed, lower case becomes upper case, one
 trailing `*` is dropped, and anything that is not A to Z after that rejects the record. So gaps (`-`, `.`) reject:
-an aligned row is not the protein. Nucleotides are legal letters and are stored as they are.
+an aligned row is not the protein. Nucleotides are legal letters and are stored as they are. Foldseek's structure
+letters (3Di) are 20 of the letters of amino acids: they are stored in lower case, so that their key is another one.
 
 Ids are kept byte for byte, up to `MAX_ID` characters and without control characters (they end up in tables,
 terminals and exports). Descriptions are for people only: control characters become spaces and the text is cut
@@ -20,6 +21,8 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from protea_ray.config.recipe import AlphabetName
+
 KEY_BYTES = 16
 KEY = pa.binary(KEY_BYTES)
 
@@ -28,7 +31,7 @@ PROTEINS_SCHEMA = pa.schema(
         pa.field("id", pa.string(), nullable=False),
         pa.field("key", KEY, nullable=False),  # first 16 bytes of sha256 of the normalised letters
         pa.field("length", pa.int32(), nullable=False),  # residues
-        pa.field("sequence", pa.string(), nullable=False),  # normalised letters
+        pa.field("sequence", pa.string(), nullable=False),  # normalised letters: amino acids upper, 3Di lower case
         pa.field("description", pa.string(), nullable=False),
         pa.field("source", pa.string(), nullable=False),  # where the record was read
         pa.field("line", pa.int64(), nullable=False),  # 1-based line (row of tabular inputs) in that source
@@ -56,8 +59,10 @@ MAX_DESCRIPTION = 8192  # characters; merged NCBI headers reach hundreds of thou
 MAX_RECORD = 64 << 20  # bytes of one record in its file: 1,000 times the longest known protein; reading holds 5 copies
 
 _UPPER = bytes(range(256)).upper()  # ASCII only: bytes.upper leaves 0x80 to 0xff alone
+_LOWER = bytes(range(256)).lower()
 _BLANK = b" \t\n\r\x0b\x0c"
 _NOT_A_LETTER = re.compile(rb"[^A-Z]")
+_NOT_3DI = re.compile(rb"[^acdefghiklmnpqrstvwy]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -97,25 +102,30 @@ class Found(NamedTuple):
     problem: RejectedError | None = None  # set where the reader itself could not parse the record
 
 
-def normalise(letters: str | bytes) -> str:
-    """The stored spelling of a sequence: upper-case letters A to Z only. Raises RejectedError for any other letter.
+def normalise(letters: str | bytes, alphabet: AlphabetName = "aa") -> str:
+    """The stored spelling of a sequence: upper-case A to Z; for 3Di its 20 letters in lower case.
 
-    Bytes are the letters as they stand in a file, in any encoding, since a legal letter is ASCII.
+    Bytes are the letters as they stand in a file, in any encoding, since a legal letter is ASCII. Raises RejectedError
+    for any other letter.
 
     >>> normalise("mktay iakqr*")
     'MKTAYIAKQR'
+    >>> normalise("DPVV lvvq", "3di")
+    'dpvvlvvq'
     >>> normalise("MK-TAY")
     Traceback (most recent call last):
         ...
     protea_ray.sequences.records.RejectedError: letter '-', residue 3
     """
     raw = letters.encode("utf-8", "surrogatepass") if isinstance(letters, str) else letters
-    residues = raw.translate(_UPPER, _BLANK).removesuffix(b"*")
+    is_3di = alphabet == "3di"
+    residues = raw.translate(_LOWER if is_3di else _UPPER, _BLANK).removesuffix(b"*")
     if not residues:
         raise RejectedError(Reason.EMPTY_SEQUENCE, "no residues")
-    bad = _NOT_A_LETTER.search(residues)
+    bad = (_NOT_3DI if is_3di else _NOT_A_LETTER).search(residues)
     if bad:
-        raise RejectedError(Reason.ILLEGAL_LETTER, f"{_named_letter(residues, bad.start())}, residue {bad.start() + 1}")
+        detail = f"{_named_letter(residues, bad.start())}, residue {bad.start() + 1}"
+        raise RejectedError(Reason.ILLEGAL_LETTER, detail + (": not one of the 20 of 3Di" if is_3di else ""))
     return residues.decode("ascii")
 
 

@@ -32,7 +32,7 @@ def fasta_records(part: Part) -> Iterator[Found]:
     Raises InputError when the bytes are not FASTA (text before the first `>`) or do not decompress.
     """
     source = part.source
-    end = part.end if source.compression == "none" else None
+    end = part.end or None if source.compression == "none" else None  # 0: the end is not known
     # a line end put in front makes the first record begin like any other
     text = unix_lines(blocks(source, part.start, end), lead=b"\n")
     line = part.line - 1

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from protea_ray.config.recipe import AlphabetName
 from protea_ray.sequences.records import KEY, PROTEINS_SCHEMA
 from protea_ray.store.location import PROTEINS_TABLE, REJECTS_TABLE, SOURCES_TABLE, Location
 from protea_ray.store.sql import among, both, equals
@@ -23,6 +24,17 @@ from protea_ray.store.tables import find_table, open_table
 
 ROW_ID = "_rowid"
 FIRST_ROW = "chunk_start = 0"  # every stored protein has exactly one row that begins at its first residue
+
+
+def alphabet_suffix(alphabet: AlphabetName) -> str:
+    """End of the label and the variant of a source that was read in this alphabet; empty for amino acids."""
+    return "" if alphabet == "aa" else f",alphabet={alphabet}"
+
+
+def of_alphabet(alphabet: AlphabetName | None) -> str:
+    """Filter for the records that were read in this alphabet (None: amino acids): their source's label ends so."""
+    has_3di = f"source LIKE '%{alphabet_suffix('3di')}'"
+    return has_3di if alphabet == "3di" else f"NOT {has_3di}"
 
 
 def present_keys(location: Location, space: str, version: int | None = None) -> Iterator[pa.Array]:
@@ -73,11 +85,16 @@ def scan_proteins(
 
 
 def proteins_of(
-    location: Location, labels: Sequence[str] | None, columns: Sequence[str], *, version: int | None = None
+    location: Location,
+    labels: Sequence[str] | None,
+    columns: Sequence[str],
+    *,
+    filter: str | None = None,
+    version: int | None = None,
 ) -> pa.Table:
     """Read the same records as `scan_proteins` into one table; key, length and row id take 28 bytes a record."""
     fields = [*(PROTEINS_SCHEMA.field(c) for c in columns), pa.field(ROW_ID, pa.uint64())]
-    batches = list(scan_proteins(location, labels, columns, version=version))
+    batches = list(scan_proteins(location, labels, columns, filter=filter, version=version))
     return pa.Table.from_batches(batches) if batches else pa.schema(fields).empty_table()
 
 

@@ -1,5 +1,8 @@
 """A vector space: one table, one recipe, one checkpoint, all written into the table's own schema metadata."""
 
+# lance types its own signatures only in part
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import json

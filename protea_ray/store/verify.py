@@ -16,6 +16,7 @@ from typing import Any
 import lance
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from protea_ray.errors import StoreError
 from protea_ray.sequences.records import KEY, key_of
@@ -31,6 +32,7 @@ from protea_ray.store.tables import ALL_VERSIONS, find_table, open_table
 
 _BATCH = 1024  # rows; with residue matrices of 400 x 1280 halves, 1 GB would be 1,000 rows
 _BATCH_WITH_MATRICES = 64
+_RECORDS = pa.schema([pa.field("key", KEY), pa.field("is_3di", pa.bool_())])
 
 
 @dataclass
@@ -205,39 +207,43 @@ def _readable_spaces(location: Location) -> tuple[list[str], list[Finding]]:
     return spaces, broken
 
 
-def _check_proteins(location: Location) -> tuple[pa.Array, list[Finding]]:
-    """The keys of all records, and findings: every key is compared with its record's letters."""
+def _check_proteins(location: Location) -> tuple[pa.Table, list[Finding]]:
+    """Key and alphabet (`is_3di`: lower-case letters) of all records, and findings: every key is compared with the
+    record's letters."""
     table = find_table(location.table(PROTEINS_TABLE))
-    keys: list[pa.Array] = []
+    read: list[pa.RecordBatch] = []
     wrong: list[bytes] = []
     try:
         for batch in table.to_batches(columns=["key", "sequence"]) if table is not None else ():
-            keys.append(batch.column("key"))
+            is_3di = pc.utf8_is_lower(batch.column("sequence"))
+            read.append(pa.record_batch([batch.column("key"), is_3di], schema=_RECORDS))
             pairs = zip(batch.column("key").to_pylist(), batch.column("sequence").to_pylist(), strict=True)
             wrong += [key for key, letters in pairs if key != key_of(letters)]
     except (OSError, ValueError, UnicodeError) as error:
         if is_outage(error):
             raise
-        return _concat(keys), [Finding("unreadable", PROTEINS_TABLE, message(error))]
+        return pa.Table.from_batches(read, _RECORDS), [Finding("unreadable", PROTEINS_TABLE, message(error))]
     detail = f"{len(wrong)} records whose key is not that of their letters"
     findings = [Finding("wrong_key", PROTEINS_TABLE, detail, len(wrong), keys=first_keys(wrong))] if wrong else []
-    return _concat(keys), findings
+    return pa.Table.from_batches(read, _RECORDS), findings
 
 
 def _concat(keys: list[pa.Array]) -> pa.Array:
     return pa.concat_arrays(keys) if keys else pa.array([], KEY)
 
 
-def _compare(location: Location, space: str, held: ReadRows, proteins: pa.Array) -> Iterator[Finding]:
-    """Find the proteins without a vector or a reject, and the vectors without a protein."""
-    distinct = proteins.unique()
+def _compare(location: Location, space: str, held: ReadRows, proteins: pa.Table) -> Iterator[Finding]:
+    """Find the proteins of the space's alphabet without a vector or a reject, and the vectors without a protein."""
+    of_3di = open_space(location, space).config.get("alphabet") == "3di"
+    mine = proteins["is_3di"] if of_3di else pc.invert(proteins["is_3di"])
+    distinct = proteins["key"].filter(mine).unique()
     has_result = KeyIndex(held.keys).contains(distinct) | KeyIndex(rejected_keys(location, space)).contains(distinct)
     lost = distinct.filter(pa.array(~has_result))
     if len(lost):
         detail = f"{len(lost)} proteins have neither a vector nor a reject; embed again to fill them"
         yield Finding("missing", space, detail, len(lost), keys=first_keys(lost.to_pylist()))
     strange = held.keys.unique()
-    strange = strange.filter(pa.array(~KeyIndex(distinct).contains(strange)))
+    strange = strange.filter(pa.array(~KeyIndex(proteins["key"]).contains(strange)))
     if len(strange):
         detail = f"{len(strange)} keys belong to no protein of the store"
         yield Finding("no_protein", space, detail, len(strange), keys=first_keys(strange.to_pylist()))

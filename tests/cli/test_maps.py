@@ -72,3 +72,25 @@ def test_contacts_need_their_head(fasta: Path, tmp_path: Path) -> None:
     write_maps(str(fasta), tmp_path / "m.npz", ids=["a"], model=model)
     with np.load(tmp_path / "m.npz", allow_pickle=False) as found:
         assert found["attention_0"].shape == (3, 4, 14, 14)
+
+
+def test_maps_of_structure_letters_are_those_behind_their_own_token(tmp_path: Path) -> None:
+    from transformers import T5EncoderModel, T5Tokenizer
+
+    directory, given, out = build("prostt5", tmp_path / "m", layers=2), tmp_path / "s.fasta", tmp_path / "maps.npz"
+    given.write_text(">s\nDVVVVCPPDQDWDWDWQPVPD\n")
+    asked = commands.call("maps", given, out, "--model", directory)
+    assert (asked.returncode, "--alphabet 3di" in asked.stderr, out.exists()) == (2, True, False)
+
+    done = commands.call("maps", given, out, "--model", directory, "--alphabet", "3di")
+
+    assert done.returncode == 0, done.stderr
+    own = T5Tokenizer.from_pretrained(directory)
+    model = T5EncoderModel.from_pretrained(directory, attn_implementation="eager").eval()
+    ids = own("<fold2AA> d v v v v c p p d q d w d w d w q p v p d", return_tensors="pt")["input_ids"]
+    with torch.inference_mode():
+        expected = torch.stack(model(ids, output_attentions=True).attentions)[:, 0, :, 1:-1, 1:-1]
+    with np.load(out, allow_pickle=False) as found:
+        assert np.abs(found["attention_0"] - expected.numpy()).max() < 1e-5
+    wrong = commands.call("maps", given, out, "--model", directory, "--alphabet", "dna")
+    assert (wrong.returncode, "alphabet" in wrong.stderr) == (2, True)

@@ -32,7 +32,7 @@ def proxy() -> Iterator[tuple[str, list[str]]]:
             asked.append(self.requestline)
             self.send_error(502)
 
-        do_GET = do_PUT = do_POST = do_CONNECT = refuse
+        do_GET = do_PUT = do_POST = do_CONNECT = refuse  # noqa: N815
 
         def log_message(self, *_: object) -> None:
             pass

@@ -17,7 +17,7 @@ from protea_ray.config.recipe import (
     space_name,
 )
 
-FACTS = ModelFacts("esm2", 6, True, 1022, "float16", has_lm_head=True)
+FACTS = ModelFacts("esm2", 6, True, 1022, "float16", has_lm_head=True, reads_3di=True)
 FILES = {"model.safetensors": "a" * 64, "config": "b" * 64, "vocabulary": "c" * 64}
 ASKED = {"model": "lab/tiny", "layers": [0, 1], "chunk_size": 100, "chunk_overlap": 10}
 
@@ -34,7 +34,7 @@ CHANGES = {
     "layers": [0], "layer_agg": "concat", "pooling": ["max"], "normalize_residues": True, "normalize": False,
     "max_residues": 500, "on_long": "truncate", "window_overlap": 100, "chunk_size": 99, "chunk_overlap": 9,
     "chunk_mode": "posthoc", "dtype": "bfloat16", "store_dtype": "float32", "attention": "local:64",
-    "quantization": "int8", "outputs": ["embeddings", "logits"],
+    "quantization": "int8", "outputs": ["embeddings", "logits"], "alphabet": "3di",
 }  # fmt: skip
 
 
@@ -62,6 +62,7 @@ def test_where_the_weights_came_from_does_not():
 def test_spelling_out_a_default_does_not():
     assert name(max_residues=1022, family="esm2", dtype="float32") == name()
     assert name(layers=[1, 0, 1]) == name()
+    assert name(alphabet="aa") == name() == space_name(resolved().model_copy(update={"alphabet": None}), FILES)
 
 
 @pytest.mark.parametrize(

@@ -30,14 +30,15 @@ def test_defaults_are_the_documented_ones():
         "pooling": ("mean",), "normalize_residues": False, "normalize": True, "max_residues": None,
         "on_long": "window", "window_overlap": 256, "chunk_size": None, "chunk_overlap": 0,
         "chunk_mode": "independent", "dtype": None, "store_dtype": "float16", "attention": "exact",
-        "quantization": None, "outputs": ("embeddings",),
+        "quantization": None, "outputs": ("embeddings",), "alphabet": None,
     }  # fmt: skip
 
 
 MISTAKES = {
     "revision": "main", "layers": (), "layer_agg": "median", "pooling": (), "max_residues": 0, "on_long": "cut",
     "window_overlap": -1, "chunk_size": 0, "chunk_overlap": -1, "chunk_mode": "x", "dtype": "float8",
-    "store_dtype": "int8", "attention": "local:0", "quantization": "int2", "outputs": ["maps"], "colour": 1,
+    "store_dtype": "int8", "attention": "local:0", "quantization": "int2", "outputs": ["maps"],
+    "alphabet": "dna", "colour": 1,
 }  # fmt: skip
 
 
@@ -172,3 +173,12 @@ def test_the_trained_length_must_leave_room_for_the_overlap():
 
 def test_overlaps_are_told_together_with_other_mistakes():
     assert len(problems(model="m", chunk_size=4, chunk_overlap=4, colour=1)) == 2
+
+
+def test_structure_letters_need_a_checkpoint_that_has_them():
+    prostt5 = ModelFacts("t5", 24, False, None, "bfloat16", reads_3di=True)
+    assert [resolve(config(alphabet=a), prostt5, "cpu", None).alphabet for a in (None, "aa", "3di")] == [
+        "aa", "aa", "3di",
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match=r"no tokens for 3di.*ProstT5 has"):
+        resolve(config(alphabet="3di"), T5, "cpu", None)

@@ -13,6 +13,7 @@ import torch
 from protea_ray.config.recipe import EmbeddingConfig, resolve
 from protea_ray.encoder.encoder import Encoder
 from protea_ray.models.families import recognise
+from protea_ray.models.families.vocabulary import read_vocabulary
 from protea_ray.models.weights import read_headers
 from protea_ray.testing.random_checkpoint import build
 from tests.encoder.reference import Reference
@@ -52,8 +53,9 @@ def load(directory: Path, *recipes: dict[str, Any], **options: Any) -> Encoder:
     config = json.loads((directory / "config.json").read_text())
     family = recognise(config, directory)
     tensors = {tensor.name for held in read_headers(directory).values() for tensor in held}
+    facts = family.facts(config, tensors, read_vocabulary(directory))
     made = [EmbeddingConfig(model=str(directory), **{"store_dtype": "float32"} | fields) for fields in recipes]
-    resolved = [resolve(recipe, family.facts(config, tensors), "cpu", None) for recipe in made]
+    resolved = [resolve(recipe, facts, "cpu", None) for recipe in made]
     return Encoder.load(directory, family, resolved, **options)
 
 

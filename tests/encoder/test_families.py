@@ -135,14 +135,30 @@ def test_a_tokenizer_without_its_letters_is_refused():
         read_alphabet(lambda s: [0, *(5 if c == "A" else 6 if c == "C" else 3 for c in s), 2], 3, "J")
 
 
-def test_structure_letters_of_prostt5(encoder, checkpoint):
-    from transformers import T5Tokenizer
+@pytest.mark.parametrize("alphabet", ["aa", "3di"])
+def test_the_recipe_chooses_the_token_before_prostt5s_letters(alphabet, checkpoint):
+    """Both alphabets against plain transformers with the prefix by hand, one protein at a time."""
+    import torch
+    from transformers import T5EncoderModel, T5Tokenizer
 
-    run = encoder("prostt5", {})
-    ids = run.alphabet.window(run.alphabet.residues("dvqva"), folded=True).tolist()
-    assert ids == T5Tokenizer.from_pretrained(checkpoint("prostt5"))("<fold2AA> d v q v a")["input_ids"]
-    structure, residues = (next(run.embed([letters])).pooled["mean"] for letters in ("dvqva", "DVQVA"))
-    assert np.abs(structure - residues).max() > 1e-3
+    directory = checkpoint("prostt5")
+    own, model = T5Tokenizer.from_pretrained(directory), T5EncoderModel.from_pretrained(directory).eval()
+    spell = str.lower if alphabet == "3di" else str.upper
+    sequences = [spell(s) for s in ("DVQVADPVVVVVCVVVPHDD", "A", "DDAACKKWYTSEGHFILMNPQRV")]
+    found = load(directory, {"alphabet": alphabet, "pooling": ["none"]}).embed(sequences)
+    for result in found:
+        prefix = "<fold2AA> " if alphabet == "3di" else "<AA2fold> "
+        ids = own(prefix + " ".join(sequences[result.index]), return_tensors="pt")["input_ids"]
+        assert int(ids[0, 0]) == {"3di": 148, "aa": 149}[alphabet]
+        with torch.no_grad():
+            expected = model(ids).last_hidden_state[0, 1:-1].numpy()
+        np.testing.assert_allclose(result.residues[0], expected, atol=1e-5)
+
+
+def test_letters_of_the_other_alphabet_are_no_residues(checkpoint):
+    for alphabet, letters in (("3di", "DVQ"), ("aa", "dvq"), ("3di", "dxb")):
+        (result,) = load(checkpoint("prostt5"), {"alphabet": alphabet}).embed([letters])
+        assert (result.reason, "not residues of this model" in result.detail) == ("illegal_letter", True)
 
 
 def test_the_bias_table_is_the_whole_bias(encoder):

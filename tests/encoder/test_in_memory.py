@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,76 @@ def test_no_model_is_the_untrained_one_and_says_so():
 def test_nothing_in_nothing_out(tiny: Path):
     assert embed_dataset([], model=tiny) == {}
     assert embed_dataset(iter(["GIVED"]), model=tiny).keys() == {"GIVED"}
+
+
+def test_a_mapping_gives_arrays_by_id(tiny: Path):
+    given = {"P1": "MKTAYIAKQR", "P2": "gived", "same": "MKT AYIAKQR"}
+    found = embed_dataset(given, model=tiny)
+    assert list(found) == list(given)
+    for id, letters in {"P1": "MKTAYIAKQR", "P2": "GIVED", "same": "MKTAYIAKQR"}.items():
+        close(found[id], states(tiny, letters).mean(axis=0))
+    assert embed_dataset({}, model=tiny) == {}
+    with pytest.raises(InputError) as caught:
+        embed_dataset({"P1": "MK-T", "P2": None, "P3": "MKT"}, model=tiny)  # type: ignore[dict-item]
+    assert [p.split(":")[0] for p in caught.value.problems] == ["sequences['P1']", "sequences['P2']"]
+
+
+def test_what_does_not_hold_one_sequence_after_the_other(tmp_path: Path, tiny: Path):
+    import pyarrow as pa
+
+    (tmp_path / "a.fasta").write_text(">a\nMKT\n")
+    with (tmp_path / "a.fasta").open() as file:
+        cases = {"one str": "MKTAYI", "one bytes": b"MKTAYI", "a file (PosixPath)": tmp_path / "a.fasta",
+                 "a file (TextIOWrapper)": file, "a table (Table)": pa.table({"sequence": ["MKT"]}),
+                 "int": 3, "NoneType": None}  # fmt: skip
+        for name, given in cases.items():
+            with pytest.raises(ConfigError, match=re.escape(f"sequences: is {name}")):
+                embed_dataset(given, model=tiny)  # type: ignore[arg-type]
+    with pytest.raises(
+        InputError, match="is tuple, not a string of residues; for pairs of id and sequence give a dict"
+    ):
+        embed_dataset([("a", "MKT")], model=tiny)  # type: ignore[list-item]
+    with pytest.raises(InputError, match="is bytes"):
+        embed_dataset([b"MKT"], model=tiny)  # type: ignore[list-item]
+    found = embed_dataset((s for s in ("MKT", "GIVED")), model=tiny)
+    assert list(found) == ["MKT", "GIVED"]
+
+
+@pytest.fixture(scope="module")
+def prostt5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("prostt5", tmp_path_factory.mktemp("tiny") / "prostt5")
+
+
+def test_structure_letters_are_not_the_residues_of_the_same_letters(prostt5: Path):
+    from transformers import T5EncoderModel, T5Tokenizer
+
+    letters = "DVQVADPVVVVV"
+    (structure,) = embed_dataset([letters], model=prostt5, alphabet="3di").values()
+    (lower,) = embed_dataset([letters.lower()], model=prostt5, alphabet="3di").values()
+    (residues,) = embed_dataset([letters.lower()], model=prostt5, alphabet="aa").values()
+    own, model = T5Tokenizer.from_pretrained(prostt5), T5EncoderModel.from_pretrained(prostt5).eval()
+    for found, text in (
+        (structure, "<fold2AA> d v q v a d p v v v v v"),
+        (residues, "<AA2fold> D V Q V A D P V V V V V"),
+    ):
+        state = model(own(text, return_tensors="pt")["input_ids"]).last_hidden_state[0, 1:-1].detach().numpy()
+        close(found, state.mean(axis=0))
+    assert np.array_equal(structure, lower)
+
+
+@pytest.mark.parametrize("given", [["dvqvad", "ppvvl"], ["DPPVLVVQVVVLLVVLVVVVPD"], {"a": "dvqvad"}])
+def test_letters_that_may_be_either_are_asked_about(given: object, prostt5: Path, tiny: Path):
+    with pytest.raises(ConfigError, match="alphabet='3di'"):
+        embed_dataset(given, model=prostt5)  # type: ignore[arg-type]
+    assert len(embed_dataset(["MKTAYIAKQRQISFVK", "gived"], model=prostt5)) == 2
+    assert len(embed_dataset(given, model=tiny)) == len(given)  # type: ignore[arg-type]
+
+
+def test_structure_letters_for_a_model_without_them(tiny: Path):
+    with pytest.raises(ConfigError, match="no tokens for 3di"):
+        embed_dataset(["dvq"], model=tiny, alphabet="3di")
+    with pytest.raises(InputError, match="not one of the 20 of 3Di"):
+        embed_dataset(["dvb"], model=tiny, alphabet="3di")
 
 
 MISUSES = {

@@ -114,3 +114,17 @@ def test_descriptions_are_cut_and_made_printable() -> None:
     assert printable(b"one\x01two\tthree") == "one two three"
     assert printable("é".encode() * (MAX_DESCRIPTION + 5)) == "é" * MAX_DESCRIPTION
     assert printable(b"x" * (1 << 20)) == "x" * MAX_DESCRIPTION
+
+
+@pytest.mark.parametrize("letters", ["DVQ vad\n", "dvqvad*", b"DvQvAd"])
+def test_structure_letters_are_stored_in_lower_case(letters: str | bytes) -> None:
+    stored = normalise(letters, "3di")
+    assert stored == "dvqvad"
+    assert key_of(stored) == hashlib.sha256(b"dvqvad").digest()[:16] != key_of("DVQVAD")
+
+
+@pytest.mark.parametrize("letter", ["B", "j", "O", "u", "X", "z", "-", "3"])
+def test_structure_letters_are_twenty(letter: str) -> None:
+    with pytest.raises(RejectedError) as caught:
+        normalise(f"DVQ{letter}A", "3di")
+    assert caught.value.detail == f"letter {letter.lower()!r}, residue 4: not one of the 20 of 3Di"

@@ -6,8 +6,8 @@ token, which silently shifts every residue after them; a table does 130 M residu
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from protea_ray.errors import CheckpointError
 from protea_ray.models.families.vocabulary import AMINO_ACIDS
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+LETTERS_3DI = AMINO_ACIDS.lower()  # Foldseek's 20 states by the case in which ProstT5 and proteins.lance spell them
 PROBE = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ" + AMINO_ACIDS + "XX"
 
 Tokenize = Callable[[str], list[int]]  # letters to ids, special tokens included
@@ -24,14 +25,13 @@ Tokenize = Callable[[str], list[int]]  # letters to ids, special tokens included
 class Alphabet:
     """How one checkpoint spells a protein: `table` is (256,) int64 by ASCII code, -1 where it has no token.
 
-    `before` and `after` are the special tokens of every window; `folded` replaces `before` for lower-case
-    structure letters (ProstT5), None where the model knows none.
+    `before` and `after` are the special tokens of every window. Amino acids and structure letters (3Di) are two
+    alphabets of one checkpoint, with other letters and another token before them.
     """
 
     table: np.ndarray
     before: tuple[int, ...]
     after: tuple[int, ...]
-    folded: tuple[int, ...] | None = None
 
     @property
     def specials(self) -> int:
@@ -42,35 +42,35 @@ class Alphabet:
         """One id for each letter, (L,) int64; -1 where a letter cannot be spelt."""
         return self.table[np.frombuffer(letters.encode("ascii", "replace"), dtype=np.uint8)]
 
-    def window(self, ids: np.ndarray, folded: bool = False) -> np.ndarray:
+    def window(self, ids: np.ndarray) -> np.ndarray:
         """The ids of one window with its special tokens."""
-        before = self.folded if folded and self.folded is not None else self.before
-        return np.concatenate([np.array(before, np.int64), ids, np.array(self.after, np.int64)])
-
-    def with_letters(self, ids: dict[str, int], folded: tuple[int, ...]) -> Alphabet:
-        """The same alphabet with lower-case structure letters."""
-        table = self.table.copy()
-        for letter, token in ids.items():
-            table[ord(letter)] = token
-        return replace(self, table=table, folded=folded)
+        return np.concatenate([np.array(self.before, np.int64), ids, np.array(self.after, np.int64)])
 
 
-def read_alphabet(tokenize: Tokenize, unknown: int, replaced: str) -> Alphabet:
-    """Ask the tokenizer for each letter alone; `replaced` letters are spelt X, as the family was trained.
+def read_alphabet(tokenize: Tokenize, unknown: int, replaced: Collection[str], letters: str = LETTERS) -> Alphabet:
+    """Ask the tokenizer for each of `letters` alone; `replaced` ones are spelt X, as the family was trained.
 
     Raises CheckpointError when a residue is not exactly one known token, or when the table and the tokenizer
-    differ on a probe of 55 residues.
+    differ on a probe that has every letter which is not replaced.
     """
-    before, after = _specials(tokenize("A"), tokenize("C"))
+    one, other = (letter for letter in letters if letter in "ACac")
+    before, after = _specials(tokenize(one), tokenize(other))
     table = np.full(256, -1, np.int64)
-    for letter in LETTERS:
+    for letter in letters:
         ids = tokenize("X" if letter in replaced else letter)
         if len(ids) != len(before) + 1 + len(after) or ids[len(before)] == unknown:
             raise CheckpointError(f"the tokenizer turns residue {letter} into {ids}, not into one known token")
         table[ord(letter)] = ids[len(before)]
     alphabet = Alphabet(table, before, after)
-    _check(alphabet, tokenize)
+    _check(alphabet, tokenize, _probe(letters, replaced))
     return alphabet
+
+
+def _probe(letters: str, replaced: Collection[str]) -> str:
+    """Residues in the case of `letters`, and those that PROBE lacks, each between two others."""
+    probe = "".join(letter for letter in PROBE + PROBE.lower() if letter in letters)
+    more = [letter for letter in letters if letter not in probe and letter not in replaced]
+    return probe + "".join(f"A{letter}A" for letter in more)
 
 
 def _specials(one: list[int], other: list[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -83,10 +83,10 @@ def _specials(one: list[int], other: list[int]) -> tuple[tuple[int, ...], tuple[
     return tuple(one[: differ[0]]), tuple(one[differ[0] + 1 :])
 
 
-def _check(alphabet: Alphabet, tokenize: Tokenize) -> None:
-    ours, theirs = alphabet.window(alphabet.residues(PROBE)).tolist(), tokenize(PROBE)
+def _check(alphabet: Alphabet, tokenize: Tokenize, probe: str) -> None:
+    ours, theirs = alphabet.window(alphabet.residues(probe)).tolist(), tokenize(probe)
     if ours != theirs:
         raise CheckpointError(
-            f"the tokenizer turns {len(PROBE)} residues into {len(theirs)} tokens, {theirs[:8]}...; letter by letter "
+            f"the tokenizer turns {len(probe)} residues into {len(theirs)} tokens, {theirs[:8]}...; letter by letter "
             f"they are {ours[:8]}...: it does not spell residue by residue"
         )

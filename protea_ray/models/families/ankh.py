@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from protea_ray.models.families.alphabet import Alphabet
-from protea_ray.models.families.base import Family
 from protea_ray.models.families.t5 import T5, not_residue_t5
 from protea_ray.models.families.vocabulary import AMINO_ACIDS, lacking
 
@@ -31,10 +29,6 @@ class Ankh(T5):
         if wrong or missing:
             return wrong or f"the vocabulary has no {missing}"
         return "it is an Ankh 3, which needs a task prefix" if "[NLU]" in vocabulary else None
-
-    def alphabet(self, directory: Path) -> Alphabet:
-        """The letter table; Ankh knows no structure letters."""
-        return Family.alphabet(self, directory)
 
     def tokenizer(self, directory: Path) -> Any:
         from tokenizers import Tokenizer

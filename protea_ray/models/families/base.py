@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protea_ray.config.recipe import Dtype, ModelFacts
+from protea_ray.config.recipe import AlphabetName, Dtype, ModelFacts
 from protea_ray.errors import CheckpointError
-from protea_ray.models.families.alphabet import Alphabet, Tokenize, read_alphabet
-from protea_ray.models.families.vocabulary import by_id, read_vocabulary
+from protea_ray.models.families.alphabet import LETTERS, LETTERS_3DI, Alphabet, Tokenize, read_alphabet
+from protea_ray.models.families.vocabulary import added_tokens, by_id, letter_ids, read_vocabulary
 
 if TYPE_CHECKING:
     import torch
@@ -74,7 +74,8 @@ class Family(ABC):
     has_cls: bool
     has_bias: bool = False  # attention takes a relative position bias
     gpu_dtype: Dtype
-    replaced: str = "J"  # letters that the model reads as X
+    replaced: str = "J"  # letters that the published model reads as X
+    published: str = ""  # those of them that its vocabulary has tokens for all the same
     head_weight: str | None = None  # a tensor that is in the files when `lm_head` can be built
     model_type: str = ""  # of config.json
     tokenizer_file: str = "the tokenizer's files"
@@ -108,23 +109,75 @@ class Family(ABC):
         """Residues in the longest training crop, None where positions are relative."""
         return None
 
-    def facts(self, config: Mapping[str, Any], tensors: Collection[str] = ()) -> ModelFacts:
-        """What a recipe depends on; `tensors` are the names that the weight files hold."""
-        trained, has_head = self.trained_length(config), self.head_weight in tensors
-        return ModelFacts(self.name, self.shape(config).layers, self.has_cls, trained, self.gpu_dtype, has_head)
+    def facts(
+        self, config: Mapping[str, Any], tensors: Collection[str] = (), vocabulary: Mapping[str, int] | None = None
+    ) -> ModelFacts:
+        """What a recipe depends on; `tensors` are the names in the weight files, `vocabulary` the ids of the tokens.
+
+        Raises CheckpointError for a letter whose token has no row in the model's embedding.
+        """
+        known, shape = vocabulary or {}, self.shape(config)
+        reads_3di = self.reads_3di(known)
+        _require_embeddings(known, LETTERS + LETTERS_3DI if reads_3di else LETTERS, shape.vocabulary)
+        return ModelFacts(
+            self.name, shape.layers, self.has_cls, self.trained_length(config), self.gpu_dtype,
+            has_lm_head=self.head_weight in tensors, reads_3di=reads_3di,
+        )  # fmt: skip
+
+    def reads_3di(self, vocabulary: Mapping[str, int]) -> bool:
+        """Whether a vocabulary has Foldseek's structure letters, told apart from amino acids."""
+        return False
 
     def tokens(self, directory: Path, size: int) -> tuple[str, ...]:
         """What each column of the logits stands for: `size` tokens by id, empty where an id has none."""
         return by_id(read_vocabulary(directory), size)
 
-    def alphabet(self, directory: Path) -> Alphabet:
-        """The letter table, built from the checkpoint's tokenizer; raises CheckpointError."""
+    def alphabet(self, directory: Path, name: AlphabetName = "aa") -> Alphabet:
+        """The letter table of amino acids or of 3Di, built from the checkpoint's tokenizer; raises CheckpointError."""
+        if name == "3di":
+            raise CheckpointError(f"{directory}: {self.name} reads no structure letters (3Di); use the alphabet aa")
         tokenize, unknown = self.tokenizer(directory)
-        return read_alphabet(tokenize, unknown, self.replaced)
+        own = self.own_letters(directory)
+        return read_alphabet(tokenize, unknown, [letter for letter in self.replaced if letter not in own])
+
+    def own_letters(self, directory: Path) -> str:
+        """Letters that this checkpoint was given a token for, although the published model reads them as X.
+
+        A token that was added counts, and one of a letter that the published vocabulary lacks.
+        """
+        added, ids = added_tokens(directory), letter_ids(read_vocabulary(directory))
+        return "".join(c for c in self.replaced if c in added or (c in ids and c not in self.published))
+
+    def letter_notes(self, directory: Path) -> list[str]:
+        """In words, what is unusual about the letters of a checkpoint: tokens of its own, and tokens out of reach."""
+        vocabulary = read_vocabulary(directory)
+        known_3di = LETTERS_3DI if self.reads_3di(vocabulary) else ""
+        beyond = [c for c in letter_ids(vocabulary) if c.islower() and c not in known_3di]
+        beyond += [c for c in "*-" if c in added_tokens(directory)]
+        notes = []
+        if own := self.own_letters(directory):
+            notes.append(f"this checkpoint has tokens of its own for {', '.join(own)}: not read as X")
+        if beyond:
+            notes.append(
+                f"this checkpoint has tokens for {', '.join(beyond)} that are never used: letters are read in upper "
+                "case, and what is not A to Z rejects its record"
+            )
+        return notes
 
     def lm_head(self, module: nn.Module, directory: Path) -> nn.Module | None:
         """The language-model head, from last state (T, D) to logits (T, vocabulary); None where there is none."""
         return None
+
+
+def _require_embeddings(vocabulary: Mapping[str, int], letters: str, rows: int) -> None:
+    """Raise CheckpointError for one of `letters` whose token the model's embedding of `rows` rows does not have."""
+    ids = letter_ids(vocabulary)
+    beyond = [f"{c} ({ids[c]})" for c in letters if ids.get(c, 0) >= rows]
+    if beyond:
+        raise CheckpointError(
+            f"the vocabulary has tokens for {', '.join(beyond)}, but the model embeds {rows} tokens, 0 to {rows - 1}: "
+            "call resize_token_embeddings(len(tokenizer)), train, and save model and tokenizer again"
+        )
 
 
 def number(config: Mapping[str, Any], name: str) -> int:

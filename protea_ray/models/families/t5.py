@@ -3,7 +3,7 @@
 Positions are a relative bias by bucketed distance, shared by all layers and constant past a distance of 128, so
 the whole rule is a table of (heads, 257) numbers and no length is too long. ProstT5 is told apart by its
 vocabulary: it has <AA2fold>, which then stands before the residues, and letters of structure (3Di, lower case),
-which stand behind <fold2AA>.
+which stand behind <fold2AA>. The recipe says which of the two an input holds; the letters alone do not.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protea_ray.errors import CheckpointError
-from protea_ray.models.families.alphabet import Alphabet
+from protea_ray.config.recipe import AlphabetName
+from protea_ray.models.families.alphabet import LETTERS_3DI, Alphabet, read_alphabet
 from protea_ray.models.families.base import Family, Shape, Stack, Wanted, number
 from protea_ray.models.families.vocabulary import AMINO_ACIDS, lacking
 
@@ -35,6 +35,7 @@ class T5(Family):
     example = "Rostlab/prot_t5_xl_uniref50 or Rostlab/ProstT5"
     gpu_dtype = "bfloat16"  # float16 overflows; transformers would clamp it and say nothing
     replaced = "JUZOB"
+    published = "UZOB"
 
     def misfit(self, config: Mapping[str, Any], vocabulary: Mapping[str, int]) -> str | None:
         wrong = not_residue_t5(config, vocabulary)
@@ -75,16 +76,16 @@ class T5(Family):
         prefix = "<AA2fold> " if _knows(own, "<AA2fold>") else ""
         return lambda letters: own(prefix + " ".join(letters))["input_ids"], own.unk_token_id
 
-    def alphabet(self, directory: Path) -> Alphabet:
-        """The letter table; with the 20 structure letters where the tokenizer knows <fold2AA>."""
-        alphabet = super().alphabet(directory)
-        own = _own(directory)
-        if not _knows(own, "<fold2AA>"):
-            return alphabet
-        spelt = {letter: own(f"<fold2AA> {letter}")["input_ids"] for letter in AMINO_ACIDS.lower()}
-        if any(len(ids) != 3 or ids[1] == own.unk_token_id for ids in spelt.values()):
-            raise CheckpointError(f"{directory}: <fold2AA> is known, but not every structure letter: {spelt}")
-        return alphabet.with_letters({a: ids[1] for a, ids in spelt.items()}, tuple(spelt["a"][:1]))
+    def reads_3di(self, vocabulary: Mapping[str, int]) -> bool:
+        """Whether the 20 structure letters and the token before them are there."""
+        return not lacking(vocabulary, ["<fold2AA>", *LETTERS_3DI])
+
+    def alphabet(self, directory: Path, name: AlphabetName = "aa") -> Alphabet:
+        """The letter table; that of 3Di has the 20 structure letters in lower case behind <fold2AA>."""
+        if name == "aa" or not _knows(own := _own(directory), "<fold2AA>"):
+            return super().alphabet(directory, name)
+        spelt = (lambda letters: own(f"<fold2AA> {' '.join(letters)}")["input_ids"]), own.unk_token_id
+        return read_alphabet(*spelt, replaced="", letters=LETTERS_3DI)
 
     def load(self, directory: Path, dtype: torch.dtype) -> nn.Module:
         from transformers import T5EncoderModel

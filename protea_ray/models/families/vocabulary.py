@@ -33,6 +33,23 @@ def read_vocabulary(directory: Path) -> dict[str, int]:
     return vocabulary
 
 
+def added_tokens(directory: Path) -> set[str]:
+    """The tokens that were added to a vocabulary after it was made, special ones included."""
+    added: set[str] = set()
+    readers = (("added_tokens.json", _json), ("tokenizer_config.json", _added), ("tokenizer.json", _added_later))
+    for name, read in readers:
+        if (directory / name).is_file():
+            added |= set(_guarded(read, directory / name))
+    return added
+
+
+def letter_ids(vocabulary: Mapping[str, int]) -> dict[str, int]:
+    """Id of each letter with a token, also one that sentencepiece marks as the beginning of a word."""
+    ids = {token.removeprefix("▁"): number for token, number in vocabulary.items()}
+    letters = {c: number for c, number in ids.items() if len(c) == 1 and c.isascii() and c.isalpha()}
+    return letters | {c: vocabulary[c] for c in letters if c in vocabulary}
+
+
 def by_id(vocabulary: Mapping[str, int], size: int) -> tuple[str, ...]:
     """The tokens in the order of their ids, `size` of them; empty text where no token has the id."""
     names = {number: token for token, number in vocabulary.items()}
@@ -68,7 +85,12 @@ def _tokenizer_json(path: Path) -> dict[str, int]:
     content = json.loads(path.read_text(encoding="utf-8"))
     entries = content["model"]["vocab"]
     known = {entry[0]: i for i, entry in enumerate(entries)} if isinstance(entries, list) else dict(entries)
-    return known | {token["content"]: token["id"] for token in content.get("added_tokens", ())}
+    return known | _added_later(path)
+
+
+def _added_later(path: Path) -> dict[str, int]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return {token["content"]: token["id"] for token in content.get("added_tokens", ())}
 
 
 def _spiece(path: Path) -> dict[str, int]:
