@@ -17,8 +17,10 @@ START = """
 import ray
 from protea_ray.cluster.connect import connect
 from protea_ray.config.run import RunOptions
+def square(n):
+    return n * n
 connect(RunOptions())
-print("sum", sum(ray.get([ray.remote(int).remote(n) for n in range(5)])))
+print("sum", sum(ray.get([ray.remote(square).remote(n) for n in range(5)])))
 """
 
 
@@ -61,7 +63,7 @@ def test_a_local_start_asks_no_proxy_and_no_metadata_service(
     everything = {name: url for low in ("http_proxy", "https_proxy", "all_proxy") for name in (low, low.upper())}
     done = start(**everything, RAY_TMPDIR=str(short_directory))
 
-    assert done.stdout == "sum 10\n", done.stderr
+    assert done.stdout == "sum 30\n", done.stderr
     assert done.stderr == ""
     assert asked == []
 
@@ -73,7 +75,7 @@ def test_a_home_that_is_a_file_and_a_tmpdir_that_is_too_long(tmp_path: Path) -> 
     long.mkdir(parents=True)
     done = start(HOME=str(tmp_path / "home"), TMPDIR=str(long))
 
-    assert done.stdout == "sum 10\n", done.stderr
+    assert done.stdout == "sum 30\n", done.stderr
     assert done.stderr == ""
     assert not list(long.iterdir())
 
