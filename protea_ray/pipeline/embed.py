@@ -32,6 +32,7 @@ from protea_ray.plan.units import Sizes
 from protea_ray.sequences.inputs import expand
 from protea_ray.sequences.parts import Source
 from protea_ray.store.aliases import CURRENT, list_aliases, move
+from protea_ray.store.columns import require_columns
 from protea_ray.store.commit import Writer
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location, open_location
@@ -88,10 +89,12 @@ def prepare(inputs: Sequence[str], store: str, config: RunConfig, make_spec: Mak
     """List the inputs, open the checkpoint, join Ray and resolve the recipes, in this order; nothing is written.
 
     Raises InputError for inputs that hold no sequences, ConfigError for a store that is a file and for recipes that
-    do not fit the checkpoint, and CheckpointError for weights that must not be used.
+    do not fit the checkpoint, CheckpointError for weights that must not be used, and StoreError for a table to which
+    nothing can be appended.
     """
     require_paths(inputs, store)
     location = open_location(store)
+    require_columns(location)
     sources = expand(inputs, columns_of(config.run))
     first = config.recipes[0]
     checkpoint = open_checkpoint(first.model, first.revision, first.family)

@@ -102,6 +102,7 @@ time.sleep(60)
 
 
 def test_a_killed_process_of_this_host_is_replaced_at_once(location: Location) -> None:
+    Lease.acquire(location, 30.0).release()
     ensure_table(location.table("proteins"), PROTEINS_SCHEMA)
     version = open_table(location.table("proteins")).version
     with subprocess.Popen([sys.executable, "-c", DIES, location.uri], stdout=subprocess.PIPE, text=True) as child:
@@ -187,6 +188,7 @@ def test_a_holder_that_wakes_in_the_middle_of_a_commit_writes_nothing(location: 
 
 
 def test_leaving_by_an_error_makes_the_next_holder_fence(location: Location) -> None:
+    Lease.acquire(location, 30.0).release()
     ensure_table(location.table("proteins"), PROTEINS_SCHEMA)
     version = open_table(location.table("proteins")).version
     with pytest.raises(RuntimeError), Lease.acquire(location, 30.0):
