@@ -71,12 +71,13 @@ def print_repair(done: Repaired) -> None:
     for label in done.sources:
         said = "would be read" if done.dry_run else "is read"
         console.print(f"{label}: {said} again when the same input is embedded next", markup=False, soft_wrap=True)
-    if not done.removals:
+    if not done.removals and not done.sources:
         console.print("no damaged unit; nothing to remove")
-    elif not done.dry_run:
+    elif done.removals and not done.dry_run:
         console.print("the next embed or reembed computes them again")
     if done.left:
-        console.print("repair cannot mend this; move such a table away, repair, then embed the same inputs again:")
+        said = "repair cannot mend this; move the table's folder out of the store, repair, and embed the inputs again:"
+        console.print(said, soft_wrap=True)
         _print_lines(console, done.left)
 
 

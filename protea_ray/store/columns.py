@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection
 
 from protea_ray.errors import StoreError
 from protea_ray.sequences.records import PROTEINS_SCHEMA, REJECTS_SCHEMA
@@ -17,7 +17,7 @@ from protea_ray.store.location import (
 )
 from protea_ray.store.rows import SOURCES
 from protea_ray.store.runs import RUNS
-from protea_ray.store.tables import find_table, obstacles
+from protea_ray.store.tables import changed_columns, find_table, obstacles
 
 _SCHEMAS = {
     PROTEINS_TABLE: PROTEINS_SCHEMA,
@@ -30,13 +30,22 @@ _SCHEMAS = {
 
 def require_columns(location: Location) -> None:
     """Raise StoreError that lists every reason why a table of the store cannot take more rows. Creates nothing."""
-    found = list(_obstacles(location))
-    if found:
-        raise StoreError("\n".join(found))
+    _require(location, _SCHEMAS.keys())
 
 
-def _obstacles(location: Location) -> Iterator[str]:
-    for name, schema in _SCHEMAS.items():
-        table = find_table(location.table(name))
-        if table is not None:
-            yield from obstacles(table, schema)
+def require_removable(location: Location) -> None:
+    """Raise StoreError that lists why rows cannot be removed and that told in `runs`. Creates nothing."""
+    _require(location, {RUNS_TABLE})
+
+
+def _require(location: Location, grow: Collection[str]) -> None:
+    """Compare the columns of every table; those named in `grow` must take new rows too."""
+    tables = {name: find_table(location.table(name)) for name in _SCHEMAS}
+    problems = [
+        problem
+        for name, table in tables.items()
+        if table is not None
+        for problem in (obstacles if name in grow else changed_columns)(table, _SCHEMAS[name])
+    ]
+    if problems:
+        raise StoreError("\n".join(problems))

@@ -35,7 +35,7 @@ from lance.fragment import write_fragments as lance_write_fragments
 from protea_ray.errors import CommitError, StoreError
 from protea_ray.store.object_store_errors import is_outage, message
 from protea_ray.store.retries import attempts, with_retries
-from protea_ray.store.tables import added_columns, ensure_table, open_table
+from protea_ray.store.tables import ensure_table, open_table
 
 RowSource = pa.Table | Callable[[], pa.RecordBatchReader]  # a reader is consumed once; a function opens fresh ones
 
@@ -45,17 +45,18 @@ def write_fragments(uri: str, data: RowSource, schema: pa.Schema) -> list[str]:
 
     `data` is a table, or a function that opens a fresh reader: every attempt calls it anew, because a retry on a
     consumed reader writes the rows that are left in it and reports success (15 of 20 rows in lance-ray 0.5). The
-    table is created, empty, when it is missing; columns that others added to it become null. Data without rows make no
-    fragments. Raises StoreError when the table cannot take such rows or the store does not take the files; an error of
-    the reader itself is raised unchanged, without another attempt.
+    table is created, empty, when it is missing; columns that others added to it are null in the new rows. Data without
+    rows make no fragments. Raises StoreError when the table cannot take such rows or the store does not take the
+    files; an error of the reader itself is raised unchanged, without another attempt.
     """
-    rows = _WatchedRows(data, schema, [])
+    ensure_table(uri, schema)
+    rows = _WatchedRows(data, schema)
 
     def write() -> list[FragmentMetadata]:
         nonlocal rows
-        rows = _WatchedRows(data, schema, added_columns(ensure_table(uri, schema), schema))
+        rows = _WatchedRows(data, schema)
         try:
-            return lance_write_fragments(rows.reader(), uri, schema=rows.schema, mode="append")
+            return lance_write_fragments(rows.reader(), uri, schema=schema, mode="append")
         except Exception:
             if rows.raised is not None:
                 raise rows.raised from None
@@ -72,26 +73,16 @@ def write_fragments(uri: str, data: RowSource, schema: pa.Schema) -> list[str]:
 class _WatchedRows:
     """One pass over the data. It remembers the error of its source, of which Lance passes on only the message."""
 
-    def __init__(self, data: RowSource, schema: pa.Schema, added: Sequence[pa.Field]) -> None:
+    def __init__(self, data: RowSource, schema: pa.Schema) -> None:
         self._data = data
-        self._given = schema
-        self._added = added
-        self.schema = pa.schema([*schema, *added], metadata=schema.metadata)
+        self._schema = schema
         self.raised: BaseException | None = None
 
     def reader(self) -> pa.RecordBatchReader:
-        """The rows with a null in each column that others added to the table."""
-        batches = self._watched(self._data) if callable(self._data) else self._same_schema(self._data).to_batches()
-        return pa.RecordBatchReader.from_batches(self.schema, map(self._with_nulls, batches))
-
-    def _same_schema(self, data: pa.Table) -> pa.Table:
-        return data if data.schema.equals(self._given) else data.cast(self._given)
-
-    def _with_nulls(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        if not self._added:
-            return batch
-        nulls = [pa.nulls(batch.num_rows, field.type) for field in self._added]
-        return pa.RecordBatch.from_arrays([*batch.columns, *nulls], schema=self.schema)
+        if callable(self._data):
+            return pa.RecordBatchReader.from_batches(self._schema, self._watched(self._data))
+        same = self._data.schema.equals(self._schema)
+        return (self._data if same else self._data.cast(self._schema)).to_reader()
 
     def _watched(self, opened: Callable[[], pa.RecordBatchReader]) -> Iterator[pa.RecordBatch]:
         try:

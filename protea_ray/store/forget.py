@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from protea_ray.errors import StoreError
 from protea_ray.sequences.records import KEY
+from protea_ray.store.columns import require_removable
 from protea_ray.store.commit import Writer
 from protea_ray.store.keys import KeyIndex
 from protea_ray.store.lease import Lease
@@ -76,6 +77,7 @@ class Forgotten:
 @outage_as_store_error()
 def list_sources(location: Location) -> list[StoredSource]:
     """Every source of the store in the order of ingest; last those of which only part of the rows is there."""
+    require_removable(location)
     table = find_table(location.table(SOURCES_TABLE))
     rows = {row["source"]: row for row in (table.to_table().to_pylist() if table is not None else ())}
     known = [

@@ -80,25 +80,29 @@ def _same_columns(table: lance.LanceDataset, schema: pa.Schema) -> lance.LanceDa
 def obstacles(table: lance.LanceDataset, schema: pa.Schema) -> list[str]:
     """Say in words why the table cannot take rows of `schema`, and what to do; empty when it can.
 
-    A column that somebody added to the table may stay where it may be null: `added_columns` are filled with nulls.
+    A column that somebody added to the table stays where it may be null: Lance reads it as null in new rows.
     """
+    return [*changed_columns(table, schema), *_strict_columns(table, schema)]
+
+
+def changed_columns(table: lance.LanceDataset, schema: pa.Schema) -> list[str]:
+    """Say in words which columns of `schema` the table lacks or has with another type; empty for none."""
     have, want = columns(table.schema), columns(schema)
     differ = [f"{n}: {have.get(n, 'missing')} in the table, {want[n]} wanted" for n in want if have.get(n) != want[n]]
-    said = [f"{table.uri} has other columns: {'; '.join(differ)}"] if differ else []
-    strict = [field.name for field in added_columns(table, schema) if not field.nullable]
-    if strict:
-        nullable = ", ".join(f'{{"path": "{name}", "nullable": True}}' for name in strict)
-        said.append(
-            f"{table.uri} can be read, but takes no more rows: the added columns {', '.join(strict)} may not be null, "
-            f"and new rows have no value for them. With lance.dataset(...) call alter_columns({nullable}), or "
-            f"drop_columns({json.dumps(strict)}) and keep them in a table of your own"
-        )
-    return said
+    return [f"{table.uri} has other columns: {'; '.join(differ)}"] if differ else []
 
 
-def added_columns(table: lance.LanceDataset, schema: pa.Schema) -> list[pa.Field]:
-    """The columns of the table that `schema` does not have: other programs add them."""
-    return [field for field in table.schema if field.name not in schema.names]
+def _strict_columns(table: lance.LanceDataset, schema: pa.Schema) -> list[str]:
+    """Say in words which columns were added to the table that new rows would have to fill; empty for none."""
+    strict = [field.name for field in table.schema if field.name not in schema.names and not field.nullable]
+    if not strict:
+        return []
+    nullable = ", ".join(f'{{"path": "{name}", "nullable": True}}' for name in strict)
+    return [
+        f"{table.uri} can be read, but takes no more rows: the added columns {', '.join(strict)} may not be null, "
+        f"and new rows have no value for them. With lance.dataset(...) call alter_columns({nullable}), or "
+        f"drop_columns({json.dumps(strict)}) and keep them in a table of your own"
+    ]
 
 
 def columns(schema: pa.Schema) -> dict[str, str]:

@@ -18,13 +18,23 @@ from protea_ray.store.aliases import CURRENT, list_aliases
 from protea_ray.store.findings import Finding, Report, first_keys
 from protea_ray.store.keys import KeyIndex
 from protea_ray.store.ledger import rejected_keys
-from protea_ray.store.location import ALIASES_TABLE, LEASE_TABLE, OWN_TABLES, PROTEINS_TABLE, RUNS_TABLE, Location
+from protea_ray.store.location import (
+    ALIASES_TABLE,
+    LEASE_TABLE,
+    OWN_TABLES,
+    PROTEINS_TABLE,
+    REJECTS_TABLE,
+    RUNS_TABLE,
+    Location,
+)
 from protea_ray.store.object_store_errors import is_outage, outage_as_store_error
 from protea_ray.store.spaces import SpaceInfo, open_space
 from protea_ray.store.sql import among
 from protea_ray.store.tables import ALL_VERSIONS, count_rows, open_table
-from protea_ray.store.verify_records import lost_tables, read_records
+from protea_ray.store.verify_records import Records, lost_tables, read_records
 from protea_ray.store.verify_space import ReadRows, read_space
+
+_PROTEINS_ARE_LOST = {"lost_table", "unreadable", "wrong_count"}
 
 
 @outage_as_store_error()
@@ -42,10 +52,10 @@ def verify(location: Location, space: str | None = None) -> Report:
     for name in spaces:
         held, of_space = read_space(location, name)
         rows[name] = held.count
-        findings += [*of_space, *_compare(location, name, held, records.keys)]
+        findings += [*of_space, *_compare(location, name, held, records)]
     findings += lost_tables(location, records, {name: rows[name] for name in spaces})
-    if any(f.kind == "lost_table" and f.table == PROTEINS_TABLE for f in findings):
-        findings = [f for f in findings if f.kind != "no_protein"]  # their proteins are not gone for good
+    if any(f.table == PROTEINS_TABLE and f.kind in _PROTEINS_ARE_LOST for f in findings):
+        findings = [f for f in findings if f.kind != "no_protein"]  # their proteins come back when it is mended
     tables = location.tables()
     findings += [f for name in tables if name != LEASE_TABLE for f in _orphans(location, name)]
     findings += [*_check_lease(tables), *_check_aliases(location, spaces)]
@@ -69,14 +79,16 @@ def _readable_spaces(location: Location) -> tuple[list[str], list[Finding]]:
     return spaces, broken
 
 
-def _compare(location: Location, space: str, held: ReadRows, proteins: pa.Array) -> Iterator[Finding]:
+def _compare(location: Location, space: str, held: ReadRows, records: Records) -> Iterator[Finding]:
     """Find the proteins without a vector or a reject, and the vectors without a protein."""
-    distinct = proteins.unique()
-    has_result = KeyIndex(held.keys).contains(distinct) | KeyIndex(rejected_keys(location, space)).contains(distinct)
-    lost = distinct.filter(pa.array(~has_result))
-    if len(lost):
-        detail = f"{len(lost)} proteins have neither a vector nor a reject; embed again to fill them"
-        yield Finding("missing", space, detail, len(lost), keys=first_keys(lost.to_pylist()))
+    distinct = records.keys.unique()
+    if REJECTS_TABLE not in records.unreadable:
+        has_result = KeyIndex(held.keys).contains(distinct)
+        has_result |= KeyIndex(rejected_keys(location, space)).contains(distinct)
+        lost = distinct.filter(pa.array(~has_result))
+        if len(lost):
+            detail = f"{len(lost)} proteins have neither a vector nor a reject; embed again to fill them"
+            yield Finding("missing", space, detail, len(lost), keys=first_keys(lost.to_pylist()))
     strange = held.keys.unique()
     strange = strange.filter(pa.array(~KeyIndex(distinct).contains(strange)))
     if len(strange):
@@ -112,13 +124,14 @@ def _check_aliases(location: Location, spaces: list[str]) -> Iterator[Finding]:
         if is_outage(error):
             raise
         return
+    again = "Embed into that space again, or move the alias (`protea-ray alias`)"
     for alias in aliases.values():
         try:
             open_space(location, alias.space, alias.version)
         except StoreError as error:
             if is_outage(error):
                 raise
-            yield Finding("dangling_alias", ALIASES_TABLE, f"{alias.alias} points to {alias.space}: {error}")
+            yield Finding("dangling_alias", ALIASES_TABLE, f"{alias.alias} points to {alias.space}: {error}. {again}")
     if spaces and CURRENT not in aliases and _embedded(location):
         detail = f"no alias {CURRENT!r}, which every embed sets; `protea-ray alias STORE {CURRENT} SPACE` sets it again"
         yield Finding("lost_alias", ALIASES_TABLE, detail)

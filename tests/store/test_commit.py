@@ -11,6 +11,7 @@ import pytest
 
 from protea_ray.errors import CommitError, LeaseLostError, StoreError
 from protea_ray.sequences.records import PROTEINS_SCHEMA
+from protea_ray.store import commit as commits
 from protea_ray.store import retries
 from protea_ray.store.commit import GroupCommitter, fence, write_fragments
 from protea_ray.store.tables import count_rows, ensure_table, open_table
@@ -98,6 +99,103 @@ def test_a_put_that_lands_late_is_found(uri: str, monkeypatch: pytest.MonkeyPatc
     patch_commit(monkeypatch, delaying)
     build.writer().append(uri, five(uri))
     assert ids(uri) == [f"P{n:05d}" for n in range(5)]
+
+
+def test_a_put_that_lands_just_before_the_fence_is_found(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The look-up finds nothing, the put lands, the fence is taken: without another look it would be there twice."""
+    real, late, fenced = lance.LanceDataset.commit, [], []
+
+    def timing_out(*args: Any, **kwargs: Any) -> Any:
+        if not late:
+            late.append((args, kwargs))
+            raise OSError("timed out")
+        return real(*args, **kwargs)
+
+    def late_fence(uri: str) -> int:
+        if not fenced:
+            fenced.append(1)
+            real(*late[0][0], **late[0][1])
+        return fence(uri)
+
+    patch_commit(monkeypatch, lambda _: timing_out)
+    monkeypatch.setattr(commits, "fence", late_fence)
+    build.writer().append(uri, five(uri))
+    assert fenced
+    assert ids(uri) == [f"P{n:05d}" for n in range(5)]
+
+
+def test_what_another_program_appends_meanwhile_does_not_hide_a_commit(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def overtaken(real: Commit) -> Commit:
+        def commit(*args: Any, **kwargs: Any) -> Any:
+            calls.append(1)
+            if len(calls) > 1:
+                return real(*args, **kwargs)
+            real(*args, **kwargs)
+            for start in (100, 200):
+                lance.write_dataset(build.proteins(range(start, start + 2)), uri, mode="append")
+            raise OSError("connection reset by peer")
+
+        return commit
+
+    fragments = five(uri)
+    version = open_table(uri).version
+    patch_commit(monkeypatch, overtaken)
+    assert build.writer().append(uri, fragments) == version + 1
+    assert count_rows(uri) == 9
+    assert len(calls) == 1  # neither a fence nor another commit
+
+
+def test_a_writer_asks_its_lease_after_reading_the_version_and_again_before_a_fence(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(commits, "fence", lambda uri: calls.append("fence") or fence(uri))
+
+    def failing(real: Commit) -> Commit:
+        def commit(*args: Any, **kwargs: Any) -> Any:
+            if "commit" not in calls:
+                calls.append("commit")
+                raise OSError("503")
+            return real(*args, **kwargs)
+
+        return commit
+
+    fragments = five(uri)
+    patch_commit(monkeypatch, failing)
+    build.writer(lambda: calls.append("check")).append(uri, fragments)
+    assert calls == ["check", "commit", "check", "fence", "check"]
+
+
+def test_an_outcome_that_cannot_be_read_is_said_to_be_open(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def down(*_: Any, **__: Any) -> Any:
+        raise OSError("Generic S3 error: timed out")
+
+    fragments = five(uri)
+    patch_commit(monkeypatch, lambda _: down)
+    monkeypatch.setattr(commits, "landed_version", down)
+    with pytest.raises(CommitError, match="does not answer whether it took a commit"):
+        build.writer().append(uri, fragments)
+
+
+def test_a_removal_whose_answer_was_lost_counts_what_it_removed(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, options = lance.LanceDataset.delete, []
+
+    def losing(self: lance.LanceDataset, *args: Any, **kwargs: Any) -> Any:
+        done = real(self, *args, **kwargs)
+        options.append(kwargs)
+        if len(options) == 1:
+            raise OSError("connection reset by peer")
+        return done
+
+    build.writer().append(uri, five(uri))
+    monkeypatch.setattr(lance.LanceDataset, "delete", losing)
+    assert build.writer().remove(uri, "line > 3") == 3
+    assert count_rows(uri) == 2
+    assert options == [{"conflict_retries": 0}]  # Lance would move the removal past a fence
 
 
 def test_a_store_that_takes_nothing_gives_one_clean_error(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +287,33 @@ def test_units_are_committed_in_groups(uri: str) -> None:
     assert count_rows(uri) == 30
 
 
+def test_the_clock_of_a_group_is_that_of_its_first_unit(uri: str) -> None:
+    clock = Clock()
+    group = GroupCommitter(build.writer(), uri, max_units=100, max_seconds=30, clock=clock)
+    for unit, clock.now in enumerate((0.0, 14.0, 29.5)):
+        group.add(f"u{unit}", five(uri, 5 * unit), 5)
+        assert group.commits == 0
+    clock.now = 30.0
+    group.add("rejected whole", [], 0)  # brings no rows, but the others have waited long enough
+    assert (group.commits, count_rows(uri)) == (1, 15)
+    clock.now = 59.0
+    group.add("u4", five(uri, 20), 5)
+    assert group.commits == 1  # its own 30 s begin now
+    clock.now = 89.0
+    group.add("u5", five(uri, 25), 5)
+    assert (group.commits, count_rows(uri)) == (2, 25)
+
+
+def test_a_unit_without_rows_is_known_and_makes_no_version(uri: str) -> None:
+    group = GroupCommitter(build.writer(), uri, max_units=1)
+    version = open_table(uri).version
+    group.add("rejected whole", [], 0)
+    group.flush()
+    assert (open_table(uri).version, group.commits) == (version, 0)
+    with pytest.raises(StoreError, match="finished twice"):
+        group.add("rejected whole", [], 0)
+
+
 def test_a_unit_twice_is_refused(uri: str) -> None:
     group = GroupCommitter(build.writer(), uri)
     group.add("u1", five(uri), 5)
@@ -196,6 +321,33 @@ def test_a_unit_twice_is_refused(uri: str) -> None:
         group.add("u1", five(uri), 5)
     group.flush()
     assert count_rows(uri) == 5
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, MemoryError, OSError("x")])
+def test_an_interrupt_in_the_middle_of_a_commit_leaves_the_outcome_open(
+    uri: str, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """The put has landed when Ctrl-C comes: a second flush of the same fragments would store them twice."""
+    writer = build.writer()
+    real = writer.append
+
+    def interrupted(uri: str, fragments: list[str]) -> int:
+        real(uri, fragments)
+        raise error
+
+    monkeypatch.setattr(writer, "append", interrupted)
+    group = GroupCommitter(writer, uri)
+    group.add("u1", five(uri), 5)
+    with pytest.raises(error if isinstance(error, type) else type(error)):
+        group.flush()
+    monkeypatch.undo()
+    with pytest.raises(CommitError, match="did not finish"):
+        group.flush()
+    with pytest.raises(CommitError, match="did not finish"):
+        GroupCommitter.add(group, "u2", five(uri, 5), 5)
+        group.flush()
+    assert count_rows(uri) == 5
+    assert group.committed_rows == 0
 
 
 def test_after_a_failed_commit_nothing_is_guessed(uri: str) -> None:

@@ -13,13 +13,15 @@ import pytest
 from protea_ray.errors import LeaseHeldError, UnknownSpaceError
 from protea_ray.sequences.records import REJECTS_SCHEMA
 from protea_ray.store import aliases, ledger
+from protea_ray.store import rows as rows_module
 from protea_ray.store.commit import write_fragments
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location
 from protea_ray.store.repair import repair
+from protea_ray.store.rows import VECTORS, row_checksums, vector_facts
 from protea_ray.store.tables import open_table
 from protea_ray.store.verify import verify
-from tests.store import build
+from tests.store import build, rich
 
 SPACE = "esm2-00000001"
 
@@ -104,6 +106,71 @@ def test_a_broken_data_file_is_found_and_mended(tmp_path: Path, damage: str) -> 
     assert verify(location).ok
 
 
+@pytest.mark.parametrize("damage", ["truncated", "gone"])
+def test_a_broken_file_and_a_damaged_unit_at_once_are_both_mended(tmp_path: Path, damage: str) -> None:
+    """The filter that takes a unit out could not read the broken file, so that goes first."""
+    location = build.store(tmp_path / "s", range(20))
+    flip(data_file(location, "r1.10"), build.vector(12).tobytes())
+    path = data_file(location, "r1.5")
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:200])
+    assert sorted(f.kind for f in verify(location).damage) == ["checksum", "unreadable"]
+    (planned,) = repair(location, dry_run=True).removals
+    (removal,) = repair(location).removals
+    assert (removal.units, len(removal.fragments), removal.rows) == (("r1.10",), 1, 10)
+    assert removal == planned
+    refill(location, list(range(5, 15)))
+    assert verify(location).findings == ()
+
+
+def test_a_space_whose_widths_are_not_those_it_tells_is_damaged(rich_location: Location) -> None:
+    table = open_table(rich_location.table(rich.CHUNKED))
+    facts = vector_facts(table.schema)
+    assert facts["widths"] == {"mean": 8, "mean_max": 16}
+    facts["widths"]["mean_max"] = 17
+    table.update_schema_metadata({VECTORS.decode(): json.dumps(facts)}, replace=False)
+    report = verify(rich_location, rich.CHUNKED)
+    (found,) = report.damage
+    assert (found.kind, found.table) == ("dimension", rich.CHUNKED)
+    assert "mean_max is fixed_size_list" in found.detail
+    assert "have 17 values" in found.detail
+    assert repair(rich_location).left == (found,)
+    assert verify(rich_location, rich.WHOLE).findings == ()
+
+
+def test_chunks_of_one_protein_are_not_repeats_and_a_chunk_twice_is_one(rich_location: Location) -> None:
+    uri = rich_location.table(rich.CHUNKED)
+    rows = open_table(uri).to_table(filter="chunk_start = 12")
+    assert verify(rich_location).findings == ()
+    number = next(n for n in range(20) if len(rich.spans(n)) > 2)
+    again = rich.chunked_rows([number], "r2.0")
+    build.writer().append_table(uri, again.slice(1, 1))
+    (found,) = verify(rich_location).findings
+    assert (found.kind, found.unit, found.count) == ("duplicate", "r2.0", 1)
+    assert found.keys == (build.key(number).hex(),)
+    assert repair(rich_location).removals[0].rows == 1
+    assert verify(rich_location).findings == ()
+    assert open_table(uri).to_table(filter="chunk_start = 12").num_rows == rows.num_rows
+
+
+def test_matrices_of_another_size_than_their_span_are_found(tmp_path: Path) -> None:
+    location = build.store(tmp_path / "s", range(10), with_residues=True)
+    of = build.schema(build.WIDTH)
+    rows = build.rows([20, 21], "short", of, with_residues=True)
+    data = rows["residues"].combine_chunks().storage.field(0).to_pylist()
+    columns = {n: rows[n].combine_chunks() for n in rows.column_names}
+    columns["residues"] = pa.array([data[0][:-4], data[1]], pa.large_binary())
+    columns["crc"] = pa.array(row_checksums(columns, ["mean"], ["residues"]))
+    columns["residues"] = rows_module._blobs(columns["residues"])
+    uri = location.table(SPACE)
+    build.ingest(location, build.proteins([20, 21], "b"), "b", "d2")
+    build.writer().append(uri, write_fragments(uri, pa.Table.from_arrays(list(columns.values()), schema=of), of))
+    (found,) = verify(location).findings
+    assert (found.kind, found.unit, found.keys) == ("dimension", "short", (build.key(20).hex(),))
+
+
 def test_a_missing_protein_is_not_damage(tmp_path: Path) -> None:
     location = build.store(tmp_path / "s", range(10))
     build.ingest(location, build.proteins([10, 11, 12], "b"), "b", "d2")
@@ -131,8 +198,6 @@ def test_a_unit_committed_twice_is_found_and_mended(tmp_path: Path) -> None:
 def test_values_that_are_not_finite_are_found(tmp_path: Path) -> None:
     """Only another program can write them; the checksum is then missing as well, so give it the right one."""
     location = build.store(tmp_path / "s", range(10))
-    from protea_ray.store.rows import row_checksums
-
     table = build.rows([0, 1], "foreign", build.schema())
     columns = {n: table[n].combine_chunks() for n in table.column_names}
     columns["mean"] = pa.FixedSizeListArray.from_arrays(pa.array(np.full(16, np.nan, np.float32)), 8)
