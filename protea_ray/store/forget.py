@@ -12,7 +12,8 @@ readers use, keep the rows until upkeep removes these versions.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -28,7 +29,7 @@ from protea_ray.store.commit import Writer
 from protea_ray.store.keys import KeyIndex
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import PROTEINS_TABLE, REJECTS_TABLE, SOURCES_TABLE, Location
-from protea_ray.store.object_store_errors import outage_as_store_error
+from protea_ray.store.object_store_errors import is_outage, message, outage_as_store_error
 from protea_ray.store.runs import new_run_id, record_run
 from protea_ray.store.spaces import list_spaces
 from protea_ray.store.sql import among, both, equals
@@ -74,9 +75,31 @@ class Forgotten:
         return asdict(self)
 
 
+@contextmanager
+def _readable(location: Location) -> Generator[None]:
+    """Raise StoreError where Lance cannot read a table; outages are told apart by whoever called."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if is_outage(error):
+            raise
+        raise StoreError(
+            f"a table of {location.uri} cannot be read, so nothing was removed: {message(error)}. "
+            "`protea-ray verify` says which; repair it first"
+        ) from error
+
+
 @outage_as_store_error()
 def list_sources(location: Location) -> list[StoredSource]:
-    """Every source of the store in the order of ingest; last those of which only part of the rows is there."""
+    """Every source of the store in the order of ingest; last those of which only part of the rows is there.
+
+    Raises StoreError for a table that cannot be read.
+    """
+    with _readable(location):
+        return _list_sources(location)
+
+
+def _list_sources(location: Location) -> list[StoredSource]:
     require_removable(location)
     table = find_table(location.table(SOURCES_TABLE))
     rows = {row["source"]: row for row in (table.to_table().to_pylist() if table is not None else ())}
@@ -104,6 +127,7 @@ def _count_by_source(location: Location, name: str, filter: str | None = None) -
     return counts
 
 
+@outage_as_store_error()
 def forget(
     location: Location,
     source: str,
@@ -120,9 +144,12 @@ def forget(
     """
     chosen = _choose(location, source, all_versions)
     if dry_run:
-        return _plan(location, chosen, dry_run).forgotten
+        with _readable(location):
+            return _plan(location, chosen, dry_run).forgotten
     with Lease.acquire(location, heartbeat_seconds) as lease:
-        plan = _plan(location, _choose(location, source, all_versions), dry_run)
+        chosen = _choose(location, source, all_versions)
+        with _readable(location):
+            plan = _plan(location, chosen, dry_run)
         _remove(location, plan, Writer(lease))
     return plan.forgotten
 
