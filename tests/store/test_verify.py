@@ -6,19 +6,17 @@ import json
 from pathlib import Path
 
 import lance
-import numpy as np
 import pyarrow as pa
 import pytest
 
 from protea_ray.errors import LeaseHeldError, UnknownSpaceError
 from protea_ray.sequences.records import REJECTS_SCHEMA
 from protea_ray.store import aliases, ledger
-from protea_ray.store import rows as rows_module
 from protea_ray.store.commit import write_fragments
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location
 from protea_ray.store.repair import repair
-from protea_ray.store.rows import VECTORS, row_checksums, vector_facts
+from protea_ray.store.rows import VECTORS, vector_facts
 from protea_ray.store.tables import open_table
 from protea_ray.store.verify import verify
 from tests.store import build, rich
@@ -155,22 +153,6 @@ def test_chunks_of_one_protein_are_not_repeats_and_a_chunk_twice_is_one(rich_loc
     assert open_table(uri).to_table(filter="chunk_start = 12").num_rows == rows.num_rows
 
 
-def test_matrices_of_another_size_than_their_span_are_found(tmp_path: Path) -> None:
-    location = build.store(tmp_path / "s", range(10), with_residues=True)
-    of = build.schema(build.WIDTH)
-    rows = build.rows([20, 21], "short", of, with_residues=True)
-    data = rows["residues"].combine_chunks().storage.field(0).to_pylist()
-    columns = {n: rows[n].combine_chunks() for n in rows.column_names}
-    columns["residues"] = pa.array([data[0][:-4], data[1]], pa.large_binary())
-    columns["crc"] = pa.array(row_checksums(columns, ["mean"], ["residues"]))
-    columns["residues"] = rows_module._blobs(columns["residues"])
-    uri = location.table(SPACE)
-    build.ingest(location, build.proteins([20, 21], "b"), "b", "d2")
-    build.writer().append(uri, write_fragments(uri, pa.Table.from_arrays(list(columns.values()), schema=of), of))
-    (found,) = verify(location).findings
-    assert (found.kind, found.unit, found.keys) == ("dimension", "short", (build.key(20).hex(),))
-
-
 def test_a_missing_protein_is_not_damage(tmp_path: Path) -> None:
     location = build.store(tmp_path / "s", range(10))
     build.ingest(location, build.proteins([10, 11, 12], "b"), "b", "d2")
@@ -193,21 +175,6 @@ def test_a_unit_committed_twice_is_found_and_mended(tmp_path: Path) -> None:
     repair(location)
     assert verify(location).ok
     assert open_table(location.table(SPACE)).count_rows() == 10
-
-
-def test_values_that_are_not_finite_are_found(tmp_path: Path) -> None:
-    """Only another program can write them; the checksum is then missing as well, so give it the right one."""
-    location = build.store(tmp_path / "s", range(10))
-    table = build.rows([0, 1], "foreign", build.schema())
-    columns = {n: table[n].combine_chunks() for n in table.column_names}
-    columns["mean"] = pa.FixedSizeListArray.from_arrays(pa.array(np.full(16, np.nan, np.float32)), 8)
-    columns["mean"] = columns["mean"].cast(table.schema.field("mean").type)
-    columns["crc"] = pa.array(row_checksums(columns, ["mean"], []))
-    written = pa.Table.from_arrays(list(columns.values()), schema=table.schema)
-    uri = location.table(SPACE)
-    build.writer().append(uri, write_fragments(uri, written, table.schema))
-    kinds = {(f.kind, f.unit) for f in verify(location).damage}
-    assert kinds == {("non_finite", "foreign"), ("duplicate", "foreign")}
 
 
 def test_what_surrounds_the_spaces_is_checked(tmp_path: Path) -> None:
