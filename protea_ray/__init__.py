@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from protea_ray.api import embed, export, import_vectors, reembed
+    from protea_ray.api import embed, export, forget, import_vectors, reembed
     from protea_ray.config.recipe import EmbeddingConfig
     from protea_ray.encoder.in_memory import embed_dataset
     from protea_ray.errors import (
@@ -62,6 +62,7 @@ __all__ = [
     "embed",
     "embed_dataset",
     "export",
+    "forget",
     "import_vectors",
     "missing",
     "open_store",
@@ -75,6 +76,7 @@ _HOMES = {
     "embed": "api",
     "embed_dataset": "encoder.in_memory",
     "export": "api",
+    "forget": "api",
     "import_vectors": "api",
     "missing": "query.reader",
     "open_store": "query.reader",

@@ -1,4 +1,4 @@
-"""The commands as Python functions: embed, reembed, export, import_vectors.
+"""The commands as Python functions: embed, reembed, export, import_vectors, forget.
 
 They do what the commands of the same names do and raise the same errors; progress goes to standard error. Nothing heavy
 is imported before a function is called. `protea_ray/__init__.py` lists every public name.
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from protea_ray.query.reader import Store
     from protea_ray.query.view import Pin
     from protea_ray.sequences.parts import Source
+    from protea_ray.store.forget import Forgotten
 
 CURRENT = "current"  # store.aliases.CURRENT, whose module imports lance
 
@@ -139,6 +140,19 @@ def import_vectors(
         if proteins:
             ingest(proteins, location, RunOptions(), run, writer)
         return take(source, location, options, run, writer)
+
+
+def forget(store: str | Path, source: str | Path, *, all_versions: bool = False, dry_run: bool = False) -> Forgotten:
+    """Remove a source from `store`: its records, and vectors and rejects of proteins that no other source holds.
+
+    `source` is its label (`<path>#<digest>`), its path or URI, or the first digits of its digest; `all_versions`
+    allows it to stand for several. The same call again finishes one that was stopped. Returns what was removed, by
+    table. Raises StoreError when there is no such source or there are several, and LeaseHeldError.
+    """
+    from protea_ray.query.reader import open_store
+    from protea_ray.store.forget import forget as remove
+
+    return remove(open_store(store).location, str(source), all_versions=all_versions, dry_run=dry_run)
 
 
 def _sources(inputs: Sequence[str]) -> list[Source]:

@@ -23,7 +23,7 @@ from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.config.run import RunOptions
 from tools import flags
 
-FUNCTIONS = ("embed", "embed_dataset", "export", "import_vectors", "missing", "open_store", "reembed")
+FUNCTIONS = ("embed", "embed_dataset", "export", "forget", "import_vectors", "missing", "open_store", "reembed")
 
 
 def in_new_process(code: str) -> str:

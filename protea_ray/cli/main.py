@@ -31,6 +31,7 @@ COMMANDS = {
     "verify": store.verify,
     "repair": store.repair,
     "upkeep": store.upkeep,
+    "forget": store.forget,
     "drop-space": store.drop_space,
     "index": store.index,
     "maps": tools.maps,

@@ -23,6 +23,7 @@ from protea_ray.query.drift import Agreement, Drift
 from protea_ray.query.status import SPACE_COLUMNS, StoreStatus
 from protea_ray.store.aliases import Alias
 from protea_ray.store.findings import Finding, Report
+from protea_ray.store.forget import Forgotten, StoredSource
 from protea_ray.store.index import Indexed
 from protea_ray.store.repair import Repaired
 from protea_ray.store.upkeep import TableUpkeep
@@ -37,9 +38,9 @@ def wide_console() -> Console:
 
 
 _NEXT = {
-    "damage": "`protea-ray repair` takes the damaged units out; the next embed or reembed computes them again",
+    "damage": "`protea-ray repair` takes damaged units and sources out; embed the same inputs again to fill them",
     "incomplete": "run embed or reembed again: it fills what is missing",
-    "litter": "`protea-ray upkeep` removes what nobody needs",
+    "litter": "harmless; `protea-ray upkeep` removes files that nobody needs",
 }
 
 
@@ -67,13 +68,40 @@ def print_repair(done: Repaired) -> None:
     for removal in done.removals:
         what = f"{len(removal.units):,} unit(s) and {len(removal.fragments):,} unreadable fragment(s)"
         console.print(f"{removal.space}: {removal.rows:,} rows {verb}, {what}", markup=False, soft_wrap=True)
-    if not done.removals:
+    for label in done.sources:
+        said = "would be read" if done.dry_run else "is read"
+        console.print(f"{label}: {said} again when the same input is embedded next", markup=False, soft_wrap=True)
+    if not done.removals and not done.sources:
         console.print("no damaged unit; nothing to remove")
-    elif not done.dry_run:
+    elif done.removals and not done.dry_run:
         console.print("the next embed or reembed computes them again")
     if done.left:
-        console.print("repair cannot mend this; ingest the sources into a new store:")
+        said = "repair cannot mend this; move the table's folder out of the store, repair, and embed the inputs again:"
+        console.print(said, soft_wrap=True)
         _print_lines(console, done.left)
+
+
+def print_sources(sources: Sequence[StoredSource]) -> None:
+    """One line a source."""
+    for source in sources:
+        print(source)
+    if not sources:
+        print("no sources")
+
+
+def print_forgotten(done: Forgotten) -> None:
+    """What was removed of which source, by table."""
+    would = "would be " if done.dry_run else ""
+    for label in done.sources:
+        print(f"{label}: {would}forgotten")
+    print(
+        f"{done.proteins:,} protein records and {done.rejects:,} rejects {would}removed; "
+        f"{done.keys:,} proteins are in no other source"
+    )
+    for space, rows in done.vectors.items():
+        print(f"{space}: {rows:,} rows {would}removed")
+    if not done.dry_run:
+        print("earlier versions, and pins of them, keep these rows until `protea-ray upkeep` removes the versions")
 
 
 def print_upkeep(tables: Sequence[TableUpkeep], dry_run: bool) -> None:

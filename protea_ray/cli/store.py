@@ -1,9 +1,10 @@
-"""Commands over one store: status, query, verify, repair, upkeep, drop-space, alias, index, drift."""
+"""Commands over one store: status, query, verify, repair, upkeep, forget, drop-space, alias, index, drift."""
 
 from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -160,6 +161,30 @@ def upkeep(
     tables = upkeep(existing(store), keep=timedelta(hours=keep_hours), dry_run=dry_run)
     print_upkeep(tables, dry_run)
     tell({"dry_run": dry_run, "tables": [t.to_json() for t in tables]}, as_json)
+
+
+def forget(
+    store: STORE,
+    source: Annotated[
+        str | None, typer.Argument(metavar="[SOURCE]", help="label, path or digest; unset: list all sources")
+    ] = None,
+    all_versions: Annotated[bool, typer.Option("--all", help="every version of a path, not only one")] = False,
+    dry_run: DRY_RUN = False,
+    as_json: JSON = False,
+) -> None:
+    """Remove a source: its records, and vectors and rejects of proteins that no other source holds."""
+    from protea_ray.cli.show import print_forgotten, print_sources
+    from protea_ray.store.forget import forget, list_sources
+
+    location = existing(store)
+    if source is None:
+        known = list_sources(location)
+        print_sources(known)
+        tell({"sources": [asdict(one) for one in known]}, as_json)
+    else:
+        done = forget(location, source, all_versions=all_versions, dry_run=dry_run)
+        print_forgotten(done)
+        tell(done.to_json(), as_json)
 
 
 def drop_space(

@@ -36,6 +36,7 @@ from protea_ray.sequences.inputs import expand
 from protea_ray.sequences.parts import Source
 from protea_ray.sequences.read import require_amino_acids
 from protea_ray.store.aliases import CURRENT, list_aliases, move
+from protea_ray.store.columns import require_columns
 from protea_ray.store.commit import Writer
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location, open_location
@@ -92,11 +93,12 @@ def prepare(inputs: Sequence[str], store: str, config: RunConfig, make_spec: Mak
     """List the inputs, open the checkpoint, join Ray and resolve the recipes, in this order; nothing is written.
 
     Raises InputError for inputs that hold no sequences, ConfigError for a store that is a file and for recipes that
-    do not fit the checkpoint or leave open what letters the inputs hold, and CheckpointError for weights that must not
-    be used.
+    do not fit the checkpoint or leave open what letters the inputs hold, CheckpointError for weights that must not be
+    used, and StoreError for a table to which nothing can be appended.
     """
     require_paths(inputs, store)
     location = open_location(store)
+    require_columns(location)
     first = config.recipes[0]
     columns = columns_of(config.run, first.alphabet)
     sources = expand(inputs, columns)

@@ -69,7 +69,7 @@ def check_name(location: Location, alias: str) -> None:
 def history(location: Location) -> list[Alias]:
     """Every move of every alias, oldest first."""
     table = find_table(location.table(ALIASES_TABLE))
-    rows: list[dict[str, Any]] = table.to_table().to_pylist() if table is not None else []
+    rows: list[dict[str, Any]] = table.to_table(columns=ALIASES.names).to_pylist() if table is not None else []
     return [Alias(**row) for row in rows]
 
 

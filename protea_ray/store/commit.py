@@ -45,8 +45,9 @@ def write_fragments(uri: str, data: RowSource, schema: pa.Schema) -> list[str]:
 
     `data` is a table, or a function that opens a fresh reader: every attempt calls it anew, because a retry on a
     consumed reader writes the rows that are left in it and reports success (15 of 20 rows in lance-ray 0.5). The
-    table is created, empty, when it is missing. Data without rows make no fragments. Raises StoreError when the store
-    does not take the files; an error of the reader itself is raised unchanged, without another attempt.
+    table is created, empty, when it is missing; columns that others added to it are null in the new rows. Data without
+    rows make no fragments. Raises StoreError when the table cannot take such rows or the store does not take the
+    files; an error of the reader itself is raised unchanged, without another attempt.
     """
     ensure_table(uri, schema)
     rows = _WatchedRows(data, schema)

@@ -16,9 +16,15 @@ SEVERITY = {
     "dimension": DAMAGE,  # a column or matrix of another size than the space's
     "duplicate": DAMAGE,  # one key and chunk in several rows
     "wrong_key": DAMAGE,  # a protein whose key is not that of its letters
+    "wrong_length": DAMAGE,  # a protein whose length is not that of its letters
+    "wrong_count": DAMAGE,  # a source with more or fewer rows than its row in `sources` says
+    "repeated_record": DAMAGE,  # one line of a source in several rows, or one source in several rows of `sources`
+    "lost_table": DAMAGE,  # a table that other tables speak of and that is gone
     "missing": INCOMPLETE,  # a protein without a vector and without a reject; the next embed fills it
-    "unrecorded_source": INCOMPLETE,  # rows of a source whose ingest did not finish; the next embed removes them
+    "unrecorded_source": INCOMPLETE,  # rows of a source that was not ingested, or not forgotten, whole
     "dangling_alias": INCOMPLETE,  # an alias of a space or version that is gone
+    "lost_alias": INCOMPLETE,  # runs were recorded and `current` is gone
+    "lost_lease": LITTER,  # the lease's table is gone; the next command that writes makes it anew
     "no_protein": LITTER,  # a vector whose protein is not in the store any more
     "orphans": LITTER,  # files of writes that were never committed; upkeep removes them
 }
@@ -28,8 +34,8 @@ SEVERITY = {
 class Finding:
     """One thing that is wrong with one table.
 
-    `count` rows, records or files are affected. `unit`, `fragment` and the first `keys` (hexadecimal) say where, as
-    far as that is known.
+    `count` rows, records or files are affected. `unit`, `fragment`, the first `keys` (hexadecimal) and the labels of
+    all affected `sources` say where, as far as that is known.
     """
 
     kind: str
@@ -39,6 +45,7 @@ class Finding:
     unit: str | None = None
     fragment: int | None = None
     keys: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
 
     @property
     def severity(self) -> str:

@@ -269,7 +269,7 @@ def _take(location: Location, ours: Holder, now: Callable[[], float]) -> bool:
             return in_order  # an earlier attempt took it; only the answer was lost
         if before is not None and before.token not in _released and before.blocks(now()):
             raise LeaseHeldError(_who_holds(location, before, now()))
-        in_order = before is None or before.state == RELEASED
+        in_order = before is not None and before.state == RELEASED  # no record: a new store, or its table was lost
         table.update_config({_RECORD: ours.to_json()})
         return in_order
 

@@ -44,9 +44,21 @@ class Location:
 
     def tables(self) -> list[str]:
         """Names of all tables that have at least one committed version, sorted. Raises StoreError in an outage."""
+        return [name for name in self._folders() if self.exists(name)]
+
+    def tables_without_version(self) -> list[str]:
+        """Names of folders that hold data files but no committed version, sorted: what is left of a lost table.
+
+        Creating a table commits a version before any data file is written. Raises StoreError in an outage.
+        """
+        bare = (name for name in self._folders() if not self.exists(name))
+        return [name for name in bare if self._list(f"{name}{_SUFFIX}/data").objects]
+
+    def _folders(self) -> list[str]:
+        """Names of everything that may be a table, sorted."""
         folders = [p.strip("/").rsplit("/", 1)[-1] for p in self._list(None).common_prefixes]
-        names = (n.removesuffix(_SUFFIX) for n in folders if n.endswith(_SUFFIX))
-        return sorted(n for n in names if self.exists(n))
+        names = sorted(n.removesuffix(_SUFFIX) for n in folders if n.endswith(_SUFFIX))
+        return [name for name in names if _NAME.fullmatch(name) and ".." not in name]
 
     def exists(self, name: str) -> bool:
         """Whether the table has a committed version: a folder that a crash left behind is not a table."""

@@ -1,4 +1,8 @@
-"""Repair: removing the rows of damaged units from a space, so that the next embed computes them again."""
+"""Repair: removing what is damaged, so that the next embed makes it again.
+
+Of a space the rows of damaged units go. Of a source whose records are damaged or lost the row in `sources` goes, so
+that the next embed of the same input removes what is left of its records and reads them again; vectors stay.
+"""
 
 # lance types its own signatures only in part
 # pyright: reportUnknownMemberType=false
@@ -15,7 +19,7 @@ import lance
 from protea_ray.store.commit import Writer
 from protea_ray.store.findings import Finding, Report
 from protea_ray.store.lease import Lease
-from protea_ray.store.location import OWN_TABLES, Location
+from protea_ray.store.location import OWN_TABLES, SOURCES_TABLE, Location
 from protea_ray.store.sql import among
 from protea_ray.store.tables import count_rows, open_table
 from protea_ray.store.verify import verify
@@ -33,9 +37,13 @@ class Removal:
 
 @dataclass(frozen=True)
 class Repaired:
-    """One repair. `left`: damage that stays, in the store's own tables; ingesting the original inputs mends it."""
+    """One repair.
+
+    `sources`: labels of the sources that the next embed of the same inputs reads again. `left`: damage that stays.
+    """
 
     removals: tuple[Removal, ...]
+    sources: tuple[str, ...]
     left: tuple[Finding, ...]
     dry_run: bool
 
@@ -47,26 +55,35 @@ class Repaired:
 def repair(
     location: Location, space: str | None = None, *, dry_run: bool = False, heartbeat_seconds: float = 30.0
 ) -> Repaired:
-    """Verify, then remove the rows of damaged units from their spaces, one or two versions a space.
+    """Verify, then remove the rows of damaged units from their spaces, and the rows in `sources` of damaged sources.
 
     Earlier versions keep their rows, so pinned readers still see them. Takes the lease unless `dry_run`. Raises
     LeaseHeldError, CommitError, UnknownSpaceError, and StoreError in an outage.
     """
     if dry_run:
         report = verify(location, space)
-        return Repaired(tuple(_removals(location, report)), _not_of_a_unit(report), dry_run)
+        return Repaired(tuple(_removals(location, report)), _read_again(report), _left(report), dry_run)
     with Lease.acquire(location, heartbeat_seconds) as lease:
         writer = Writer(lease)
         report = verify(location, space)
         removals = tuple(_removals(location, report))
         for removal in removals:
             _remove(location.table(removal.space), removal, writer)
-    return Repaired(removals, _not_of_a_unit(report), dry_run)
+        sources = _read_again(report)
+        if sources and location.exists(SOURCES_TABLE):
+            writer.remove(location.table(SOURCES_TABLE), among("source", sources))
+    return Repaired(removals, sources, _left(report), dry_run)
 
 
-def _not_of_a_unit(report: Report) -> tuple[Finding, ...]:
-    """Damage of neither a unit nor a fragment, which no removal mends."""
-    return tuple(f for f in report.damage if f.unit is None and f.fragment is None)
+def _read_again(report: Report) -> tuple[str, ...]:
+    """The sources with damaged or lost records."""
+    return tuple(sorted({label for finding in report.damage for label in finding.sources}))
+
+
+def _left(report: Report) -> tuple[Finding, ...]:
+    """Damage that neither a removal nor reading the sources again mends."""
+    whole = (f for f in report.damage if f.unit is None and f.fragment is None)
+    return tuple(f for f in whole if not f.sources and f.kind != "lost_table")
 
 
 def _removals(location: Location, report: Report) -> Iterator[Removal]:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+
 import lance
 import pyarrow as pa
 
@@ -49,7 +51,7 @@ def ensure_table(uri: str, schema: pa.Schema) -> lance.LanceDataset:
 
     Of two processes that create it at once, one creates it and the other opens that. `write_dataset(mode="create")`
     does not keep this promise (37 of 60 races overwrote the winner), an Overwrite from version 0 that is not allowed
-    to retry does (60 of 60). Raises StoreError when an existing table has other columns.
+    to retry does (60 of 60). Raises StoreError when an existing table cannot take rows of `schema`.
     """
     problem: Exception | None = None
     for _ in range(_CREATIONS):
@@ -68,13 +70,39 @@ def ensure_table(uri: str, schema: pa.Schema) -> lance.LanceDataset:
 
 
 def _same_columns(table: lance.LanceDataset, schema: pa.Schema) -> lance.LanceDataset:
-    """Return the table; raises StoreError that lists every column that differs in name or type."""
+    """Return the table; raises StoreError when rows of `schema` cannot be appended to it (see `obstacles`)."""
+    found = obstacles(table, schema)
+    if found:
+        raise StoreError("; ".join(found))
+    return table
+
+
+def obstacles(table: lance.LanceDataset, schema: pa.Schema) -> list[str]:
+    """Say in words why the table cannot take rows of `schema`, and what to do; empty when it can.
+
+    A column that somebody added to the table stays where it may be null: Lance reads it as null in new rows.
+    """
+    return [*changed_columns(table, schema), *_strict_columns(table, schema)]
+
+
+def changed_columns(table: lance.LanceDataset, schema: pa.Schema) -> list[str]:
+    """Say in words which columns of `schema` the table lacks or has with another type; empty for none."""
     have, want = columns(table.schema), columns(schema)
-    if have == want:
-        return table
-    differ = [f"{n}: {have.get(n, 'missing')} in the table, {want.get(n, 'none')} wanted"
-              for n in sorted({*have, *want}) if have.get(n) != want.get(n)]  # fmt: skip
-    raise StoreError(f"{table.uri} has other columns: {'; '.join(differ) or 'another order'}")
+    differ = [f"{n}: {have.get(n, 'missing')} in the table, {want[n]} wanted" for n in want if have.get(n) != want[n]]
+    return [f"{table.uri} has other columns: {'; '.join(differ)}"] if differ else []
+
+
+def _strict_columns(table: lance.LanceDataset, schema: pa.Schema) -> list[str]:
+    """Say in words which columns were added to the table that new rows would have to fill; empty for none."""
+    strict = [field.name for field in table.schema if field.name not in schema.names and not field.nullable]
+    if not strict:
+        return []
+    nullable = ", ".join(f'{{"path": "{name}", "nullable": True}}' for name in strict)
+    return [
+        f"{table.uri} can be read, but takes no more rows: the added columns {', '.join(strict)} may not be null, "
+        f"and new rows have no value for them. With lance.dataset(...) call alter_columns({nullable}), or "
+        f"drop_columns({json.dumps(strict)}) and keep them in a table of your own"
+    ]
 
 
 def columns(schema: pa.Schema) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,39 @@ def test_damage_is_named_by_table_unit_and_key_then_repaired(location: Location)
     assert call_json("repair", location.uri)["removals"][0]["rows"] == 2
     assert call_json("verify", location.uri, "--space", "current")["ok"]
     assert "nothing to remove" in call("repair", location.uri, "--space", "current")
+
+
+def test_sources_are_listed_and_one_is_forgotten(location: Location) -> None:
+    build.ingest(location, build.proteins([3, 21], "b.fasta#99aa"), "b.fasta#99aa", "99aa00")
+    text = call("forget", location.uri)
+    assert "b.fasta#99aa: 2 records, added 20" in text
+    assert [s["label"] for s in call_json("forget", location.uri)["sources"]] == ["a.fasta#1", "b.fasta#99aa"]
+
+    before = versions(location)
+    planned = call_json("forget", location.uri, "99aa", "--dry-run")
+    assert (planned["proteins"], planned["keys"], versions(location)) == (2, 1, before)
+    with pytest.raises(StoreError, match=r"stands for 2 sources.*a\.fasta#1.*b\.fasta#99aa.*--all"):
+        call("forget", location.uri, "/data/a.fasta")
+    with pytest.raises(StoreError, match=r"no source 'b\.fasta'; the nearest is .*lists all"):
+        call("forget", location.uri, "b.fasta")
+
+    assert "b.fasta#99aa: forgotten" in call("forget", location.uri, "b.fasta#99aa")
+    done = call_json("forget", location.uri, "/data/a.fasta", "--all")
+    assert (done["sources"], done["keys"], done["vectors"]) == (["a.fasta#1"], 20, {SPACE: 20, "second": 0})
+    assert call_json("verify", location.uri)["findings"] == []
+    assert "no sources" in call("forget", location.uri)
+
+
+def test_a_store_that_lost_its_proteins_is_not_sound(location: Location) -> None:
+    shutil.rmtree(location.table("proteins"))
+
+    text = call("verify", location.uri, code=1)
+
+    assert "lost_table: proteins: is gone, though 1 sources and 20 vectors speak of it; run `protea-ray repair`" in text
+    assert "NOT SOUND" in text
+    assert "no_protein" not in text
+    assert "a.fasta#1: would be read again" in call("repair", location.uri, "--dry-run")
+    assert call_json("repair", location.uri)["sources"] == ["a.fasta#1"]
 
 
 def test_missing_proteins_make_a_store_unsound(location: Location) -> None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from protea_ray.sequences.records import PROTEINS_SCHEMA
 from protea_ray.store.commit import Writer, write_fragments
+from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location, open_location
 from protea_ray.store.rows import space_rows, space_schema
 from protea_ray.store.sources import record_source
@@ -137,6 +138,7 @@ def store(
 ) -> Location:
     """A store with one source and one space that holds all of it, in units of `per_unit` proteins."""
     location = open_location(root)
+    Lease.acquire(location).release()  # as after a run that ended in order
     ingest(location, proteins(numbers))
     of = schema(WIDTH if with_residues else None)
     ensure_space(location, info(), of)

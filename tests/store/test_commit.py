@@ -9,10 +9,11 @@ from typing import Any
 import lance
 import pytest
 
-from protea_ray.errors import CommitError, LeaseLostError, StoreError
+from protea_ray.errors import CommitError, LeaseLostError
 from protea_ray.sequences.records import PROTEINS_SCHEMA
+from protea_ray.store import commit as commits
 from protea_ray.store import retries
-from protea_ray.store.commit import GroupCommitter, fence, write_fragments
+from protea_ray.store.commit import fence, write_fragments
 from protea_ray.store.tables import count_rows, ensure_table, open_table
 from tests.store import build
 
@@ -100,6 +101,103 @@ def test_a_put_that_lands_late_is_found(uri: str, monkeypatch: pytest.MonkeyPatc
     assert ids(uri) == [f"P{n:05d}" for n in range(5)]
 
 
+def test_a_put_that_lands_just_before_the_fence_is_found(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The look-up finds nothing, the put lands, the fence is taken: without another look it would be there twice."""
+    real, late, fenced = lance.LanceDataset.commit, [], []
+
+    def timing_out(*args: Any, **kwargs: Any) -> Any:
+        if not late:
+            late.append((args, kwargs))
+            raise OSError("timed out")
+        return real(*args, **kwargs)
+
+    def late_fence(uri: str) -> int:
+        if not fenced:
+            fenced.append(1)
+            real(*late[0][0], **late[0][1])
+        return fence(uri)
+
+    patch_commit(monkeypatch, lambda _: timing_out)
+    monkeypatch.setattr(commits, "fence", late_fence)
+    build.writer().append(uri, five(uri))
+    assert fenced
+    assert ids(uri) == [f"P{n:05d}" for n in range(5)]
+
+
+def test_what_another_program_appends_meanwhile_does_not_hide_a_commit(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def overtaken(real: Commit) -> Commit:
+        def commit(*args: Any, **kwargs: Any) -> Any:
+            calls.append(1)
+            if len(calls) > 1:
+                return real(*args, **kwargs)
+            real(*args, **kwargs)
+            for start in (100, 200):
+                lance.write_dataset(build.proteins(range(start, start + 2)), uri, mode="append")
+            raise OSError("connection reset by peer")
+
+        return commit
+
+    fragments = five(uri)
+    version = open_table(uri).version
+    patch_commit(monkeypatch, overtaken)
+    assert build.writer().append(uri, fragments) == version + 1
+    assert count_rows(uri) == 9
+    assert len(calls) == 1  # neither a fence nor another commit
+
+
+def test_a_writer_asks_its_lease_after_reading_the_version_and_again_before_a_fence(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(commits, "fence", lambda uri: calls.append("fence") or fence(uri))
+
+    def failing(real: Commit) -> Commit:
+        def commit(*args: Any, **kwargs: Any) -> Any:
+            if "commit" not in calls:
+                calls.append("commit")
+                raise OSError("503")
+            return real(*args, **kwargs)
+
+        return commit
+
+    fragments = five(uri)
+    patch_commit(monkeypatch, failing)
+    build.writer(lambda: calls.append("check")).append(uri, fragments)
+    assert calls == ["check", "commit", "check", "fence", "check"]
+
+
+def test_an_outcome_that_cannot_be_read_is_said_to_be_open(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def down(*_: Any, **__: Any) -> Any:
+        raise OSError("Generic S3 error: timed out")
+
+    fragments = five(uri)
+    patch_commit(monkeypatch, lambda _: down)
+    monkeypatch.setattr(commits, "landed_version", down)
+    with pytest.raises(CommitError, match="does not answer whether it took a commit"):
+        build.writer().append(uri, fragments)
+
+
+def test_a_removal_whose_answer_was_lost_counts_what_it_removed(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, options = lance.LanceDataset.delete, []
+
+    def losing(self: lance.LanceDataset, *args: Any, **kwargs: Any) -> Any:
+        done = real(self, *args, **kwargs)
+        options.append(kwargs)
+        if len(options) == 1:
+            raise OSError("connection reset by peer")
+        return done
+
+    build.writer().append(uri, five(uri))
+    monkeypatch.setattr(lance.LanceDataset, "delete", losing)
+    assert build.writer().remove(uri, "line > 3") == 3
+    assert count_rows(uri) == 2
+    assert options == [{"conflict_retries": 0}]  # Lance would move the removal past a fence
+
+
 def test_a_store_that_takes_nothing_gives_one_clean_error(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fragments = five(uri)
 
@@ -159,56 +257,3 @@ def test_a_fence_changes_nothing_that_a_reader_sees(tmp_path: Path) -> None:
     assert after.schema.equals(before.schema, check_metadata=True)
     assert after.config() == {"someones": "setting"}
     assert after.read_blobs("residues", indices=[3])[0][1] == before.read_blobs("residues", indices=[3])[0][1]
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_units_are_committed_in_groups(uri: str) -> None:
-    clock = Clock()
-    group = GroupCommitter(build.writer(), uri, max_units=3, max_seconds=30, clock=clock)
-    version = open_table(uri).version
-    clock.now = 100.0  # start-up took long; nothing has waited yet
-    for unit in range(4):
-        group.add(f"u{unit}", five(uri, 5 * unit), 5)
-    assert (group.commits, group.committed_rows, count_rows(uri)) == (1, 15, 15)
-    clock.now = 129.0
-    group.add("u4", five(uri, 20), 5)
-    assert group.commits == 1
-    clock.now = 130.0
-    group.add("u5", five(uri, 25), 5)
-    assert (group.commits, group.committed_rows) == (2, 30)
-    group.add("rejected whole", [], 0)
-    group.flush()
-    assert open_table(uri).version == version + 2
-    assert count_rows(uri) == 30
-
-
-def test_a_unit_twice_is_refused(uri: str) -> None:
-    group = GroupCommitter(build.writer(), uri)
-    group.add("u1", five(uri), 5)
-    with pytest.raises(StoreError, match="u1 was finished twice"):
-        group.add("u1", five(uri), 5)
-    group.flush()
-    assert count_rows(uri) == 5
-
-
-def test_after_a_failed_commit_nothing_is_guessed(uri: str) -> None:
-    answers = iter([LeaseLostError("gone")])
-
-    def check() -> None:
-        for error in answers:
-            raise error
-
-    group = GroupCommitter(build.writer(check), uri)
-    group.add("u1", five(uri), 5)
-    with pytest.raises(LeaseLostError):
-        group.flush()
-    with pytest.raises(CommitError, match="did not finish"):
-        group.flush()
-    assert count_rows(uri) == 0

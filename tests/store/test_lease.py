@@ -102,6 +102,7 @@ time.sleep(60)
 
 
 def test_a_killed_process_of_this_host_is_replaced_at_once(location: Location) -> None:
+    Lease.acquire(location, 30.0).release()
     ensure_table(location.table("proteins"), PROTEINS_SCHEMA)
     version = open_table(location.table("proteins")).version
     with subprocess.Popen([sys.executable, "-c", DIES, location.uri], stdout=subprocess.PIPE, text=True) as child:
@@ -187,6 +188,7 @@ def test_a_holder_that_wakes_in_the_middle_of_a_commit_writes_nothing(location: 
 
 
 def test_leaving_by_an_error_makes_the_next_holder_fence(location: Location) -> None:
+    Lease.acquire(location, 30.0).release()
     ensure_table(location.table("proteins"), PROTEINS_SCHEMA)
     version = open_table(location.table("proteins")).version
     with pytest.raises(RuntimeError), Lease.acquire(location, 30.0):
@@ -194,6 +196,32 @@ def test_leaving_by_an_error_makes_the_next_holder_fence(location: Location) -> 
     assert record(location).state == "abandoned"
     Lease.acquire(location, 30.0).release()
     assert open_table(location.table("proteins")).version == version + 1
+
+
+def test_a_beat_after_the_lease_was_lost_writes_nothing(location: Location) -> None:
+    old = Lease.acquire(location, 30.0)
+    new = Lease.acquire(location, 30.0, now=later(100))
+    version = open_table(location.table("lease")).version
+    old._beat()
+    assert open_table(location.table("lease")).version == version
+    assert old._stop.is_set()
+    new.release()
+    assert record(location).state == "released"
+
+
+def test_a_beat_moves_the_deadline_and_a_release_ends_the_right(location: Location) -> None:
+    clock = [1000.0]
+    lease = Lease.acquire(location, 300.0, now=lambda: clock[0])
+    for clock[0] in (1250.0, 1500.0):
+        lease._beat()
+    clock[0] = 1800.0
+    lease.check()  # exactly in time
+    clock[0] = 1800.5
+    with pytest.raises(LeaseLostError, match="could not renew"):
+        lease.check()
+    assert record(location).heartbeat == 1500.0
+    assert record(location).since == 1000.0
+    lease.release()
 
 
 def test_heartbeats_do_not_pile_up_versions(location: Location, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import lance
-import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -17,9 +16,10 @@ from protea_ray.store.commit import write_fragments
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location
 from protea_ray.store.repair import repair
+from protea_ray.store.rows import VECTORS, vector_facts
 from protea_ray.store.tables import open_table
 from protea_ray.store.verify import verify
-from tests.store import build
+from tests.store import build, rich
 
 SPACE = "esm2-00000001"
 
@@ -104,6 +104,55 @@ def test_a_broken_data_file_is_found_and_mended(tmp_path: Path, damage: str) -> 
     assert verify(location).ok
 
 
+@pytest.mark.parametrize("damage", ["truncated", "gone"])
+def test_a_broken_file_and_a_damaged_unit_at_once_are_both_mended(tmp_path: Path, damage: str) -> None:
+    """The filter that takes a unit out could not read the broken file, so that goes first."""
+    location = build.store(tmp_path / "s", range(20))
+    flip(data_file(location, "r1.10"), build.vector(12).tobytes())
+    path = data_file(location, "r1.5")
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:200])
+    assert sorted(f.kind for f in verify(location).damage) == ["checksum", "unreadable"]
+    (planned,) = repair(location, dry_run=True).removals
+    (removal,) = repair(location).removals
+    assert (removal.units, len(removal.fragments), removal.rows) == (("r1.10",), 1, 10)
+    assert removal == planned
+    refill(location, list(range(5, 15)))
+    assert verify(location).findings == ()
+
+
+def test_a_space_whose_widths_are_not_those_it_tells_is_damaged(rich_location: Location) -> None:
+    table = open_table(rich_location.table(rich.CHUNKED))
+    facts = vector_facts(table.schema)
+    assert facts["widths"] == {"mean": 8, "mean_max": 16}
+    facts["widths"]["mean_max"] = 17
+    table.update_schema_metadata({VECTORS.decode(): json.dumps(facts)}, replace=False)
+    report = verify(rich_location, rich.CHUNKED)
+    (found,) = report.damage
+    assert (found.kind, found.table) == ("dimension", rich.CHUNKED)
+    assert "mean_max is fixed_size_list" in found.detail
+    assert "have 17 values" in found.detail
+    assert repair(rich_location).left == (found,)
+    assert verify(rich_location, rich.WHOLE).findings == ()
+
+
+def test_chunks_of_one_protein_are_not_repeats_and_a_chunk_twice_is_one(rich_location: Location) -> None:
+    uri = rich_location.table(rich.CHUNKED)
+    rows = open_table(uri).to_table(filter="chunk_start = 12")
+    assert verify(rich_location).findings == ()
+    number = next(n for n in range(20) if len(rich.spans(n)) > 2)
+    again = rich.chunked_rows([number], "r2.0")
+    build.writer().append_table(uri, again.slice(1, 1))
+    (found,) = verify(rich_location).findings
+    assert (found.kind, found.unit, found.count) == ("duplicate", "r2.0", 1)
+    assert found.keys == (build.key(number).hex(),)
+    assert repair(rich_location).removals[0].rows == 1
+    assert verify(rich_location).findings == ()
+    assert open_table(uri).to_table(filter="chunk_start = 12").num_rows == rows.num_rows
+
+
 def test_a_missing_protein_is_not_damage(tmp_path: Path) -> None:
     location = build.store(tmp_path / "s", range(10))
     build.ingest(location, build.proteins([10, 11, 12], "b"), "b", "d2")
@@ -128,29 +177,12 @@ def test_a_unit_committed_twice_is_found_and_mended(tmp_path: Path) -> None:
     assert open_table(location.table(SPACE)).count_rows() == 10
 
 
-def test_values_that_are_not_finite_are_found(tmp_path: Path) -> None:
-    """Only another program can write them; the checksum is then missing as well, so give it the right one."""
-    location = build.store(tmp_path / "s", range(10))
-    from protea_ray.store.rows import row_checksums
-
-    table = build.rows([0, 1], "foreign", build.schema())
-    columns = {n: table[n].combine_chunks() for n in table.column_names}
-    columns["mean"] = pa.FixedSizeListArray.from_arrays(pa.array(np.full(16, np.nan, np.float32)), 8)
-    columns["mean"] = columns["mean"].cast(table.schema.field("mean").type)
-    columns["crc"] = pa.array(row_checksums(columns, ["mean"], []))
-    written = pa.Table.from_arrays(list(columns.values()), schema=table.schema)
-    uri = location.table(SPACE)
-    build.writer().append(uri, write_fragments(uri, written, table.schema))
-    kinds = {(f.kind, f.unit) for f in verify(location).damage}
-    assert kinds == {("non_finite", "foreign"), ("duplicate", "foreign")}
-
-
 def test_what_surrounds_the_spaces_is_checked(tmp_path: Path) -> None:
     location = build.store(tmp_path / "s", range(10))
     write_fragments(location.table(SPACE), build.rows([30], "lost", build.schema()), build.schema())
     build.fill(location, SPACE, [40], "stranger", build.schema())
     build.writer().append_table(location.table("proteins"), build.proteins([50], "half#1"))
-    wrong = build.proteins([51], "half#1").to_pylist()[0] | {"sequence": "MKV"}
+    wrong = build.proteins([51], "half#1").to_pylist()[0] | {"sequence": "MKV", "length": 3, "line": 3}
     build.writer().append_table(location.table("proteins"), pa.Table.from_pylist([wrong], build.PROTEINS_SCHEMA))
     aliases.move(location, "current", SPACE, version=2, run="r", writer=build.writer())
     open_table(location.table(SPACE)).cleanup_old_versions(retain_versions=1)
@@ -160,7 +192,8 @@ def test_what_surrounds_the_spaces_is_checked(tmp_path: Path) -> None:
     assert found["no_protein"].keys == (build.key(40).hex(),)
     assert "half#1" in found["unrecorded_source"].detail
     assert found["orphans"].table == SPACE
-    assert repair(location).left == (found["wrong_key"],)
+    done = repair(location)
+    assert (done.sources, done.left) == (("half#1",), ())
 
 
 def test_a_table_that_does_not_open_is_a_finding(tmp_path: Path) -> None:
