@@ -33,7 +33,8 @@ _NAMED = 3  # sources of a finding; `sources` has all of them
 class Records:
     """The three tables as they were read. `proteins` and `rejects` count rows by source; None: the table is gone.
 
-    `is_3di` says of each of `keys` whether its letters are lower case, Foldseek's structure letters. `rejects` are those of the ingest: what was rejected while embedding belongs to a space.
+    `is_3di` says of each of `keys` whether its letters are lower case, Foldseek's structure letters. `rejects` are
+    those of the ingest: what was rejected while embedding belongs to a space.
     """
 
     recorded: list[dict[str, int | str]] | None = None
