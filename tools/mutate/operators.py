@@ -134,6 +134,8 @@ def _is_number(node: ast.AST) -> bool:
 def call(node: ast.Call, source: Source) -> Iterator[Edit]:
     """Another function of the same shape, two arguments exchanged, one left out."""
     yield from _other_function(node, source)
+    if isinstance(node.func, ast.Attribute) and node.func.attr == "get" and node.args:
+        yield from _other_key(node.args[0], source)
     plain = [argument for argument in node.args if not isinstance(argument, ast.Starred)]
     if len(plain) >= 2 and len(plain) == len(node.args) and source.of(plain[0]) != source.of(plain[1]):
         start, end = source.span(plain[0])[0], source.span(plain[1])[1]
@@ -172,8 +174,7 @@ def _without(call: ast.Call, argument: ast.AST, source: Source) -> Edit:
 
 def subscript(node: ast.Subscript, source: Source) -> Iterator[Edit]:
     """A string key that is not there, and slices that begin or end one off."""
-    if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
-        yield source.replaced(node.slice, repr(node.slice.value + "_"), "string key")
+    yield from _other_key(node.slice, source)
     parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     for part in parts:
         if isinstance(part, ast.Slice):
@@ -186,8 +187,12 @@ def subscript(node: ast.Subscript, source: Source) -> Iterator[Edit]:
 def mapping(node: ast.Dict, source: Source) -> Iterator[Edit]:
     """A string key of a dict with another name."""
     for key in node.keys:
-        if isinstance(key, ast.Constant) and isinstance(key.value, str):
-            yield source.replaced(key, repr(key.value + "_"), "string key")
+        yield from _other_key(key, source)
+
+
+def _other_key(key: ast.AST | None, source: Source) -> Iterator[Edit]:
+    if isinstance(key, ast.Constant) and isinstance(key.value, str):
+        yield source.replaced(key, repr(key.value + "_"), "string key")
 
 
 def handler(node: ast.ExceptHandler, source: Source) -> Iterator[Edit]:
