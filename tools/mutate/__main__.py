@@ -16,17 +16,18 @@ import argparse
 import json
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from queue import SimpleQueue
 
 from tools.mutate import report
 from tools.mutate.bugs import Bug, aimed, drawn, read_tests
 from tools.mutate.report import Result
-from tools.mutate.trial import Copy
+from tools.mutate.trial import UNCLEAR, Copy, Outcome
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     left = [bug for bug in bugs if keys[bug.id] not in earlier]
     print(f"{len(bugs)} bugs, {len(bugs) - len(left)} of them tried before", file=sys.stderr)
     asked.results.parent.mkdir(parents=True, exist_ok=True)
-    made = {bug.id: result for bug, result in zip(left, _tried(left, asked.jobs, asked.results), strict=True)}
+    made = _tried(left, asked.jobs, asked.results)
     results = [made.get(bug.id) or earlier[keys[bug.id]] for bug in bugs]
     equivalent = report.read_equivalent(HERE / "equivalent.toml")
     print(report.markdown(results, equivalent))
@@ -76,14 +77,17 @@ def _chosen(asked: argparse.Namespace) -> list[Bug]:
     return list({bug.id: bug for bug in bugs}.values())
 
 
-def _tried(bugs: Sequence[Bug], jobs: int, file: Path) -> list[Result]:
-    """Run the tests of every group of bugs once without a bug, then each bug; results are kept as they come."""
+def _tried(bugs: Sequence[Bug], jobs: int, file: Path) -> dict[str, Result]:
+    """Try bugs, those with the same tests one after the other in one copy; returns results by id, kept as they come."""
     if not bugs:
-        return []
+        return {}
+    groups: dict[tuple[str, ...], list[Bug]] = defaultdict(list)
+    for bug in bugs:
+        groups[bug.tests].append(bug)
+    largest_first = sorted(groups.values(), key=len, reverse=True)
     with _copies(jobs) as copies, ThreadPoolExecutor(jobs) as pool:
-        groups = sorted({bug.tests for bug in bugs})
-        seconds = dict(zip(groups, pool.map(lambda tests: _unchanged(copies, tests), groups), strict=True))
-        return list(pool.map(lambda bug: _result(copies, bug, seconds[bug.tests], file), bugs))
+        results = pool.map(lambda group: _try_group(copies, group, file), largest_first)
+        return {result.id: result for group in results for result in group}
 
 
 @contextmanager
@@ -99,24 +103,26 @@ def _copies(count: int) -> Iterator[Copies]:
         yield copies
 
 
-def _unchanged(copies: Copies, tests: tuple[str, ...]) -> float:
-    """Seconds of tests without a bug; ends the program when they do not pass."""
+def _try_group(copies: Copies, bugs: Sequence[Bug], file: Path) -> list[Result]:
+    """Run the tests of a group once without a bug, then with each. Where they do not pass all bugs are unclear."""
     copy = copies.get()
-    outcome = copy.run(tests)
-    copies.put(copy)
-    if outcome.code != 0:
-        raise SystemExit(f"without any bug, {' '.join(tests)} do not pass: {outcome.first}")
-    return outcome.seconds
+    try:
+        unchanged = copy.run(bugs[0].tests)
+        if unchanged.code == 0:
+            return [_result(bug, *copy.try_bug(bug, unchanged.seconds), file) for bug in bugs]
+        why = replace(unchanged, first=f"without any bug: {unchanged.first}")
+        return [_result(bug, UNCLEAR, why, None) for bug in bugs]
+    finally:
+        copies.put(copy)
 
 
-def _result(copies: Copies, bug: Bug, seconds: float, file: Path) -> Result:
-    copy = copies.get()
-    verdict, outcome = copy.try_bug(bug, seconds)
-    copies.put(copy)
+def _result(bug: Bug, verdict: str, outcome: Outcome, file: Path | None) -> Result:
+    """The result of one bug; it is written into `file`, so that it is not tried again."""
     fields = {name: getattr(bug, name) for name in ("id", "file", "line", "kind", "old", "new", "meaning", "tests")}
     taken, digest = round(outcome.seconds, 1), report.state(ROOT, bug)
     result = Result(**fields, verdict=verdict, first=outcome.first, seconds=taken, state=digest)
-    report.append(file, result)
+    if file is not None:
+        report.append(file, result)
     print(f"{verdict}: {bug.file}:{bug.line} {bug.old}  ->  {bug.new}", file=sys.stderr, flush=True)
     return result
 

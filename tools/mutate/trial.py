@@ -24,7 +24,9 @@ from tools.mutate.bugs import Bug
 
 NOTICED, TIME_OUT, MISSED, NO_IMPORT, UNCLEAR = "noticed", "time-out", "NOT NOTICED", "did not import", "unclear"
 SLACK, FLOOR = 4, 60  # a bug may take so many times the seconds of the unchanged tests, and so many seconds at least
-_OPTIONS = ("-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "--no-header", "--tb=no")
+# zarr and anyio bring plugins that no test here uses; zarr's takes 2 s of every start
+_PLUGINS = ("-p", "no:cacheprovider", "-p", "no:zarr", "-p", "no:anyio")
+_OPTIONS = ("-x", "-q", "-m", "not slow", "--no-header", "--tb=no", *_PLUGINS)
 
 
 @dataclass(frozen=True)
