@@ -27,7 +27,7 @@ from queue import SimpleQueue
 from tools.mutate import report
 from tools.mutate.bugs import Bug, aimed, drawn, read_tests
 from tools.mutate.report import Result
-from tools.mutate.trial import UNCLEAR, Copy, Outcome
+from tools.mutate.trial import MISSED, UNCLEAR, Copy, Outcome
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
@@ -35,7 +35,7 @@ Copies = SimpleQueue[Copy]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Try the bugs that were asked for; returns 1 when one with a consequence was not noticed."""
+    """Try the bugs that were asked for; returns 1 when one was not noticed or is unclear."""
     asked = _parser().parse_args(arguments)
     bugs = _chosen(asked)
     if asked.list:
@@ -49,11 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made = _tried(left, asked.jobs, asked.results)
     results = [made.get(bug.id) or earlier[keys[bug.id]] for bug in bugs]
     equivalent = report.read_equivalent(HERE / "equivalent.toml")
+    counted = report.counts(results, equivalent)
     print(report.markdown(results, equivalent))
     if asked.json:
-        counted = report.counts(results, equivalent)
         asked.json.write_text(json.dumps({"counts": counted, "bugs": [asdict(r) for r in results]}, indent=1))
-    return 1 if report.counts(results, equivalent)[report.MISSED] else 0
+    return 1 if counted[MISSED] or counted[UNCLEAR] else 0
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -81,6 +81,7 @@ _PAIRS = (
     ("startswith", "endswith"), ("zeros", "ones"), ("removeprefix", "removesuffix"), ("partition", "rpartition"),
 )  # fmt: skip
 _OTHER = {one: other for pair in _PAIRS for one, other in (pair, pair[::-1])} | {"sum": "max", "sorted": "list"}
+_SYMMETRIC = ("min", "max", "minimum", "maximum")
 _EMPTY = {"list": "[]", "tuple": "()", "dict": "{}", "set": "set()", "int": "0", "float": "0.0", "str": '""'}
 
 
@@ -137,7 +138,13 @@ def call(node: ast.Call, source: Source) -> Iterator[Edit]:
     if isinstance(node.func, ast.Attribute) and node.func.attr == "get" and node.args:
         yield from _other_key(node.args[0], source)
     plain = [argument for argument in node.args if not isinstance(argument, ast.Starred)]
-    if len(plain) >= 2 and len(plain) == len(node.args) and source.of(plain[0]) != source.of(plain[1]):
+    is_symmetric = _called(node) in _SYMMETRIC
+    if (
+        len(plain) >= 2
+        and len(plain) == len(node.args)
+        and not is_symmetric
+        and source.of(plain[0]) != source.of(plain[1])
+    ):
         start, end = source.span(plain[0])[0], source.span(plain[1])[1]
         middle = source.text[source.span(plain[0])[1] : source.span(plain[1])[0]]
         if "#" not in middle:
@@ -149,9 +156,14 @@ def call(node: ast.Call, source: Source) -> Iterator[Edit]:
             yield _without(node, keyword, source)
 
 
+def _called(node: ast.Call) -> str:
+    """The last part of the name of what is called; empty where it has none."""
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
 def _other_function(node: ast.Call, source: Source) -> Iterator[Edit]:
     """min for max, any for all, ...; `sorted` becomes `list` and loses its keywords."""
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    name = _called(node)
     if name not in _OTHER:
         return
     if name == "sorted":
