@@ -153,3 +153,22 @@ def test_poolings_of_a_gpu_are_those_of_a_cpu(peak: bool, spread: bool, monkeypa
         assert (one is None) == (other is None)
         if one is not None:
             assert torch.allclose(one, other.as_subclass(Tensor), rtol=1e-5, atol=1e-5)
+
+
+def test_poolings_of_a_gpu_wait_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch checks lengths, and sums them, on the host unless it is told not to: each would wait for the device."""
+    asked: list[Any] = []
+    reduced, repeated = torch.segment_reduce, Tensor.repeat_interleave
+
+    def segment_reduce(*given: Any, unsafe: bool = False, **options: Any) -> Tensor:
+        asked.append(unsafe)
+        return reduced(*given, unsafe=unsafe, **options)
+
+    def repeat_interleave(values: Tensor, *given: Any, output_size: int | None = None) -> Tensor:
+        asked.append(output_size)
+        return repeated(values, *given, output_size=output_size)
+
+    monkeypatch.setattr(pool, "torch", SimpleNamespace(**vars(torch) | {"segment_reduce": segment_reduce}))
+    monkeypatch.setattr(Tensor, "repeat_interleave", repeat_interleave)
+    pool._segments(torch.randn(9, 2), [(0, 4), (6, 9)], True, True)
+    assert asked == [True, True, 7, True]
