@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import random
 import subprocess
+import time
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +279,18 @@ def test_a_test_that_never_ends_is_killed(tree: Path, tmp_path: Path) -> None:
     outcome = Copy.of(tree, tmp_path / "copy").run(["test_f.py"], limit=3)
     assert (outcome.code, verdict(outcome)) == (None, trial.TIME_OUT)
     assert outcome.seconds < 300
+
+
+def test_stopping_ends_the_tests_that_run_and_lets_none_begin(tree: Path, tmp_path: Path) -> None:
+    (tree / "test_f.py").write_text("import time\n\ndef test_f():\n    time.sleep(600)\n")
+    copy = Copy.of(tree, tmp_path / "copy")
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(copy.run, ["test_f.py"])
+        while copy._running is None:
+            time.sleep(0.05)
+        copy.stop()
+        assert verdict(running.result()) == trial.UNCLEAR
+    assert copy.run(["test_f.py"]).first == "stopped"
 
 
 def test_a_result_that_was_cut_off_is_left_out(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from collections import defaultdict
@@ -31,7 +32,6 @@ from tools.mutate.trial import MISSED, UNCLEAR, Copy, Outcome
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
-Copies = SimpleQueue[Copy]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,46 +86,53 @@ def _tried(bugs: Sequence[Bug], jobs: int, file: Path) -> dict[str, Result]:
         groups[bug.tests].append(bug)
     largest_first = sorted(groups.values(), key=len, reverse=True)
     with _copies(jobs) as copies, ThreadPoolExecutor(jobs) as pool:
-        results = pool.map(lambda group: _try_group(copies, group, file), largest_first)
-        return {result.id: result for group in results for result in group}
+        free: SimpleQueue[Copy] = SimpleQueue()
+        for copy in copies:
+            free.put(copy)
+        try:
+            results = pool.map(lambda group: _try_group(free, group, file), largest_first)
+            return {result.id: result for group in results for result in group}
+        except BaseException:  # Ctrl-C: else the pool would wait for every group
+            pool.shutdown(wait=False, cancel_futures=True)
+            for copy in copies:
+                copy.stop()
+            raise
 
 
 @contextmanager
-def _copies(count: int) -> Iterator[Copies]:
-    """So many copies of the tree in a temporary directory, handed out one at a time."""
-    copies: Copies = SimpleQueue()
+def _copies(count: int) -> Iterator[list[Copy]]:
+    """So many copies of the tree in a temporary directory."""
     with tempfile.TemporaryDirectory(prefix="mutate-", ignore_cleanup_errors=True) as folder:
-        for number in range(count):
-            copy = Copy.of(ROOT, Path(folder).resolve() / f"copy{number}")
-            if not copy.imports_itself():
-                raise SystemExit("the package is imported from elsewhere than the copy of the tree; nothing was tried")
-            copies.put(copy)
+        copies = [Copy.of(ROOT, Path(folder).resolve() / f"copy{number}") for number in range(count)]
+        if not all(copy.imports_itself() for copy in copies):
+            raise SystemExit("the package is imported from elsewhere than the copy of the tree; nothing was tried")
         yield copies
 
 
-def _try_group(copies: Copies, bugs: Sequence[Bug], file: Path) -> list[Result]:
+def _try_group(free: SimpleQueue[Copy], bugs: Sequence[Bug], file: Path) -> list[Result]:
     """Run the tests of a group once without a bug, then with each. Where they do not pass all bugs are unclear."""
-    copy = copies.get()
+    copy = free.get()
     try:
         unchanged = copy.run(bugs[0].tests)
         if unchanged.code == 0:
             return [_result(bug, *copy.try_bug(bug, unchanged.seconds), file) for bug in bugs]
         why = replace(unchanged, first=f"without any bug: {unchanged.first}")
-        return [_result(bug, UNCLEAR, why, None) for bug in bugs]
+        return [_result(bug, UNCLEAR, why, file) for bug in bugs]
     finally:
-        copies.put(copy)
+        free.put(copy)
 
 
-def _result(bug: Bug, verdict: str, outcome: Outcome, file: Path | None) -> Result:
-    """The result of one bug; it is written into `file`, so that it is not tried again."""
+def _result(bug: Bug, verdict: str, outcome: Outcome, file: Path) -> Result:
+    """The result of one bug. One that is clear is written into `file` and not tried again."""
     fields = {name: getattr(bug, name) for name in ("id", "file", "line", "kind", "old", "new", "meaning", "tests")}
     taken, digest = round(outcome.seconds, 1), report.state(ROOT, bug)
     result = Result(**fields, verdict=verdict, first=outcome.first, seconds=taken, state=digest)
-    if file is not None:
+    if verdict != UNCLEAR:
         report.append(file, result)
     print(f"{verdict}: {bug.file}:{bug.line} {bug.old}  ->  {bug.new}", file=sys.stderr, flush=True)
     return result
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the tests that run are ended, and the copies removed
     sys.exit(main())

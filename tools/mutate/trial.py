@@ -40,9 +40,11 @@ class Outcome:
 
 @dataclass
 class Copy:
-    """A copy of a tree that tests run in, one bug at a time."""
+    """A copy of a tree that tests run in, one bug at a time. After `stop` it runs none any more."""
 
     root: Path
+    is_stopped: bool = False
+    _running: subprocess.Popen[str] | None = None
 
     @classmethod
     def of(cls, tree: Path, folder: Path) -> Copy:
@@ -61,6 +63,8 @@ class Copy:
 
     def run(self, tests: Sequence[str], limit: float | None = None) -> Outcome:
         """Run tests that are not slow until the first fails; kills them all after `limit` seconds."""
+        if self.is_stopped:
+            return Outcome(-signal.SIGTERM, "stopped", 0.0)
         scratch = self.root.parent / f"{self.root.name}-tmp"
         command = [sys.executable, "-m", "pytest", *_OPTIONS, f"--basetemp={scratch}", *tests]
         started = time.monotonic()
@@ -68,13 +72,21 @@ class Copy:
             command, cwd=self.root, env=self._environment(), text=True, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         ) as process:  # fmt: skip
+            self._running = process
             try:
                 said, code = process.communicate(timeout=limit)[0], process.returncode
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 said, code = process.communicate()[0], None
+            self._running = None
         shutil.rmtree(scratch, ignore_errors=True)
         return Outcome(code, _first_failure(said), time.monotonic() - started)
+
+    def stop(self) -> None:
+        """End the tests that run; they are in a session of their own, which Ctrl-C does not reach."""
+        self.is_stopped = True
+        if self._running is not None:
+            os.killpg(self._running.pid, signal.SIGTERM)
 
     def try_bug(self, bug: Bug, seconds: float) -> tuple[str, Outcome]:
         """Make a bug, run its tests, take it back. `seconds` is what the tests took without it.
