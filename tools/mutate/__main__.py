@@ -135,4 +135,7 @@ def _result(bug: Bug, verdict: str, outcome: Outcome, file: Path) -> Result:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the tests that run are ended, and the copies removed
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on where this one was")
