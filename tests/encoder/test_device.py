@@ -202,6 +202,24 @@ def test_after_running_out_the_memory_of_a_gpu_is_given_back(
     assert emptied == ([1] if device == "cuda" else [])
 
 
+def test_a_pack_below_the_budget_that_does_not_fit_halves_its_own_tokens(
+    encoder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four windows of 52 tokens under a budget of 4,096, and room for 100: two halvings, not six."""
+    ran = batch.run
+
+    def run(core: Any, plans: Any, windows: Any) -> Any:
+        if sum(len(window.ids) for window in windows) > 100:
+            raise torch.OutOfMemoryError("not enough")
+        return ran(core, plans, windows)
+
+    monkeypatch.setattr(batch, "run", run)
+    small = encoder("esm2", {}, token_budget=4096)
+    assert len(list(small.embed(proteins(50, 50, 50, 50)))) == 4
+    assert small.token_budget == 52
+    assert (small.stats.out_of_memory, small.stats.forward_passes) == (2, 4)
+
+
 def on(device: torch.device, run: Encoder) -> Encoder:
     """The same encoder, which believes to be on a device."""
     return replace(run, core=replace(run.core, device=device))
