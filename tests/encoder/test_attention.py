@@ -90,6 +90,19 @@ def test_recorded_weights_are_those_of_dense_attention(biased, window):
 @settings(max_examples=40, deadline=None)
 @given(lengths=st.lists(st.integers(1, 400), min_size=1, max_size=8), window=st.integers(-1, 300))
 def test_the_block_mask_equals_the_one_from_every_pair(lengths, window):
+    require_the_mask_of_every_pair(lengths, window)
+
+
+@pytest.mark.parametrize("window", [-1, 0, 1, 2, 126, 127, 128, 129, 255, 256])
+@pytest.mark.parametrize(
+    "lengths", [(129,), (1, 128), (128, 1), (127, 2, 127), (257, 3), (2, 255, 128), (1, 384), (640,)]
+)
+def test_proteins_that_begin_or_end_at_the_edge_of_a_block(lengths, window):
+    """Where one residue of a protein lies in a block, or a window reaches just one key of the next."""
+    require_the_mask_of_every_pair(lengths, window)
+
+
+def require_the_mask_of_every_pair(lengths, window):
     rows = np.concatenate([[0], np.cumsum(lengths)])
     q, k, v, _ = inputs(rows)
     seen = dense(q, k, v, None, rows, window, 1.0)[2].numpy()
@@ -100,7 +113,7 @@ def test_the_block_mask_equals_the_one_from_every_pair(lengths, window):
     mask = attention.block_mask(rows, window, torch.device("cpu"))
     partial, full = (listed(mask.kv_num_blocks, mask.kv_indices), listed(mask.full_kv_num_blocks, mask.full_kv_indices))
     assert not (partial & full).any()
-    assert not (blocks.any((2, 3)) & ~(partial | full)).any()  # no visible pair is skipped
+    assert np.array_equal(blocks.any((2, 3)), partial | full)  # no visible pair is skipped, and no other block is read
     inside = padded[: len(seen), : len(seen)]
     for i, j in zip(*np.nonzero(full), strict=True):  # the kernel asks no further in a full block
         rectangle = inside[

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from protea_ray.encoder.attention import register
 from protea_ray.errors import CheckpointError
 from protea_ray.models import families
 from protea_ray.models.families import Shape, recognise
@@ -161,6 +163,45 @@ def test_letters_of_the_other_alphabet_are_no_residues(checkpoint):
         assert (result.reason, "not residues of this model" in result.detail) == ("illegal_letter", True)
 
 
+@pytest.mark.parametrize("recipe", [{}, {"max_residues": 30, "window_overlap": 10}])
+def test_vectors_of_structure_letters_are_those_behind_their_own_prefix(recipe, encoder, checkpoint, reference):
+    """In every window, by plain transformers; the prefix of residues moves them by far more than the tolerance."""
+    from transformers import T5Tokenizer
+
+    own, letters = T5Tokenizer.from_pretrained(checkpoint("prostt5")), "dvqvallpcddpssnvvsvvvlvvvlqdpvrnvcs"
+    plain = reference("prostt5")
+
+    def rows(prefix, start, end):
+        ids = own(f"{prefix} " + " ".join(letters[start:end]))["input_ids"]
+        return plain.model(input_ids=torch.tensor([ids])).last_hidden_state[0, 1:-1].detach().numpy()
+
+    def stitched(prefix):
+        return np.concatenate([rows(prefix, 0, 23)[:17], rows(prefix, 12, 35)[5:]]) if recipe else rows(prefix, 0, 35)
+
+    (result,) = encoder("prostt5", {"pooling": ("none",), **recipe}).embed([letters])
+    assert result.n_windows == (2 if recipe else 1)
+    assert np.abs(result.residues[0] - stitched("<fold2AA>")).max() < 1e-5
+    assert np.abs(result.residues[0] - stitched("<AA2fold>")).max() > 1e-3
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_rotary_frequencies_in_half_precision_are_refused(dtype, checkpoint, monkeypatch):
+    """As where somebody casts the whole module: positions of long proteins would be off, without an error."""
+    from protea_ray.models.families import loading
+
+    loaded = loading.load_module
+
+    def cast(*given, **options):
+        return loaded(*given, **options).to(getattr(torch, dtype))
+
+    monkeypatch.setattr(loading, "load_module", cast)
+    for family in ("esm2", "esmc"):
+        own = recognise(config_of(checkpoint(family)), checkpoint(family))
+        register()
+        with pytest.raises(CheckpointError, match=f"rotary frequencies are torch.{dtype}; they must stay float32"):
+            own.load(checkpoint(family), torch.float32)
+
+
 def test_the_bias_table_is_the_whole_bias(encoder):
     attention = encoder("ankh", {}).module.encoder.block[0].layer[0].SelfAttention
     full = attention.compute_bias(700, 700)[0]
@@ -245,7 +286,6 @@ def test_the_direction_tokens_may_stand_in_either_file(tmp_path, encoder):
 
 
 def test_the_encoder_of_a_whole_t5_is_loaded_without_its_decoder(tmp_path, checkpoint, encoder):
-    import torch
     from safetensors.torch import load_file, save_file
     from transformers import T5Config, T5ForConditionalGeneration
 
@@ -261,7 +301,6 @@ def test_the_encoder_of_a_whole_t5_is_loaded_without_its_decoder(tmp_path, check
 
 
 def test_an_old_esm2_file_with_position_tables_and_frequencies_in_every_layer(tmp_path, encoder):
-    import torch
     from safetensors.torch import load_file, save_file
 
     directory = build("esm2", tmp_path)

@@ -61,6 +61,55 @@ def test_fmax_by_hand() -> None:
     assert metrics.fmax(truth, np.zeros((2, 4))).fmax == 0
 
 
+def test_a_score_that_equals_a_threshold_is_a_prediction() -> None:
+    """1.0 at the threshold 1.0, where the wrong term of 0.995 is predicted no longer."""
+    best = metrics.fmax(np.array([[True, False]]), np.array([[1.0, 0.995]]))
+    assert (best.fmax, best.threshold) == (1, 1)
+    half = metrics.fmax(np.array([[True, False]]), np.array([[0.5, 0.495]]))
+    assert (half.fmax, half.threshold) == (1, 0.5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_fmax_is_that_of_two_loops(seed: int) -> None:
+    """By the definition, threshold by threshold and protein by protein; scores lie on thresholds and between them."""
+    draw = np.random.default_rng(seed)
+    truth = draw.random((30, 7)) < 0.3
+    truth[np.arange(30), draw.integers(0, 7, 30)] = True
+    scores = np.clip(truth * 0.3 + draw.integers(0, 101, truth.shape) / 100 * draw.choice([1, 0.97], truth.shape), 0, 1)
+    scores[:5] = 0  # nothing is predicted for these: they count in the recall alone
+    best, at = 0.0, 1.0
+    for step in range(1, 101):
+        precisions, recalls = [], []
+        for true, score in zip(truth.tolist(), scores.tolist(), strict=True):
+            predicted = [s >= np.linspace(0.01, 1, 100)[step - 1] for s in score]
+            hits = sum(a and b for a, b in zip(true, predicted, strict=True))
+            precisions += [hits / sum(predicted)] if any(predicted) else []
+            recalls.append(hits / sum(true))
+        if precisions and sum(precisions):
+            p, r = sum(precisions) / len(precisions), sum(recalls) / len(recalls)
+            if 2 * p * r / (p + r) > best + 1e-12:
+                best, at = 2 * p * r / (p + r), step / 100
+    found = metrics.multilabel(truth, scores)
+    assert found["fmax"] == pytest.approx(best)
+    assert found["threshold"] == pytest.approx(at)
+    assert 2 * found["precision"] * found["recall"] / (found["precision"] + found["recall"]) == pytest.approx(best)
+
+
+def test_matthews_and_squared_errors_by_hand() -> None:
+    """MCC of two classes from the four counts; R2 and MSE from their sums; ranks with a tie."""
+    truth, best = np.array([1, 1, 1, 0, 0, 0, 0, 0]), np.array([1, 1, 0, 1, 0, 0, 0, 0])
+    tp, tn, fp, fn = 2, 4, 1, 1
+    expected = (tp * tn - fp * fn) / np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+    assert metrics.classification(truth, np.eye(2)[best])["mcc"] == pytest.approx(expected)
+    values, predicted = np.array([1.0, 2.0, 2.0, 5.0]), np.array([2.0, 1.0, 3.0, 3.0])
+    found = metrics.regression(values, predicted)
+    assert found["mse"] == pytest.approx((1 + 1 + 1 + 4) / 4)
+    assert found["r2"] == pytest.approx(1 - 7 / 9)  # the mean is 2.5: 2.25 + 0.25 + 0.25 + 6.25
+    ranks, others = np.array([1, 2.5, 2.5, 4]), np.array([2, 1, 3.5, 3.5])
+    assert found["spearman"] == pytest.approx(np.corrcoef(ranks, others)[0, 1])
+    assert metrics.regression(np.ones(3), np.arange(3.0))["spearman"] == 0
+
+
 def test_terms_are_propagated_without_the_root_and_scores_follow() -> None:
     parents = {"root": [], "a": ["root"], "b": ["a"], "c": ["a", "d"], "d": ["root"]}
     assert propagated(["c", "unknown"], parents) == {"c", "a", "d"}
@@ -83,6 +132,19 @@ def test_relatives_share_words_and_stay_on_one_side() -> None:
     assert crossed.tolist() == [False] * 60 + [True] * 60
     assert relatives([]).shape == (0, 2)
     assert len(relatives(["ACD", ""])) == 0
+
+
+def test_five_words_make_a_relative_four_do_not_and_repeats_do_not() -> None:
+    rng = np.random.default_rng(3)
+    letters = np.array(list(AMINO_ACIDS))
+    tail = lambda: "".join(rng.choice(letters, 60))  # noqa: E731
+    start = "ACDEFGHIKLMNPQ"  # n letters have n - 5 words
+    assert relatives([start[:10] + tail(), start[:10] + tail()]).tolist() == [[0, 1]]
+    assert relatives([start[:9] + tail(), start[:9] + tail()]).tolist() == []
+    twice = start[:8] + "W" * 7 + start[:8]  # a word that is there twice counts once
+    assert relatives([twice + tail(), start[:8] + tail()]).tolist() == []
+    assert len(relatives([start + tail() for _ in range(50)])) == 50 * 49 // 2
+    assert relatives([start + tail() for _ in range(51)]).tolist() == []  # in so many proteins it is a repeat
 
 
 def test_composition() -> None:
