@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import socket
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from ray.exceptions import AuthenticationError
 
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import ClusterError, ConfigError
+from protea_ray.sequences.parts import Source
 
 OWNER_ONLY = 0o600
 
@@ -83,6 +85,18 @@ def connect(options: RunOptions) -> None:
             _join(address)
         else:
             _start_local()
+
+
+def require_reach(sources: Sequence[Source]) -> None:
+    """Raise ConfigError when an input is a copy on this machine (a pipe, a web stream) and the cluster has others."""
+    copies = [source.name for source in sources if source.copy_of]
+    others = {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]} - {socket.gethostname()}
+    if copies and others:
+        problem = (
+            f"{', '.join(copies)}: can be read on this machine only, and the Ray cluster has others "
+            f"({', '.join(sorted(others)[:3])}); write it to a file or bucket that all of them see"
+        )
+        raise ConfigError(problem, where="input")
 
 
 def _join(address: str) -> None:

@@ -95,7 +95,9 @@ def prepare(inputs: Sequence[str], store: str, config: RunConfig, make_spec: Mak
     sources = expand(inputs, columns_of(config.run))
     first = config.recipes[0]
     checkpoint = open_checkpoint(first.model, first.revision, first.family)
-    return join(location, checkpoint, config, make_spec), sources
+    setting = join(location, checkpoint, config, make_spec)
+    cluster.require_reach(sources)
+    return setting, sources
 
 
 def join(location: Location, checkpoint: Checkpoint, config: RunConfig, make_spec: MakeSpec) -> Setting:

@@ -11,10 +11,11 @@ header, so such a file is refused; `is_pir` says how it is told from FASTA.
 from __future__ import annotations
 
 import csv
+import logging
 import re
 
 from protea_ray.sequences.records import printable
-from protea_ray.sequences.streams import BOM
+from protea_ray.sequences.streams import BOM, TAR_SUFFIXES
 
 HEAD = 64 << 10  # bytes looked at
 COMPRESSIONS = (
@@ -78,7 +79,9 @@ _FOREIGN_TEXT = (
 )
 _PHYLIP = re.compile(rb"\d+[ \t]+\d+[ \t]*[\r\n]")
 _PIR = re.compile(rb"(?:P1|F1|D[1LC]|R[LC]|N[13]|XX);[ \t]*(?![\w.]+=)\S")  # `;size=12` is a note of vsearch
+_GAPPED = re.compile(rb"^[A-Za-z]*[-.]+[A-Za-z.-]*[*]?\r?$", re.MULTILINE)
 _COMMENTS = re.compile(rb"(?:[;#!][^\r\n]*(?:[\r\n]+|\Z)\s*)+")
+_log = logging.getLogger("protea_ray")
 
 
 class NotSequencesError(Exception):
@@ -120,20 +123,22 @@ def format_of(head: bytes, path: str) -> str:
     if not text:
         raise NotSequencesError("is empty")
     if text.startswith((b">", b"{")):
-        return _fasta(text) if text.startswith(b">") else "jsonl"
+        return _fasta(text, path) if text.startswith(b">") else "jsonl"
     named = plain_name(path)
     if named.endswith((".csv", ".tsv")):
         return named[-3:]
     _refuse_text(text)
     after = text[comments.end() :] if (comments := _COMMENTS.match(text)) else text
     if after.startswith(b">"):
-        return _fasta(after)
+        return _fasta(after, path)
     return _table_format(text, whole=len(head) < HEAD)
 
 
-def _fasta(text: bytes) -> str:
+def _fasta(text: bytes, path: str) -> str:
     if is_pir(text[1:100]):
         raise NotSequencesError("looks like PIR (NBRF), where a title follows the header; convert it to FASTA")
+    if _GAPPED.search(text):
+        _log.warning("%s: looks like an alignment; rows with gaps (- or .) are rejected, so remove the gaps", path)
     return "fasta"
 
 
@@ -145,12 +150,19 @@ def _refuse_binary(head: bytes, path: str) -> None:
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         raise NotSequencesError(_zip(head, path))
     if head[257:262] == b"ustar":
-        member = printable(head[:100].split(b"\x00")[0])
-        raise NotSequencesError(f"is a tar archive; unpack it, or name the member, such as tar://{member}::{path}")
+        raise NotSequencesError(_tar(head, path))
     if head[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
         raise NotSequencesError(f"is a Python pickle; {_EXPORT}")
     if b"\n\x00" in head and head.split(b"\n\x00")[0].replace(b"\n", b"").isalpha():
         raise NotSequencesError("looks like a data base of MMseqs2 or Foldseek; `convert2fasta` writes FASTA")
+
+
+def _tar(head: bytes, path: str) -> str:
+    """How to read from a tar archive: the name of its first member stands in its first 100 bytes."""
+    member = printable(head[:100].split(b"\x00")[0])
+    words = f"is a tar archive; unpack it, or name a member, such as tar://{member}::{path} (tar://::{path} is all)"
+    known = plain_name(path).endswith(".tar") or path.lower().endswith(tuple(TAR_SUFFIXES))
+    return words if known else f"{words}; its name must end in .tar, .tar.gz or the like for that"
 
 
 def _zip(head: bytes, path: str) -> str:
@@ -162,8 +174,8 @@ def _zip(head: bytes, path: str) -> str:
         return f"is a numpy archive (npz); {_EXPORT}"
     if member.endswith(b"/data.pkl"):
         return f"is a PyTorch file; {_EXPORT}"
-    named = f", such as zip://{printable(member)}::{path}" if member else ""
-    return f"is a zip archive; unpack it, or name the member as zip://NAME::ARCHIVE{named}"
+    named = f", such as zip://{printable(member)}::{path} (zip://::{path} is all)" if member else ""
+    return f"is a zip archive; unpack it, or name a member as zip://NAME::ARCHIVE{named}"
 
 
 def _refuse_text(text: bytes) -> None:

@@ -13,17 +13,18 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fsspec import AbstractFileSystem
-from fsspec.core import url_to_fs
 
 from protea_ray.errors import InputError
 from protea_ray.sequences.columnar import explained, lance_dataset
 from protea_ray.sequences.formats import HEAD, NotSequencesError, compression_of, format_of, has_sequence_name
 from protea_ray.sequences.parts import Columns, Part, Scan, Source
 from protea_ray.sequences.scan import column_problems, scan
-from protea_ray.sequences.streams import blocks, opened, unreadable
+from protea_ray.sequences.spool import Copy, copied
+from protea_ray.sequences.streams import blocks, filesystem_of, opened, unreadable
 
 __all__ = ["Columns", "Part", "Scan", "Source", "expand", "scan"]
 
@@ -51,8 +52,10 @@ def expand(inputs: Sequence[str], columns: Columns = _DEFAULT) -> list[Source]:
 
 def _expand_one(given: str, columns: Columns) -> list[Source]:
     _require_no_credentials(given)
+    if copy := copied(given):
+        return _of_copy(copy, columns)
     try:
-        filesystem, path = url_to_fs(given)
+        filesystem, path = filesystem_of(given)
         matches = _matches(filesystem, path)
         entries = [(match, filesystem.info(match)) for match in matches]
     except Exception as error:  # every remote filesystem has its own exception types
@@ -71,6 +74,14 @@ def _expand_one(given: str, columns: Columns) -> list[Source]:
     if problems:
         raise InputError(problems)
     return sources
+
+
+def _of_copy(copy: Copy, columns: Columns) -> list[Source]:
+    """The source of a temporary copy; messages name what it was copied from."""
+    try:
+        return [replace(source, copy_of=copy.name) for source in _expand_one(copy.path, columns)]
+    except InputError as error:
+        raise InputError([problem.replace(copy.path, copy.name) for problem in error.problems]) from error
 
 
 def _require_no_credentials(given: str) -> None:

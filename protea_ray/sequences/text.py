@@ -65,10 +65,10 @@ def _check_preamble(piece: RawRecord, part: Part) -> None:
     if not any(line.strip() for line in lines):
         return
     if part.start:
-        raise InputError(f"{part.source.uri}: changed while it was read (no record at byte {part.start}); start again")
+        raise InputError(f"{part.source.name}: changed while it was read (no record at byte {part.start}); start again")
     at = next(i for i, line in enumerate(lines) if line.strip())  # lines[0] is what stands before the lead
     raise InputError(
-        f"{part.source.uri}:{at}: {printable(lines[at], 60)!r} stands before the first '>'; "
+        f"{part.source.name}:{at}: {printable(lines[at], 60)!r} stands before the first '>'; "
         "a FASTA record begins with '>' at the start of a line, so mend or convert the file"
     )
 
@@ -76,7 +76,7 @@ def _check_preamble(piece: RawRecord, part: Part) -> None:
 def _record(piece: RawRecord, line: int) -> Found:
     header, _, letters = piece.data.partition(b"\n")
     name, *rest = header.split(None, 1) or [b""]
-    letters = _COMMENT.sub(b"", letters)
+    letters = _COMMENT.sub(b"", letters) if b";" in letters else letters
     problem = _problem(header, letters)
     if piece.size > MAX_RECORD:
         problem = RejectedError(Reason.TOO_LARGE, f"the record has {piece.size} bytes, at most {MAX_RECORD} are read")
@@ -93,7 +93,7 @@ def _problem(header: bytes, letters: bytes) -> RejectedError | None:
         what = f"the line {printable(marked[0], 60)!r}; in a record of FASTA only ';' begins a comment, so remove it"
         return RejectedError(Reason.ILLEGAL_LETTER, what)
     first, _, more = letters.lstrip().partition(b"\n")
-    if b" " in first.rstrip() and more.strip() and b" " not in more and not _in_blocks(first.split()):
+    if b" " in first.strip() and more.strip() and b" " not in more and not _in_blocks(first.split()):
         what = f"{printable(first, 60)!r} stands where residues begin; a header must stand on one line"
         return RejectedError(Reason.MALFORMED_ROW, what)
     if not first and (residues := _RESIDUES.search(header)):
@@ -120,15 +120,15 @@ def text_columns(source: Source) -> list[str]:
     """Column names of a CSV or TSV, keys of the first object of a JSONL; raises InputError if there are none."""
     if source.format == "jsonl":
         return list(_first_object(source))
-    return header_of(read_rows(blocks(source, size=_HEAD), source.format, source.uri), source.uri)
+    return header_of(read_rows(blocks(source, size=_HEAD), source.format, source.name), source.name)
 
 
 def _csv_records(source: Source, columns: Columns) -> Iterator[Found]:
-    rows = read_rows(blocks(source, size=1 << 20), source.format, source.uri)
-    names = header_of(rows, source.uri)
+    rows = read_rows(blocks(source, size=1 << 20), source.format, source.name)
+    names = header_of(rows, source.name)
     problems = columns.problems(names)
     if problems:
-        raise InputError([f"{source.uri}: {problem}" for problem in problems])
+        raise InputError([f"{source.name}: {problem}" for problem in problems])
     wanted = [names.index(name) if name in names else None for name in (columns.id, columns.description)]
     sequence = names.index(columns.sequence)
     for row in rows:
@@ -166,12 +166,22 @@ def _object(piece: RawRecord) -> dict[str, Any]:
         raise RejectedError(Reason.TOO_LARGE, f"the line has {piece.size} bytes, at most {MAX_RECORD} are read")
     row: Any
     try:
-        row = json.loads(text_of(piece.data))
+        row = json.loads(text_of(piece.data), object_pairs_hook=_object_once)
     except (ValueError, RecursionError) as error:
-        raise RejectedError(Reason.MALFORMED_ROW, f"not JSON: {str(error)[:200]}") from error
+        several = ": more than one value on the line" if "Extra data" in str(error) else ""
+        raise RejectedError(Reason.MALFORMED_ROW, f"not JSON{several}: {str(error)[:200]}") from error
     if not isinstance(row, dict):
         raise RejectedError(Reason.MALFORMED_ROW, f"a JSON {type(row).__name__}, not an object")
     return cast("dict[str, Any]", row)
+
+
+def _object_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; raises ValueError for a key that it has twice, of which JSON readers keep one without a word."""
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice in an object")
+    return row
 
 
 def _json_text(value: Any, required: str | None) -> bytes:
@@ -191,9 +201,8 @@ def _first_object(source: Source) -> dict[str, Any]:
             try:
                 return _object(piece)
             except RejectedError as error:
-                raise InputError(
-                    f"{source.uri}:{line}: {error.detail}; JSON lines hold one whole object a line, so convert the file"
-                ) from error
+                cure = "JSON lines hold one whole object a line, so convert the file"
+                raise InputError(f"{source.name}:{line}: {error.detail}; {cure}") from error
     return {}
 
 
