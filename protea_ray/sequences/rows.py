@@ -32,6 +32,7 @@ from protea_ray.sequences.streams import pieces, unix_lines
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 BYTES = ("utf-8", "surrogateescape")  # csv works on text; this keeps bytes that are not UTF-8 as they were
 _WHOLE_LINES = 2  # in one quoted field: not believed
+_LINE = 100  # bytes that a line takes in memory besides its text
 
 
 class Row(NamedTuple):
@@ -132,7 +133,7 @@ class _Rows:
             if following is None:
                 return
             self._taken.append(following)
-            held += len(following[1])
+            held += len(following[1]) + _LINE
             whole += self._is_whole(following[1])
             yield following[1] + "\n"
 

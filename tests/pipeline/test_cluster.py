@@ -7,6 +7,7 @@ import pytest
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import ClusterError, ConfigError
 from protea_ray.pipeline import cluster
+from protea_ray.sequences.parts import Source
 
 
 def starts(failures: int, monkeypatch: pytest.MonkeyPatch) -> list[dict]:
@@ -63,3 +64,13 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 
     with pytest.raises(ConfigError, match="no GPU"):
         cluster.device_of(RunOptions(device="cuda"))
+
+
+def test_copies_of_pipes_are_for_this_machine_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = [{"NodeManagerHostname": name, "Alive": alive} for name, alive in (("far", True), ("gone", False))]
+    monkeypatch.setattr(cluster.ray, "nodes", lambda: nodes)
+    plain = Source("/data/a.fasta", "fasta", "none", 5)
+    cluster.require_reach([plain])
+
+    with pytest.raises(ConfigError, match=r"stdin: can be read on this machine only.*\(far\)"):
+        cluster.require_reach([plain, Source("/tmp/x", "fasta", "none", 5, copy_of="stdin")])
