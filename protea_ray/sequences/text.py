@@ -89,23 +89,29 @@ def _problem(header: bytes, letters: bytes) -> RejectedError | None:
         return RejectedError(Reason.MALFORMED_ROW, "a header of PIR (NBRF), after which a title follows; convert it")
     if _STATES.match(header):
         return RejectedError(Reason.MALFORMED_ROW, "secondary structure or another line of states, not residues")
-    if marked := _MARKED.search(letters):
+    # the regular expressions cost as much as all else, so `in` looks first
+    if (b"#" in letters or b"!" in letters) and (marked := _MARKED.search(letters)):
         what = f"the line {printable(marked[0], 60)!r}; in a record of FASTA only ';' begins a comment, so remove it"
         return RejectedError(Reason.ILLEGAL_LETTER, what)
-    first, _, more = letters.lstrip().partition(b"\n")
-    if b" " in first.strip() and more.strip() and b" " not in more and not _in_blocks(first.split()):
-        what = f"{printable(first, 60)!r} stands where residues begin; a header must stand on one line"
+    if b" " in letters and (words := _words(letters)):
+        what = f"{printable(words, 60)!r} stands where residues begin; a header must stand on one line"
         return RejectedError(Reason.MALFORMED_ROW, what)
-    if not first and (residues := _RESIDUES.search(header)):
+    if (not letters or letters.isspace()) and (residues := _RESIDUES.search(header)):
         what = f"no residues; the header ends in {printable(residues[0], 30)!r}: put letters on lines of their own"
         return RejectedError(Reason.EMPTY_SEQUENCE, what)
     return None
 
 
-def _in_blocks(words: list[bytes]) -> bool:
-    """Whether the pieces of a line are blocks of residues: all of one length, the last one perhaps shorter."""
-    size = len(words[0])
-    return all(len(word) == size for word in words[:-1]) and len(words[-1]) <= size
+def _words(letters: bytes) -> bytes | None:
+    """The first line where it is words of several lengths and the last line is not, else None.
+
+    Blocks of residues have one length, but for the last one in a line, which may be shorter.
+    """
+    first, _, more = letters.strip().partition(b"\n")
+    words = first.split()
+    size = len(words[0]) if words else 0
+    in_blocks = all(len(word) == size for word in words[:-1]) and (not words or len(words[-1]) <= size)
+    return None if in_blocks or not more or b" " in more.rpartition(b"\n")[2] else first
 
 
 _HEAD = 64 << 10  # the block size that is enough for a header

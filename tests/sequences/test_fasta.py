@@ -107,6 +107,7 @@ def test_comments_cost_no_protein_and_count_as_lines(tmp_path: Path, end: bytes)
         (b">b\nMKV\n# end of part 1\nLLL\n", "illegal_letter", "the line '# end of part 1'"),
         (b">b\n!x\nMKV\n", "illegal_letter", "only ';' begins a comment"),
         (b">b a protein of\nBacillus anthracis strain\nMKVLLL\nKK\n", "malformed_row", "must stand on one line"),
+        (b">b of\nBacillus anthracis\nstrain Ames again\nMKV\n", "malformed_row", "'Bacillus anthracis'"),
         (b">b MKTWYIAKQR\n", "empty_sequence", "the header ends in 'MKTWYIAKQR'"),
         (b">MKTWYIAKQRMKTW*\n\n", "empty_sequence", "lines of their own"),
         (b">b short MKTW\n", "empty_sequence", "no residues"),
