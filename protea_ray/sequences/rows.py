@@ -35,7 +35,7 @@ _WHOLE_LINES = 2  # in one quoted field: not believed
 _LINE = 100  # bytes that a line takes in memory besides its text
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """The cells of a row that begins at `line` (1-based), or why it has none."""
 
     line: int
@@ -43,7 +43,7 @@ class Row(NamedTuple):
     problem: RejectedError | None = None
 
 
-def read_rows(raw: Iterable[bytes], format: str, name: str) -> Iterator[Row]:
+def read_rows(raw: Iterable[bytes], format: str, name: str) -> Iterator[TableRow]:
     """Every row that is not blank, the header first. `format` is csv or tsv, `name` the file in messages.
 
     Raises InputError, with the line, for a header that cannot be split, and where rows cannot be told apart.
@@ -52,7 +52,7 @@ def read_rows(raw: Iterable[bytes], format: str, name: str) -> Iterator[Row]:
     return _Rows(_lines(raw, name), format, name)
 
 
-def header_of(rows: Iterator[Row], name: str) -> list[str]:
+def header_of(rows: Iterator[TableRow], name: str) -> list[str]:
     """The column names, none for an empty table; `rows` goes on behind them. Raises InputError for a comment line."""
     row = next(rows, None)
     if row is None:
@@ -67,7 +67,7 @@ def header_of(rows: Iterator[Row], name: str) -> list[str]:
     return row.cells
 
 
-def width_problem(row: Row, wanted: int) -> RejectedError | None:
+def width_problem(row: TableRow, wanted: int) -> RejectedError | None:
     """Why a row cannot be used: it could not be split, or has more or fewer columns than the header."""
     if row.problem or len(row.cells) == wanted:
         return row.problem
@@ -98,16 +98,16 @@ class _Rows:
     def __iter__(self) -> _Rows:
         return self
 
-    def __next__(self) -> Row:
+    def __next__(self) -> TableRow:
         while True:
             line, text = self._ahead.popleft() if self._ahead else next(self._numbered)
             if text:
                 break
-        row = self._with_quotes(line, text) if '"' in text else Row(line, text.split(self._delimiter))
+        row = self._with_quotes(line, text) if '"' in text else TableRow(line, text.split(self._delimiter))
         self._width = self._width or len(row.cells)
         return row
 
-    def _with_quotes(self, line: int, text: str) -> Row:
+    def _with_quotes(self, line: int, text: str) -> TableRow:
         self._taken, self._open = [], False
         reader = csv.reader(self._offered(line, text), delimiter=self._delimiter, strict=True)
         try:
@@ -118,9 +118,9 @@ class _Rows:
             return self._quoted_over_lines(cells) if self._quotes else self._over_lines(cells)
         if self._quotes:
             fault = RejectedError(Reason.MALFORMED_ROW, f"the row cannot be split: {problem}")
-            return Row(line, [], fault) if cells is None else Row(line, cells)
+            return TableRow(line, [], fault) if cells is None else TableRow(line, cells)
         plain = self._plain(text)
-        return Row(line, plain if cells is None or (self._is_whole(text) and len(cells) != self._width) else cells)
+        return TableRow(line, plain if cells is None or (self._is_whole(text) and len(cells) != self._width) else cells)
 
     def _offered(self, line: int, text: str) -> Iterator[str]:
         """The line, then those that follow, which the csv module asks for while a quote is open."""
@@ -140,11 +140,11 @@ class _Rows:
     def _is_whole(self, text: str) -> bool:
         return text.count(self._delimiter) + 1 == self._width
 
-    def _quoted_over_lines(self, cells: list[str] | None) -> Row:
+    def _quoted_over_lines(self, cells: list[str] | None) -> TableRow:
         """A row of a CSV over several lines; raises InputError when its lines are rows by themselves."""
         line, whole = self._taken[0][0], [number for number, text in self._taken if self._is_whole(text)]
         if cells is not None and len(whole) < _WHOLE_LINES:
-            return Row(line, cells)
+            return TableRow(line, cells)
         if len(whole) >= _WHOLE_LINES:
             what = f"takes in line {whole[-1]}, which has all {self._width} columns by itself"
         else:
@@ -155,7 +155,7 @@ class _Rows:
             "without line ends"
         )
 
-    def _over_lines(self, cells: list[str] | None) -> Row:
+    def _over_lines(self, cells: list[str] | None) -> TableRow:
         """A row of a TSV whose quote is not closed in its line; raises InputError where either reading may be wrong."""
         (line, text), last = self._taken[0], self._taken[-1][0]
         whole = [number for number, each in self._taken if self._is_whole(each)]
@@ -163,13 +163,13 @@ class _Rows:
         delimiters = sum(each.count(self._delimiter) for _, each in self._taken)
         if cells is not None and len(cells) == self._width and not all_whole:
             if delimiters == self._width - 1 or not whole:
-                return Row(line, cells)
+                return TableRow(line, cells)
             raise InputError(
                 f"{self._name}:{line}: a quote begins here that is closed in line {last}, but line {whole[0]} has all "
                 f"{self._width} columns by itself. Remove the quotes, or write line ends inside a field as spaces"
             )
         self._ahead.extendleft(reversed(self._taken[1:]))
-        return Row(line, self._plain(text))
+        return TableRow(line, self._plain(text))
 
     def _plain(self, text: str) -> list[str]:
         """The cells between delimiters, unquoted where a cell is quoted as a whole."""

@@ -121,7 +121,7 @@ def test_text_formats_are_named(tmp_path: Path, data: bytes, said: str) -> None:
 
 @pytest.mark.parametrize("code", ["P1", "F1", "DL", "D1", "RC", "N3", "XX"])
 def test_pir_is_refused_and_is_a_reject_further_down(tmp_path: Path, code: str) -> None:
-    pir = f">{code};LYSC_X\nLYSOZYME PRECURSOR\nMKTWGGSA*\n".encode()
+    pir = f">{code};LYSC_X\nLYSOZYME\nMKTWGGSA*\n".encode()
     assert "PIR" in refused(written(tmp_path, pir))
     assert "PIR" in refused(written(tmp_path, gzip.compress(b"; a comment\n" + pir)))
     got = read(written(tmp_path, RECORD + pir))

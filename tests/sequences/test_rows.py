@@ -59,6 +59,12 @@ def test_a_quote_in_a_csv_that_takes_in_rows_stops_the_file(tmp_path: Path, last
         read(written(tmp_path, lone('"Phytoplasma', last, ","), "x.csv"), columns=NAMED)
 
 
+def test_two_rows_of_a_csv_are_not_one(tmp_path: Path) -> None:
+    data = b'id,organism,sequence\nr1,"P,MKA\nr2,p",MKC\n'
+    with pytest.raises(InputError, match=r"x\.csv:2: a quoted field begins here and takes in line 3"):
+        read(written(tmp_path, data, "x.csv"))
+
+
 @pytest.mark.parametrize(("format", "delimiter"), [("tsv", "\t"), ("csv", ",")])
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])
 def test_what_pandas_writes_is_read(format: str, delimiter: str, quoting: int) -> None:

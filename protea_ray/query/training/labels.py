@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from protea_ray.errors import ConfigError, InputError
 from protea_ray.sequences.columnar import without_views
 from protea_ray.sequences.records import text_of
-from protea_ray.sequences.rows import BYTES, Row, header_of, read_rows, width_problem
+from protea_ray.sequences.rows import BYTES, TableRow, header_of, read_rows, width_problem
 
 _FORMATS = {".csv": "csv", ".tsv": "tsv"}
 _BLOCK = 1 << 20
@@ -119,7 +119,7 @@ def _read(path: Path, id_column: str) -> pa.Table:
     raise InputError(f"{path}: labels are read from .parquet, .csv or .tsv")
 
 
-def _typed(rows: Iterator[Row], name: str, id_column: str) -> pa.Table:
+def _typed(rows: Iterator[TableRow], name: str, id_column: str) -> pa.Table:
     """Rows of text as a table whose types Arrow guesses, but for the ids; raises InputError that lists bad rows."""
     header = header_of(rows, name)
     twice = sorted({column for column in header if header.count(column) > 1})
@@ -158,7 +158,7 @@ def _checked(name: str, table: pa.Table) -> Labels:
 
 
 def label_rows(labels: Labels, ids: pa.ChunkedArray) -> np.ndarray:
-    """Row of `labels` for each protein id, -1 where there is none; (n,) int32."""
+    """TableRow of `labels` for each protein id, -1 where there is none; (n,) int32."""
     found: pa.ChunkedArray = pc.call_function("index_in", [ids], pc.SetLookupOptions(labels.ids))
     return found.fill_null(-1).to_numpy().astype(np.int32)
 

@@ -134,7 +134,8 @@ def test_rows_of_labels_that_do_not_fit_are_named(tmp_path: Path, name: str, tex
 
 
 def test_quoted_labels_and_kinds_of_text(tmp_path: Path) -> None:
-    frame = pd.DataFrame({"id": ["007", "u2"], "label": ["two\nlines, and, more", 'a "word"']})
+    notes = ["line\n" * 12, 'a "word"'] * 20_000  # above the 1 MiB that Arrow reads at a time
+    frame = pd.DataFrame({"id": [f"{number:06d}" for number in range(len(notes))], "label": notes})
     frame.to_csv(tmp_path / "x.csv", index=False)
     assert read_labels(tmp_path / "x.csv").columns["label"].to_pylist() == frame["label"].tolist()
     enum = pl.DataFrame({"id": ["007", "u2", "u2"], "label": ["x", "y", "y"]}, schema_overrides={"id": pl.Categorical})
