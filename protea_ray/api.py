@@ -159,12 +159,14 @@ def _sources(inputs: Sequence[str]) -> list[Source]:
     """The sources behind `inputs`, with Ray joined to read them; nothing is started for none."""
     from protea_ray.cluster.connect import connect
     from protea_ray.config.run import RunOptions
+    from protea_ray.pipeline.pool import require_reach
     from protea_ray.sequences.inputs import expand
 
     if not inputs:
         return []
     sources = expand(inputs)
     connect(RunOptions())
+    require_reach(sources)
     return sources
 
 

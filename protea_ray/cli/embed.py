@@ -45,7 +45,9 @@ def safe_to_rerun() -> Iterator[None]:
 def embed(
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="INPUT... STORE", help="files, globs, directories or URLs; last the store"),
+        typer.Argument(
+            metavar="INPUT... STORE", help="files, globs, directories, URLs, - (standard input); last the store"
+        ),
     ],
     config: FILE = None,
     assignments: ASSIGNMENTS = None,

@@ -9,7 +9,7 @@ import typer
 
 
 def synth(
-    output: Annotated[str, typer.Argument(help="FASTA file to write")],
+    output: Annotated[str, typer.Argument(help="FASTA file to write; it must not exist yet")],
     proteins: Annotated[int, typer.Option("--proteins", "-n", min=1, help="how many")] = 1000,
     seed: Annotated[int, typer.Option("--seed", min=0, help="same seed, same bytes")] = 0,
     families: Annotated[int | None, typer.Option("--families", min=1, help="how many families [n / 10]")] = None,
@@ -23,7 +23,7 @@ def synth(
 
 
 def maps(
-    source: Annotated[str, typer.Argument(metavar="INPUT", help="sequence file, directory or URL")],
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="sequence file, directory, URL or - (standard input)")],
     out: Annotated[str, typer.Argument(metavar="OUT.npz", help="file to write")],
     outputs: Annotated[str, typer.Option("--outputs", help="attention, contacts (ESM-2), or both")] = "attention",
     ids: Annotated[list[str] | None, typer.Option("--id", help="a protein's id; repeat for several [all]")] = None,

@@ -30,8 +30,8 @@ def require_paths(inputs: Sequence[str], store: str) -> None:
 
 
 def _is_missing(given: str) -> bool:
-    """Whether `given` is a plain local path that names nothing; URLs, chains and patterns are looked up later."""
-    if "://" in given or "::" in given or _PATTERN & set(given):
+    """Whether `given` is a plain local path that names nothing; `-`, URLs, chains and patterns are looked up later."""
+    if given == "-" or "://" in given or "::" in given or _PATTERN & set(given):
         return False
     return not Path(given).expanduser().exists()
 

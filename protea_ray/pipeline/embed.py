@@ -27,7 +27,7 @@ from protea_ray.pipeline.calibration import Calibration, calibrate, remember
 from protea_ray.pipeline.failures import interruptible, own_errors
 from protea_ray.pipeline.ingest import columns_of, ingest
 from protea_ray.pipeline.loop import Job, Tally, embed_units
-from protea_ray.pipeline.pool import at_most, device_of, pool_for, require_room
+from protea_ray.pipeline.pool import at_most, device_of, pool_for, require_reach, require_room
 from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.work import UnitPolicy, Work, cut_units, find_work
 from protea_ray.pipeline.worker import EncoderSpec, Target
@@ -105,7 +105,9 @@ def prepare(inputs: Sequence[str], store: str, config: RunConfig, make_spec: Mak
     checkpoint = open_checkpoint(first.model, first.revision, first.family)
     if checkpoint.facts.reads_3di and first.alphabet is None:
         require_amino_acids(sources, columns)
-    return join(location, checkpoint, config, make_spec), sources
+    setting = join(location, checkpoint, config, make_spec)
+    require_reach(sources)
+    return setting, sources
 
 
 def join(location: Location, checkpoint: Checkpoint, config: RunConfig, make_spec: MakeSpec) -> Setting:

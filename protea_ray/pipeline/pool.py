@@ -8,6 +8,7 @@ reading, and the run would wait for ever.
 from __future__ import annotations
 
 import math
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from ray.experimental import internal_kv
 
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import ClusterError, ConfigError
+from protea_ray.sequences.parts import Source
 
 BESIDE_THE_READER = 0.0  # CPUs of an actor where one is free: Ray Data's repartition takes all of it, no share is left
 SETTLE_SECONDS = 3.0  # what finished tasks held is reported as free after about one
@@ -127,3 +129,15 @@ def at_most(pool: Pool, units: int) -> Pool:
 def remote(function: Callable[..., Any], **options: Any) -> Any:
     """A Ray task of a plain function; Ray's own types do not follow `options`."""
     return ray.remote(function).options(**options)
+
+
+def require_reach(sources: Sequence[Source]) -> None:
+    """Raise ConfigError when an input is a copy on this machine (a pipe, a web stream) and the cluster has others."""
+    copies = [source.name for source in sources if source.copy_of]
+    others = {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]} - {socket.gethostname()}
+    if copies and others:
+        problem = (
+            f"{', '.join(copies)}: can be read on this machine only, and the Ray cluster has others "
+            f"({', '.join(sorted(others)[:3])}); write it to a file or bucket that all of them see"
+        )
+        raise ConfigError(problem, where="input")

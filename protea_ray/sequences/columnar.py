@@ -1,7 +1,8 @@
 """Records of columnar tables: Parquet, Arrow (files, Feather version 2, streams) and Lance.
 
-Only the needed columns are read. Text may be string, large_string, string_view, binary or a dictionary of these; ids
-may also be whole numbers. A record's `line` is its 1-based row in the source.
+Only the needed columns are read. Text may be string, large_string, string_view, binary or a dictionary of these (an
+Enum or Categorical of Polars or pandas); ids may also be whole numbers. A record's `line` is its 1-based row in the
+source.
 """
 
 # Lance's types are partial: what its data sets return is unknown to pyright
@@ -23,7 +24,7 @@ from protea_ray.sequences.streams import opened
 
 _BATCH_BYTES = 16 << 20
 _MOST_ROWS = 8192
-_DAMAGE = (pa.ArrowException, OSError, ValueError, RuntimeError, NotImplementedError, MemoryError)
+_DAMAGE = (pa.ArrowException, OSError, ValueError, RuntimeError, MemoryError)
 _LANCE_ROWS = 1024  # Lance reads ahead in rows, not in bytes
 
 
@@ -150,9 +151,26 @@ def _rows(batch: pa.RecordBatch, columns: Columns, row: int) -> Iterator[Found]:
 
 
 def _as_bytes(column: pa.Array) -> list[bytes | None]:
-    if pa.types.is_integer(_value_type(column.type)):
-        column = column.cast(_value_type(column.type)).cast(pa.large_string())
+    if isinstance(column, pa.DictionaryArray):
+        # value by value: Arrow cannot take from a dictionary of string_view, which Polars writes (Enum, Categorical)
+        values = _as_bytes(column.dictionary)
+        return [None if index is None else values[index] for index in column.indices.to_pylist()]
+    if pa.types.is_integer(column.type):
+        column = column.cast(pa.large_string())
     return column.cast(pa.large_binary()).to_pylist()
+
+
+def without_views(table: pa.Table) -> pa.Table:
+    """The same table with columns of string_view, and dictionaries of it, as large_string: Arrow cannot sort views."""
+    for position, field in enumerate(table.schema):
+        if _value_type(field.type) == pa.string_view():
+            chunks = [_texts(chunk) for chunk in table.column(position).chunks]
+            table = table.set_column(position, field.name, pa.chunked_array(chunks, pa.large_string()))
+    return table
+
+
+def _texts(column: pa.Array) -> pa.Array:
+    return pa.array(_as_bytes(column), pa.large_binary()).cast(pa.large_string())
 
 
 @contextmanager
@@ -166,6 +184,7 @@ def explained(source: Source) -> Generator[None, None, None]:
             raise
         # a wrong byte in a length asks for a terabyte, and MemoryError says nothing
         said = " ".join(str(error).split()).split(", /rustc")[0][:300] or "it asks for more memory than there is"
-        raise InputError(
-            f"{source.uri}: truncated or damaged {source.format} ({said}); download or write it again"
-        ) from error
+        what, cure = "truncated or damaged", "download or write it again"
+        if isinstance(error, NotImplementedError):  # Arrow's own is one too; the bytes may be good
+            what, cure = "cannot be read as", "write it again with plain text columns and a common compression"
+        raise InputError(f"{source.uri}: {what} {source.format} ({said}); {cure}") from error

@@ -1,8 +1,6 @@
 """From what a person typed to a list of sources: files, directories, globs, URLs, Lance datasets.
 
-**Recognition.** The first bytes of a file say what it is. Magic bytes decide the binary formats and the compression.
-The first visible character decides FASTA (`>`) and JSONL (`{`). A text whose first lines split into the same number of
-columns, two or more, is a CSV or TSV table; between these two a file name decides.
+**Recognition.** The first bytes of a file say what it is, see `sequences.formats`.
 
 **Expansion.** A directory is walked in sorted order. Hidden entries and directory links are not followed. A directory
 that holds `_versions` is one Lance dataset. A file in a directory is taken when its content is a sequence format, or
@@ -12,106 +10,21 @@ are logged once a directory, by name and reason. A file that was named itself, o
 
 from __future__ import annotations
 
-import csv
 import io
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fsspec import AbstractFileSystem
-from fsspec.core import url_to_fs
 
 from protea_ray.errors import InputError
 from protea_ray.sequences.columnar import explained, lance_dataset
+from protea_ray.sequences.formats import HEAD, NotSequencesError, compression_of, format_of, has_sequence_name
 from protea_ray.sequences.parts import Columns, Part, Scan, Source
-from protea_ray.sequences.records import printable
 from protea_ray.sequences.scan import column_problems, scan
-from protea_ray.sequences.streams import BOM, blocks, opened, unreadable
-
-HEAD = 64 << 10  # bytes looked at
-COMPRESSIONS = (
-    (b"\x1f\x8b", "gzip"),
-    (b"BZh", "bzip2"),
-    (b"\xfd7zXZ\x00", "xz"),
-    (b"\x28\xb5\x2f\xfd", "zstd"),
-)
-_SUFFIXES = (".gz", ".bgz", ".bz2", ".xz", ".zst")
-_FASTA_NAMES = (".fasta", ".fa", ".faa", ".fas", ".fsa", ".pep", ".a3m", ".a2m", ".afa")
-_NAMES = (*_FASTA_NAMES, ".parquet", ".arrow", ".feather", ".csv", ".tsv", ".jsonl", ".ndjson")
-_BINARY = (
-    (b"PAR1", "parquet"),
-    (b"ARROW1", "arrow"),
-    (b"\xff\xff\xff\xff", "arrow"),  # an Arrow stream (what `datasets` writes) opens with a continuation marker
-)
-_FOREIGN = (
-    (b"FEA1", "is a Feather version 1 file; write it again with pyarrow.feather.write_feather"),
-    (b"PK\x03\x04", "is a zip archive; unpack it, or name the member as zip://NAME::ARCHIVE"),
-    (b"\xff\xfe", "is UTF-16 text; save it as UTF-8"),
-    (b"\xfe\xff", "is UTF-16 text; save it as UTF-8"),
-    (b"<", "is a web page or XML, not sequences; check the address it was downloaded from"),
-    (b"@", "looks like FASTQ; convert it to FASTA"),
-    (b"LOCUS ", "looks like GenBank; convert it to FASTA"),
-    (b"ID   ", "looks like an EMBL or Swiss-Prot flat file; convert it to FASTA"),
-    (b"# STOCKHOLM", "looks like a Stockholm alignment; convert it to FASTA"),
-    (b"[{", "looks like one JSON array; write one object per line (JSONL)"),
-)
-
-
-class NotSequencesError(Exception):
-    """Raised for a file of no format that is read here. Its text continues a sentence that starts with a file name."""
-
-
-def compression_of(head: bytes) -> str:
-    """The name of the compression that the first bytes announce, or none."""
-    return next((name for magic, name in COMPRESSIONS if head.startswith(magic)), "none")
-
-
-def has_sequence_name(path: str) -> bool:
-    """Whether a file name promises sequences, whatever is inside."""
-    return plain_name(path).endswith(_NAMES)
-
-
-def plain_name(path: str) -> str:
-    """The lower-case name without its compression suffix."""
-    name = path.lower()
-    return next((name.removesuffix(s) for s in _SUFFIXES if name.endswith(s)), name)
-
-
-def format_of(head: bytes, path: str) -> str:
-    """The format of a file from its first decompressed bytes; raises NotSequencesError in words."""
-    for magic, name in _BINARY:
-        if head.startswith(magic):
-            return name
-    text = head.removeprefix(BOM).lstrip()
-    if not text:
-        raise NotSequencesError("is empty")
-    if text.startswith((b">", b"{")):
-        return "fasta" if text.startswith(b">") else "jsonl"
-    named = plain_name(path)
-    if named.endswith((".csv", ".tsv")):
-        return named[-3:]
-    # an array is often spread over lines
-    joined = b"".join(text[:64].split(None, 1)) if text.startswith(b"[") else text
-    for magic, words in _FOREIGN:
-        if joined.startswith(magic):
-            raise NotSequencesError(words)
-    if b"\x00" in text:
-        raise NotSequencesError("is binary data of a kind that is not read here")
-    return _table_format(text, whole=len(head) < HEAD)
-
-
-def _table_format(text: bytes, *, whole: bool) -> str:
-    """csv or tsv when all of the first lines have the same two or more columns; else raises NotSequencesError."""
-    lines = [line for line in text.decode("latin-1").splitlines() if line.strip()][:6]
-    if not whole and len(lines) < 6:
-        lines = lines[:-1] or lines  # the last one may be cut
-    for delimiter, name in (("\t", "tsv"), (",", "csv")):
-        widths = {len(row) for row in csv.reader(lines, delimiter=delimiter)}
-        if len(widths) == 1 and max(widths) > 1:
-            return name
-    shown = printable(text.splitlines()[0], 60)
-    raise NotSequencesError(f"looks like plain text, not sequences: FASTA begins with '>', its first line is {shown!r}")
-
+from protea_ray.sequences.spool import Copy, copied
+from protea_ray.sequences.streams import blocks, filesystem_of, opened, unreadable
 
 __all__ = ["Columns", "Part", "Scan", "Source", "expand", "scan"]
 
@@ -139,8 +52,10 @@ def expand(inputs: Sequence[str], columns: Columns = _DEFAULT) -> list[Source]:
 
 def _expand_one(given: str, columns: Columns) -> list[Source]:
     _require_no_credentials(given)
+    if copy := copied(given):
+        return _of_copy(copy, columns)
     try:
-        filesystem, path = url_to_fs(given)
+        filesystem, path = filesystem_of(given)
         matches = _matches(filesystem, path)
         entries = [(match, filesystem.info(match)) for match in matches]
     except Exception as error:  # every remote filesystem has its own exception types
@@ -159,6 +74,14 @@ def _expand_one(given: str, columns: Columns) -> list[Source]:
     if problems:
         raise InputError(problems)
     return sources
+
+
+def _of_copy(copy: Copy, columns: Columns) -> list[Source]:
+    """The source of a temporary copy; messages name what it was copied from."""
+    try:
+        return [replace(source, copy_of=copy.name) for source in _expand_one(copy.path, columns)]
+    except InputError as error:
+        raise InputError([problem.replace(copy.path, copy.name) for problem in error.problems]) from error
 
 
 def _require_no_credentials(given: str) -> None:

@@ -43,7 +43,8 @@ class Source:
     """One input file, or one Lance dataset.
 
     `format` is one of fasta, parquet, csv, tsv, arrow, jsonl, lance; `compression` one of none, gzip, bzip2, xz,
-    zstd; `size` is in bytes (0 where a server does not tell); `version` pins a Lance dataset.
+    zstd; `size` is in bytes (0 where a server does not tell); `version` pins a Lance dataset. Where the file is a
+    temporary copy of what can be read only once, `copy_of` says of what.
     """
 
     uri: str
@@ -51,11 +52,12 @@ class Source:
     compression: str
     size: int
     version: int = 0
+    copy_of: str = ""
 
     @property
     def name(self) -> str:
         """The URI without the query and fragment of a web address: signatures of a link must not enter tables."""
-        return "::".join(_WEB.sub(r"\1", link) for link in self.uri.split("::"))
+        return "::".join(_WEB.sub(r"\1", link) for link in (self.copy_of or self.uri).split("::"))
 
 
 @dataclass(frozen=True, slots=True)

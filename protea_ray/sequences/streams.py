@@ -11,9 +11,10 @@ from __future__ import annotations
 import lzma
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
+from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 
 from protea_ray.errors import InputError
@@ -24,14 +25,27 @@ BLOCK = 8 << 20
 KEPT = 64 << 10  # of an oversized record: enough for its header
 BOM = b"\xef\xbb\xbf"
 _XZ_MEMORY = 256 << 20  # `xz -9` needs 65 MiB; a header may ask for 4 GiB. zstd has such a limit by itself (128 MiB)
+TAR_SUFFIXES = {".tgz": "gzip", ".tbz2": "bz2", ".tbz": "bz2", ".txz": "xz", ".tzst": "zstd"}
 _ARROW_CODECS = {"gzip": "gzip", "bzip2": "bz2", "zstd": "zstd"}
+
+
+def filesystem_of(uri: str) -> tuple[AbstractFileSystem, str]:
+    """The fsspec filesystem of a URL or chain of URLs, and the path in it; the proxies of the environment are used."""
+    # without trust_env aiohttp reads neither http_proxy and no_proxy nor ~/.netrc, as curl does
+    options: dict[str, dict[str, Any]] = {
+        scheme: {"client_kwargs": {"trust_env": True}} for scheme in ("http", "https") if f"{scheme}://" in uri
+    }
+    short = next((codec for suffix, codec in TAR_SUFFIXES.items() if uri.endswith(suffix)), None)
+    if short and uri.startswith("tar://"):
+        options["tar"] = {"compression": short}  # fsspec knows only the long names, such as .tar.gz
+    return url_to_fs(uri, **options)
 
 
 @contextmanager
 def opened(uri: str) -> Generator[BinaryIO, None, None]:
     """A seekable binary file for any fsspec URL; raises InputError when it cannot be opened."""
     try:
-        filesystem, path = url_to_fs(uri)
+        filesystem, path = filesystem_of(uri)
         handle = filesystem.open(path, "rb")
     except Exception as error:  # every remote filesystem has its own exception types
         raise unreadable(uri, error) from error
@@ -39,12 +53,47 @@ def opened(uri: str) -> Generator[BinaryIO, None, None]:
         yield handle
 
 
+_ADVICE = {  # by a part of the name of an exception of aiohttp
+    "DNS": "the server's name is not known; check the address, and https_proxy if there is a proxy",
+    "Proxy": "the proxy does not answer; check http_proxy and https_proxy",
+    "Certificate": "the server's certificate is not trusted",
+    "SSL": "no secure connection could be made",
+    "TooManyRedirects": "the server redirects without end",
+    "Timeout": "no answer came in time; try again later",
+    "Connector": "no connection could be made; check the address and the port",
+    "Payload": "the transfer broke off; try again",
+    "Disconnected": "the server closed the connection; try again",
+    "InvalidU": "this is no valid URL",
+}
+_GONE = (404, 410)
+
+
 def unreadable(uri: str, error: BaseException) -> InputError:
-    """The error for a file that the filesystem does not give."""
-    if isinstance(error, FileNotFoundError):
-        return InputError(f"{uri}: no such file")
-    said = " ".join(str(error).split()) or "no reason given"
-    return InputError(f"{uri}: cannot be read ({type(error).__name__}: {said[:300]})")
+    """The error for a file that the filesystem does not give, with the network's cause where there is one.
+
+    fsspec's web filesystem raises FileNotFoundError whatever went wrong; the cause is in its chain.
+    """
+    cause = _network_error(error)
+    status = getattr(cause, "status", None)
+    if status in _GONE or (cause is None and isinstance(error, FileNotFoundError)):
+        return InputError(f"{uri}: no such file{f' (the server answers {status})' if status else ''}")
+    cause = cause or error
+    name, said = type(cause).__name__, " ".join(str(cause).split())[:300]
+    advice = next((words for part, words in _ADVICE.items() if part in name), None)
+    if advice is None and status:
+        advice, said = f"the server answers {status}", str(getattr(cause, "message", ""))
+    reason = said or "no reason given"
+    return InputError(f"{uri}: cannot be read" + (f": {advice}" if advice else "") + f" ({name}: {reason})")
+
+
+def _network_error(error: BaseException) -> BaseException | None:
+    """The first exception of the network in a chain of causes, if there is one."""
+    link: BaseException | None = error
+    while link is not None:
+        if type(link).__module__.startswith("aiohttp") or isinstance(link, TimeoutError | ConnectionError):
+            return link
+        link = link.__cause__ or link.__context__
+    return None
 
 
 def raw_blocks(uri: str, start: int = 0, end: int | None = None, size: int = BLOCK) -> Iterator[bytes]:

@@ -63,14 +63,27 @@ def synthesise(
 def write_fasta(
     target: str | Path | BinaryIO, n: int, seed: int, families: int | None = None, max_length: int = MAX_LENGTH
 ) -> int:
-    """Write `synthesise(...)` as FASTA, 60 letters a line; returns the number of residues."""
+    """Write `synthesise(...)` as FASTA, 60 letters a line; returns the number of residues.
+
+    Raises ConfigError, with nothing written, for a file that exists or cannot be made.
+    """
     proteins = synthesise(n, seed, families, max_length)
     residues = 0
-    with Path(target).open("wb") if isinstance(target, str | Path) else nullcontext(target) as file:
+    with _new_file(Path(target)) if isinstance(target, str | Path) else nullcontext(target) as file:
         for protein in proteins:
             residues += len(protein.sequence)
             file.write(fasta_text(protein.id, f"family={protein.family}", protein.sequence).encode("ascii"))
     return residues
+
+
+def _new_file(path: Path) -> BinaryIO:
+    """The file, open for writing; a pipe or device is written to as it is."""
+    try:
+        return path.open("wb" if path.exists() and not path.is_file() else "xb")
+    except FileExistsError as error:
+        raise ConfigError(f"{path} exists already; name another file, or remove it first", where="synth") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written ({error.strerror})", where="synth") from error
 
 
 def _check(n: int, families: int, seed: int, max_length: int) -> None:

@@ -13,6 +13,7 @@ from protea_ray.config.run import RunOptions
 from protea_ray.errors import ClusterError, ConfigError
 from protea_ray.pipeline import pool
 from protea_ray.pipeline.pool import Pool, at_most, device_of, pool_for, require_room
+from protea_ray.sequences.parts import Source
 from protea_ray.sequences.synth import write_fasta
 
 
@@ -151,3 +152,13 @@ def test_a_run_needs_one_free_cpu(cpus: int, held: int, esm2: Path, tmp_path: Pa
         [sys.executable, "-c", ONE_CPU, *arguments], capture_output=True, text=True, timeout=240, check=False
     )
     assert "stored 20" in done.stdout, done.stdout + done.stderr
+
+
+def test_copies_of_pipes_are_for_this_machine_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = [{"NodeManagerHostname": name, "Alive": alive} for name, alive in (("far", True), ("gone", False))]
+    monkeypatch.setattr(pool.ray, "nodes", lambda: nodes)
+    plain = Source("/data/a.fasta", "fasta", "none", 5)
+    pool.require_reach([plain])
+
+    with pytest.raises(ConfigError, match=r"stdin: can be read on this machine only.*\(far\)"):
+        pool.require_reach([plain, Source("/tmp/x", "fasta", "none", 5, copy_of="stdin")])

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import lance
+import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
 from protea_ray.errors import InputError
+from protea_ray.sequences.columnar import explained
 from protea_ray.sequences.inputs import expand, scan
-from protea_ray.sequences.parts import Columns
+from protea_ray.sequences.parts import Columns, Source
 from protea_ray.sequences.read import read_part
 from tests.sequences.reading import read, written
 
@@ -111,6 +114,41 @@ def test_every_kind_of_text(tmp_path: Path, name: str, kind: pa.DataType) -> Non
     assert got.reasons == ["empty_sequence"]
 
 
+@pytest.mark.parametrize("kind", [pl.Enum(["p2", "p1", "mkv", "LLG"]), pl.Categorical(), pl.Binary(), pl.String()])
+@pytest.mark.parametrize("write", ["write_ipc", "write_ipc_stream", "write_parquet"])
+def test_every_kind_of_text_that_polars_writes(tmp_path: Path, kind: pl.DataType, write: str) -> None:
+    frame = pl.DataFrame({"id": ["p1", "p2", None, "p1"], "sequence": ["mkv", None, "LLG", "LLG"]})
+    getattr(frame.with_columns(pl.all().cast(kind)), write)(tmp_path / "table")
+    got = read(tmp_path / "table")
+    assert [(row["id"], row["sequence"], row["line"]) for row in got.proteins] == [("p1", "MKV", 1), ("p1", "LLG", 4)]
+    assert got.reasons == ["empty_sequence", "empty_id"]
+
+
+@pytest.mark.parametrize(
+    ("ids", "said"),
+    [
+        (pa.array([b"ab", b"cd"], pa.binary(2)), "'id' holds fixed_size_binary"),
+        (pa.array([{"x": "a"}, {"x": "b"}]), "'id' holds struct"),
+        (pa.RunEndEncodedArray.from_arrays([1, 2], ["a", "b"]), "'id' holds run_end_encoded"),
+        (pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"0" * 16] * 2, pa.binary(16))), "'id' holds extension"),
+        (pa.array([True, False]), "'id' holds bool"),
+    ],
+)
+def test_kinds_that_hold_no_text_are_named(tmp_path: Path, ids: pa.Array, said: str) -> None:
+    _file(pa.table({"id": ids, "sequence": ["MKV", "LLL"]}), str(tmp_path / "table"))
+    with pytest.raises(InputError) as caught:
+        read(tmp_path / "table")
+    assert said in str(caught.value)
+    assert "damaged" not in str(caught.value)
+
+
+def test_what_arrow_lacks_is_no_damage() -> None:
+    with pytest.raises(InputError) as caught, explained(Source("t.arrow", "arrow", "none", 1)):
+        pc.call_function("array_sort_indices", [pa.array(["a"], pa.string_view())])
+    assert "cannot be read as arrow" in str(caught.value)
+    assert "download" not in str(caught.value)
+
+
 @formats
 def test_whole_numbers_are_ids(tmp_path: Path, name: str) -> None:
     table = pa.table({"id": pa.array([7, 2**53 + 1], pa.int64()), "sequence": ["MKV", "LLL"]})
@@ -201,10 +239,19 @@ def test_a_bad_line_of_a_jsonl_is_a_reject(tmp_path: Path) -> None:
         "",
         '{"id": 9, "sequence": "LLL", "description": {"no": "text"}}',
         '{"id": "\\ud800", "sequence": "LLL"}',
+        '{"id": "j", "sequence": "MKV"} {"id": "k", "sequence": "LLL"}',
+        '{"id": "l", "id": "m", "sequence": "MKV"}',
+        '{"id": NaN, "sequence": "MKV"}',
     ]
     got = read(written(tmp_path, "\n".join(lines).encode(), "in.jsonl"))
     assert [(row["id"], row["line"]) for row in got.proteins] == [("a", 1), ("9", 10)]
-    assert got.reasons == ["malformed_row"] * 5 + ["empty_sequence", "malformed_row", "illegal_id"]
+    assert (
+        got.reasons == ["malformed_row"] * 5 + ["empty_sequence", "malformed_row", "illegal_id"] + ["malformed_row"] * 3
+    )
+    said = [row["detail"] for row in got.rejects[-3:]]
+    assert "more than one value on the line" in said[0]
+    assert "'id' stands twice" in said[1]
+    assert "a JSON float" in said[2]
 
 
 def test_a_csv_without_rows_has_no_records(tmp_path: Path) -> None:

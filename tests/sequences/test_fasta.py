@@ -93,6 +93,40 @@ def test_a_bad_record_is_one_reject_and_reading_goes_on(tmp_path: Path, record: 
     assert len(got.rejects[0]["id"]) <= MAX_ID
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_comments_cost_no_protein_and_count_as_lines(tmp_path: Path, end: bytes) -> None:
+    lines = [b"; made by hand", b"#x", b"!y", b"", b">a", b";note", b"MKV", b";", b"LLL;", b">b", b"; ;", b"GGS", b";z"]
+    got = read(written(tmp_path, end.join([*lines, b">c;d", b"AAA", b""])), part_bytes=1)
+    assert [(row["id"], row["sequence"], row["line"]) for row in got.proteins] == [("b", "GGS", 10), ("c;d", "AAA", 14)]
+    assert [(row["line"], row["detail"]) for row in got.rejects] == [(5, "letter ';', residue 7")]
+
+
+@pytest.mark.parametrize(
+    ("record", "reason", "words"),
+    [
+        (b">b\nMKV\n# end of part 1\nLLL\n", "illegal_letter", "the line '# end of part 1'"),
+        (b">b\n!x\nMKV\n", "illegal_letter", "only ';' begins a comment"),
+        (b">b a protein of\nBacillus anthracis strain\nMKVLLL\nKK\n", "malformed_row", "must stand on one line"),
+        (b">b of\nBacillus anthracis\nstrain Ames again\nMKV\n", "malformed_row", "'Bacillus anthracis'"),
+        (b">b MKTWYIAKQR\n", "empty_sequence", "the header ends in 'MKTWYIAKQR'"),
+        (b">MKTWYIAKQRMKTW*\n\n", "empty_sequence", "lines of their own"),
+        (b">b short MKTW\n", "empty_sequence", "no residues"),
+        (b">ss_pred PSIPRED\nCCHHHEEC\n", "malformed_row", "secondary structure"),
+        (b">7XYZ:A:secstr\nHHHHEEEE\n", "malformed_row", "secondary structure"),
+    ],
+)
+def test_what_is_no_protein_is_a_reject_in_words(tmp_path: Path, record: bytes, reason: str, words: str) -> None:
+    got = read(written(tmp_path, b">a\nMKV\n" + record + b">c\nLLL\n"))
+    assert [row["id"] for row in got.proteins] == ["a", "c"]
+    assert [(row["reason"], row["line"]) for row in got.rejects] == [(reason, 3)]
+    assert words in got.rejects[0]["detail"]
+
+
+def test_blocks_of_residues_are_no_words(tmp_path: Path) -> None:
+    data = b">a\nMKVLLLKKKA MKVLLLKKKA MKV\nMKV\n>b\nMK TWYIA K\n>c\nMKV \nLLL\n"
+    assert [row["length"] for row in read(written(tmp_path, data)).proteins] == [26, 8, 6]
+
+
 @pytest.mark.parametrize("header", ["Größe", "日本 タンパク質", "\N{DNA DOUBLE HELIX}"])
 def test_utf8_headers(tmp_path: Path, header: str) -> None:
     got = read(written(tmp_path, f">x {header}\nMKV\n".encode()))

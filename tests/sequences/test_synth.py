@@ -93,3 +93,13 @@ def test_every_impossible_argument_is_named() -> None:
     with pytest.raises(ConfigError) as caught:
         synthesise(0, -1, families=5, max_length=10)
     assert len(caught.value.problems) == 4
+
+
+def test_a_file_that_exists_is_not_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "mine.fasta"
+    path.write_bytes(b">mine\nMKV\n")
+    with pytest.raises(ConfigError, match=r"mine\.fasta exists already"):
+        write_fasta(path, 5, seed=1)
+    assert path.read_bytes() == b">mine\nMKV\n"
+    with pytest.raises(ConfigError, match="cannot be written"):
+        write_fasta(tmp_path / "no" / "such.fasta", 5, seed=1)

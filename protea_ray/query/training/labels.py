@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,12 @@ import pyarrow.parquet as pq
 
 from protea_ray.errors import ConfigError, InputError
 from protea_ray.sequences.accessions import examples, match_ids
+from protea_ray.sequences.columnar import without_views
+from protea_ray.sequences.records import text_of
+from protea_ray.sequences.rows import BYTES, TableRow, header_of, read_rows, width_problem
 
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_FORMATS = {".csv": "csv", ".tsv": "tsv"}
+_BLOCK = 1 << 20
 _SHOWN = 5  # ids named in a message
 _log = logging.getLogger("protea_ray")
 
@@ -85,8 +91,9 @@ def read_labels(
 ) -> Labels:
     """Labels from a Parquet, CSV or TSV file, or from a table in memory; `columns` None takes all but the id.
 
-    Ids are text, whatever they look like. Repeated rows count once. Raises InputError for a file of another kind
-    and for an id with two different labels, ConfigError for columns that are not there.
+    Ids are text, whatever they look like. Repeated rows count once. What a quote means in a CSV or TSV is for
+    `sequences.rows`, as for proteins. Raises InputError for a file of another kind, for rows that do not fit the
+    header and for an id with two different labels, ConfigError for columns that are not there or cannot be ids.
     """
     if isinstance(source, Labels):
         return source
@@ -99,23 +106,50 @@ def read_labels(
     if absent or not wanted:
         raise ConfigError(f"{name} has no column {', '.join(absent) or 'of labels'}; it has "
                           f"{', '.join(table.column_names)}", where="labels")  # fmt: skip
-    ids = table[id_column].cast(pa.string())
+    table = without_views(table.select([id_column, *wanted]))
+    try:
+        ids = table[id_column].cast(pa.string())
+    except pa.ArrowException as error:
+        raise ConfigError(f"{name}: column {id_column!r} holds {table[id_column].type}, where text is needed; cast it",
+                          where="labels") from error  # fmt: skip
     table = table.select(wanted).add_column(0, "id", ids).combine_chunks()
     return _checked(name, table)
 
 
 def _read(path: Path, id_column: str) -> pa.Table:
     try:
-        if path.suffix in _DELIMITERS:
-            as_text = pa_csv.ConvertOptions(column_types={id_column: pa.string()})
-            return pa_csv.read_csv(
-                path, parse_options=pa_csv.ParseOptions(delimiter=_DELIMITERS[path.suffix]), convert_options=as_text
-            )
+        if path.suffix in _FORMATS:
+            with path.open("rb") as file:
+                rows = read_rows(iter(lambda: file.read(_BLOCK), b""), _FORMATS[path.suffix], str(path))
+                return _typed(rows, str(path), id_column)
         if path.suffix == ".parquet":
             return pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path} cannot be read as labels: {error}") from error
     raise InputError(f"{path}: labels are read from .parquet, .csv or .tsv")
+
+
+def _typed(rows: Iterator[TableRow], name: str, id_column: str) -> pa.Table:
+    """Rows of text as a table whose types Arrow guesses, but for the ids; raises InputError that lists bad rows."""
+    header = header_of(rows, name)
+    twice = sorted({column for column in header if header.count(column) > 1})
+    if twice:
+        raise InputError(f"{name}: more than one column {', '.join(map(repr, twice))}; rename or remove one")
+    text, problems = io.StringIO(newline=""), list[str]()
+    writer = csv.writer(text)
+    writer.writerow(header)
+    for row in rows:
+        if problem := width_problem(row, len(header)):
+            problems.append(f"{name}:{row.line}: {problem.detail}")
+        else:
+            writer.writerow(row.cells)
+    if problems:
+        more = [f"{name}: and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+        raise InputError([*problems[:_SHOWN], *more])
+    raw = text_of(text.getvalue().encode(*BYTES)).encode()
+    as_text = pa_csv.ConvertOptions(column_types={id_column: pa.string()})
+    quoted = pa_csv.ParseOptions(newlines_in_values=True)
+    return pa_csv.read_csv(io.BytesIO(raw), parse_options=quoted, convert_options=as_text)
 
 
 def _checked(name: str, table: pa.Table) -> Labels:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -181,3 +183,44 @@ def test_what_is_not_labels_is_said(store: Store, tmp_path: Path) -> None:
         store.torch(labels=tmp_path / "x.csv", batch_size=1)
     with pytest.raises(ConfigError, match="read from the store: mean; rename"):
         store.torch(labels=pa.table({"id": ["P00001"], "mean": [1]}), batch_size=1)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_quote_in_a_tsv_of_labels_takes_no_row(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "labels.tsv"
+    rows = ["id\tname\tlabel", 'u1\t"Rickettsia\t0.5', "u2\ttyphi\t1.5", 'u3\tspp."\t2.5', 'u4\t"whole"\t3.5']
+    path.write_text("\ufeff" + end.join(rows) + end, newline="")
+    labels = read_labels(path)
+    assert labels.ids.to_pylist() == ["u1", "u2", "u3", "u4"]
+    assert labels.columns.to_pydict() == {
+        "name": ['"Rickettsia', "typhi", 'spp."', "whole"],
+        "label": [0.5, 1.5, 2.5, 3.5],
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("x.csv", 'id,name,label\nu1,"A,1\nu2,B",2\n', "x.csv:2: a quoted field begins here and takes in line 3"),
+        ("x.csv", "id,label\nu1,1\nu2\nu3,1,2\n", "x.csv:3: the row has 1 columns, the header 2"),
+        ("x.tsv", "# tool 1.0\nid\tlabel\nu1\t1\n", "x.tsv:1: a comment line"),
+        ("x.csv", "id,label,id\nu1,1,u2\n", "more than one column 'id'"),
+    ],
+)
+def test_rows_of_labels_that_do_not_fit_are_named(tmp_path: Path, name: str, text: str, said: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_labels(tmp_path / name)
+    assert said in str(caught.value)
+
+
+def test_quoted_labels_and_kinds_of_text(tmp_path: Path) -> None:
+    notes = ["line\n" * 12, 'a "word"'] * 20_000  # above the 1 MiB that Arrow reads at a time
+    frame = pd.DataFrame({"id": [f"{number:06d}" for number in range(len(notes))], "label": notes})
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    assert read_labels(tmp_path / "x.csv").columns["label"].to_pylist() == frame["label"].tolist()
+    enum = pl.DataFrame({"id": ["007", "u2", "u2"], "label": ["x", "y", "y"]}, schema_overrides={"id": pl.Categorical})
+    views = enum.to_arrow(compat_level=pl.CompatLevel.newest())
+    assert read_labels(views).ids.to_pylist() == ["007", "u2"]
+    with pytest.raises(ConfigError, match="column 'id' holds list"):
+        read_labels(pa.table({"id": [["u1"]], "label": [1]}))
