@@ -128,7 +128,7 @@ def import_vectors(
 
     options = ImportOptions(model, pooling, layer, store_dtype)
     source, location, run = open_source(vectors), open_location(store), new_run_id()
-    proteins = _sources(_texts(fasta))
+    proteins = _sources(_texts(fasta), location.uri)
     with Lease.acquire(location) as lease:
         writer = Writer(lease)
         if proteins:
@@ -136,7 +136,7 @@ def import_vectors(
         return take(source, location, options, run, writer)
 
 
-def _sources(inputs: Sequence[str]) -> list[Source]:
+def _sources(inputs: Sequence[str], store: str) -> list[Source]:
     """The sources behind `inputs`, with Ray joined to read them; nothing is started for none."""
     from protea_ray.config.run import RunOptions
     from protea_ray.pipeline.cluster import connect
@@ -144,7 +144,7 @@ def _sources(inputs: Sequence[str]) -> list[Source]:
 
     if not inputs:
         return []
-    sources = expand(inputs)
+    sources = expand(inputs, store=store)
     connect(RunOptions())
     return sources
 

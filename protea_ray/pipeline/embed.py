@@ -92,7 +92,7 @@ def prepare(inputs: Sequence[str], store: str, config: RunConfig, make_spec: Mak
     """
     require_paths(inputs, store)
     location = open_location(store)
-    sources = expand(inputs, columns_of(config.run))
+    sources = expand(inputs, columns_of(config.run), location.uri)
     first = config.recipes[0]
     checkpoint = open_checkpoint(first.model, first.revision, first.family)
     return join(location, checkpoint, config, make_spec), sources
@@ -127,8 +127,8 @@ def embed(
     with interruptible(), Lease.acquire(setting.location, setting.options.heartbeat_seconds) as lease:
         writer = Writer(lease)
         ingested = ingest(sources, setting.location, setting.options, setting.run, writer)
-        for uri in ingested.repeated:
-            report.note(f"{uri} is byte for byte another input of this run; it was read once.")
+        if ingested.repeated:
+            report.note(f"{_named(ingested.repeated)}: byte for byte another input of this run; read once.")
         targets = make_targets(setting.location, setting.checkpoint, setting.recipes, setting.run)
         spaces = [t.space for t in targets]
         work = find_work(setting.location, ingested.labels, spaces, setting.options.retry_rejects)
@@ -139,6 +139,11 @@ def embed(
         if work.proteins or ingested.read_now:
             record_run(setting.location, summary.run, summary.to_json(), writer=writer)
         return summary
+
+
+def _named(names: Sequence[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def embed_work(
