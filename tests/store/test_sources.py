@@ -12,9 +12,9 @@ import pytest
 from protea_ray.errors import StoreError
 from protea_ray.sequences.records import REJECTS_SCHEMA
 from protea_ray.store.commit import write_fragments
-from protea_ray.store.ledger import recorded_source
+from protea_ray.store.ledger import recorded_sources
 from protea_ray.store.location import Location, open_location
-from protea_ray.store.sources import record_source
+from protea_ray.store.sources import SourceRow, record_sources
 from protea_ray.store.tables import open_table
 from tests.store import build
 
@@ -24,16 +24,9 @@ def record(location: Location, numbers: range, label: str, digest: str) -> bool:
     reject = {"id": "bad", "key": None, "source": label, "line": 99, "stage": "ingest", "reason": "letters",
               "detail": "", "attempts": 1, "run": "r1", "space": None}  # fmt: skip
     proteins = build.proteins(numbers[:-1], label)
-    return record_source(
+    return record_sources(
         location,
-        label=label,
-        digest=digest,
-        variant="v",
-        uri="/data/a.fasta",
-        format="fasta",
-        records=len(numbers),
-        rejects=1,
-        residues=1,
+        [SourceRow(label, digest, "v", "/data/a.fasta", "fasta", len(numbers), 1, 1)],
         protein_fragments=write_fragments(location.table("proteins"), proteins, proteins.schema),
         reject_fragments=write_fragments(
             location.table("rejects"), pa.Table.from_pylist([reject], REJECTS_SCHEMA), REJECTS_SCHEMA
@@ -51,14 +44,13 @@ def contents(location: Location) -> tuple[list[str], int, list[tuple[str, int]]]
 
 def test_a_source_is_recorded_once(tmp_path: Path) -> None:
     location = open_location(tmp_path / "s")
-    assert recorded_source(location, "d1", "v") is None
+    assert recorded_sources(location, "v") == {}
     assert record(location, range(6), "a#d1", "d1")
     assert not record(location, range(6), "a#d1", "d1")
     assert contents(location) == ([f"P{n:05d}" for n in range(5)], 1, [("a#d1", 6)])
-    found = recorded_source(location, "d1", "v")
-    assert found is not None
+    found = recorded_sources(location, "v")["d1"]
     assert (found["source"], found["proteins"], found["rejects"]) == ("a#d1", 5, 1)
-    assert recorded_source(location, "d1", "other options") is None
+    assert recorded_sources(location, "other options") == {}
 
 
 def test_a_label_stands_for_one_file(tmp_path: Path) -> None:
