@@ -71,16 +71,17 @@ class Place:
         """The path without links, so that all paths to one directory are the same."""
         return os.path.realpath(path) if self.is_local else path.rstrip("/")
 
-    def is_the_store(self, path: str) -> bool:
-        """Whether this directory is the store that is written."""
-        return self._store is not None and self.identity(path) == self._store
+    def is_the_store(self, path: str, identity: str | None = None) -> bool:
+        """Whether this directory is the store that is written. `identity` of the path, where it is known."""
+        return self._store is not None and (identity or self.identity(path)) == self._store
 
-    def is_in_the_store(self, path: str) -> bool:
+    def is_in_the_store(self, path: str, identity: str | None = None) -> bool:
         """Whether this path is a table of the store that is written, or lies inside one."""
         if self._store is None:
             return False
-        inside = self.identity(path).removeprefix(f"{self._store}/")
-        return inside != self.identity(path) and inside.split("/")[0].endswith(TABLE_SUFFIX)
+        whole = identity or self.identity(path)
+        inside = whole.removeprefix(f"{self._store}/")
+        return inside != whole and inside.split("/")[0].endswith(TABLE_SUFFIX)
 
     def _store_identity(self, store: str | None) -> str | None:
         """Where the store is on this file system; None when it is on another one."""
@@ -123,19 +124,19 @@ def not_a_file(info: Info) -> str | None:
 def walk(place: Place, root: str) -> Walked:
     """List everything below `root`. What cannot be listed is an item of `unlisted`, so that all of it is reported."""
     walked = Walked()
-    own, linked = [root], list[str]()
+    own, linked = [(root, place.identity(root))], list[str]()
     seen = set[str]()
     while own or linked:
         # links last: what they lead to has a name of its own below the root
-        directory = own.pop() if own else linked.pop(0)
-        if place.identity(directory) in seen:
+        directory, identity = own.pop() if own else (linked[0], place.identity(linked.pop(0)))
+        if identity in seen:
             continue
-        seen.add(place.identity(directory))
-        for path, info in _children(place, directory, walked):
+        seen.add(identity)
+        for path, info in _children(place, directory, identity, walked):
             if info["type"] != "directory":
                 walked.entries.append((path, info))
             elif not info.get("islink"):
-                own.append(path)
+                own.append((path, f"{identity}/{last_name(path)}"))
             elif place.is_local:
                 linked.append(path)
             else:
@@ -144,9 +145,9 @@ def walk(place: Place, root: str) -> Walked:
     return walked
 
 
-def _children(place: Place, directory: str, walked: Walked) -> Iterator[tuple[str, Info]]:
+def _children(place: Place, directory: str, identity: str, walked: Walked) -> Iterator[tuple[str, Info]]:
     """The files and directories to look at in one directory, in sorted order; the rest is noted in `walked`."""
-    if place.is_in_the_store(directory):
+    if place.is_in_the_store(directory, identity):
         walked.stores.append(directory)
         return
     try:
@@ -158,7 +159,7 @@ def _children(place: Place, directory: str, walked: Walked) -> Iterator[tuple[st
     if "_versions" in names:
         walked.entries.append((directory, None))
         return
-    has_tables = place.is_the_store(directory) or is_store(names)
+    has_tables = place.is_the_store(directory, identity) or is_store(names)
     if has_tables:
         walked.stores.append(directory)
     if "_delta_log" in names:
