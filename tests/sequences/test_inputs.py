@@ -10,6 +10,8 @@ import zipfile
 from pathlib import Path
 
 import fsspec
+import lance
+import pyarrow as pa
 import pytest
 
 from protea_ray.errors import InputError
@@ -165,6 +167,16 @@ def test_digest_is_sha256_of_the_bytes(tmp_path: Path) -> None:
     for data in (RECORD * 1000, b"\xef\xbb\xbf" + RECORD, gzip.compress(RECORD, mtime=0), b"id,sequence\na,MKV\n"):
         path = written(tmp_path, data)
         assert scan(expand([str(path)])[0], Columns(), 100).digest == hashlib.sha256(data).hexdigest()
+
+
+def test_digest_of_a_lance_source_tells_its_versions_apart(tmp_path: Path) -> None:
+    """A removed row leaves the data files as they are."""
+    path = str(tmp_path / "p.lance")
+    lance.write_dataset(pa.table({"id": ["a", "b"], "sequence": ["MKV", "MKL"]}), path)
+    before = scan(expand([path])[0], Columns(), 100)
+    assert scan(expand([path])[0], Columns(), 100).digest == before.digest
+    lance.dataset(path).delete("id = 'a'")
+    assert scan(expand([path])[0], Columns(), 100).digest != before.digest
 
 
 def test_parts_cover_the_file_without_overlap(tmp_path: Path) -> None:

@@ -70,6 +70,37 @@ def test_only_the_unfinished_source_is_removed(tmp_path: Path) -> None:
     assert contents(location) == (ids, 2, [("it's a#d1", 6), ("b#d2", 6)])
 
 
+def test_sources_that_are_recorded_together(tmp_path: Path) -> None:
+    """One fragment holds the rows of all; what an earlier attempt left of some is removed first."""
+    location = open_location(tmp_path / "s")
+    record(location, range(3), "old", "d0")
+    rows = [SourceRow(f"s{n}", f"d{n + 1}", "v", "/data/s", "fasta", 2, 0, 9) for n in range(50)]
+    proteins = pa.concat_tables([build.proteins([10 + 2 * n, 11 + 2 * n], f"s{n}") for n in range(50)])
+    build.writer().append_table(location.table("proteins"), proteins.slice(0, 37))
+    before = {name: open_table(location.table(name)).version for name in ("proteins", "sources")}
+
+    def together(sources: list[SourceRow]) -> bool:
+        return record_sources(
+            location,
+            sources,
+            protein_fragments=write_fragments(location.table("proteins"), proteins, proteins.schema),
+            reject_fragments=[],
+            run="r1",
+            writer=build.writer(),
+        )
+
+    assert together(rows)
+    assert not together(rows)
+    ids, _, sources = contents(location)
+    assert ids == [f"P{n:05d}" for n in [0, 1, *range(10, 110)]]
+    assert sources == [("old", 3), *((f"s{n}", 2) for n in range(50))]
+    assert open_table(location.table("proteins")).version == before["proteins"] + 2  # a removal and a commit
+    assert open_table(location.table("sources")).version == before["sources"] + 1
+    with pytest.raises(StoreError, match="50 of 51 sources were recorded"):
+        together([*rows, SourceRow("s50", "d51", "v", "/data/s", "fasta", 0, 0, 0)])
+    assert contents(location)[0] == ids
+
+
 DIES = """
 import os, sys
 import lance
