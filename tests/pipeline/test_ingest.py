@@ -45,8 +45,8 @@ def fastas(folder: Path, count: int, start: int = 0) -> None:
 
 
 def broken_after_rows(folder: Path) -> Path:
-    """A file that gives a batch of good records before its compression turns out to be cut off."""
-    whole = gzip.compress("".join(f">r{n}\n{protein(n % 8000)}\n" for n in range(20_000)).encode())
+    """A file that gives batches of good records (12 MB of text) before its compression turns out to be cut off."""
+    whole = gzip.compress("".join(f">r{n} {'x' * 600}\n{protein(n % 8000)}\n" for n in range(20_000)).encode())
     path = folder / "k.fasta.gz"
     path.write_bytes(whole[: len(whole) * 9 // 10])
     return path
@@ -132,7 +132,7 @@ def test_with_a_limit_nothing_is_read_after_a_source_that_cannot_be(tmp_path: Pa
     fastas(tmp_path, 4)
     one, two, three, four = sorted(tmp_path.glob("*.fasta"))
     tables = Tables(tmp_path)
-    result = tables.read(one, broken_after_rows(tmp_path), two, limit=9_000)
+    result = tables.read(one, broken_after_rows(tmp_path), two, limit=19_000)
     assert [n for n, _ in result["counts"]] == [0]
     assert tables.committed(result)[0] == ["p0"]
     result = tables.read(one, two, three, four, limit=3)
