@@ -23,7 +23,7 @@ import ray.data
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import InputError
 from protea_ray.pipeline.cluster import remote
-from protea_ray.pipeline.reading import Piece, grouped, is_small, read_job
+from protea_ray.pipeline.reading import LabelledPart, grouped, is_small, read_job
 from protea_ray.sequences.inputs import Columns, Scan, Source, scan
 from protea_ray.store.commit import Writer
 from protea_ray.store.ledger import recorded_sources
@@ -160,15 +160,17 @@ class _Fresh:
         )
 
 
-def _jobs(fresh: Sequence[_Fresh], limit: int | None) -> list[list[Piece]]:
+def _jobs(fresh: Sequence[_Fresh], limit: int | None) -> list[list[LabelledPart]]:
     """What each task reads: a part of a large source, or some small sources whole.
 
     A limit means the first N records, so then one task reads everything in order.
     """
-    pieces = [[Piece(number, source.label, part) for part in source.scan.parts] for number, source in enumerate(fresh)]
+    pieces = [
+        [LabelledPart(number, source.label, part) for part in source.scan.parts] for number, source in enumerate(fresh)
+    ]
     if limit is not None:
         return [list(chain.from_iterable(pieces))] if pieces else []
-    jobs: list[list[Piece]] = []
+    jobs: list[list[LabelledPart]] = []
     for group in grouped(pieces, lambda source: source[0].part.source.size):
         together = fresh[group[0][0].source].is_small
         jobs += [list(chain.from_iterable(group))] if together else [[piece] for piece in group[0]]
@@ -176,8 +178,8 @@ def _jobs(fresh: Sequence[_Fresh], limit: int | None) -> list[list[Piece]]:
 
 
 def _read(
-    jobs: Sequence[list[Piece]], location: Location, columns: Columns, limit: int | None, run: str
-) -> Iterator[tuple[list[Piece], dict[str, Any]]]:
+    jobs: Sequence[list[LabelledPart]], location: Location, columns: Columns, limit: int | None, run: str
+) -> Iterator[tuple[list[LabelledPart], dict[str, Any]]]:
     """Each job with the result of `read_job`, as soon as it is there."""
     if not jobs:
         return
@@ -192,7 +194,9 @@ def _read(
         yield jobs[row["number"]], json.loads(row["result"])
 
 
-def _add_finished(group: _CommitGroup, fresh: Sequence[_Fresh], job: Sequence[Piece], result: dict[str, Any]) -> None:
+def _add_finished(
+    group: _CommitGroup, fresh: Sequence[_Fresh], job: Sequence[LabelledPart], result: dict[str, Any]
+) -> None:
     """Add the sources that are whole with this result: all that a task read together, or one with its last part."""
     counts: dict[int, dict[str, int]] = dict(result["counts"])
     if len({piece.source for piece in job}) > 1:

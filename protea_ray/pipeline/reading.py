@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class LabelledPart:
     """A part, the number of its source in this run and the label of its rows."""
 
     source: int
@@ -37,7 +37,7 @@ class Piece:
 
 
 @dataclass(slots=True)
-class Counts:
+class SourceCounts:
     """Records of one source that a task read; rejects are records too, residues those of accepted ones."""
 
     records: int = 0
@@ -76,7 +76,7 @@ def grouped(items: Sequence[T], size: Callable[[T], int]) -> list[list[T]]:
 
 
 def read_job(
-    job: Sequence[Piece], columns: Columns, run: str, proteins: str, rejects: str, limit: int | None
+    job: Sequence[LabelledPart], columns: Columns, run: str, proteins: str, rejects: str, limit: int | None
 ) -> dict[str, Any]:
     """Read the pieces of a job in order and write their rows as uncommitted fragments; the result is plain JSON.
 
@@ -100,12 +100,14 @@ def read_job(
 class _Reading:
     """The rows of a job. The store may ask for them again, after an attempt that failed: each starts from nothing."""
 
-    def __init__(self, job: Sequence[Piece], columns: Columns, run: str, rejects: str, limit: int | None) -> None:
+    def __init__(
+        self, job: Sequence[LabelledPart], columns: Columns, run: str, rejects: str, limit: int | None
+    ) -> None:
         self._job, self._columns, self._run = job, columns, run
         self._rejects, self._limit = rejects, limit
         self._held: list[pa.RecordBatch] = []
         self.errors: dict[int, str] = {}  # by source; kept over attempts
-        self.counts: dict[int, Counts] = {}
+        self.counts: dict[int, SourceCounts] = {}
         self.written: list[str] = []
         self.spoilt = False  # rows of a source were handed out that turned out to be unreadable
 
@@ -124,8 +126,8 @@ class _Reading:
                     return
                 left = self._limit - sum(counts.records for counts in self.counts.values())
 
-    def _piece(self, piece: Piece, left: int | None) -> Iterator[pa.RecordBatch]:
-        counts = self.counts.setdefault(piece.source, Counts())
+    def _piece(self, piece: LabelledPart, left: int | None) -> Iterator[pa.RecordBatch]:
+        counts = self.counts.setdefault(piece.source, SourceCounts())
         try:
             for batch in read_part(piece.part, self._columns, piece.label, self._run, limit=left):
                 counts.add(batch)

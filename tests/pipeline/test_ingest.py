@@ -21,7 +21,7 @@ from protea_ray.pipeline.dry_run import dry_run
 from protea_ray.pipeline.embed import embed
 from protea_ray.pipeline.ingest import Ingested, ingest, limit_suffix, scan_all
 from protea_ray.pipeline.progress import LineReporter
-from protea_ray.pipeline.reading import Piece, grouped, read_job
+from protea_ray.pipeline.reading import LabelledPart, grouped, read_job
 from protea_ray.sequences.inputs import Columns, expand, scan
 from protea_ray.store import commit, retries
 from protea_ray.store.location import open_location
@@ -60,7 +60,7 @@ class Tables:
 
     def read(self, *paths: Path, limit: int | None = None, part_bytes: int = 1 << 20) -> dict[str, Any]:
         scans = [scan(expand([str(path)])[0], Columns(), part_bytes) for path in paths]
-        job = [Piece(number, f"s{number}", part) for number, found in enumerate(scans) for part in found.parts]
+        job = [LabelledPart(number, f"s{number}", part) for number, found in enumerate(scans) for part in found.parts]
         return read_job(job, Columns(), "run", self.proteins, self.rejects, limit)
 
     def committed(self, result: dict[str, Any]) -> tuple[list[str], list[str]]:
