@@ -132,7 +132,7 @@ def import_vectors(
 
     options = ImportOptions(model, pooling, layer, store_dtype, dataset)
     source, location, run = open_source(vectors, dataset), open_location(store), new_run_id()
-    proteins = _sources(_texts(fasta))
+    proteins = _sources(_texts(fasta), location.uri)
     if not proteins:
         open_store(location.uri)  # a store that is not there has nothing to match, and must not be made by the lease
     with Lease.acquire(location) as lease:
@@ -155,7 +155,7 @@ def forget(store: str | Path, source: str | Path, *, all_versions: bool = False,
     return remove(open_store(store).location, str(source), all_versions=all_versions, dry_run=dry_run)
 
 
-def _sources(inputs: Sequence[str]) -> list[Source]:
+def _sources(inputs: Sequence[str], store: str) -> list[Source]:
     """The sources behind `inputs`, with Ray joined to read them; nothing is started for none."""
     from protea_ray.cluster.connect import connect
     from protea_ray.config.run import RunOptions
@@ -164,7 +164,7 @@ def _sources(inputs: Sequence[str]) -> list[Source]:
 
     if not inputs:
         return []
-    sources = expand(inputs)
+    sources = expand(inputs, store=store)
     connect(RunOptions())
     require_reach(sources)
     return sources

@@ -18,7 +18,7 @@ def require_paths(inputs: Sequence[str], store: str) -> None:
 
     Raises ConfigError when the store is wrong, InputError when only inputs are.
     """
-    missing = [f"{given}: no such file" for given in inputs if _is_missing(given)]
+    missing = [f"{given}: {problem}" for given in inputs if (problem := _missing(given))]
     if "://" not in store and Path(store).expanduser().is_file():
         problem = (
             f"STORE {store} is a file, but a store is a directory or an s3:// or gs:// URI. "
@@ -29,11 +29,18 @@ def require_paths(inputs: Sequence[str], store: str) -> None:
         raise InputError(missing)
 
 
-def _is_missing(given: str) -> bool:
-    """Whether `given` is a plain local path that names nothing; `-`, URLs, chains and patterns are looked up later."""
+def _missing(given: str) -> str | None:
+    """Why `given` is a plain local path that names nothing; `-`, URLs, chains and patterns are looked up later."""
     if given == "-" or "://" in given or "::" in given or _PATTERN & set(given):
-        return False
-    return not Path(given).expanduser().exists()
+        return None
+    path = Path(given).expanduser()
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return "is a link that points to nothing" if path.is_symlink() else "no such file"
+    except (OSError, ValueError) as error:  # no permission, a name too long, a loop of links, NUL
+        return f"cannot be read ({getattr(error, 'strerror', None) or error})"
+    return None
 
 
 def require_writable(path: str | Path, where: str) -> None:

@@ -22,6 +22,7 @@ from protea_ray.pipeline.calibration import calibrate
 from protea_ray.pipeline.embed import MakeSpec, Setting, prepare, space_names
 from protea_ray.pipeline.ingest import columns_of, scan_all
 from protea_ray.pipeline.pool import pool_for, remote
+from protea_ray.pipeline.reading import grouped
 from protea_ray.pipeline.work import missing_of
 from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.plan.delta import Counts
@@ -121,14 +122,15 @@ def _records(sources: Sequence[Source], setting: Setting) -> ray.data.Dataset:
     scans, _ = scan_all(sources, columns, options)
 
     def read(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        for batch in read_part(row["part"], columns, "", "", limit=options.limit):
-            yield from batch.proteins.select(_SEEN.names).to_pylist()
-            yield from ({"key": None, "length": None} for _ in range(batch.rejects.num_rows))
+        for part in row["parts"]:
+            for batch in read_part(part, columns, "", "", limit=options.limit):
+                yield from batch.proteins.select(_SEEN.names).to_pylist()
+                yield from ({"key": None, "length": None} for _ in range(batch.rejects.num_rows))
 
-    parts: list[dict[str, Part]] = [{"part": part} for found in scans for part in found.parts]
-    records = ray.data.from_items(parts, override_num_blocks=1 if options.limit else len(parts)).flat_map(
-        read, num_cpus=1
-    )
+    parts = [part for found in scans for part in found.parts]
+    groups: list[dict[str, list[Part]]] = [{"parts": group} for group in grouped(parts, lambda p: p.source.size)]
+    blocks = 1 if options.limit else len(groups)
+    records = ray.data.from_items(groups, override_num_blocks=blocks).flat_map(read, num_cpus=1)
     return records.limit(options.limit) if options.limit else records
 
 

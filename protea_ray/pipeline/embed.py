@@ -101,7 +101,7 @@ def prepare(inputs: Sequence[str], store: str, config: RunConfig, make_spec: Mak
     require_columns(location)
     first = config.recipes[0]
     columns = columns_of(config.run, first.alphabet)
-    sources = expand(inputs, columns)
+    sources = expand(inputs, columns, location.uri)
     checkpoint = open_checkpoint(first.model, first.revision, first.family)
     if checkpoint.facts.reads_3di and first.alphabet is None:
         require_amino_acids(sources, columns)
@@ -157,8 +157,8 @@ def embed(
         writer = Writer(lease)
         alphabet = setting.recipes[0].alphabet
         ingested = ingest(sources, setting.location, setting.options, setting.run, writer, alphabet)
-        for uri in ingested.repeated:
-            report.note(f"{uri} is byte for byte another input of this run; it was read once.")
+        if ingested.repeated:
+            report.note(f"{_named(ingested.repeated)}: byte for byte another input of this run; read once.")
         targets = make_targets(setting.location, setting.checkpoint, setting.recipes, setting.run)
         note_other_names(setting, targets, report)
         spaces = [t.space for t in targets]
@@ -170,6 +170,11 @@ def embed(
         if work.proteins or ingested.read_now:
             record_run(setting.location, summary.run, summary.to_json(), writer=writer)
         return summary
+
+
+def _named(names: Sequence[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def embed_work(

@@ -1,34 +1,39 @@
-"""Read sources into proteins and rejects, exactly once per source.
+"""Bring a store's proteins and rejects up to date with sources, exactly once per source.
 
-Ray tasks read parts and write uncommitted fragments; the driver commits a source when all its parts are there, and
-its row in `sources` last. A source whose bytes were ingested before is not read again.
+Ray tasks read and write uncommitted fragments (`pipeline.reading`); the driver commits sources that were read whole,
+all that finish within some seconds together, and their rows in `sources` last. A source whose bytes were ingested
+before is not read again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
-import pyarrow as pa
 import ray
 import ray.data
 
 from protea_ray.config.recipe import AlphabetName
 from protea_ray.config.run import RunOptions
-from protea_ray.errors import InputError, ProteaRayError
+from protea_ray.errors import InputError
 from protea_ray.pipeline.pool import remote
-from protea_ray.sequences.inputs import Columns, Part, Scan, Source, scan
-from protea_ray.sequences.read import read_part
-from protea_ray.sequences.records import PROTEINS_SCHEMA, REJECTS_SCHEMA
-from protea_ray.store.commit import Writer, write_fragments
-from protea_ray.store.ledger import alphabet_suffix, recorded_source
-from protea_ray.store.location import Location
-from protea_ray.store.sources import record_source
+from protea_ray.pipeline.reading import LabelledPart, grouped, is_small, read_job
+from protea_ray.sequences.inputs import Columns, Scan, Source, scan
+from protea_ray.store.commit import Writer
+from protea_ray.store.ledger import alphabet_suffix, recorded_sources
+from protea_ray.store.location import PROTEINS_TABLE, REJECTS_TABLE, Location
+from protea_ray.store.sources import SourceRow, record_sources
 
-REJECTS_HELD = 50_000  # rejects of one part kept in memory before they are written
+COMMIT_SECONDS = 5.0  # between the commits of a run's sources, at least
+DRIVER_BYTES = 64 << 20  # of small sources that the driver scans itself
+DRIVER_THREADS = 8  # most of the time of a remote file is waiting
 
 
 @dataclass(frozen=True)
@@ -40,16 +45,6 @@ class Ingested:
     rejects: int
     read_now: int  # sources that had to be read; the others were known byte for byte
     repeated: tuple[str, ...]  # inputs that are byte for byte another input of this run; read once
-
-
-@dataclass
-class _Pending:
-    """A source whose parts are still being read."""
-
-    scan: Scan
-    label: str
-    variant: str
-    results: dict[int, dict[str, Any]] = field(default_factory=dict)
 
 
 def columns_of(options: RunOptions, alphabet: AlphabetName | None) -> Columns:
@@ -73,48 +68,66 @@ def ingest(
     scans, repeated = scan_all(sources, columns, options)
     suffix = limit_suffix(scans, options.limit) + alphabet_suffix(columns.alphabet)
     variant = f"{columns.id}/{columns.sequence}{suffix}"
-    known = {s.digest: row for s in scans if (row := recorded_source(location, s.digest, variant))}
-    fresh = {s.digest: _Pending(s, label_of(s) + suffix, variant) for s in scans if s.digest not in known}
-    counts = {digest: (row["records"], row["rejects"]) for digest, row in known.items()}
+    recorded = recorded_sources(location, variant)
+    known = {s.digest: recorded[s.digest] for s in scans if s.digest in recorded}
+    fresh = [_Fresh(s, label_of(s) + suffix, variant) for s in scans if s.digest not in known]
     # with a limit sources are committed in order, so those known come before those that are left
-    left = options.limit and options.limit - sum(records for records, _ in counts.values())
-    problems = []
-    for pending in _read(list(fresh.values()), location, columns, left, run):
-        errors = [r["error"] for r in pending.results.values() if r.get("error")]
-        if errors:
-            problems += errors
-            continue
-        counts[pending.scan.digest] = _commit(pending, location, run, writer)
+    left = options.limit and options.limit - sum(row["records"] for row in known.values())
+    group = _CommitGroup(location, run, writer)
+    problems: list[str] = []
+    for job, result in _read(_jobs(fresh, left), location, columns, left, run):
+        problems += [problem for _, problem in result["errors"]]
+        _add_finished(group, fresh, job, result)
+    group.flush()
     if problems:
         raise InputError(problems)
-    labels = tuple(known[s.digest]["source"] if s.digest in known else fresh[s.digest].label for s in scans)
-    records, rejects = (sum(c[i] for c in counts.values()) for i in (0, 1))
-    return Ingested(labels, records, rejects, len(fresh), tuple(repeated))
+    labels = {source.scan.digest: source.label for source in fresh}
+    labels.update((digest, row["source"]) for digest, row in known.items())
+    records = sum(row["records"] for row in known.values()) + sum(row.records for row in group.recorded)
+    rejects = sum(row["rejects"] for row in known.values()) + sum(row.rejects for row in group.recorded)
+    return Ingested(tuple(labels[s.digest] for s in scans), records, rejects, len(fresh), tuple(repeated))
 
 
 def scan_all(sources: Sequence[Source], columns: Columns, options: RunOptions) -> tuple[list[Scan], list[str]]:
-    """Fingerprint every source in parallel; the second value names inputs that repeat another one's bytes."""
+    """Fingerprint every source in parallel; the second value names inputs that repeat another one's bytes.
+
+    Small sources are scanned here, by threads, unless they are many megabytes together: starting a task takes longer.
+    """
+    small = [source for source in sources if is_small(source.size)]
+    if sum(source.size for source in small) > DRIVER_BYTES:
+        small = []
+    with ThreadPoolExecutor(DRIVER_THREADS) as pool:
+        results = list(pool.map(lambda source: _scan([source], columns, options.part_bytes), small))
+    here = {source.uri for source in small}
     task = remote(_scan, num_cpus=0.5)
-    refs = [task.remote(source, columns, options.part_bytes) for source in sources]
+    groups = grouped([source for source in sources if source.uri not in here], lambda source: source.size)
+    results += ray.get([task.remote(group, columns, options.part_bytes) for group in groups])
+    by_uri: dict[str, Scan | str] = {uri: result for group in results for uri, result in group.items()}
     scans: dict[str, Scan] = {}
-    problems, repeated = [], []
-    for source, (found, error) in zip(sources, ray.get(refs), strict=True):
-        if error:
-            problems.append(error)
-        elif found.digest in scans:
+    problems: list[str] = []
+    repeated: list[str] = []
+    for source in sources:
+        scanned = by_uri[source.uri]
+        if isinstance(scanned, str):
+            problems.append(scanned)
+        elif scanned.digest in scans:
             repeated.append(source.name)
         else:
-            scans[found.digest] = found
+            scans[scanned.digest] = scanned
     if problems:
         raise InputError(problems)
     return list(scans.values()), repeated
 
 
-def _scan(source: Source, columns: Columns, part_bytes: int) -> tuple[Scan | None, str | None]:
-    try:
-        return scan(source, columns, part_bytes), None
-    except InputError as error:
-        return None, "; ".join(error.problems)
+def _scan(sources: Sequence[Source], columns: Columns, part_bytes: int) -> dict[str, Scan | str]:
+    """The scan of each source, or why it cannot be read, by URI."""
+    results: dict[str, Scan | str] = {}
+    for source in sources:
+        try:
+            results[source.uri] = scan(source, columns, part_bytes)
+        except InputError as error:
+            results[source.uri] = "; ".join(error.problems)
+    return results
 
 
 def limit_suffix(scans: Sequence[Scan], limit: int | None) -> str:
@@ -130,94 +143,122 @@ def label_of(found: Scan) -> str:
     return f"{found.source.name}#{found.digest[:12]}"
 
 
+@dataclass
+class _Fresh:
+    """A source that has to be read. `results`: what the tasks gave that read parts of it alone, by first part."""
+
+    scan: Scan
+    label: str
+    variant: str
+    results: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether one task reads all of it, and others besides."""
+        return is_small(self.scan.source.size)
+
+    @property
+    def pieces(self) -> int:
+        """How many tasks read it when it shares none."""
+        return 1 if self.is_small else len(self.scan.parts)
+
+    def row(self, counts: Sequence[dict[str, int]]) -> SourceRow:
+        """Its row in `sources`, from the counts of what was read."""
+        records, rejects, residues = (sum(c[name] for c in counts) for name in ("records", "rejects", "residues"))
+        source = self.scan.source
+        return SourceRow(
+            self.label, self.scan.digest, self.variant, source.name, source.format, records, rejects, residues
+        )
+
+
+def _jobs(fresh: Sequence[_Fresh], limit: int | None) -> list[list[LabelledPart]]:
+    """What each task reads: a part of a large source, or some small sources whole.
+
+    A limit means the first N records, so then one task reads everything in order.
+    """
+    pieces = [
+        [LabelledPart(number, source.label, part) for part in source.scan.parts] for number, source in enumerate(fresh)
+    ]
+    if limit is not None:
+        return [list(chain.from_iterable(pieces))] if pieces else []
+    jobs: list[list[LabelledPart]] = []
+    for group in grouped(pieces, lambda source: source[0].part.source.size):
+        together = fresh[group[0][0].source].is_small
+        jobs += [list(chain.from_iterable(group))] if together else [[piece] for piece in group[0]]
+    return jobs
+
+
 def _read(
-    pending: list[_Pending], location: Location, columns: Columns, limit: int | None, run: str
-) -> Iterator[_Pending]:
-    """Read all parts; yields each source when its last part is there."""
-    if not pending:
+    jobs: Sequence[list[LabelledPart]], location: Location, columns: Columns, limit: int | None, run: str
+) -> Iterator[tuple[list[LabelledPart], dict[str, Any]]]:
+    """Each job with the result of `read_job`, as soon as it is there."""
+    if not jobs:
         return
-    parts = [(position, p.label, part) for position, p in enumerate(pending) for part in p.scan.parts]
-    # a limit means the first N records, so then one task reads everything in order
-    work = [{"job": parts}] if limit is not None else [{"job": [part]} for part in parts]
-    proteins, rejects = location.table("proteins"), location.table("rejects")
+    proteins, rejects = location.table(PROTEINS_TABLE), location.table(REJECTS_TABLE)
 
     def read(row: dict[str, Any]) -> dict[str, Any]:
-        results, left = [], limit
-        for source, label, part in row["job"]:
-            result = ingest_part(part, columns, label, run, proteins, rejects, left)
-            left = None if left is None else left - result["records"]
-            results.append({"source": source, "part": part.index, **result})
-        return {"results": json.dumps(results)}
+        result = read_job(row["job"], columns, run, proteins, rejects, limit)
+        return {"number": row["number"], "result": json.dumps(result)}
 
+    work = [{"number": number, "job": job} for number, job in enumerate(jobs)]
     for row in ray.data.from_items(work, override_num_blocks=len(work)).map(read, num_cpus=1).iter_rows():
-        for result in json.loads(row["results"]):
-            done = pending[result["source"]]
-            done.results[result["part"]] = result
-            if len(done.results) == len(done.scan.parts):
-                yield done
+        yield jobs[row["number"]], json.loads(row["result"])
 
 
-def ingest_part(
-    part: Part, columns: Columns, label: str, run: str, proteins: str, rejects: str, limit: int | None
-) -> dict[str, Any]:
-    """Read one part and write its rows as uncommitted fragments; an unusable file comes back as `error`.
+def _add_finished(
+    group: _CommitGroup, fresh: Sequence[_Fresh], job: Sequence[LabelledPart], result: dict[str, Any]
+) -> None:
+    """Add the sources that are whole with this result: all that a task read together, or one with its last part."""
+    counts: dict[int, dict[str, int]] = dict(result["counts"])
+    if len({piece.source for piece in job}) > 1:
+        rows = [fresh[number].row([counted]) for number, counted in counts.items()]
+        group.add(rows, result["proteins"], result["rejects"])
+        return
+    source = fresh[job[0].source]
+    if counts:
+        source.results[job[0].part.index] = {**result, "counts": counts[job[0].source]}
+    if len(source.results) == source.pieces:
+        parts = [source.results[index] for index in sorted(source.results)]
+        proteins, rejects = ([f for part in parts for f in part[table]] for table in ("proteins", "rejects"))
+        group.add([source.row([part["counts"] for part in parts])], proteins, rejects)
 
-    A repeated attempt reads and writes anew; fragments of the first are never committed.
+
+class _CommitGroup:
+    """Sources that were read whole and wait to be committed together; `recorded` are those that no longer wait.
+
+    The first is committed at once, so a source that takes longer than COMMIT_SECONDS to read never waits for another.
     """
-    counts = {"records": 0, "rejects": 0, "residues": 0}
-    rejected: list[pa.RecordBatch] = []
-    written: list[str] = []
 
-    def accepted() -> Iterator[pa.RecordBatch]:
-        # the store may ask for the rows again, after an attempt that failed: count and collect from the start
-        counts.update(records=0, rejects=0, residues=0)
-        rejected.clear()
-        written.clear()
-        for batch in read_part(part, columns, label, run, limit=limit):
-            counts["records"] += batch.proteins.num_rows + batch.rejects.num_rows
-            counts["rejects"] += batch.rejects.num_rows
-            counts["residues"] += sum(batch.proteins["length"].to_pylist())
-            if batch.rejects.num_rows:
-                rejected.append(batch.rejects)
-            if sum(b.num_rows for b in rejected) > REJECTS_HELD:
-                written.extend(_write_rejects(rejects, rejected))
-                rejected.clear()
-            if batch.proteins.num_rows:
-                yield batch.proteins
+    def __init__(
+        self, location: Location, run: str, writer: Writer, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._location, self._run, self._writer, self._clock = location, run, writer, clock
+        self._last = -math.inf
+        self._rows: list[SourceRow] = []
+        self._proteins: list[str] = []
+        self._rejects: list[str] = []
+        self.recorded: list[SourceRow] = []
 
-    try:
-        fragments = write_fragments(
-            proteins, lambda: pa.RecordBatchReader.from_batches(PROTEINS_SCHEMA, accepted()), PROTEINS_SCHEMA
+    def add(self, rows: Sequence[SourceRow], proteins: Sequence[str], rejects: Sequence[str]) -> None:
+        """Add sources and the fragments that hold their rows and no others; commit when it is time."""
+        self._rows += rows
+        self._proteins += proteins
+        self._rejects += rejects
+        if self._clock() - self._last >= COMMIT_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Commit all that wait; without any there is no new version."""
+        if not self._rows:
+            return
+        record_sources(
+            self._location,
+            self._rows,
+            protein_fragments=self._proteins,
+            reject_fragments=self._rejects,
+            run=self._run,
+            writer=self._writer,
         )
-        if rejected:
-            written.extend(_write_rejects(rejects, rejected))
-    except ProteaRayError as error:
-        return {"error": "; ".join(getattr(error, "problems", (str(error),))), "records": 0}
-    return {**counts, "proteins": fragments, "rejected": written}
-
-
-def _write_rejects(table: str, batches: Sequence[pa.RecordBatch]) -> list[str]:
-    """Write rejects as uncommitted fragments; returns these as JSON."""
-    return write_fragments(table, pa.Table.from_batches(batches, REJECTS_SCHEMA), REJECTS_SCHEMA)
-
-
-def _commit(pending: _Pending, location: Location, run: str, writer: Writer) -> tuple[int, int]:
-    """Commit a source whose parts were all read, in part order; returns (records, rejects)."""
-    parts = [pending.results[index] for index in sorted(pending.results)]
-    records, rejects, residues = (sum(p[name] for p in parts) for name in ("records", "rejects", "residues"))
-    record_source(
-        location,
-        label=pending.label,
-        digest=pending.scan.digest,
-        variant=pending.variant,
-        uri=pending.scan.source.name,
-        format=pending.scan.source.format,
-        records=records,
-        rejects=rejects,
-        residues=residues,
-        protein_fragments=[f for p in parts for f in p["proteins"]],
-        reject_fragments=[f for p in parts for f in p["rejected"]],
-        run=run,
-        writer=writer,
-    )
-    return records, rejects
+        self.recorded += self._rows
+        self._rows, self._proteins, self._rejects = [], [], []
+        self._last = self._clock()

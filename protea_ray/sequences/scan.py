@@ -23,6 +23,7 @@ from protea_ray.sequences.columnar import explained, lance_dataset, table_proble
 from protea_ray.sequences.parts import Columns, Part, Scan, Source
 from protea_ray.sequences.streams import opened, raw_blocks, whole_lines
 from protea_ray.sequences.text import text_columns
+from protea_ray.sequences.walk import last_name
 
 
 def scan(source: Source, columns: Columns, part_bytes: int) -> Scan:
@@ -52,7 +53,26 @@ def column_problems(source: Source, columns: Columns) -> list[str]:
         case _:
             with explained(source):  # also column names that are not text
                 found = table_problems(table_schema(source), columns)
+                if not found and source.format == "parquet":
+                    found = _index_problems(source)
+    in_path = [name for name, _ in columns.required if f"/{name}=" in source.uri]
+    if found and in_path:
+        found = [f"column {in_path[0]!r} stands in the names of folders, which are not read; write it out", *found]
     return [f"{source.uri}: {problem}" for problem in found]
+
+
+def _index_problems(source: Source) -> list[str]:
+    """Why a Parquet file holds no rows of its own: `_metadata` lists those of its neighbours, as offsets in them."""
+    with opened(source.uri) as handle:
+        metadata = pq.ParquetFile(handle).metadata
+    name = last_name(source.uri)
+    if metadata.num_row_groups and metadata.num_columns:
+        other = metadata.row_group(0).column(0).file_path
+        if other and last_name(other) != name:
+            return [f"lists the row groups of other files ({other}, ...) and holds no rows; name these files"]
+    elif name == "_common_metadata":
+        return ["holds the columns of the Parquet files beside it and no rows; name these files"]
+    return []
 
 
 def _digest(source: Source) -> str:
@@ -116,7 +136,12 @@ def _parquet_parts(source: Source, part_bytes: int) -> tuple[Part, ...]:
 
 
 def _grouped(source: Source, sizes: Sequence[tuple[int, int]], part_bytes: int) -> tuple[Part, ...]:
-    """Parts of consecutive (bytes, rows) stretches, closed as soon as one holds `part_bytes`."""
+    """Parts of consecutive (bytes, rows) stretches, closed as soon as one holds `part_bytes`; without any, one part.
+
+    So a table without rows is read and recorded like any other.
+    """
+    if not sizes:
+        return (Part(source, 0, 0, 0, 1),)
     parts: list[Part] = []
     start = size = 0
     row = first = 1

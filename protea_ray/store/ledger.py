@@ -109,10 +109,9 @@ def take_proteins(
     )
 
 
-def recorded_source(location: Location, digest: str, variant: str) -> dict[str, Any] | None:
-    """Read the row of `sources` for a file's digest and reading options; None when it was never ingested whole."""
+def recorded_sources(location: Location, variant: str) -> dict[str, dict[str, Any]]:
+    """Read the rows of `sources` that were read with these options, by the file's digest; one scan for all of them."""
     table = find_table(location.table(SOURCES_TABLE))
     if table is None:
-        return None
-    rows = table.to_table(filter=both(equals("digest", digest), equals("variant", variant))).to_pylist()
-    return rows[-1] if rows else None
+        return {}
+    return {row["digest"]: row for row in table.to_table(filter=equals("variant", variant)).to_pylist()}

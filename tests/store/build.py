@@ -15,7 +15,7 @@ from protea_ray.store.commit import Writer, write_fragments
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location, open_location
 from protea_ray.store.rows import space_rows, space_schema
-from protea_ray.store.sources import record_source
+from protea_ray.store.sources import SourceRow, record_sources
 from protea_ray.store.spaces import SpaceInfo, ensure_space
 
 WIDTH = 8
@@ -73,16 +73,10 @@ def proteins(numbers: Sequence[int], source: str = "a.fasta#1", ids: Sequence[st
 
 def ingest(location: Location, table: pa.Table, source: str = "a.fasta#1", digest: str = "d1") -> None:
     """Record one source with these proteins and no rejects."""
-    record_source(
+    residues = sum(table["length"].to_pylist())
+    record_sources(
         location,
-        label=source,
-        digest=digest,
-        variant="id/sequence",
-        uri="/data/a.fasta",
-        format="fasta",
-        records=len(table),
-        rejects=0,
-        residues=sum(table["length"].to_pylist()),
+        [SourceRow(source, digest, "id/sequence", "/data/a.fasta", "fasta", len(table), 0, residues)],
         protein_fragments=write_fragments(location.table("proteins"), table, PROTEINS_SCHEMA),
         reject_fragments=[],
         run="r1",
