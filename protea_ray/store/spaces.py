@@ -119,7 +119,7 @@ def same_space(location: Location, spaces: Iterable[SpaceInfo], identity: dict[s
 
 def _rows(location: Location, name: str) -> int:
     table = find_table(location.table(name))
-    return table.count_rows() if table is not None else 0
+    return int(table.count_rows()) if table is not None else 0  # pyright: ignore[reportUnknownMemberType]
 
 
 def differences(have: dict[str, Any], want: dict[str, Any], where: str = "") -> Iterator[str]:
