@@ -20,7 +20,7 @@ from torch import nn
 from protea_ray.encoder import acceleration, batch, budget, quantize
 from protea_ray.encoder import encoder as encoder_module
 from protea_ray.encoder.attention import Choice
-from protea_ray.encoder.encoder import Encoder, Rejected
+from protea_ray.encoder.encoder import Embedded, Encoder, Rejected
 from protea_ray.errors import EncoderError
 from protea_ray.models.families.base import Shape
 from protea_ray.testing.random_checkpoint import FAMILIES, build
@@ -218,6 +218,15 @@ def test_a_pack_below_the_budget_that_does_not_fit_halves_its_own_tokens(
     assert len(list(small.embed(proteins(50, 50, 50, 50)))) == 4
     assert small.token_budget == 52
     assert (small.stats.out_of_memory, small.stats.forward_passes) == (2, 4)
+
+
+def test_a_stored_matrix_does_not_keep_the_pack_that_it_was_in(encoder: Any) -> None:
+    """Rows of a pack are copied: a view of 10 residues would hold the memory of all 300."""
+    run = encoder("esm2", {"pooling": ("none",)})
+    for result in run.embed(proteins(10, 90, 200)):
+        assert isinstance(result, Embedded) and result.residues is not None
+        (matrix,) = result.residues
+        assert matrix.base is None or matrix.base.nbytes <= matrix.nbytes
 
 
 def on(device: torch.device, run: Encoder) -> Encoder:

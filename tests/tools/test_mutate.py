@@ -112,6 +112,15 @@ def test_a_draw_is_the_same_for_the_same_seed_and_no_bug_comes_twice() -> None:
     assert one[0].tests == ("tests/plan",)
 
 
+def test_single_bugs_are_chosen_by_their_ids(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["--aimed", str(AIMED), "--drawn", "5", "--files", "protea_ray/plan/*.py", "--list"]
+    assert command.main(asked) == 0
+    every = capsys.readouterr().out.splitlines()
+    assert len(every) == len(entries()) + 5
+    assert command.main([*asked, "--only", every[0].split()[0], every[-1].split()[0]]) == 0
+    assert capsys.readouterr().out.splitlines() == [every[0], every[-1]]
+
+
 def test_an_id_stays_when_lines_are_put_before(tmp_path: Path) -> None:
     def ids(text: str) -> list[str]:
         (tmp_path / "a.py").write_text(text)

@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", metavar="S", type=int, default=0, help="of the draw")
     parser.add_argument("--files", nargs="+", default=["protea_ray/**/*.py"], help="patterns of files to draw from")
     parser.add_argument("--aimed", metavar="FILE", type=Path, help="bugs written by hand")
+    parser.add_argument("--only", metavar="ID", nargs="+", help="of these bugs, those with these ids")
     parser.add_argument("--jobs", metavar="N", type=int, default=1, help="copies of the tree that work side by side")
     parser.add_argument("--results", metavar="FILE", type=Path, default=ROOT / "build" / "mutate.jsonl", help="kept")
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write counts and bugs as JSON")
@@ -74,7 +75,7 @@ def _chosen(asked: argparse.Namespace) -> list[Bug]:
     files = [str(path.relative_to(ROOT)) for pattern in asked.files for path in ROOT.glob(pattern)]
     bugs = aimed(ROOT, asked.aimed, tests) if asked.aimed else []
     bugs += drawn(ROOT, sorted(set(files)), asked.drawn, asked.seed, tests) if asked.drawn else []
-    return list({bug.id: bug for bug in bugs}.values())
+    return [bug for bug in {bug.id: bug for bug in bugs}.values() if not asked.only or bug.id in asked.only]
 
 
 def _tried(bugs: Sequence[Bug], jobs: int, file: Path) -> dict[str, Result]:
