@@ -5,6 +5,7 @@ Parquet is written 32,768 proteins at a time; npz and AnnData hold one matrix an
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -103,12 +104,21 @@ def export(
     chosen = None if found is None else tuple(dict.fromkeys(found.stored.values()))
     if chosen == ():
         raise StoreError(f"none of the ids is in {store.uri}; {lookup.examples_of_ids(view)}. Nothing is written")
-    done = _FORMATS[path.suffix].write(Request(view, chosen, where, pooling, float32), path)
+    done = _written(Request(view, chosen, where, pooling, float32), path)
     if not done.rows:
-        path.unlink(missing_ok=True)
         why = f"{done.left_out:,} have no vector in space {view.pin.space}" if done.left_out else "none matches"
         raise StoreError(f"no protein to write: {why}. Nothing is written")
     return Exported(str(path), done.rows, done.left_out, () if found is None else found.unknown)
+
+
+def _written(request: Request, path: Path) -> Exported:
+    """Write beside `path` and rename: what was there before stays when nothing is written, or not all of it."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+        beside = Path(folder) / f"rows{path.suffix}"
+        done = _FORMATS[path.suffix].write(request, beside)
+        if done.rows:
+            beside.replace(path)
+    return done
 
 
 def _require_writable(path: Path) -> None:

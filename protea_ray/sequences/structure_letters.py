@@ -31,7 +31,7 @@ def why_3di(records: Sequence[bytes]) -> str | None:
     """In words, why the letters of these records may be 3Di; None where they are amino acids.
 
     >>> why_3di([b"DPPVLVVQVVVLLVVLVVVVPD"])
-    'letters as frequent as in 3Di (59 % are D, V or P)'
+    'letters as frequent as in 3Di (77 % are D, V or P)'
     >>> why_3di([b"dvqva"])
     'letters in lower case alone'
     >>> why_3di([b"MKTAYIAKQRqisfvkshfsrq"])

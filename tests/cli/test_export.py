@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import protea_ray
-from protea_ray.errors import ConfigError
+from protea_ray.errors import ConfigError, StoreError
 from protea_ray.pipeline.accounting import SpaceCount, Summary
 from protea_ray.store.location import Location
 from protea_ray.store.spaces import ensure_space
@@ -29,14 +29,18 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> Location:
 
 def test_a_file_is_written_and_accounted_for(location: Location, tmp_path: Path) -> None:
     out = tmp_path / "v.npz"
-    done = call_json("export", location.uri, out, "--space", SPACE, "--id", "P00003", "--id", "P00009", "--id", "other")
+    done = call_json(
+        "export", location.uri, out, "--space", SPACE, "--id", "P00003", "--id", "P00009", "--id", "other", code=1
+    )
 
     assert done == {"path": str(out), "rows": 2, "left_out": 0, "unknown": ["other"]}
     with np.load(out, allow_pickle=False) as arrays:
         assert arrays["id"].tolist() == ["P00003", "P00009"]
         assert np.array_equal(arrays["mean"][1], build.vector(9))
     assert "20 rows written" in call("export", location.uri, tmp_path / "v.parquet", "--space", SPACE)
-    assert "20 left out: they have no vector" in call("export", location.uri, out, "--space", "second")
+    with pytest.raises(StoreError, match="20 have no vector in space second"):
+        call("export", location.uri, out, "--space", "second")
+    assert np.load(out)["id"].tolist() == ["P00003", "P00009"]  # what was there before stays
     same = protea_ray.export(location.uri, tmp_path / "again.npz", space=SPACE, ids=["P00003", "P00009"])
     assert (same.rows, same.unknown) == (2, ())
 

@@ -178,7 +178,7 @@ def test_vectors_of_structure_letters_are_those_behind_their_own_prefix(recipe, 
     def stitched(prefix):
         return np.concatenate([rows(prefix, 0, 23)[:17], rows(prefix, 12, 35)[5:]]) if recipe else rows(prefix, 0, 35)
 
-    (result,) = encoder("prostt5", {"pooling": ("none",), **recipe}).embed([letters])
+    (result,) = encoder("prostt5", {"pooling": ("none",), "alphabet": "3di", **recipe}).embed([letters])
     assert result.n_windows == (2 if recipe else 1)
     assert np.abs(result.residues[0] - stitched("<fold2AA>")).max() < 1e-5
     assert np.abs(result.residues[0] - stitched("<AA2fold>")).max() > 1e-3

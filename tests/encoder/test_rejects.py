@@ -8,6 +8,8 @@ from protea_ray.encoder import batch
 from protea_ray.encoder.collect import Embedded, Rejected
 from protea_ray.encoder.encoder import IN_FLIGHT
 from protea_ray.errors import CheckpointError, ConfigError, EncoderError
+from protea_ray.models.checkpoint import read_config
+from protea_ray.models.families import recognise
 from protea_ray.testing.random_checkpoint import build
 from tests.encoder.conftest import load, proteins
 
@@ -131,16 +133,17 @@ def test_files_that_cannot_be_read_are_a_checkpoint_error(tmp_path):
     directory = build("esm2", tmp_path)
     whole = (directory / "model.safetensors").read_bytes()
     (directory / "model.safetensors").write_bytes(whole[:-100])
+    family = recognise(read_config(directory), directory)
     with pytest.raises(CheckpointError, match="EsmModel cannot be loaded"):
-        load(directory, {})
+        family.load(directory, torch.float32)
     (directory / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match="EsmModel cannot be loaded"):
-        load(directory, {})
+        family.load(directory, torch.float32)
 
 
 def test_no_configuration_and_no_gpu(tmp_path, encoder):
     run = encoder("esm2", {})
-    with pytest.raises(CheckpointError, match=r"has no config\.json"):
+    with pytest.raises(CheckpointError, match=r"is empty; name a directory that holds config\.json"):
         type(run).load(tmp_path, run.family, run.recipes)
     if not torch.cuda.is_available():
         with pytest.raises(EncoderError, match="sees no GPU"):

@@ -205,9 +205,10 @@ def test_a_tokenizer_that_was_saved_again_and_is_right(kind: str, tmp_path: Path
 
     open_checkpoint(str(again))
 
-    one, other = (recognise(read_config(p), p).alphabet(p) for p in (first, again))
-    assert (one.table == other.table).all()
-    assert (one.before, one.after, one.folded) == (other.before, other.after, other.folded)
+    for name in ("aa", "3di") if kind == "prostt5" else ("aa",):
+        one, other = (recognise(read_config(p), p).alphabet(p, name) for p in (first, again))
+        assert (one.table == other.table).all()
+        assert (one.before, one.after) == (other.before, other.after)
 
 
 def test_a_tokenizer_that_was_rebuilt_wrongly(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.config.run import run_config
 from protea_ray.encoder.collect import Embedded, Rejected
 from protea_ray.errors import ConfigError
-from protea_ray.pipeline import cluster
+from protea_ray.pipeline import embed as embedding
 from protea_ray.pipeline.dry_run import dry_run
 from protea_ray.pipeline.embed import embed
 from protea_ray.pipeline.progress import LineReporter
@@ -179,7 +179,7 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: object) -> None:
         raise AssertionError("Ray was asked for")
 
-    monkeypatch.setattr(cluster, "connect", refuse)
+    monkeypatch.setattr(embedding, "connect", refuse)
 
 
 @pytest.mark.parametrize("command", [["embed"], ["embed", "--dry-run"]])

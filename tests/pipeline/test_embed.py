@@ -170,7 +170,7 @@ def test_a_recipe_that_does_not_fit_the_model_is_refused_with_all_reasons(
     proteins: Path, esm2: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        run([proteins], tmp_path / "s", esm2, layers=(9,), dtype="float16")
+        run([proteins], tmp_path / "s", esm2, run={"device": "cpu"}, layers=(9,), dtype="float16")
 
     assert len(caught.value.problems) == 2
     assert not (tmp_path / "s").exists()

@@ -14,7 +14,7 @@ import pytest
 import protea_ray
 from protea_ray.config.run import run_config
 from protea_ray.errors import StoreError
-from protea_ray.pipeline import cluster as clusters
+from protea_ray.pipeline import embed as embedding
 from protea_ray.pipeline.accounting import Summary
 from protea_ray.pipeline.embed import embed
 from protea_ray.pipeline.progress import LineReporter
@@ -120,7 +120,7 @@ def test_a_column_that_stops_all_embedding_is_named_before_anything_starts(
     fasta.write_text(">a\nMKT\n")
     started: list[Any] = []
     no_ray: Callable[..., Any] = started.append
-    monkeypatch.setattr(clusters, "connect", no_ray)
+    monkeypatch.setattr(embedding, "connect", no_ray)
 
     with pytest.raises(StoreError, match=r"drop_columns\(\[\"organism\"\]\)"):
         run(Path(location.uri), esm2, fasta)

@@ -37,7 +37,7 @@ def test_rejects_of_earlier_runs_are_wanted_only_when_they_are_retried(
     monkeypatch.setattr(work, "rejected_keys", lambda *_: keys(1, 3))
     monkeypatch.setattr(work, "keys_of", lambda *_: keys(0))
 
-    facts, found = work._find(open_location(tmp_path), None, ["space"], retry, None)
+    facts, found = work._find(open_location(tmp_path), None, ["space"], retry, None, None)
 
     assert found["row"].to_pylist() == [70 + n for n in wanted]
     assert (facts["proteins"], facts["residues"]) == (len(wanted), sum(10 + n for n in wanted))

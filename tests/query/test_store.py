@@ -256,7 +256,7 @@ def test_status_tells_what_is_there(store: Store) -> None:
     found = store.status()
     said = json.loads(json.dumps(found.to_json()))
     assert {t["name"]: t["rows"] for t in said["tables"]} == {
-        "proteins": 43, "rejects": 1, "runs": 1, "sources": 2, SPACE: 40,
+        "lease": 0, "proteins": 43, "rejects": 1, "runs": 1, "sources": 2, SPACE: 40,
     }  # fmt: skip
     assert all(t["bytes"] > 0 for t in said["tables"])
     (space,) = said["spaces"]

@@ -36,7 +36,7 @@ def read(*inputs: str | Path, part_bytes: int = 1 << 20, columns: Columns | None
     columns = columns or Columns()
     proteins: list[Row] = []
     rejects: list[Row] = []
-    for source in expand([str(given) for given in inputs]):
+    for source in expand([str(given) for given in inputs], columns):
         for part in scan(source, columns, part_bytes).parts:
             for batch in read_part(part, columns, "label", "run-1", **options):
                 assert batch.proteins.schema.equals(PROTEINS_SCHEMA)

@@ -19,7 +19,7 @@ from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location, open_location
 from protea_ray.store.rows import space_rows, space_schema
 from protea_ray.store.runs import record_run
-from protea_ray.store.sources import record_source
+from protea_ray.store.sources import SourceRow, record_sources
 from protea_ray.store.spaces import ensure_space
 from protea_ray.store.tables import open_table
 from tests.store import build
@@ -44,16 +44,11 @@ def reject(label: str, line: int, **changes: object) -> pa.Table:
 def ingest(location: Location, label: str, numbers: Sequence[int]) -> None:
     """Record a source with these proteins and one reject."""
     proteins = build.proteins(numbers, label)
-    record_source(
+    uri, _, digest = label.rpartition("#")
+    residues = sum(proteins["length"].to_pylist())
+    record_sources(
         location,
-        label=label,
-        digest=label.rpartition("#")[2] + 52 * "0",
-        variant="id/sequence",
-        uri=label.rpartition("#")[0],
-        format="fasta",
-        records=len(proteins) + 1,
-        rejects=1,
-        residues=sum(proteins["length"].to_pylist()),
+        [SourceRow(label, digest + 52 * "0", "id/sequence", uri, "fasta", len(proteins) + 1, 1, residues)],
         protein_fragments=write_fragments(location.table("proteins"), proteins, proteins.schema),
         reject_fragments=write_fragments(location.table("rejects"), reject(label, 999), REJECTS_SCHEMA),
         run="r1",
