@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 def open_store(uri: str | Path) -> Store:
     """Open a store for reading; raises StoreError when there is none."""
     location = open_location(uri)
+    if "://" not in str(uri) and Path(uri).expanduser().is_file():
+        raise StoreError(f"{uri} is a file, but a store is a directory or an s3:// or gs:// URI")
     if not location.tables():
         raise StoreError(f"there is no store at {location.uri}; `protea-ray embed INPUT {location.uri}` makes one")
     return Store(location)
