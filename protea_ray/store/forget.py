@@ -112,7 +112,8 @@ def _list_sources(location: Location) -> list[StoredSource]:
     ]
     proteins, rejects = _count_by_source(location, PROTEINS_TABLE), _count_by_source(location, REJECTS_TABLE, _INGEST)
     for label in sorted({*proteins, *rejects} - rows.keys()):
-        uri, _, digest = label.split(",first=")[0].rpartition("#")
+        uri, _, digest = label.rpartition("#")
+        digest = digest.partition(",")[0]  # behind it stand a limit or an alphabet
         numbers = proteins[label], rejects[label]
         known.append(StoredSource(label, uri, digest, sum(numbers), *numbers, added="", recorded=False))
     return known
