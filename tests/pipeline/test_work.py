@@ -1,4 +1,4 @@
-"""What is wanted of each space, and that a worker writes to no other, without Ray."""
+"""The steps of a run between its ingest and its commits, one by one and without Ray."""
 
 from __future__ import annotations
 
