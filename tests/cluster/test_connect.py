@@ -68,6 +68,30 @@ def test_a_local_start_is_small_and_closed(monkeypatch: pytest.MonkeyPatch) -> N
     assert ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV is True
 
 
+@pytest.mark.parametrize("address", [None, "127.0.0.1:6379"])
+def test_a_start_leaves_the_standard_error_as_it_was(
+    address: str | None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Ray's C++ is silent while it starts; a notebook that connects again and again does not run out of files."""
+    starts(monkeypatch)
+    monkeypatch.setattr(module, "check_address", lambda _: None)
+    monkeypatch.setattr(module.ray, "init", lambda **_: os.write(2, b"noise of Ray"))
+    before = lowest_free_descriptor()
+    for _ in range(3):
+        connect(RunOptions(address=address))
+    os.write(2, b"a word of ours")
+
+    assert lowest_free_descriptor() == before
+    assert capfd.readouterr().err == "a word of ours"
+
+
+def lowest_free_descriptor() -> int:
+    """The number that the next file to be opened will get."""
+    free = os.dup(0)
+    os.close(free)
+    return free
+
+
 @pytest.mark.parametrize("known", [None, "corp.example, 10.0.0.0/8"])
 def test_no_proxy_stands_between_rays_own_processes(known: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     starts(monkeypatch)

@@ -54,6 +54,13 @@ def test_digests_of_shards_are_their_sha256(tmp_path: Path):
     assert check_weights(directory) == expected
 
 
+@pytest.mark.parametrize("dtype", ["<f8", "<f4", "<f2", "<i8", "<i4", "<i2", "<i1", "<u1", "?"])
+def test_tensors_of_every_plain_dtype_may_be_there(tmp_path: Path, dtype: str):
+    """Weights, and the buffers beside them: positions, masks, counts."""
+    save_file({"a": np.ones((3, 5), dtype), "b": np.ones(2, "<f4")}, tmp_path / "model.safetensors")
+    assert check_weights(tmp_path) == {"model.safetensors": sha256(tmp_path / "model.safetensors")}
+
+
 def test_a_file_larger_than_a_chunk_is_hashed_whole(tmp_path: Path):
     held = {"a": np.ones((1 << 20) + 3, "<f4"), "b": np.ones(5, "<f2"), "c": np.arange(3, dtype="<i8")}
     save_file(held, tmp_path / "model.safetensors")

@@ -92,7 +92,8 @@ def test_anndata(store: Store, tmp_path: Path) -> None:
     assert found.obs_names.tolist() == [f"P{n:05d}" for n in range(20)]
     assert np.array_equal(found.X, np.array([half(n) for n in range(20)], np.float32))
     assert found.obs["length"].tolist() == [len(build.sequence(n)) for n in range(20)]
-    assert found.uns["space"] == "half"
+    about = {name: found.uns[name] for name in ("space", "pooling", "model", "trained")}
+    assert about == {"space": "half", "pooling": "mean", "model": "m", "trained": False}
 
 
 def test_rejects_as_fasta(store: Store, tmp_path: Path) -> None:

@@ -193,6 +193,19 @@ def test_truncated_tables_are_refused(tmp_path: Path, name: str, keep: float) ->
         read(path)
 
 
+@pytest.mark.parametrize(("letter", "instead"), [(b"WCW", b"WAW"), (b"id-9", b"id-8")])
+def test_a_changed_byte_of_a_parquet_page_is_no_other_protein(tmp_path: Path, letter: bytes, instead: bytes) -> None:
+    """Pages with checksums, as Arrow and Java write them on request; the changed text is as well formed as before."""
+    table = pa.table({"id": ["id-7", "id-9", "id-10"], "sequence": ["MKV", "MWCWK", "LLL"]})
+    plain = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+    pq.write_table(table, tmp_path / "table", write_page_checksum=True, **plain)
+    assert len(read(tmp_path / "table").proteins) == 3
+    data = (tmp_path / "table").read_bytes()
+    assert data.count(letter) == 1
+    with pytest.raises(InputError, match="table: truncated or damaged parquet"):
+        read(written(tmp_path, data.replace(letter, instead), "table"))
+
+
 def test_a_lance_dataset_is_read_at_the_version_that_was_scanned(tmp_path: Path) -> None:
     path = str(tmp_path / "set.lance")
     lance.write_dataset(ROWS.slice(0, 1), path)

@@ -54,6 +54,8 @@ def test_letters_that_are_stored(letters: str | bytes, stored: str) -> None:
         ("MÉ", Reason.ILLEGAL_LETTER, "letter 'É', residue 2"),
         ("Mı", Reason.ILLEGAL_LETTER, "letter 'ı', residue 2"),  # str.upper would make it a legal I
         ("Mß", Reason.ILLEGAL_LETTER, "letter 'ß', residue 2"),  # and this SS
+        ("MK\U0001f9ecV", Reason.ILLEGAL_LETTER, "letter '\U0001f9ec', residue 3"),  # four bytes
+        ("M\u2014K", Reason.ILLEGAL_LETTER, "letter '\u2014', residue 2"),  # three
         ("M\ud800", Reason.ILLEGAL_LETTER, "byte 0xed, residue 2"),
         (b"M\xe9K", Reason.ILLEGAL_LETTER, "byte 0xe9, residue 2"),
         ("M\x1dK", Reason.ILLEGAL_LETTER, "byte 0x1d, residue 2"),  # white space to str.split

@@ -9,16 +9,17 @@ import pyarrow as pa
 import pytest
 
 from protea_ray.errors import InputError, StoreError, UnknownSpaceError
+from protea_ray.query.reader import open_store
 from protea_ray.sequences.records import PROTEINS_SCHEMA, REJECTS_SCHEMA
 from protea_ray.store import ledger
 from protea_ray.store.commit import write_fragments
-from protea_ray.store.location import open_location
+from protea_ray.store.location import Location, open_location
 from protea_ray.store.rows import space_rows, space_schema
 from protea_ray.store.runs import last_run, new_run_id, record_run
 from protea_ray.store.spaces import ensure_space, list_spaces, open_space
 from protea_ray.store.sql import among, equals
 from protea_ray.store.tables import count_rows, ensure_table, open_table
-from tests.store import build
+from tests.store import build, rich
 
 HOSTILE = ["' OR 1=1 --", "a\\", "a\\'b", "it's", "''", "é", "x\ny", "%", '"q"', "`b`", "plain", "X'00'"]
 
@@ -208,6 +209,27 @@ def test_the_ledger_reads_the_tables(tmp_path: Path) -> None:
     table = pa.Table.from_pylist([reject, reject, ingest_reject, {**reject, "space": "other"}], REJECTS_SCHEMA)
     build.writer().append_table(location.table("rejects"), table)
     assert ledger.rejected_keys(location, space).to_pylist() == [build.key(77)]
+
+
+@pytest.mark.parametrize("name", rich.SPACES)
+def test_a_protein_in_chunks_is_there_once(rich_location: Location, name: str) -> None:
+    present = [key.as_py() for batch in ledger.present_keys(rich_location, name) for key in batch]
+    assert sorted(present) == sorted(rich.keys(rich_location, name))
+    counted = {space.name: (space.keys, space.rows) for space in open_store(rich_location.uri).status().spaces}
+    assert counted[name] == (len(present), count_rows(rich_location.table(name)))
+
+
+@pytest.mark.parametrize(
+    ("asked", "columns"),
+    [
+        (["mean"], ("mean",)),
+        (["cls", "none"], ("cls",)),
+        (["mean", "cls", "max"], ("mean", "cls", "max")),
+        (["none"], ()),
+    ],
+)
+def test_poolings_of_a_space_are_its_columns_of_vectors(asked: list[str], columns: tuple[str, ...]) -> None:
+    assert build.info(config={"pooling": asked}).poolings == columns
 
 
 def test_proteins_are_read_by_source_and_by_row(tmp_path: Path) -> None:

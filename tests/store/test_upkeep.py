@@ -12,6 +12,7 @@ import pytest
 from protea_ray.errors import LeaseHeldError, StoreError, UnknownSpaceError
 from protea_ray.query.reader import open_store
 from protea_ray.store import aliases
+from protea_ray.store import upkeep as tending
 from protea_ray.store.commit import write_fragments
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location, open_location
@@ -48,6 +49,23 @@ def test_fragments_merge_and_orphans_go(tmp_path: Path) -> None:
     assert crop.tobytes() == build.residues(33)[2:6].tobytes()
     again = {t.table: t for t in upkeep(location, keep=NOW)}[SPACE]
     assert (again.fragments_after, again.files_removed) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("fewest", "most", "target_bytes", "rows"),
+    [(1, 1000, 1, 5), (10, 1000, 1, 10), (1, 20, 1 << 40, 20), (1, 1000, 1 << 40, 40)],
+)
+def test_fragments_hold_rows_between_two_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fewest: int, most: int, target_bytes: int, rows: int
+) -> None:
+    """Of 40 rows in eight fragments of 5: `rows` in each, as near to `target_bytes` as the limits allow."""
+    monkeypatch.setattr(tending, "_FEWEST_ROWS", fewest)
+    monkeypatch.setattr(tending, "_MOST_ROWS", most)
+    monkeypatch.setattr(tending, "_FRAGMENT_BYTES", target_bytes)
+    location = build.store(tmp_path / "s", range(40))
+    upkeep(location)
+    counts = [fragment.count_rows() for fragment in open_table(location.table(SPACE)).get_fragments()]
+    assert counts == [rows] * (40 // rows)
 
 
 def test_pinned_tagged_and_young_versions_stay(tmp_path: Path) -> None:

@@ -290,12 +290,16 @@ def test_a_test_that_never_ends_is_killed(tree: Path, tmp_path: Path) -> None:
     assert outcome.seconds < 300
 
 
-def test_stopping_ends_the_tests_that_run_and_lets_none_begin(tree: Path, tmp_path: Path) -> None:
-    (tree / "test_f.py").write_text("import time\n\ndef test_f():\n    time.sleep(600)\n")
+@pytest.mark.parametrize("fails", [False, True])
+def test_stopping_ends_the_tests_that_run_and_lets_none_begin(fails: bool, tree: Path, tmp_path: Path) -> None:
+    """Also where the code under test takes SIGTERM for Ctrl-C or an error, so that its test fails."""
+    handler = "def stop(*_):\n    raise OSError\n\nsignal.signal(signal.SIGTERM, stop)\n" if fails else ""
+    test = "def test_f():\n    pathlib.Path('began').touch()\n    time.sleep(600)\n"
+    (tree / "test_f.py").write_text(f"import pathlib, signal, time\n\n{handler}\n{test}")
     copy = Copy.of(tree, tmp_path / "copy")
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(copy.run, ["test_f.py"])
-        while copy._running is None:
+        while not (copy.root / "began").exists():
             time.sleep(0.05)
         copy.stop()
         assert verdict(running.result()) == trial.UNCLEAR

@@ -49,6 +49,21 @@ def test_labels_that_all_join_are_no_warning(store: Store, caplog: pytest.LogCap
     assert not caplog.records
 
 
+@pytest.mark.parametrize("blanks", [1, 2, 3])
+@pytest.mark.parametrize("unknown", [[], [800, 801]])
+def test_labels_without_a_value_are_a_warning(
+    store: Store, caplog: pytest.LogCaptureFixture, blanks: int, unknown: list[int]
+) -> None:
+    missing = pa.table({"id": [f"P{20 + n:05d}" for n in range(blanks)], "label": pa.nulls(blanks, pa.int64())})
+    labels = pa.concat_tables([helpers.labels([*range(10), *unknown]), missing])
+    with caplog.at_level(logging.INFO, "protea_ray"):
+        store.torch(labels=labels, batch_size=100)
+    (said,) = [entry for entry in caplog.records if "labelled ids are used" in entry.message]
+    assert said.levelno == logging.WARNING
+    assert f"{len(unknown)} unknown" in said.message
+    assert f"{blanks} without a value" in said.message
+
+
 def test_what_the_filter_leaves_out_is_not_unknown(store: Store) -> None:
     labels = pa.concat_tables([helpers.labels(range(30)), helpers.labels([500])])
     report = store.torch(labels=labels, filter="id < 'P00010'", batch_size=100).report
