@@ -14,7 +14,7 @@ from protea_ray.sequences.records import PROTEINS_SCHEMA, REJECTS_SCHEMA
 from protea_ray.store import ledger
 from protea_ray.store.commit import write_fragments
 from protea_ray.store.location import Location, open_location
-from protea_ray.store.rows import space_rows, space_schema
+from protea_ray.store.rows import SOURCES, space_rows, space_schema
 from protea_ray.store.runs import last_run, new_run_id, record_run
 from protea_ray.store.spaces import ensure_space, list_spaces, open_space
 from protea_ray.store.sql import among, equals
@@ -230,6 +230,16 @@ def test_a_protein_in_chunks_is_there_once(rich_location: Location, name: str) -
 )
 def test_poolings_of_a_space_are_its_columns_of_vectors(asked: list[str], columns: tuple[str, ...]) -> None:
     assert build.info(config={"pooling": asked}).poolings == columns
+
+
+def test_columns_of_every_table_that_may_be_null() -> None:
+    """Nothing else: a file on disk keeps this for ever, and other programs rely on it."""
+    space = space_schema({"mean": 4}, "float16", 4, {}, ["A"])
+    tables = {"space": space, "proteins": PROTEINS_SCHEMA, "rejects": REJECTS_SCHEMA, "sources": SOURCES}
+
+    free = {name: [f.name for f in schema if f.nullable] for name, schema in tables.items()}
+
+    assert free == {"space": [], "proteins": [], "rejects": ["key", "space"], "sources": []}
 
 
 def test_proteins_are_read_by_source_and_by_row(tmp_path: Path) -> None:
