@@ -1,4 +1,4 @@
-"""Tables for people who look at a result in a terminal or a notebook, without a library.
+"""Tables and lists for people who look at a result in a terminal or a notebook, without a library.
 
 Every cell is data: it may come from a file that somebody else wrote, so HTML is escaped and control characters are
 replaced.
@@ -26,6 +26,16 @@ def html_table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]
     head = "".join(f"<th>{_html(cell)}</th>" for cell in header)
     body = "".join(f"<tr>{''.join(f'<td>{_html(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return f"<table><caption>{_html(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def first_of(names: Sequence[str], most: int = 3) -> str:
+    """The first names, and how many more there are.
+
+    >>> first_of(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _html(cell: str) -> str:

@@ -19,7 +19,7 @@ def require_paths(inputs: Sequence[str], store: str) -> None:
     Raises ConfigError when the store is wrong, InputError when only inputs are.
     """
     missing = [f"{given}: {problem}" for given in inputs if (problem := _missing(given))]
-    if "://" not in store and Path(store).expanduser().is_file():
+    if is_file(store):
         problem = (
             f"STORE {store} is a file, but a store is a directory or an s3:// or gs:// URI. "
             "It is the last argument: protea-ray embed INPUT... STORE"
@@ -27,6 +27,11 @@ def require_paths(inputs: Sequence[str], store: str) -> None:
         raise ConfigError([problem, *missing], where="arguments")
     if missing:
         raise InputError(missing)
+
+
+def is_file(store: str) -> bool:
+    """Whether what was given as a store is a local file."""
+    return "://" not in store and Path(store).expanduser().is_file()
 
 
 def _missing(given: str) -> str | None:

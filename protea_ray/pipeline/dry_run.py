@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from protea_ray.pipeline.calibration import calibrate
 from protea_ray.pipeline.embed import MakeSpec, Setting, prepare, space_names
 from protea_ray.pipeline.ingest import columns_of, scan_all
 from protea_ray.pipeline.pool import pool_for, remote
+from protea_ray.pipeline.progress import LineReporter
 from protea_ray.pipeline.reading import grouped
 from protea_ray.pipeline.work import missing_of
 from protea_ray.pipeline.worker import EncoderSpec
@@ -70,11 +70,7 @@ class DryRun:
     spaces: tuple[SpacePlan, ...]
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
-@waiting_is_told(None, _say)
+@waiting_is_told(None, LineReporter().note)
 def dry_run(inputs: Sequence[str], store: str, config: RunConfig, make_spec: MakeSpec = EncoderSpec) -> DryRun:
     """Read the inputs, compare them with the store, time the model; raises what `embed` would raise."""
     began = time.perf_counter()

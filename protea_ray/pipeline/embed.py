@@ -19,6 +19,7 @@ from protea_ray.config.libraries import OF_EMBEDDING, versions
 from protea_ray.config.paths import require_paths
 from protea_ray.config.recipe import EmbeddingConfig, identity, misfits, resolve, space_name
 from protea_ray.config.run import RunConfig, RunOptions
+from protea_ray.display import first_of
 from protea_ray.errors import ConfigError
 from protea_ray.models.checkpoint import Checkpoint, letter_notes, logit_tokens, open_checkpoint
 from protea_ray.models.weights import verify_digests
@@ -158,7 +159,7 @@ def embed(
         alphabet = setting.recipes[0].alphabet
         ingested = ingest(sources, setting.location, setting.options, setting.run, writer, alphabet)
         if ingested.repeated:
-            report.note(f"{_named(ingested.repeated)}: byte for byte another input of this run; read once.")
+            report.note(f"{first_of(ingested.repeated)}: byte for byte another input of this run; read once.")
         targets = make_targets(setting.location, setting.checkpoint, setting.recipes, setting.run)
         note_other_names(setting, targets, report)
         spaces = [t.space for t in targets]
@@ -170,11 +171,6 @@ def embed(
         if work.proteins or ingested.read_now:
             record_run(setting.location, summary.run, summary.to_json(), writer=writer)
         return summary
-
-
-def _named(names: Sequence[str], most: int = 3) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def embed_work(

@@ -20,7 +20,7 @@ from protea_ray.plan.cost import Cost
 from protea_ray.plan.delta import Counts, Delta, delta
 from protea_ray.plan.units import Sizes, Unit, cut
 from protea_ray.sequences.records import KEY
-from protea_ray.store.keys import KeyIndex
+from protea_ray.store.keys import KeyIndex, concat_keys
 from protea_ray.store.ledger import of_alphabet, present_keys, proteins_of, rejected_keys, take_proteins
 from protea_ray.store.location import PROTEINS_TABLE, Location
 from protea_ray.store.tables import open_table
@@ -126,7 +126,7 @@ def missing_of(location: Location, keys: pa.Array, spaces: Sequence[str], retry_
 
 def keys_of(location: Location, space: str) -> pa.Array:
     """All keys of a space, each once; empty for a space that is not there yet."""
-    return pa.concat_arrays([pa.array([], type=KEY), *present_keys(location, space)])
+    return concat_keys(list(present_keys(location, space)))
 
 
 def cut_units(wanted: ObjectRef[Any], policy: UnitPolicy) -> Units:

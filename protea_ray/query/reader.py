@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from protea_ray.config.paths import is_file
 from protea_ray.errors import StoreError
 from protea_ray.query import lookup, search
 from protea_ray.query.residues import ResidueMatrix
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 def open_store(uri: str | Path) -> Store:
     """Open a store for reading; raises StoreError when there is none."""
     location = open_location(uri)
-    if "://" not in str(uri) and Path(uri).expanduser().is_file():
+    if is_file(str(uri)):
         raise StoreError(f"{uri} is a file, but a store is a directory or an s3:// or gs:// URI")
     if not location.tables():
         raise StoreError(f"there is no store at {location.uri}; `protea-ray embed INPUT {location.uri}` makes one")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from protea_ray.config.recipe import AlphabetName
+from protea_ray.display import first_of
 
 _WEB = re.compile(r"(https?://[^?#]*)[?#].*", re.DOTALL | re.IGNORECASE)
 
@@ -85,5 +86,4 @@ class Scan:
 
 
 def _column_list(names: Sequence[str], most: int = 30) -> str:
-    shown = ", ".join(repr(name[:80]) for name in names[:most]) or "(none)"
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+    return first_of([repr(name[:80]) for name in names], most) or "(none)"

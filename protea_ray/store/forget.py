@@ -26,7 +26,7 @@ from protea_ray.errors import StoreError
 from protea_ray.sequences.records import KEY
 from protea_ray.store.columns import require_removable
 from protea_ray.store.commit import Writer
-from protea_ray.store.keys import KeyIndex
+from protea_ray.store.keys import KeyIndex, concat_keys
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import PROTEINS_TABLE, REJECTS_TABLE, SOURCES_TABLE, Location
 from protea_ray.store.object_store_errors import is_outage, message, outage_as_store_error
@@ -224,7 +224,7 @@ def _keys_of_no_other(location: Location, labels: tuple[str, ...]) -> pa.Array:
     if table is None:
         return pa.array([], KEY)
     of_sources = among("source", labels)
-    own = _concat([b.column("key") for b in table.to_batches(columns=["key"], filter=of_sources)]).unique()
+    own = concat_keys([b.column("key") for b in table.to_batches(columns=["key"], filter=of_sources)]).unique()
     others = np.zeros(len(own), bool)
     index = KeyIndex(own)
     for batch in table.to_batches(columns=["key"], filter=f"NOT ({of_sources})"):
@@ -238,11 +238,7 @@ def _keys_in(location: Location, name: str, keys: KeyIndex, filter: str | None) 
     table = find_table(location.table(name))
     batches = table.to_batches(columns=["key"], filter=filter) if table is not None else ()
     columns = [batch.column("key") for batch in batches]
-    return _concat([column.filter(pa.array(keys.contains(column))) for column in columns])
-
-
-def _concat(keys: list[pa.Array]) -> pa.Array:
-    return pa.concat_arrays(keys) if keys else pa.array([], KEY)
+    return concat_keys([column.filter(pa.array(keys.contains(column))) for column in columns])
 
 
 def _remove(location: Location, plan: _Plan, writer: Writer) -> None:

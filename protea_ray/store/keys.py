@@ -6,7 +6,7 @@ words and a binary search cost 0.3 ms. Hits are compared over all 128 bits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -77,3 +77,8 @@ def join(left: pa.ChunkedArray, right: pa.ChunkedArray) -> tuple[np.ndarray, np.
     rows = np.repeat(np.arange(len(first)), count)
     within = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
     return rows, index.order[np.repeat(first, count) + within]
+
+
+def concat_keys(keys: Sequence[pa.Array]) -> pa.Array:
+    """All keys in one array; an empty one for no arrays."""
+    return pa.concat_arrays(keys) if keys else pa.array([], KEY)

@@ -17,16 +17,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from protea_ray.display import first_of
 from protea_ray.sequences.records import key_of
 from protea_ray.store.findings import Finding, first_keys
+from protea_ray.store.keys import concat_keys
 from protea_ray.store.location import PROTEINS_TABLE, REJECTS_TABLE, SOURCES_TABLE, Location
 from protea_ray.store.object_store_errors import is_outage, message
 from protea_ray.store.sql import equals
 from protea_ray.store.tables import find_table
-from protea_ray.store.verify_space import concat_keys
 
 _COLUMNS = ["key", "length", "sequence", "source", "line"]
-_NAMED = 3  # sources of a finding; `sources` has all of them
 
 
 @dataclass
@@ -125,7 +125,7 @@ def _by_kind(wrong: Mapping[str, list[tuple[str, bytes]]]) -> Iterator[Finding]:
     for kind, records in wrong.items():
         if records:
             sources = tuple(sorted({source for source, _ in records}))
-            detail = f"{len(records)} records of {named(sources)} whose {what[kind]} is not that of their letters"
+            detail = f"{len(records)} records of {first_of(sources)} whose {what[kind]} is not that of their letters"
             keys = first_keys(key for _, key in records)
             yield Finding(kind, PROTEINS_TABLE, detail, len(records), keys=keys, sources=sources)
 
@@ -142,7 +142,7 @@ def _repeated_records(lines: list[tuple[np.ndarray, np.ndarray]], labels: list[s
     if count:
         numbers: list[int] = np.unique(source[1:][again]).tolist()
         sources = tuple(sorted(labels[number] for number in numbers))
-        detail = f"{count} records of {named(sources)} repeat the line of another record"
+        detail = f"{count} records of {first_of(sources)} repeat the line of another record"
         yield Finding("repeated_record", PROTEINS_TABLE, detail, count, sources=sources)
 
 
@@ -155,9 +155,8 @@ def _wrong_counts(read: Records) -> Iterator[Finding]:
         said = {str(row["source"]): int(row[table]) for row in read.recorded or ()}
         wrong = sorted(label for label, number in said.items() if counts[label] != number)
         if wrong:
-            shown = ", ".join(f"{label}: {said[label]} recorded, {counts[label]} there" for label in wrong[:_NAMED])
-            more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
-            detail = f"{len(wrong)} sources have another number of rows than recorded ({shown}{more})"
+            shown = first_of([f"{label}: {said[label]} recorded, {counts[label]} there" for label in wrong])
+            detail = f"{len(wrong)} sources have another number of rows than recorded ({shown})"
             yield Finding("wrong_count", table, detail, len(wrong), sources=tuple(wrong))
 
 
@@ -166,7 +165,7 @@ def _repeated_sources(read: Records) -> Iterator[Finding]:
     rows = Counter(str(row["source"]) for row in read.recorded or ())
     again = tuple(sorted(label for label, count in rows.items() if count > 1))
     if again:
-        detail = f"{len(again)} sources are recorded more than once: {named(again)}"
+        detail = f"{len(again)} sources are recorded more than once: {first_of(again)}"
         yield Finding("repeated_record", SOURCES_TABLE, detail, len(again), sources=again)
 
 
@@ -180,12 +179,6 @@ def _unrecorded(read: Records) -> Iterator[Finding]:
             if label not in recorded:
                 detail = f"{number} rows of {label}, whose ingest or removal did not finish; embed or forget it again"
                 yield Finding("unrecorded_source", table, detail, number, sources=(label,))
-
-
-def named(labels: tuple[str, ...]) -> str:
-    """The first labels, and how many more there are."""
-    more = f" and {len(labels) - _NAMED} more" if len(labels) > _NAMED else ""
-    return ", ".join(labels[:_NAMED]) + more
 
 
 def lost_tables(location: Location, read: Records, vectors: Mapping[str, int]) -> Iterator[Finding]:

@@ -17,9 +17,8 @@ import lance
 import numpy as np
 import pyarrow as pa
 
-from protea_ray.sequences.records import KEY
 from protea_ray.store.findings import Finding, first_keys
-from protea_ray.store.keys import words
+from protea_ray.store.keys import concat_keys, words
 from protea_ray.store.location import Location
 from protea_ray.store.object_store_errors import is_outage, message
 from protea_ray.store.rows import CHECKSUM, matrix_widths, row_checksums, vector_facts
@@ -162,8 +161,3 @@ def _duplicates(name: str, rows: ReadRows) -> Iterator[Finding]:
     for unit, again_stored in by_unit.items():
         detail = f"{len(again_stored)} rows repeat the key and chunk of an earlier row"
         yield Finding("duplicate", name, detail, len(again_stored), unit=unit, keys=first_keys(again_stored))
-
-
-def concat_keys(keys: list[pa.Array]) -> pa.Array:
-    """All keys in one array; an empty one for no arrays."""
-    return pa.concat_arrays(keys) if keys else pa.array([], KEY)

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from protea_ray.errors import CheckpointError
+from protea_ray.models.checkpoint import open_checkpoint
+
 LETTERS = [*"LAGVSERTIDPKQNFYMHWCXBUZO.-"]
 VOCABULARY = ["<cls>", "<pad>", "<eos>", "<unk>", *LETTERS, "<null_1>", "<mask>"]
 CONFIG = {
@@ -61,3 +64,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PROTEA_RAY_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+def refused(directory: Path, *words: str) -> str:
+    """The message with which opening a checkpoint fails; it names the directory and holds the words."""
+    with pytest.raises(CheckpointError) as caught:
+        open_checkpoint(str(directory))
+    message = str(caught.value)
+    assert str(directory) in message
+    for word in words:
+        assert word in message
+    return message

@@ -23,7 +23,7 @@ from protea_ray.models.families import recognise
 from protea_ray.models.fit import require_fit
 from protea_ray.models.weights import read_header
 from protea_ray.testing.random_checkpoint import FAMILIES, build
-from tests.models.conftest import tensors, write
+from tests.models.conftest import refused, tensors, write
 
 MODULES = {
     "esm2": transformers.EsmModel, "esmc": transformers.EsmcModel,
@@ -50,16 +50,6 @@ def changed(source: Path, target: Path, edit: Edit, **config: Any) -> Path:
     save_file({k: v.contiguous().clone() for k, v in held.items()}, target / "model.safetensors", {"format": "pt"})
     (target / "config.json").write_text(json.dumps(read_config(source) | config))
     return target
-
-
-def refused(directory: Path, *words: str) -> str:
-    with pytest.raises(CheckpointError) as caught:
-        open_checkpoint(str(directory))
-    message = str(caught.value)
-    assert str(directory) in message
-    for word in words:
-        assert word in message
-    return message
 
 
 def prefixed(prefix: str) -> Edit:

@@ -9,21 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from protea_ray.errors import CheckpointError
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.models.misnamed import close_name
 from protea_ray.testing.random_checkpoint import build
-from tests.models.conftest import write
-
-
-def refused(place: Path, *words: str) -> str:
-    with pytest.raises(CheckpointError) as caught:
-        open_checkpoint(str(place))
-    message = str(caught.value)
-    assert str(place) in message
-    for word in words:
-        assert word in message
-    return message
+from tests.models.conftest import refused, write
 
 
 def folder(place: Path, *files: str) -> Path:

@@ -40,9 +40,7 @@ def ray_dataset(
     tasks = [_table(examples[part]) for part in parts(examples)]
     read = _ReadRows(Reader(view.location, view.pin, chosen, labels))
     connect(RunOptions())
-    made = ray.data.from_arrow(tasks or [_table(examples)]).map_batches(
-        read, batch_format="pyarrow", batch_size=None, zero_copy_batch=True
-    )
+    made = ray.data.from_arrow(tasks).map_batches(read, batch_format="pyarrow", batch_size=None, zero_copy_batch=True)
     made.set_name(f"{view.pin.space}@{view.pin.version}")
     return made
 
