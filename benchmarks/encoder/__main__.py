@@ -27,7 +27,6 @@ import typer
 
 from benchmarks.encoder.measure import Seconds, clock, extra_memory, interleaved, peak, share_of
 from benchmarks.encoder.models import MODELS
-from benchmarks.encoder.pipeline import PipelineRun, encoders, pipeline
 from benchmarks.encoder.show import draw, show, show_more
 from benchmarks.encoder.ways import Way, recipe_of, ways
 from benchmarks.inputs import accepted
@@ -226,13 +225,15 @@ def buckets(
 
 def pipelines(directory: Path, sequences: list[str], scratch: Path, device: str) -> list[dict[str, Any]]:
     """The whole pipeline with one actor and with all, each beside as many encoders alone just before and just after."""
+    from benchmarks.encoder.pipeline import encoders, pipeline  # Ray and Lance, which a borrowed machine may lack
+
     # longer than the comparison, as the last commit counts once; a protein that comes again would be stored once
     many = [s[cut:] for cut in range(PIPELINE_TIMES) for s in sequences if len(s) > PIPELINE_TIMES]
     residues, few = sum(map(len, many)), many[: len(many) // 8]
     found = []
     for actors in sorted({1, torch.cuda.device_count() if device == "cuda" else usable_cores()}):
         before = encoders(directory, few, actors, device)
-        done: PipelineRun = pipeline(directory, many, scratch, actors, device)
+        done = pipeline(directory, many, scratch, actors, device)
         alone = (before + encoders(directory, few, actors, device)) / 2
         rate = residues / done.steady
         found.append({"actors": actors, "residues": residues, "rate": rate, "encoders": alone,

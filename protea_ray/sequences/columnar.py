@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import lance
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -21,6 +21,9 @@ from protea_ray.errors import InputError
 from protea_ray.sequences.parts import Columns, Part, Source
 from protea_ray.sequences.records import Found
 from protea_ray.sequences.streams import opened
+
+if TYPE_CHECKING:
+    import lance
 
 _BATCH_BYTES = 16 << 20
 _MOST_ROWS = 8192
@@ -71,6 +74,8 @@ def table_problems(schema: pa.Schema, columns: Columns) -> list[str]:
 
 def lance_dataset(source: Source) -> lance.LanceDataset:
     """The dataset at the version that was scanned (the latest when none was)."""
+    import lance  # here, so that other formats are read where it is not installed
+
     return lance.dataset(source.uri, version=source.version or None)
 
 
