@@ -25,6 +25,7 @@ from protea_ray.encoder.collect import Collector, Embedded, Rejected, Stats
 from protea_ray.encoder.forward import Core
 from protea_ray.encoder.layout import layout
 from protea_ray.encoder.pool import LayerView
+from protea_ray.encoder.projections import join_projections
 from protea_ray.errors import EncoderError, numbered
 from protea_ray.models.checkpoint import read_config
 from protea_ray.models.families.alphabet import Alphabet
@@ -75,6 +76,8 @@ class Encoder:
         multiplied = acceleration.choose_product(place, first.quantization, layers.name == ON, products)
         if multiplied.name == acceleration.ONEDNN:
             acceleration.use_onednn(stack.layers)
+        if place.type == "cuda":
+            join_projections(stack.layers)
         if layers.name == ON:
             compile_layers(stack.layers)
         kept = sum(recipe.width(shape.hidden) for recipe in recipes)
