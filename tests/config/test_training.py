@@ -1,4 +1,4 @@
-"""The recipe of a training run: presets, what may be combined, every mistake at once; and STORE and OUT of the command."""
+"""The recipe of a training run: presets, what may be combined, every mistake at once; where STORE and OUT may be."""
 
 from __future__ import annotations
 
