@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         LeaseLostError,
         ProteaRayError,
         StoreError,
+        TrainingError,
         UnknownSpaceError,
     )
     from protea_ray.pipeline.accounting import Summary
@@ -57,6 +58,7 @@ __all__ = [
     "Store",
     "StoreError",
     "Summary",
+    "TrainingError",
     "UnknownSpaceError",
     "__version__",
     "embed",

@@ -54,12 +54,13 @@ class StepLayout:
     specials: int = 2
 
     def __post_init__(self) -> None:
+        least = self.crop + self.specials
         problems: list[str] = []
         if self.crop < 1:
             problems.append(f"crop {self.crop} must be at least 1 residue")
-        if self.pack_tokens < self.crop + self.specials:
+        if self.pack_tokens < least:
             problems.append(f"pack_tokens {self.pack_tokens:,} cannot hold a crop of {self.crop:,} residues and "
-                            f"{self.specials} special tokens: make it at least {self.crop + self.specials:,}")  # fmt: skip
+                            f"{self.specials} special tokens: make it at least {least:,}")  # fmt: skip
         if self.step_tokens < self.pack_tokens:
             problems.append(f"step_tokens {self.step_tokens:,} is less than one pack of {self.pack_tokens:,} tokens")
         if problems:
