@@ -129,8 +129,8 @@ def _loss(run: Training) -> Iterator[str]:
     rows.append(("**this model**", found["loss_20"], f"{found['standard_error']:.3f}"))
     shown = [(name, f"{nats:.3f}", f"{math.exp(nats):.2f}", error) for name, nats, error in rows]
     yield (
-        f"Loss of a masked residue of {found['proteins']:,} validation proteins, among the 20 amino acids (15 % masked, "
-        "the same masks at every validation; the standard error is over proteins):\n"
+        f"Loss of a masked residue of {found['proteins']:,} validation proteins, among the 20 amino acids (15 % "
+        "masked, the same masks at every validation; the standard error is over proteins):\n"
     )
     yield _table(("predictor", "nats", "perplexity", "standard error"), shown)
     yield f"\nOver the whole vocabulary, as others report it: {found['loss']:.3f} nats."

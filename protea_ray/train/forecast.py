@@ -14,6 +14,7 @@ from protea_ray.config.training import SPECIALS, TrainingConfig
 from protea_ray.models.families.base import Shape
 from protea_ray.plan.cost import transformer_cost
 from protea_ray.plan.steps import EpochSteps, StepLayout
+from protea_ray.train.run_state import steps_of_run
 
 _FLOAT = 4  # bytes of a weight, its gradient and each moment
 _BACKWARD = 2  # a backward pass multiplies twice as much as the forward pass before it
@@ -55,7 +56,7 @@ def forecast(config: TrainingConfig, shape: Shape, lengths: np.ndarray, validati
     """
     training = lengths[~validation]
     per_epoch = EpochSteps(training, layout_of(config), epoch=0).steps
-    steps = run_steps(config, per_epoch)
+    steps = steps_of_run(config, per_epoch)
     each = np.minimum(training, config.crop) + SPECIALS
     full = float(each.sum()) / per_epoch  # tokens of a step: packs are not quite full
     tokens = round(min(full, config.step_tokens) * steps)
@@ -72,17 +73,6 @@ def forecast(config: TrainingConfig, shape: Shape, lengths: np.ndarray, validati
         operations=operations,
         memory_bytes=memory_of(config, shape),
     )
-
-
-def run_steps(config: TrainingConfig, per_epoch: int) -> int:
-    """Optimiser steps of a run whose epochs have `per_epoch` of them.
-
-    >>> run_steps(TrainingConfig(shape="small", tokens=153_600), per_epoch=4)
-    10
-    """
-    if config.tokens is not None:
-        return -(-config.tokens // config.step_tokens)
-    return max(1, round((config.epochs or 0) * per_epoch))
 
 
 def operations_of(config: TrainingConfig, shape: Shape, tokens: np.ndarray) -> float:
