@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 METRICS = "metrics.jsonl"
+FINAL = "final"
 FLUSH_SECONDS = 10.0
 
 
 class MetricsFile:
-    """Appends to metrics.jsonl of a run that goes on from `step`. Every line has `kind`: step, validation, baselines.
+    """Appends to metrics.jsonl of a run that goes on from `step`. Every line has `kind`: step, validation, baselines,
+    final (the best checkpoint on the whole validation side).
 
     Fields of a step: step, epoch, tokens (so far), loss (nats), targets, learning_rate, gradient_norm,
     tokens_per_second, seconds (since 1970). Of a validation: step, tokens, loss, loss_20, standard_error, perplexity,
@@ -68,7 +70,7 @@ def _keep_until(path: Path, step: int) -> None:
     """Remove the lines of later steps than `step`."""
     if not path.exists():
         return
-    kept = [line for line in read_metrics(path.parent) if line.get("step", 0) <= step]
+    kept = [line for line in read_metrics(path.parent) if line["kind"] != FINAL and line.get("step", 0) <= step]
     fresh = path.with_name(f".{path.name}")
     fresh.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
     fresh.replace(path)

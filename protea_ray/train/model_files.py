@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WEIGHTS, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+BEST = "best.json"
 _STEP = re.compile(r"step-(\d{8})")
 _TOKENIZER = (
     "vocab.txt", "tokenizer_config.json", "tokenizer.json", "special_tokens_map.json", "added_tokens.json",
@@ -53,7 +54,7 @@ def write_checkpoint(
     `start` is the directory that training began from: its configuration with `marker`, and its tokenizer's files.
     Raises TrainingError when the place cannot be written.
     """
-    target = out / "checkpoints" / f"step-{state['step']:08d}"
+    target = out / "checkpoints" / _name(state["step"])
     fresh = target.with_name(f".{target.name}")
     if target.is_dir():  # the same step of the same plan has the same weights
         return target
@@ -103,10 +104,21 @@ def prune(out: Path, keep: int, best: int | None) -> None:
     """Remove all but the newest `keep` checkpoints and that of step `best`, and what a killed writer left."""
     whole = checkpoints(out)
     for path in whole[:-keep]:
-        if path.name != f"step-{best or 0:08d}":
+        if path.name != _name(best or 0):
             shutil.rmtree(path, ignore_errors=True)
     for path in (out / "checkpoints").glob(".step-*"):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def write_best(out: Path, step: int | None, loss: float | None) -> None:
+    """Name the best checkpoint in best.json; nothing before the first validation."""
+    if step is not None:
+        write_json(out / BEST, {"step": step, "loss": loss, "directory": f"checkpoints/{_name(step)}"})
+
+
+def best_checkpoint(out: Path) -> Path:
+    """The checkpoint with the lowest validation loss of a run that has one."""
+    return out / json.loads((out / BEST).read_text(encoding="utf-8"))["directory"]
 
 
 def copy_model(checkpoint: Path, target: Path) -> None:
@@ -127,6 +139,10 @@ def write_json(path: Path, value: Any) -> None:
     fresh = path.with_name(f".{path.name}")
     fresh.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     fresh.replace(path)
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
 
 
 def _write_model(directory: Path, weights: Mapping[str, Tensor], start: Path, marker: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The packs of a run in the order of its steps, built by threads a few packs ahead of the one that is computed.
+"""The packs of a run in the order of its steps, built by a thread a few packs ahead of the one that is computed.
 
 Building a pack (crop, tokens, masks) is numpy and takes milliseconds; it must not stand between two forward passes. The
 plan of the next epoch is made ahead as well.
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -42,14 +41,14 @@ class StepPlan:
 
     def steps(self, epoch: int, number: int) -> Iterator[PlannedStep]:
         """Step `number` of `epoch`, and all that follow."""
-        with ThreadPoolExecutor(1, "epochs") as pool:
+        pool = ThreadPoolExecutor(1, "epochs")
+        ahead = pool.submit(self._epoch, epoch)
+        while True:
+            current, epoch = ahead.result(), epoch + 1
             ahead = pool.submit(self._epoch, epoch)
-            while True:
-                current, epoch = ahead.result(), epoch + 1
-                ahead = pool.submit(self._epoch, epoch)
-                for step in range(number, current.steps):
-                    yield PlannedStep(current.epoch, step, current.packs(step), step == current.steps - 1)
-                number = 0
+            for step in range(number, current.steps):
+                yield PlannedStep(current.epoch, step, current.packs(step), step == current.steps - 1)
+            number = 0
 
     def tokens(self, step: PlannedStep) -> int:
         """Tokens of a step over all ranks, special ones included."""
@@ -61,27 +60,25 @@ class StepPlan:
 
 
 class PackFeed(Generic[T]):
-    """Steps with the packs of one rank. `build(step, number)` makes pack `number` of a step, in another thread."""
+    """Steps with the packs of one rank, made ahead. `build(step, number)` makes pack `number` of a step in a thread."""
 
     def __init__(self, build: Callable[[PlannedStep, int], T], *, rank: int, world: int, ahead: int = 8) -> None:
         self._build, self._rank, self._world, self._ahead = build, rank, world, ahead
+        self._pool = ThreadPoolExecutor(1, "packs")  # one: the letters of a store are read by one thread
 
-    def feed(self, steps: Iterator[PlannedStep]) -> Iterator[tuple[PlannedStep, Iterator[T]]]:
-        """Each step with an iterator over this rank's packs of it; an error in a thread is raised here."""
+    def __enter__(self) -> PackFeed[T]:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def steps(self, planned: Iterator[PlannedStep]) -> Iterator[tuple[PlannedStep, Iterator[T]]]:
+        """Each step with this rank's packs of it; an error in the thread is raised here."""
         waiting: deque[tuple[PlannedStep, list[Future[T]]]] = deque()
-        with ThreadPoolExecutor(2, "packs") as pool, closing_all(steps):
-            try:
-                while True:
-                    while sum(len(futures) for _, futures in waiting) < self._ahead:
-                        step = next(steps)
-                        numbers = range(self._rank, len(step.packs), self._world)
-                        waiting.append((step, [pool.submit(self._build, step, number) for number in numbers]))
-                    step, futures = waiting.popleft()
-                    yield step, (future.result() for future in futures)
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
-
-
-def closing_all(steps: Iterator[PlannedStep]) -> closing[Iterator[PlannedStep]]:
-    """Close a generator of steps at the end, so that its thread ends with it."""
-    return closing(steps)  # type: ignore[type-var]
+        while True:
+            while sum(len(futures) for _, futures in waiting) < self._ahead:
+                step = next(planned)
+                numbers = range(self._rank, len(step.packs), self._world)
+                waiting.append((step, [self._pool.submit(self._build, step, number) for number in numbers]))
+            step, futures = waiting.popleft()
+            yield step, (future.result() for future in futures)

@@ -10,7 +10,7 @@ Nothing here waits for the device: what a step came to is read while the next on
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from protea_ray.config.training import TrainingConfig
+from protea_ray.display import first_of
 from protea_ray.errors import TrainingError
 from protea_ray.train.optimiser import Optimiser
+
+Ids = Callable[[int], list[str]]  # ids of the proteins in pack n of a step, for a message
 
 _NAMED = 8  # proteins of a step that a message names
 _FIRST_SCALE, _GROWTH_STEPS = 2.0**16, 2000  # as torch.amp.GradScaler
@@ -48,7 +51,7 @@ class StepResult:
 class Pending:
     """Numbers on their way from the device: losses of the step's packs, targets, stop, norm of the gradient."""
 
-    def __init__(self, values: Tensor, step: int, proteins: list[list[str]]) -> None:
+    def __init__(self, values: Tensor, step: int, proteins: Ids) -> None:
         self._step, self._proteins = step, proteins
         self._event = None
         if values.is_cuda:
@@ -66,7 +69,8 @@ class Pending:
         *losses, targets, stop, norm = self._host.tolist()
         bad = [number for number, loss in enumerate(losses) if not math.isfinite(loss)]
         if bad or not math.isfinite(norm):
-            raise TrainingError(_not_finite(self._step, bad, self._proteins))
+            what, numbers = ("the loss", bad) if bad else ("the gradient", range(len(losses)))
+            raise TrainingError(_not_finite(self._step, what, [name for n in numbers for name in self._proteins(n)]))
         return StepResult(sum(losses) / max(targets, 1), int(targets), norm, stop > 0)
 
 
@@ -89,11 +93,11 @@ class Stepper:
             start += value.numel()
 
     def run(
-        self, step: int, steps: int, packs: Iterable[RankPack], proteins: list[list[str]], *, stop: bool = False
+        self, step: int, steps: int, packs: Iterable[RankPack], proteins: Ids, *, stop: bool = False
     ) -> tuple[Pending, float]:
         """Take step `step` of `steps`; returns its numbers to come and its learning rate.
 
-        `proteins` are the ids in each pack of the step, for messages; `stop` asks every rank to stop after it.
+        `proteins` gives the ids of a pack of the step; `stop` asks every rank to stop after it.
         """
         self._buffer.zero_()
         targets = 0
@@ -144,12 +148,8 @@ def _pack_seed(seed: int, step: int, pack: int) -> int:
     return int(np.random.SeedSequence([seed, step, pack]).generate_state(1, np.uint64)[0])
 
 
-def _not_finite(step: int, bad: list[int], proteins: list[list[str]]) -> str:
-    what = "the loss" if bad else "the gradient"
-    ids = [name for number in (bad or range(len(proteins))) for name in proteins[number]]
-    more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
+def _not_finite(step: int, what: str, ids: list[str]) -> str:
     return (
-        f"step {step}: {what} is not a number. Proteins of {'that pack' if bad else 'the step'}: "
-        f"{', '.join(ids[:_NAMED])}{more}. The checkpoint before it is whole; a lower learning_rate or a smaller clip "
-        "in a new place usually helps."
+        f"step {step}: {what} is not a number. Its proteins: {first_of(ids, _NAMED)}. The checkpoint before it is "
+        "whole; a lower learning_rate or a smaller clip in a new place usually helps."
     )
