@@ -2,7 +2,7 @@
 
 The command line must show its help without importing pydantic, and type checkers cannot read a model's fields as
 keywords. So two files repeat the models: protea_ray/cli/_flags.py for the first, protea_ray/_fields.py for the
-second. A test fails when they are out of date.
+second. The tables of docs/training.md repeat them for people. A test fails when any of them is out of date.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from protea_ray.config.run import RunOptions
 from protea_ray.config.training import PRESETS, TrainingConfig, TrainingOptions
 
 ROOT = Path(__file__).parent.parent / "protea_ray"
-FLAGS, FIELDS = ROOT / "cli" / "_flags.py", ROOT / "_fields.py"
+FLAGS, FIELDS, PAGE = ROOT / "cli" / "_flags.py", ROOT / "_fields.py", ROOT.parent / "docs" / "training.md"
 # RunOptions that are worth a flag of their own; the others are reached with --set run.NAME=VALUE
 RUN_FLAGS = (
     "actors", "device", "token_budget", "kernel", "compile", "products", "limit", "max_rejects", "retry_rejects",
@@ -96,6 +96,31 @@ def by_preset(name: str) -> str:
     return ", ".join(f"{preset} {_shown(value)}" for preset, value in values.items() if value is not None)
 
 
+def page_source() -> str:
+    """Text of docs/training.md with its tables of the recipe and of the options."""
+    presets = [f"| {' | '.join(('field', *PRESETS, 'meaning'))} |", "|---" * (len(PRESETS) + 2) + "|"]
+    for name, field in TrainingConfig.model_fields.items():
+        values = [_in_table(fields.get(name, field.default)) for fields in PRESETS.values()]
+        presets.append(f"| {' | '.join((name, *values, _in_table(field.description)))} |")
+    options = ["| option | default | meaning |", "|---|---|---|"]
+    for name, field in TrainingOptions.model_fields.items():
+        options.append(f"| {name} | {_in_table(field.default)} | {_in_table(field.description)} |")
+    text = PAGE.read_text(encoding="utf-8")
+    for marker, rows in (("RECIPE", presets), ("OPTIONS", options)):
+        before, _, rest = text.partition(f"<!-- {marker} -->")
+        text = f"{before}<!-- {marker} -->\n{chr(10).join(rows)}\n<!-- END -->{rest.partition('<!-- END -->')[2]}"
+    return text
+
+
+def _in_table(value: Any) -> str:
+    """A value as a cell of a Markdown table."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return _shown(value).replace("|", "\\|") or ("no" if value is False else "")
+
+
 def _flag(name: str, field: FieldInfo, *, in_recipe: bool, unset: str = "") -> str:
     kind = "switch" if field.annotation is bool else "list" if _is_tuple(field.annotation) else "text"
     flag = "--" + name.replace("_", "-")
@@ -166,6 +191,7 @@ def written() -> Iterator[tuple[Path, str]]:
     """Each generated file and the text that it should have."""
     yield FLAGS, flags_source()
     yield FIELDS, fields_source()
+    yield PAGE, page_source()
 
 
 if __name__ == "__main__":
