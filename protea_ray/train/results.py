@@ -75,15 +75,19 @@ def attribution_text(given: str | None) -> str | None:
     """
     if given is None:
         return None
-    path = Path(given).expanduser()
+    if not given.endswith((".md", ".txt")) and not _is_file(given):
+        return given
     try:
-        if path.is_file():
-            return path.read_text(encoding="utf-8").strip()
+        return Path(given).expanduser().read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:
-        raise ConfigError(f"attribution {given} cannot be read: {error}", where="training") from None
-    if path.suffix in (".md", ".txt"):
-        raise ConfigError(f"attribution {given}: no such file; give a file or the words themselves", where="training")
-    return given
+        raise ConfigError(f"attribution {given} cannot be read as a text: {error}", where="training") from None
+
+
+def _is_file(given: str) -> bool:
+    try:
+        return Path(given).expanduser().is_file()
+    except (OSError, ValueError):  # too long for a name, as words may be
+        return False
 
 
 def read_baselines(out: Path) -> dict[str, dict[str, float]] | None:

@@ -42,7 +42,12 @@ def train_on_store(
     proteins = from_store(store, held["data"]["version"] if held else None)
     report.note(f"{len(proteins):,} proteins, {proteins.lengths.sum():,} residues, version {proteins.pin['version']}")
     proteins = split(proteins, config)
-    done = train_here(config, options, proteins, place, report=report)
+    if options.workers == 0:
+        done = train_here(config, options, proteins, place, report=report)
+    else:
+        from protea_ray.train.ray_workers import train_on_workers  # imports Ray's part
+
+        done = train_on_workers(config, options, proteins, place, report)
     for note in write_results(place, command_line(store, out, config), credit):
         report.note(note)
     return done
