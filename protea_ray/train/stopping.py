@@ -7,28 +7,36 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from protea_ray.display import first_of
 
 
-class Stopping:
-    """Asked once a step. `after` is in seconds from now, None for no limit."""
+STOP_FILE = ".stop"  # below OUT: how the process that started workers asks them, with the reason as its text
 
-    def __init__(self, after: float | None = None) -> None:
+
+class Stopping:
+    """Asked once a step. `after` is in seconds from now, None for no limit; `out` may hold a file that asks to stop."""
+
+    def __init__(self, out: Path, after: float | None = None) -> None:
+        self._file = out / STOP_FILE
         self._end = None if after is None else time.monotonic() + after
         self._after = after
         self._signals: list[str] = []
 
     def wanted(self) -> bool:
         """Whether this process was asked to stop."""
-        return bool(self._signals) or (self._end is not None and time.monotonic() >= self._end)
+        over = self._end is not None and time.monotonic() >= self._end
+        return bool(self._signals) or over or self._file.exists()
 
     @property
     def reason(self) -> str:
         """Why, in words; another rank's wish when it was not this process that was asked."""
         if self._signals:
             return first_of(self._signals)
+        if self._file.exists():
+            return self._file.read_text(encoding="utf-8")
         return f"{self._after:g} seconds are over" if self.wanted() else "another worker was asked to stop"
 
     @contextmanager

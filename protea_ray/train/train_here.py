@@ -89,8 +89,8 @@ def train_here(
     mappings with a `kind`: progress each ten seconds on rank 0, validation on every rank. `stop_after` is in seconds
     from now. Raises ConfigError for what cannot work, TrainingError for a loss that is not a number.
     """
-    stopping = Stopping(stop_after)
     out = Path(out)
+    stopping = Stopping(out, stop_after)
     _require_packs(config, world)
     start = prepare(config, proteins, out, rank=rank, world=world)
     data = training_set(proteins, start.directory, config)
