@@ -12,7 +12,7 @@ seed of its own and no epoch: it is the same for every run on the same proteins.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -70,7 +70,7 @@ class Masker:
 
     def validation_pack(self, proteins: Sequence[np.ndarray], examples: np.ndarray) -> MaskedPack:
         """The same with the fixed crop and mask of the validation: 15 %, all `<mask>`."""
-        layout = StepLayout(self.layout.crop, self.layout.pack_tokens, self.layout.step_tokens, VALIDATION_SEED)
+        layout = replace(self.layout, seed=VALIDATION_SEED)
         pack, letters = self._joined(proteins, examples, layout, epoch=0)
         keys = keyed(VALIDATION_SEED, 0, Purpose.MASK, pack.examples)
         return self._masked(pack, letters, keys, VALIDATION_RATE, "mask")

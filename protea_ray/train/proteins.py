@@ -137,14 +137,14 @@ def from_table(source: pa.Table | str | Path) -> Proteins:
     Optional columns are `cluster` (whole numbers) and `is_validation` or `split` (booleans). Raises InputError that
     lists what is missing, of another type, null, or not letters of a protein.
     """
-    where = "the table" if isinstance(source, pa.Table) else str(source)
-    table = source if isinstance(source, pa.Table) else _read_parquet(Path(source))
+    where = str(source) if isinstance(source, str | Path) else "the table"
+    table: pa.Table = _read_parquet(Path(source)) if isinstance(source, str | Path) else source
     _require_columns(table, where)
     keys, texts = _checked(table, where)
     first = first_of_each(keys)
     letters = pa.table({"id": table["id"], "sequence": pa.array(texts, pa.large_string())}).take(pa.array(first))
     lengths = np.diff(bytes_of(letters["sequence"])[0])
-    pin = {"uri": None if isinstance(source, pa.Table) else where, "version": None}
+    pin = {"uri": where if isinstance(source, str | Path) else None, "version": None}
     made = _proteins(keys.take(pa.array(first)), lengths, TableLetters(letters), len(table), pin)
     flag = next((name for name in IS_VALIDATION if name in table.column_names), None)
     split = table[flag].to_numpy()[first] if flag else made.split
