@@ -7,12 +7,13 @@ Mistakes in paths and options are said before anything is imported that takes a 
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from protea_ray.cli.embed import INTERRUPTED
+from protea_ray.cli.embed import INTERRUPTED, safe_to_rerun
 from protea_ray.cli.options import ASSIGNMENTS, FILE, JSON, STORE, training_fields, training_overrides
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def train(
     from protea_ray.train.lines import training_lines
     from protea_ray.train.store_run import train_on_store
 
-    with training_lines() as report:
+    with safe_to_rerun(), training_lines() as report:
         done = train_on_store(store, out, recipe, options, report, attribution)
     finish(store, done, as_json)
 
@@ -86,8 +87,6 @@ def finish(store: str, done: TrainingSummary, as_json: bool) -> None:
 
 def next_commands(store: str, out: str) -> list[str]:
     """What a person does with a trained model, as commands."""
-    import shlex
-
     place = shlex.quote(store)
     return [
         f"protea-ray reembed {place} --model {shlex.quote(out)}/model --alias candidate",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from protea_ray.errors import ConfigError
 from protea_ray.train.card import Training, model_card
 from protea_ray.train.curve import INSTALL, Curve, draw
 from protea_ray.train.metrics_file import FINAL, read_metrics
@@ -65,6 +66,28 @@ def write_results(out: Path, command: str, attribution: str | None) -> list[str]
     title = f"{config['model'] or config['shape']}, {config['optimiser']}, seed {config['seed']}"
     drawn = draw(Curve(title, losses, validated, run.baselines), out / CURVE)
     return [] if drawn else [f"{CURVE} was not drawn: {INSTALL} installs matplotlib; the same command draws it then"]
+
+
+def attribution_text(given: str | None) -> str | None:
+    """What `--attribution` says: the text of the file of that name, or the words themselves.
+
+    Raises ConfigError for a file that cannot be read, and for the name of a text file that is not there.
+    """
+    if given is None:
+        return None
+    if not given.endswith((".md", ".txt")) and not _is_file(given):
+        return given
+    try:
+        return Path(given).expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"attribution {given} cannot be read as a text: {error}", where="training") from None
+
+
+def _is_file(given: str) -> bool:
+    try:
+        return Path(given).expanduser().is_file()
+    except (OSError, ValueError):  # too long for a name, as words may be
+        return False
 
 
 def read_baselines(out: Path) -> dict[str, dict[str, float]] | None:
