@@ -13,7 +13,18 @@ from typing import Any
 from protea_ray.cluster.cores import usable_cores
 from protea_ray.config.libraries import version_or_none
 
-LIBRARIES = ("protea-ray", "torch", "transformers", "triton", "numpy", "pyarrow", "torchao", "bitsandbytes", "ray", "pylance")
+LIBRARIES = (
+    "protea-ray",
+    "torch",
+    "transformers",
+    "triton",
+    "numpy",
+    "pyarrow",
+    "torchao",
+    "bitsandbytes",
+    "ray",
+    "pylance",
+)
 SAMPLE_MS = 500
 
 

@@ -189,4 +189,6 @@ def _against_float64(case: Case) -> Measured:
     )  # fmt: skip
     mine = difference(packed_states(encoder, proteins), exact)
     most = max(HALF_FACTOR * plain.relative, FLOAT32)
-    return Measured(mine.worst, most, plain.relative, message=f"{mine.compared} proteins of {[len(s) for s in proteins]}")
+    return Measured(
+        mine.worst, most, plain.relative, message=f"{mine.compared} proteins of {[len(s) for s in proteins]}"
+    )

@@ -47,6 +47,8 @@ def of_lengths(lengths: Sequence[int], seed: int = 0, letters: str = LETTERS) ->
 def mixed(proteins: Sequence[str], count: int, longest: int, lengths: Sequence[int]) -> list[str]:
     """`count` proteins cut to few different lengths, then one with unknown residues for each of `lengths`."""
     chosen = sample(proteins, count, longest)
-    allowed = sorted(random.Random(1).sample(sorted({len(s) for s in chosen}), min(_LENGTHS, len({len(s) for s in chosen}))))
+    allowed = sorted(
+        random.Random(1).sample(sorted({len(s) for s in chosen}), min(_LENGTHS, len({len(s) for s in chosen})))
+    )
     cut = [s[: max([n for n in allowed if n <= len(s)], default=len(s))] for s in chosen]
     return list(dict.fromkeys([*cut, *of_lengths(lengths, letters=LETTERS + "X")]))

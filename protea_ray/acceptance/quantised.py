@@ -75,16 +75,24 @@ def _int8(case: Quantised) -> Measured:
     case.states["int8"] = packed_states(reference, case.proteins)
     case.error["int8"] = difference(case.states["int8"], case.states["float32"]).relative
     found = _found(case, quantization="int8")
-    return Measured(found.worst, OTHER_STEP, case.error["int8"], message="baseline: the error of int8 itself", more=asdict(found))
+    return Measured(
+        found.worst, OTHER_STEP, case.error["int8"], message="baseline: the error of int8 itself", more=asdict(found)
+    )
 
 
 def _int4(case: Quantised) -> dict[str, Measured]:
     """The weights as stored against nf4 in words, and the products against float32 with those weights."""
     encoder = _load(case, quantization="int4")
-    stored = [part.matrix() for layer in encoder.core.stack.layers for part in layer.modules() if isinstance(part, Nf4Linear)]
+    stored = [
+        part.matrix() for layer in encoder.core.stack.layers for part in layer.modules() if isinstance(part, Nf4Linear)
+    ]
     plain = _load(case)
-    weights = [part.weight for layer in plain.core.stack.layers for part in layer.modules() if isinstance(part, nn.Linear)]
-    away = max(float(((a.float() - nf4(b)).abs().amax() / b.abs().amax())) for a, b in zip(stored, weights, strict=True))
+    weights = [
+        part.weight for layer in plain.core.stack.layers for part in layer.modules() if isinstance(part, nn.Linear)
+    ]
+    away = max(
+        float(((a.float() - nf4(b)).abs().amax() / b.abs().amax())) for a, b in zip(stored, weights, strict=True)
+    )
 
     def write_out(number: int, linear: nn.Linear) -> nn.Module:
         linear.weight = nn.Parameter(stored[number].float(), requires_grad=False)
@@ -105,11 +113,15 @@ def _half(case: Quantised, kind: str, dtype: str) -> Measured:
         raise NotHereError(f"{kind} in float32 did not run, so there is no tolerance")
     together = math.hypot(case.error[kind], case.error[dtype])
     found = difference(packed_states(_quantised(case, kind, dtype), case.proteins), case.states["float32"])
-    return Measured(found.worst, FACTOR * together, together, message="baseline: the two errors apart", more=asdict(found))
+    return Measured(
+        found.worst, FACTOR * together, together, message="baseline: the two errors apart", more=asdict(found)
+    )
 
 
 def _found(case: Quantised, **fields: Any) -> Difference:
-    return difference(packed_states(_quantised(case, fields["quantization"], "float32"), case.proteins), case.states["int8"])
+    return difference(
+        packed_states(_quantised(case, fields["quantization"], "float32"), case.proteins), case.states["int8"]
+    )
 
 
 def _quantised(case: Quantised, kind: str, dtype: str) -> Encoder:

@@ -176,7 +176,13 @@ def markdown(machine: Mapping[str, Any], lines: Sequence[Line]) -> str:
     text = ["# Acceptance", "", ", ".join(f"{n} {v}" for v, n in counts.items()), "", "| | |", "|---|---|"]
     text += [f"| {name} | {_cell(value)} |" for name, value in machine.items()]
     for part in dict.fromkeys(line.part for line in lines):
-        text += ["", f"## {part}", "", "| line | value | bound | baseline | verdict | s | |", "|---|---|---|---|---|---|---|"]
+        text += [
+            "",
+            f"## {part}",
+            "",
+            "| line | value | bound | baseline | verdict | s | |",
+            "|---|---|---|---|---|---|---|",
+        ]
         text += [_row(line) for line in lines if line.part == part]
     return "\n".join(text) + "\n"
 
