@@ -26,7 +26,7 @@ import typer
 
 from benchmarks.cluster.schedule import Schedule
 from benchmarks.cluster.simulated_cluster import SimulatedSpec, memory_of, processes_below, simulated_cluster
-from benchmarks.inputs import accepted
+from protea_ray.acceptance.proteins import accepted
 from protea_ray.config.cache import CACHE_VARIABLE
 from protea_ray.config.run import run_config
 from protea_ray.models.untrained import MODEL_NAME

@@ -14,9 +14,9 @@ from __future__ import annotations
 import json
 import random
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -25,17 +25,16 @@ import numpy as np
 import torch
 import typer
 
-from benchmarks.encoder.measure import Seconds, clock, extra_memory, interleaved, peak, share_of
-from benchmarks.encoder.models import MODELS
+from benchmarks.encoder.peers import installed
 from benchmarks.encoder.show import draw, show, show_more
-from benchmarks.encoder.ways import Way, recipe_of, ways
-from benchmarks.inputs import accepted
+from protea_ray.acceptance.measure import Seconds, clock, extra_memory, interleaved, peak, share_of, useful_operations
+from protea_ray.acceptance.proteins import accepted
+from protea_ray.acceptance.published_shapes import MODELS
+from protea_ray.acceptance.ways import PADDED_BUDGET, Way, opened, ways
 from protea_ray.cluster.cores import usable_cores
 from protea_ray.encoder.acceleration import ONEDNN, choose_product
 from protea_ray.errors import ConfigError
 from protea_ray.models.checkpoint import open_checkpoint
-from protea_ray.pipeline.calibration import operations
-from protea_ray.plan.cost import Cost
 from protea_ray.sequences.synth import synthesise
 
 REAL_PROTEINS = Path(__file__).resolve().parents[2] / "shared" / "data" / "medium"
@@ -86,9 +85,9 @@ def main(
     found: dict[str, Any] = {"device": device, "records": [], "buckets": [], "pipeline": [], "peaks": {}}
     with tempfile.TemporaryDirectory() as scratch:
         for number, (name, depth, directory) in enumerate(_directories(model, shapes, Path(scratch), device)):
-            sequences = _draw(pool, proteins, directory, kinds[0], device, first=number == 0)
+            sequences = _draw(pool, proteins, directory, first=number == 0)
             sizes = (8, 32) if number == 0 else (8,)
-            loaded = _load(ways(directory, device, kinds, sizes), sequences, device)
+            loaded = _load(_all_ways(directory, device, kinds, sizes), sequences, device)
             records, peaks = compare(loaded, sequences, repeats, directory, device)
             found["peaks"] = peaks
             if choose_product(device).name == ONEDNN:
@@ -129,21 +128,21 @@ def proteins_of(fasta: str | None) -> list[str]:
     return list(dict.fromkeys(s for batch in batches for s in batch["sequence"].to_pylist()))
 
 
-def useful(directory: Path, device: str, dtype: str, lengths: Sequence[int]) -> float:
+def useful(directory: Path, lengths: Sequence[int]) -> float:
     """Operations that the proteins need, special tokens counted."""
-    return float(_cost(directory, device, dtype).of(np.array(lengths) + 2).sum())
+    return useful_operations(opened(directory).shape, lengths)
 
 
-@cache
-def _cost(directory: Path, device: str, dtype: str) -> Cost:
-    """Opening a checkpoint digests its weights: once is enough."""
-    return operations(open_checkpoint(str(directory)).shape, recipe_of(directory, device, dtype))
+def _all_ways(directory: Path, device: str, dtypes: Sequence[str], sizes: Sequence[int]) -> Iterator[Way]:
+    yield from ways(directory, device, dtypes, sizes)
+    for peer, load in installed(directory, device, dtypes[0], PADDED_BUDGET[device]):
+        yield Way(f"{peer}, {dtypes[0]}", dtypes[0], load, is_peer=True)
 
 
-def _draw(pool: list[str], count: int, directory: Path, dtype: str, device: str, *, first: bool) -> list[str]:
+def _draw(pool: list[str], count: int, directory: Path, *, first: bool) -> list[str]:
     """A random sample; smaller for a large shape, so that no shape takes longer than the first."""
     chosen = [s[:CUT] for s in random.Random(0).sample(pool, min(count, len(pool)))]
-    while not first and len(chosen) > 8 and useful(directory, device, dtype, [len(s) for s in chosen]) > SMALL_FLOPS:
+    while not first and len(chosen) > 8 and useful(directory, [len(s) for s in chosen]) > SMALL_FLOPS:
         chosen = chosen[: len(chosen) * 3 // 4]
     return chosen
 
@@ -184,7 +183,7 @@ def compare(
     kinds = {way.dtype for way, _, _, _ in loaded.values()}
     seconds = interleaved(calls | {f"peak {kind}": partial(peak, device, kind) for kind in kinds}, repeats)
     measured = {kind: seconds.pop(f"peak {kind}") for kind in kinds}
-    flops = useful(directory, device, next(iter(loaded.values()))[0].dtype, [len(s) for s in sequences])
+    flops = useful(directory, [len(s) for s in sequences])
     records, base = [], vectors[next(iter(loaded))]
     for name, (way, _, load, first) in loaded.items():
         took = Seconds(seconds[name], extra[name])
@@ -213,7 +212,7 @@ def buckets(
         if not inside:
             continue
         chosen = random.Random(1).sample(inside, min(len(inside), max(2, 4096 // high)))
-        flops = useful(directory, device, next(iter(loaded.values()))[0].dtype, [len(s) for s in chosen])
+        flops = useful(directory, [len(s) for s in chosen])
         for name, (way, embed, _, _) in loaded.items():
             call = partial(embed, chosen)
             seconds = min(clock(call, device) for _ in range(2))
@@ -225,7 +224,7 @@ def buckets(
 
 def pipelines(directory: Path, sequences: list[str], scratch: Path, device: str) -> list[dict[str, Any]]:
     """The whole pipeline with one actor and with all, each beside as many encoders alone just before and just after."""
-    from benchmarks.encoder.pipeline import encoders, pipeline  # Ray and Lance, which a borrowed machine may lack
+    from protea_ray.acceptance.whole_pipeline import encoders, pipeline  # Ray and Lance, which a borrowed machine may lack
 
     # longer than the comparison, as the last commit counts once; a protein that comes again would be stored once
     many = [s[cut:] for cut in range(PIPELINE_TIMES) for s in sequences if len(s) > PIPELINE_TIMES]

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from protea_ray.acceptance.ways import Embed
 from protea_ray.models.checkpoint import read_config
-
-Embed = Callable[[Sequence[str]], dict[str, np.ndarray]]  # mean of the residues by sequence
 
 
 def installed(directory: Path, device: str, dtype: str, budget: int) -> Iterator[tuple[str, Callable[[], Embed]]]:

@@ -12,9 +12,9 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from benchmarks.encoder.__main__ import compare, main, proteins_of, useful
-from benchmarks.encoder.measure import Seconds, extra_memory, interleaved
-from benchmarks.encoder.models import MODELS
-from benchmarks.encoder.ways import Way, ways
+from protea_ray.acceptance.measure import Seconds, extra_memory, interleaved
+from protea_ray.acceptance.published_shapes import MODELS
+from protea_ray.acceptance.ways import Way, ways
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.testing.random_checkpoint import build
 
@@ -54,7 +54,7 @@ def test_operations_of_esm2_by_hand(tmp_path: Path) -> None:
     directory = build("esm2", tmp_path / "m", layers=3, hidden=32, heads=4)
     tokens = [10 + 2, 50 + 2]
     by_hand = sum(3 * (24 * 32**2 * n + 4 * 32 * n**2) for n in tokens)
-    assert useful(directory, "cpu", "float32", [10, 50]) == pytest.approx(by_hand)
+    assert useful(directory, [10, 50]) == pytest.approx(by_hand)
 
 
 def test_repetitions_are_interleaved_and_the_median_is_taken() -> None:

@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from protea_ray.acceptance.by_the_book import ByTheBook
 from protea_ray.config.run import run_config
 from protea_ray.encoder import quantize
 from protea_ray.encoder.canary import check_canaries
@@ -31,7 +32,7 @@ from protea_ray.pipeline.progress import LineReporter
 from protea_ray.testing.random_checkpoint import FAMILIES, build
 from tests import stores
 from tests.encoder.conftest import load, proteins
-from tests.encoder.rounding import ByTheBook, one_scale, seven_bits, three_bits
+from tests.encoder.rounding import one_scale, seven_bits, three_bits
 
 KINDS = ("int8", "int4")
 FIELDS = {"pooling": ("none",)}

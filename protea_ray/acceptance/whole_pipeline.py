@@ -19,8 +19,8 @@ from threading import Barrier
 
 import torch
 
-from benchmarks.encoder.measure import clock
-from benchmarks.encoder.ways import LONGEST, ours
+from protea_ray.acceptance.measure import clock
+from protea_ray.acceptance.ways import LONGEST, ours
 from protea_ray.config.run import run_config
 from protea_ray.pipeline.embed import embed
 from protea_ray.pipeline.progress import LineReporter

@@ -1,4 +1,4 @@
-"""How the benchmark measures: interleaved repetitions, synchronised clocks, peaks of the same device and dtype."""
+"""How speed is measured: interleaved repetitions, synchronised clocks, peaks of the same device and dtype."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import torch
 
 from protea_ray.encoder.acceleration import TORCH, product
+from protea_ray.models.families import Shape
+from protea_ray.plan.cost import transformer_cost
 
 PEAK_SIDE = {"cpu": 2048, "cuda": 8192}
 
@@ -59,6 +62,13 @@ def peak(device: str, dtype: str, by: str = TORCH) -> float:
     multiply = torch.matmul if by == TORCH else product
     best = min(clock(lambda: multiply(a, a), device) for _ in range(3))
     return 2 * side**3 / best
+
+
+def useful_operations(shape: Shape, lengths: Sequence[int]) -> float:
+    """Operations that proteins of `lengths` residues need, two special tokens counted with each."""
+    width = shape.heads * shape.head_dim
+    cost = transformer_cost(shape.layers, shape.hidden, width, shape.ffn, 3 if shape.gated else 2)
+    return float(cost.of(np.array(lengths) + 2).sum())
 
 
 def share_of(flops: float, seconds: Sequence[float], peaks: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""The ways to embed that the benchmark compares: plain transformers, installed peers, our encoder.
+"""The ways to embed that are compared: plain transformers and our encoder.
 
 A way is loaded once and then called with proteins; all of them give the mean of each protein's residues on the host.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,18 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from benchmarks.encoder.peers import Embed, installed
-from protea_ray.config.recipe import EmbeddingConfig, embedding_config, resolve
+from protea_ray.config.recipe import embedding_config, resolve
 from protea_ray.encoder.collect import Embedded
-from protea_ray.encoder.in_memory import encoder_here
-from protea_ray.models.checkpoint import open_checkpoint, read_config
+from protea_ray.encoder.encoder import Encoder
+from protea_ray.models.checkpoint import Checkpoint, open_checkpoint, read_config
 from protea_ray.models.families import recognise
+from protea_ray.models.families.base import Family
 
 PADDED_BUDGET = {"cpu": 2048, "cuda": 32_768}  # tokens of one padded batch in the sorted baseline
 LONGEST = 100_000  # residues of one window: nothing is cut, as in the plain loop
 
 Batches = list[list[str]]
+Embed = Callable[[Sequence[str]], dict[str, np.ndarray]]  # mean of the residues by sequence
 
 
 @dataclass(frozen=True)
@@ -63,32 +65,38 @@ def ways(directory: Path, device: str, dtypes: Sequence[str], sizes: Sequence[in
         grouped = _sorted(PADDED_BUDGET[device])
         yield Way(f"transformers, sorted, {dtype}", dtype, _padded(directory, device, dtype, grouped), grouped)
         yield Way(f"protea_ray encoder, {dtype}", dtype, ours(directory, device, dtype))
-    for peer, load in installed(directory, device, dtypes[0], PADDED_BUDGET[device]):
-        yield Way(f"{peer}, {dtypes[0]}", dtypes[0], load, is_peer=True)
 
 
-def recipe_of(directory: Path, device: str, dtype: str) -> EmbeddingConfig:
-    """What `ours` runs, resolved."""
-    return resolve(_whole(directory, dtype), open_checkpoint(str(directory)).facts, device, None)
+@cache
+def opened(directory: Path) -> Checkpoint:
+    """The checkpoint of a directory; opening it digests its weights, and once is enough."""
+    return open_checkpoint(str(directory))
 
 
-def _whole(directory: Path, dtype: str | None) -> EmbeddingConfig:
-    """The default recipe on whole proteins."""
-    fields = {
-        "model": str(directory),
-        "dtype": dtype,
-        "max_residues": LONGEST,
-        "normalize": False,
-        "store_dtype": "float32",
-    }
-    return embedding_config(fields)
+def family_of(directory: Path) -> Family:
+    """The family of a checkpoint directory."""
+    return recognise(read_config(directory), directory)
+
+
+def load_encoder(
+    directory: Path, device: str, *, kernel: str = "auto", compiled: str = "auto", token_budget: int | None = None,
+    **fields: Any,
+) -> Encoder:  # fmt: skip
+    """Our encoder of whole proteins in `device` (cpu or cuda), under the default recipe with `fields` changed."""
+    checkpoint = opened(directory)
+    recipe = {"model": str(directory), "max_residues": LONGEST, "normalize": False, "store_dtype": "float32"} | fields
+    resolved = resolve(embedding_config(recipe), checkpoint.facts, device, None)
+    return Encoder.load(
+        directory, family_of(directory), [resolved], device=device, token_budget=token_budget, kernel=kernel,
+        compiled=compiled,
+    )  # fmt: skip
 
 
 def ours(directory: Path, device: str, dtype: str | None) -> Callable[[], Embed]:
-    """What loads our encoder under that recipe; None is the dtype that the family chooses for the device."""
+    """What loads our encoder; None is the dtype that the family chooses for the device."""
 
     def load() -> Embed:
-        encoder = encoder_here(open_checkpoint(str(directory)), _whole(directory, dtype), device)
+        encoder = load_encoder(directory, device, dtype=dtype)
 
         def run(sequences: Sequence[str]) -> dict[str, np.ndarray]:
             found = list(encoder.embed(sequences))
@@ -100,19 +108,27 @@ def ours(directory: Path, device: str, dtype: str | None) -> Callable[[], Embed]
     return load
 
 
+def plain_model(directory: Path, device: str, dtype: str) -> Any:
+    """The module of transformers as its documentation loads it."""
+    from transformers import AutoModel, T5EncoderModel
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()  # a table of the weights of heads, which are not wanted here
+    logging.disable_progress_bar()
+    family = family_of(directory)
+    kind: Any = T5EncoderModel if family.has_bias else AutoModel
+    more = {"add_pooling_layer": False} if family.name == "esm2" else {}
+    return kind.from_pretrained(directory, dtype=getattr(torch, dtype), **more).eval().to(device)
+
+
 def _padded(
     directory: Path, device: str, dtype: str, grouped: Callable[[Sequence[str]], Batches]
 ) -> Callable[[], Embed]:
     """As the model's documentation shows it: pad, run, mean over the residues."""
 
     def load() -> Embed:
-        from transformers import AutoModel, T5EncoderModel
-
-        family = recognise(read_config(directory), directory)
-        kind: Any = T5EncoderModel if family.has_bias else AutoModel
-        more = {"add_pooling_layer": False} if family.name == "esm2" else {}
-        model = kind.from_pretrained(directory, dtype=getattr(torch, dtype), **more).eval().to(device)
-        alphabet = family.alphabet(directory)
+        model = plain_model(directory, device, dtype)
+        alphabet = family_of(directory).alphabet(directory)
         before = len(alphabet.before)
 
         def run(sequences: Sequence[str]) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The models of the benchmark: real shapes with random weights, because weights are large and speed is not in them.
+"""The models whose speed is measured: real shapes with random weights, because weights are large and speed is not in them.
 
 A shape may be cut in depth: all layers of an encoder cost the same, and two of them show a rate per layer that thirty
 would. Every record says how many of how many were run.
@@ -31,12 +31,13 @@ class Model:
         """How many layers are run: all, or as many as PARAMETERS allow, at least two."""
         return self.layers if full else min(self.layers, max(2, int(PARAMETERS / self.parameters)))
 
-    def write(self, folder: Path, full: bool) -> Path:
-        """A checkpoint directory with random weights."""
+    def write(self, folder: Path, full: bool, device: str = "cpu") -> Path:
+        """A checkpoint directory with random weights, drawn on `device`."""
         depth = self.depth(full)
         place = folder / f"{self.name}-{depth}"
         if not place.exists():
-            build(self.family, place, layers=depth, hidden=self.hidden, heads=self.heads, **self.config)
+            build(self.family, place, layers=depth, hidden=self.hidden, heads=self.heads, device=device,
+                  **self.config)  # fmt: skip
         return place
 
 
