@@ -4,6 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   ?= demo-store
+ACCEPTANCE ?= build/acceptance
 
 # A machine without an NVIDIA GPU must not pull gigabytes of CUDA. On Linux the CPU build of torch is asked for
 # by name; pip finds it in a find-links folder or index of yours (PIP_FIND_LINKS, PIP_EXTRA_INDEX_URL).
@@ -14,7 +15,7 @@ else
 TORCH ?= torch==2.13.0
 endif
 
-.PHONY: help setup demo test check lint pytest-test pytest-check audit chaos bench simulate docs coverage figures clean
+.PHONY: help setup demo test check lint pytest-test pytest-check audit chaos bench gpu simulate docs coverage figures clean
 help:
 	@echo "make demo   embed examples/families.fasta and look at the result"
 	@echo "make test   set up, check, and the tests of minutes"
@@ -23,6 +24,7 @@ help:
 	@echo "make audit  known vulnerabilities of what is installed"
 	@echo "make chaos  break processes, nodes, commits and files, and count the rows"
 	@echo "make bench  residues per second beside plain transformers"
+	@echo "make gpu    runs, is right, is fast on the NVIDIA GPU here? A report in $(ACCEPTANCE)/"
 	@echo "make simulate  the pipeline on 48 GPUs that are only numbers, and a model of 4,096"
 	@echo "make docs   these pages, the Python names and the commands as HTML under build/docs"
 	@echo "make coverage  lines that the tests reach, in every process; a report, no threshold"
@@ -73,6 +75,10 @@ chaos: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks.encoder
+
+gpu: setup
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[report,quantize]"
+	$(BIN)/python -m protea_ray.acceptance $(ACCEPTANCE) --device cuda
 
 simulate: setup
 	$(BIN)/python -m benchmarks.cluster.simulate --json simulated.json

@@ -224,7 +224,10 @@ def buckets(
 
 def pipelines(directory: Path, sequences: list[str], scratch: Path, device: str) -> list[dict[str, Any]]:
     """The whole pipeline with one actor and with all, each beside as many encoders alone just before and just after."""
-    from protea_ray.acceptance.whole_pipeline import encoders, pipeline  # Ray and Lance, which a borrowed machine may lack
+    from protea_ray.acceptance.whole_pipeline import (  # Ray and Lance, which a borrowed machine may lack
+        encoders,
+        pipeline,
+    )
 
     # longer than the comparison, as the last commit counts once; a protein that comes again would be stored once
     many = [s[cut:] for cut in range(PIPELINE_TIMES) for s in sequences if len(s) > PIPELINE_TIMES]

@@ -35,7 +35,7 @@ def _int8(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def nf4(weight: Tensor, block: int = 64) -> Tensor:
-    """`weight` after nf4: in blocks of the flattened matrix, each number the nearest level times the block's largest."""
+    """`weight` after nf4: the flattened matrix in blocks, each number the nearest level times its block's largest."""
     levels = torch.tensor(NF4, device=weight.device)
     flat = weight.detach().float().reshape(-1, block)
     largest = flat.abs().amax(1, keepdim=True)

@@ -1,4 +1,4 @@
-"""The models whose speed is measured: real shapes with random weights, because weights are large and speed is not in them.
+"""Models whose speed is measured: real shapes, random weights, because weights are large and speed is not in them.
 
 A shape may be cut in depth: all layers of an encoder cost the same, and two of them show a rate per layer that thirty
 would. Every record says how many of how many were run.

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from protea_ray.acceptance.by_the_book import ByTheBook, nf4
@@ -21,6 +20,7 @@ from protea_ray.errors import EncoderError
 from protea_ray.testing.random_checkpoint import build
 
 PART = "quantised"
+HALF = "bfloat16"  # int8 overflows in float16
 SHAPES: dict[str, dict[str, dict[str, int]]] = {
     "cuda": {
         "esm2": {"layers": 2, "hidden": 640, "heads": 20},
@@ -54,11 +54,10 @@ def check(report: Report, device: str, proteins: Sequence[str], scratch: Path, s
         case = Quantised(family, scratch / f"quantised-{family}", device, proteins)
         if not report.run(PART, f"{family}, float32 as it is", lambda c=case, s=shape: _plain(c, s)):
             continue
-        half = "bfloat16"  # int8 overflows in float16
         report.run(PART, f"{family} int8 float32, by the book", lambda c=case: _int8(c))
-        report.run(PART, f"{family} int8 {half}", lambda c=case: _half(c, "int8", half))
+        report.run(PART, f"{family} int8 {HALF}", lambda c=case: _half(c, "int8", HALF))
         report.run(PART, f"{family} int4 float32, by the book", lambda c=case: _int4(c))
-        report.run(PART, f"{family} int4 {half}", lambda c=case: _half(c, "int4", half))
+        report.run(PART, f"{family} int4 {HALF}", lambda c=case: _half(c, "int4", HALF))
 
 
 def _plain(case: Quantised, shape: dict[str, int]) -> Measured:
@@ -90,9 +89,7 @@ def _int4(case: Quantised) -> dict[str, Measured]:
     weights = [
         part.weight for layer in plain.core.stack.layers for part in layer.modules() if isinstance(part, nn.Linear)
     ]
-    away = max(
-        float(((a.float() - nf4(b)).abs().amax() / b.abs().amax())) for a, b in zip(stored, weights, strict=True)
-    )
+    away = max(float((a.float() - nf4(b)).abs().amax() / b.abs().amax()) for a, b in zip(stored, weights, strict=True))
 
     def write_out(number: int, linear: nn.Linear) -> nn.Module:
         linear.weight = nn.Parameter(stored[number].float(), requires_grad=False)
@@ -103,7 +100,9 @@ def _int4(case: Quantised) -> dict[str, Measured]:
     found = difference(packed_states(encoder, case.proteins), case.states["int4"])
     return {
         "weights": Measured(away, SCALES, message=f"{len(stored)} matrices; their scales are stored in 8 bits"),
-        "products": Measured(found.worst, EXACT, case.error["int4"], message="baseline: the error of nf4 itself", more=asdict(found)),
+        "products": Measured(
+            found.worst, EXACT, case.error["int4"], message="baseline: the error of nf4 itself", more=asdict(found)
+        ),
     }  # fmt: skip
 
 

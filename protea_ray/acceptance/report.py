@@ -96,14 +96,14 @@ class Report:
         """
         self._deadline = (max(self._deadline, time.monotonic() - seconds) if adding else time.monotonic()) + seconds
 
-    def run(self, part: str, name: str, work: Work) -> bool:
-        """Add the line or lines of `work`, whatever happens in it; returns whether it gave a value."""
+    def run(self, part: str, name: str, work: Work, limit: float = LINE_SECONDS) -> bool:
+        """Add the line or lines of `work`, whatever happens in its `limit` of seconds; returns whether it was done."""
         started = time.monotonic()
         if started > self._deadline:
             self._add(Line(part, name, None, None, None, "not run", 0.0, "the time of this part was spent"))
             return False
         try:
-            with time_limit(LINE_SECONDS):
+            with time_limit(limit):
                 found = work()
             lines = self._measured(part, name, found, time.monotonic() - started)
         except NotHereError as error:
@@ -118,6 +118,10 @@ class Report:
     def not_run(self, part: str, name: str, why: str) -> None:
         """Add a line that was not tried."""
         self._add(Line(part, name, None, None, None, "not run", 0.0, why))
+
+    def failed(self, part: str, name: str, error: Exception) -> None:
+        """Add a line for an error that is being handled."""
+        self._add(self._without(part, name, "failed", f"{type(error).__name__}: {error}", time.monotonic()))
 
     def _measured(self, part: str, name: str, found: Any, seconds: float) -> list[Line]:
         several = found if isinstance(found, Mapping) else {"": found}

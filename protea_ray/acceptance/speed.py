@@ -195,7 +195,7 @@ def matrices(directory: Path, device: str, dtype: str, proteins: Sequence[str]) 
     residues = sum(map(len, proteins))
     return Measured(
         seconds["mean"] / seconds["none"], KEPT if device == "cuda" else None, at_least=True,
-        message=f"{residues / seconds['none']:,.0f} residues/s with matrices, {residues / seconds['mean']:,.0f} without",
+        message=f"{residues / seconds['none']:,.0f} residues/s with them, {residues / seconds['mean']:,.0f} without",
     )  # fmt: skip
 
 

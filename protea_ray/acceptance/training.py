@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -90,8 +89,9 @@ def _gradient(device: str, proteins: Sequence[str], scratch: Path) -> dict[str, 
     directory = build("esm2", scratch / "training-tiny", **TINY)
     pack = pack_of(directory, [s[:60] for s in proteins], 400)
     model = _load(directory, device, "float32")
-    loss = model(**model.to_device(pack))
-    loss.backward()
+    total = model(**model.to_device(pack))
+    total.backward()
+    loss = float(total.detach())
     mine = {name: p.grad.detach().cpu() for name, p in model.named_parameters() if p.grad is not None}
     expected, theirs = _plain_gradient(directory, pack)
     common = sorted(mine.keys() & theirs.keys())
@@ -102,7 +102,7 @@ def _gradient(device: str, proteins: Sequence[str], scratch: Path) -> dict[str, 
     left = sorted(theirs.keys() ^ mine.keys())
     note = f"{len(common)} parameters" + (f"; only on one side: {', '.join(left)[:120]}" if left else "")
     return {
-        "loss": Measured(abs(float(loss) - expected) / expected, GRADIENT, message=f"{float(loss):.3f} nats"),
+        "loss": Measured(abs(loss - expected) / expected, GRADIENT, message=f"{loss:.3f} nats"),
         "gradients": Measured(away, GRADIENT, message=note),
     }
 

@@ -1,4 +1,4 @@
-"""The benchmark of the whole: the pipeline with its store written, beside as many encoders that do nothing else.
+"""Speed of the whole: the pipeline with its store written, beside as many encoders that do nothing else.
 
 The encoders run at the same time, each in a process of its own, as the actors do: cores of one machine share its
 memory and its clock, so that two encoders are a little less than twice one.
@@ -59,6 +59,7 @@ class PipelineRun:
     startup: float
     load: float
     first_use: float | None  # None: the calibration was remembered
+    store: str
 
 
 def pipeline(directory: Path, sequences: Sequence[str], scratch: Path, actors: int, device: str) -> PipelineRun:
@@ -69,4 +70,4 @@ def pipeline(directory: Path, sequences: Sequence[str], scratch: Path, actors: i
     config = run_config({"model": str(directory), "max_residues": LONGEST, "run": run})
     store = tempfile.mkdtemp(dir=scratch)
     done = embed([str(fasta)], store, config, LineReporter(), started=time.time())
-    return PipelineRun(done.embed_seconds, done.startup_seconds, done.load_seconds, done.first_forward_seconds)
+    return PipelineRun(done.embed_seconds, done.startup_seconds, done.load_seconds, done.first_forward_seconds, store)

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 from urllib.parse import urlsplit
 
 import typer
@@ -125,12 +125,40 @@ def _dashboard(url: str) -> Fact:
     return Fact("dashboard", f"{url}: lets anybody in (status {status})", f"{advice}: who reaches it can run code")
 
 
+def _accept(out: Path, only: str, device: str, minutes: float | None, proteins: str | None) -> NoReturn:
+    from protea_ray.acceptance.run import accept
+
+    report = accept(out, only=only, device=device, minutes=minutes, proteins=proteins)
+    print(f"{out}/acceptance.md, acceptance.json")
+    raise typer.Exit(report.exit_code)
+
+
 def doctor(
+    out: Annotated[
+        Path | None, typer.Argument(help="with --acceptance: folder of the report [acceptance]", show_default=False)
+    ] = None,
+    acceptance: Annotated[
+        bool, typer.Option("--acceptance", help="check that all of it runs here, is right and fast, in ten minutes")
+    ] = False,
+    only: Annotated[str, typer.Option(help="of the acceptance: numbers,quantised,memory,speed,training,pipeline")] = "",
+    device: Annotated[str, typer.Option(help="of the acceptance: auto, cpu, cuda")] = "auto",
+    minutes: Annotated[float | None, typer.Option(help="of each part of the acceptance, in place of its own")] = None,
+    proteins: Annotated[
+        str | None, typer.Option(help="of the acceptance: FASTA or Parquet; unset: synthetic ones")
+    ] = None,
     address: Annotated[str | None, typer.Option("--address", help="a Ray cluster to look at [RAY_ADDRESS]")] = None,
     dashboard: Annotated[list[str] | None, typer.Option("--dashboard", help="another dashboard's URL to try")] = None,
     as_json: JSON = False,
 ) -> None:
-    """Versions, device, attention kernel, cores, memory, and open doors. Exit code 1 when something is not safe."""
+    """Versions, device, attention kernel, cores, memory, and open doors. Exit code 1 when something is not safe.
+
+    With --acceptance: every kernel and precision against plain transformers, speed, memory, training, the pipeline.
+    """
+    given = {"OUT": out, "--only": only, "--minutes": minutes, "--proteins": proteins}
+    if acceptance:
+        _accept(out or Path("acceptance"), only, device, minutes, proteins)
+    if lonely := [name for name, value in given.items() if value]:
+        raise ConfigError(f"{', '.join(lonely)}: only with --acceptance", where="doctor")
     if bad := [url for url in dashboard or () if not url.startswith(("http://", "https://"))]:
         raise ConfigError(f"--dashboard: {bad[0]} is not an http URL", where="doctor")
     facts = examine(address, dashboard or ())

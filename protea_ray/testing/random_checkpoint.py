@@ -18,7 +18,8 @@ LETTERS = "ALGVSREDTIPKFQNYMHWCXBOUZ"  # ids 3 to 27 of ProtT5 and Ankh, in the 
 FOLD_LETTERS = "algvsredtipkfqnymhwc"  # ids 128 to 147 of ProstT5
 FAMILIES = ("esm2", "esmc", "t5", "prostt5", "ankh")
 # normalisation rules of sentencepiece, none: the size of a double array, the array (a root whose children, units 1 to
-# 255, all have the label NUL, so that no byte leads anywhere), and the replacements. transformers 5.17 reads no empty one.
+# 255, all have the label NUL, so that no byte leads anywhere), and the replacements. An empty field is an error in
+# transformers 5.17.
 _NO_RULES = (1024).to_bytes(4, "little") + (1 << 10).to_bytes(4, "little") + bytes(255 * 4) + b"\0"
 
 
