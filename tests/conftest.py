@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from hypothesis import settings
 
 from protea_ray.config.cache import CACHE_VARIABLE
 from protea_ray.testing import random_checkpoint as checkpoints
+
+# tests compare float32 numbers of a CPU, and `auto` would take a GPU; what a GPU does is checked by `make gpu`
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 # a deadline measures the machine: 200 ms passed on a busy one while the code was the same
 settings.register_profile("any-machine", deadline=None)

@@ -223,7 +223,7 @@ def _recipe(name: str, fields: dict[str, Any], device: str, proteins: Sequence[s
     """Some steps of a run with its validation and its model; the model is opened as an encoder opens it."""
     try:
         from protea_ray.config.training import TrainingOptions, training_config
-        from protea_ray.train.proteins import Proteins
+        from protea_ray.train.proteins import from_table
         from protea_ray.train.train_here import train_here
     except ImportError as error:
         raise NotHereError(f"the runs of training are not here: {error}") from error
@@ -238,7 +238,7 @@ def _recipe(name: str, fields: dict[str, Any], device: str, proteins: Sequence[s
     })  # fmt: skip
     out = scratch / f"run-{name.replace(' ', '-').replace(',', '')}"
     options = TrainingOptions.model_validate({"device": device})
-    done = train_here(training_config(fields), options, Proteins.from_table(table), out)
+    done = train_here(training_config(fields), options, from_table(table), out)
     loss = None if done.validation is None else done.validation.loss
     if done.stopped:
         raise AssertionError(f"stopped: {done.stopped}")
