@@ -96,8 +96,8 @@ class _StoredSplit:
         return table
 
     def _wrong(self, reason: str) -> StoreError:
-        return StoreError(f"{self.proteins.pin['uri']}/{self.name} is not the split of these proteins: {reason}. Remove "
-                          "the file; it is made again")  # fmt: skip
+        path = f"{self.proteins.pin['uri']}/{self.name}"
+        return StoreError(f"{path} is not the split of these proteins: {reason}. Remove it; it is made again")
 
     def write(self, made: Proteins) -> None:
         """Put the file into the store in one piece; warns where that is not possible."""
