@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from protea_ray.plan.steps import StepLayout
-from protea_ray.train.baselines import Baseline, baselines, mean_and_error
+from protea_ray.train.baselines import baselines, mean_and_error
 from protea_ray.train.masking import Masker
 from protea_ray.train.proteins import Proteins, from_table, token_lookup
 from tests.train.vocabularies import CLS, EOS, MASK, TOKENS, esm2_alphabet
@@ -140,7 +140,3 @@ def test_the_standard_error_is_that_of_independent_proteins() -> None:
     spread = np.std([m for m, _ in means])
     assert np.mean([e for _, e in means]) == pytest.approx(spread, rel=0.1)
     assert math.isnan(mean_and_error(np.ones(4), np.zeros(4, int))[1])
-
-
-def test_a_baseline_is_a_plain_record() -> None:
-    assert Baseline("unigram", 2.9, 0.001) == Baseline("unigram", 2.9, 0.001)
