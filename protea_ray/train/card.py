@@ -12,6 +12,7 @@ import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from protea_ray.config.training import TrainingConfig, with_preset
@@ -103,9 +104,9 @@ def learned_context(run: Training) -> bool | None:
 
 
 def _title(config: Mapping[str, Any]) -> str:
-    return f"A protein language model continued from {printable(config['model'])}" if config["model"] else (
-        f"A protein language model of shape {printable(config['shape'])}, trained from fresh weights"
-    )  # fmt: skip
+    if config["model"]:
+        return f"A protein language model continued from {printable(config['model'])}"
+    return f"A protein language model of shape {printable(Path(config['shape']).name)}, trained from fresh weights"
 
 
 def _what(run: Training) -> str:

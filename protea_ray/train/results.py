@@ -63,7 +63,7 @@ def write_results(out: Path, command: str, attribution: str | None) -> list[str]
             (place / CARD).write_text(card, encoding="utf-8")
     losses = [(line["tokens"], line["loss"]) for line in run.steps]
     validated = [(line["tokens"], line["loss_20"]) for line in run.validations]
-    title = f"{config['model'] or config['shape']}, {config['optimiser']}, seed {config['seed']}"
+    title = f"{Path(config['model'] or config['shape']).name}, {config['optimiser']}, seed {config['seed']}"
     drawn = draw(Curve(title, losses, validated, run.baselines), out / CURVE)
     return [] if drawn else [f"{CURVE} was not drawn: {INSTALL} installs matplotlib; the same command draws it then"]
 

@@ -12,7 +12,6 @@ from types import FrameType
 
 from protea_ray.display import first_of
 
-
 STOP_FILE = ".stop"  # below OUT: how the process that started workers asks them, with the reason as its text
 
 

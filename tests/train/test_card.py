@@ -124,9 +124,11 @@ def test_given_flags_become_fields() -> None:
 
 
 def test_the_axis_of_losses_leaves_out_the_first_steps_alone() -> None:
-    curve = Curve("", [(1, 3.5), (2, 2.9), (3, 2.70)], [(2, 2.95), (3, 2.72)], BASELINES)
+    training = [(1, 3.5), (2, 3.3), (3, 2.9), (4, 2.70)]
+    validation = [(2, 2.95), (3, 2.72)]
 
-    assert limits(curve) == pytest.approx((2.66, 3.03))
+    assert limits(Curve("", training, validation, BASELINES)) == pytest.approx((2.66, 3.03))
+    assert limits(Curve("", training, validation[1:], {})) == pytest.approx((2.66, 2.98))
     assert limits(Curve("", [(1, 3.5)], [], {})) is None
 
 
