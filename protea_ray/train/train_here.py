@@ -38,7 +38,7 @@ from protea_ray.train.rate_meter import RateMeter
 from protea_ray.train.run_start import RunStart, prepare
 from protea_ray.train.run_state import RunState, state_json, steps_of_run
 from protea_ray.train.step import Pending, RankPack, Stepper
-from protea_ray.train.stopping import Stopping
+from protea_ray.train.stopping import STOP_FILE, Stopping
 from protea_ray.train.training_set import TrainingSet, training_set
 from protea_ray.train.validation_loss import ValidationLoss, letters_loss, validation_loss
 
@@ -92,6 +92,8 @@ def train_here(
     out = Path(out)
     stopping = Stopping(out, stop_after)
     _require_packs(config, world)
+    if world == 1:
+        (out / STOP_FILE).unlink(missing_ok=True)  # of a process that was killed
     start = prepare(config, proteins, out, rank=rank, world=world)
     data = training_set(proteins, start.directory, config)
     with stopping.signals():
@@ -203,16 +205,14 @@ class _Run:
 
     def _at_boundary(self, stop: bool) -> None:
         """Validate where the plan says so, and write a checkpoint where one is due."""
-        best_step = self.state.best_step
-        with self.optimiser.averaged():
-            if self._is_validated():
+        if self._is_validated():
+            with self.optimiser.averaged():
                 found = self._validate(self.model, self.quick)
-                self.state = self.state.with_validation(found.loss)
-                self._write("validation", found)
-            best = self.state.best_step != best_step
-            last = self.state.step == self.steps
-            if self.rank == 0 and (best or stop or last or self._is_checkpoint_due()):
-                self._checkpoint()
+            self.state = self.state.with_validation(found.loss)
+            self._write("validation", found)
+        best, last = self.state.best_step == self.state.step, self.state.step == self.steps
+        if self.rank == 0 and (best or stop or last or self._is_checkpoint_due()):
+            self._checkpoint()
 
     def _validate(self, model: MaskedModel, packs: list[MaskedPack]) -> ValidationLoss:
         letters = torch.from_numpy(self.data.amino_acids).to(self.device)
@@ -244,8 +244,10 @@ class _Run:
         if self.metrics is not None:
             self.metrics.flush()
         state = state_json(self.state, self.start.plan, self.world)
+        with self.optimiser.averaged():
+            weights = {name: value.cpu().clone() for name, value in self.model.tensors().items()}
         model_files.write_checkpoint(
-            self.out, state, self.model.tensors(), self.optimiser.tensors(),
+            self.out, state, weights, self.optimiser.tensors(),
             start=self.start.directory, marker=self.start.marker(),
         )  # fmt: skip
         model_files.write_best(self.out, self.state.best_step, self.state.best_loss)
