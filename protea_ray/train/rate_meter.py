@@ -30,4 +30,3 @@ class RateMeter:
         self._reported_at, self._tokens = self._step_at, 0
         left = (self._steps - step) * self._step_tokens
         return {"tokens_per_second": rate, "seconds_left": left / max(rate, 1e-9)}
-
