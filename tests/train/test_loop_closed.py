@@ -23,12 +23,13 @@ def checkpoints(out: Path) -> list[Path]:
 
 
 def stopped_after_a_checkpoint(log: Path, *command: object) -> list[Path]:
-    """Start training, ask it to stop when it has written a checkpoint; returns the checkpoints."""
+    """Start training, ask it to stop when it has written a new checkpoint; returns the checkpoints."""
     out = Path(str(command[2]))
+    before = checkpoints(out)
     process = commands.start(*command, log=log)
     try:
         end = time.monotonic() + WAIT_SECONDS
-        while not checkpoints(out):
+        while checkpoints(out)[-1:] == before[-1:]:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < end, log.read_text()
             time.sleep(0.2)
