@@ -192,7 +192,7 @@ def _stop_file(out: Path) -> Iterator[None]:
         (out / STOP_FILE).write_text(signal.Signals(number).name, encoding="utf-8")
         signal.signal(number, before[number])
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    before: dict[int, Any] = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:

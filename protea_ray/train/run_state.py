@@ -37,8 +37,9 @@ class RunState:
     @classmethod
     def from_json(cls, held: Mapping[str, Any]) -> RunState:
         """From state.json, which has other fields as well."""
-        own = {name: held[name] for name in cls.__dataclass_fields__}
-        return cls(**own | {"loss_scale": tuple(own["loss_scale"])})
+        own: dict[str, Any] = {name: held[name] for name in cls.__dataclass_fields__}
+        scale, unchanged = own.pop("loss_scale")
+        return cls(**own, loss_scale=(scale, unchanged))
 
     def to_json(self) -> dict[str, Any]:
         """As state.json has it."""
