@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from protea_ray.display import clock_time
 
-_BESIDE = ("unigram", "composition", "composition x neighbours")  # baselines that fit a line
+_BESIDE = ("unigram", "composition", "composition x both")  # baselines that fit a line
 
 
 class TrainingLines:
