@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from protea_ray.config.training import TrainingConfig
-from protea_ray.errors import ConfigError
+from protea_ray.errors import ConfigError, ProteaRayError
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.train.plan_file import TrainingPlan
 from protea_ray.train.proteins import Proteins
@@ -46,14 +46,32 @@ def prepare(config: TrainingConfig, proteins: Proteins, out: Path, *, rank: int,
     """
     directory, parent, known = _parent(config, out)
     plan = TrainingPlan(config, proteins.pin, split_digest(proteins), parent)
-    if rank == 0:
+    problem = _settle(plan, directory, out) if rank == 0 else None
+    if world > 1 and _any_rank(problem is not None) and problem is None:
+        problem = ConfigError("the first worker found a mistake and says which", where="training")
+    if problem is not None:
+        raise problem
+    return RunStart(directory, plan, known)
+
+
+def _settle(plan: TrainingPlan, directory: Path, out: Path) -> ProteaRayError | None:
+    """Write what a run begins with; returns what is wrong, so that the other ranks hear of it and do not wait."""
+    try:
         require_place(out)
         plan.settle(out)
-        if config.shape is not None and not (directory / "model.safetensors").is_file():
-            _write_start(directory, config)
-    if world > 1:
-        torch.distributed.barrier()
-    return RunStart(directory, plan, known)
+        if plan.config.shape is not None and not (directory / "model.safetensors").is_file():
+            _write_start(directory, plan.config)
+    except ProteaRayError as error:
+        return error
+    return None
+
+
+def _any_rank(mine: bool) -> bool:
+    """Whether it is so on any rank; returns on all of them at once."""
+    device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+    found = torch.tensor([float(mine)], device=device)
+    torch.distributed.all_reduce(found)
+    return bool(found.item())
 
 
 def require_place(out: Path) -> None:
