@@ -10,8 +10,8 @@ amino acids, with counts of the training side:
 
 They are measured at the places of the fixed validation mask, so that they stand beside the validation loss. But they
 see the true letters of all other places, also of those that the model sees as `<mask>`: they are flattered, not
-hindered. Counts are backed off by a Dirichlet prior of `PRIOR` residues of the next simpler guess (MacKay and Peto
-1995). A letter that is none of the 20, and the end of a protein, are one more neighbour.
+hindered. Counts are backed off by a Dirichlet prior of the next simpler guess (MacKay and Peto 1995), 200 or
+2,000 residues of it. A letter that is none of the 20, and the end of a protein, are one more neighbour.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from protea_ray.train.masking import MaskedPack, Masker
 from protea_ray.train.proteins import Proteins
 
 PRIOR = 200
+PRIOR_TWO = 2_000  # for 194,481 pairs of neighbours with 160 residues each: relatives in training count each other
 OTHER = 20  # neighbour that is none of the 20 amino acids, or no residue
 _STATES = 21
 _BLOCK = 4_096  # proteins that are counted, or measured, at once
@@ -138,7 +139,7 @@ class Guesses:
             "left": self.left[flat[place - 1]],
             "right": self.right[flat[place + 1]],
             "both": self.both[both],
-            "two each side": _backed_off(self._two[two], self.both[both]),
+            "two each side": _backed_off(self._two[two], self.both[both], PRIOR_TWO),
             "composition": composition,
             "composition x both": product / product.sum(1, keepdims=True),
         }
@@ -154,6 +155,6 @@ class Guesses:
         return _backed_off(rest, self.unigram)
 
 
-def _backed_off(counts: np.ndarray, prior: np.ndarray) -> np.ndarray:
-    """Counts (..., 20) as probabilities, with `PRIOR` residues of a simpler guess added."""
-    return (counts + PRIOR * prior) / (counts.sum(-1, keepdims=True) + PRIOR)
+def _backed_off(counts: np.ndarray, prior: np.ndarray, weight: int = PRIOR) -> np.ndarray:
+    """Counts (..., 20) as probabilities, with `weight` residues of a simpler guess added."""
+    return (counts + weight * prior) / (counts.sum(-1, keepdims=True) + weight)

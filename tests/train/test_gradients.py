@@ -130,6 +130,7 @@ def test_recomputing_keeps_less(checkpoint: Built) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # of the compiler's own looking
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_compiled_layers_give_the_same_gradients(family: str, dtype: str, checkpoint: Built) -> None:
