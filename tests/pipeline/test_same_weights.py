@@ -159,7 +159,7 @@ def test_a_worker_elsewhere_compares_its_weights_with_the_drivers(esm2: Path, mo
         model=str(moved), revision=None, directory=Path("/not/here"), host="the driver's", files=opened.files,
         family="esm2", device="cpu", token_budget=None,
     )  # fmt: skip
-    assert there._local_checkpoint() == moved
+    assert there._local_checkpoint() == (moved, None)
     weights = moved / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
     with pytest.raises(CheckpointError, match="not those that were recorded"):
