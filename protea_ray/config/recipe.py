@@ -148,8 +148,7 @@ class EmbeddingConfig(BaseModel):
     @field_validator("attention")
     @classmethod
     def _attention_is_known(cls, value: str) -> str:
-        if not _ATTENTION.fullmatch(value):
-            raise ValueError(f"{value!r} is not known; use exact or local:W with W > 0, as in local:1024")
+        attention_window(value)
         return value
 
     @model_validator(mode="after")
@@ -162,7 +161,7 @@ class EmbeddingConfig(BaseModel):
     @property
     def window(self) -> int:
         """Half width of local attention in residues, -1 for exact."""
-        return -1 if self.attention == "exact" else int(self.attention.split(":")[1])
+        return attention_window(self.attention)
 
     @property
     def pooled(self) -> tuple[Pooling, ...]:
@@ -187,6 +186,17 @@ class EmbeddingConfig(BaseModel):
         """Length of each pooled vector by pooling name, for states `hidden` wide."""
         base = self.width(hidden)
         return {p: 2 * base if p == "mean_max" else base for p in self.pooled}
+
+
+def attention_window(attention: str) -> int:
+    """Half width of local attention in residues, -1 for exact; raises ValueError for what is neither.
+
+    >>> attention_window("exact"), attention_window("local:512")
+    (-1, 512)
+    """
+    if not _ATTENTION.fullmatch(attention):
+        raise ValueError(f"{attention!r} is not known; use exact or local:W with W > 0, as in local:1024")
+    return -1 if attention == "exact" else int(attention.split(":")[1])
 
 
 def overlap_problems(config: EmbeddingConfig, max_residues: int | None) -> list[str]:

@@ -75,7 +75,7 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: s
 
 
 class OneDnnLinear(nn.Linear):
-    """A Linear that multiplies with oneDNN."""
+    """A Linear that multiplies with oneDNN. Raises EncoderError where a gradient is wanted."""
 
     @classmethod
     def like(cls, linear: nn.Linear) -> OneDnnLinear:
@@ -86,11 +86,21 @@ class OneDnnLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., in_features) to (..., out_features)."""
+        self._require_no_gradient(input)
         return product(input, self.weight, self.bias)
 
     def activated(self, input: Tensor, activation: str) -> Tensor:
         """(..., in_features) to (..., out_features), then the activation of transformers' name `activation`."""
+        self._require_no_gradient(input)
         return product(input, self.weight, self.bias, activation)
+
+    def _require_no_gradient(self, input: Tensor) -> None:
+        """Raise EncoderError where a gradient is wanted: the operation has none, and torch gives zeros in its place."""
+        if torch.is_grad_enabled() and (input.requires_grad or self.weight.requires_grad):
+            raise EncoderError(
+                "oneDNN's matrix product has no gradient; load the model for training with "
+                "protea_ray.train.masked_model, or with products='torch'"
+            )
 
 
 def use_onednn(layers: Sequence[nn.Module]) -> None:

@@ -93,35 +93,62 @@ def attend(
 
     `cu_seqlens` is (n + 1,) int32: the first row of each window, and T. `window` is the half width of local attention,
     -1 for exact. `position_bias` is the (H, 2D + 1) table of `t5.relative_bias`. `record` is called with the explicit
-    weights of each layer. Raises EncoderError on a call without `cu_seqlens`, which would mix proteins.
+    weights of each layer. Raises EncoderError on a call without `cu_seqlens`, and for gradients with a bias.
     """
     if cu_seqlens is None:
-        raise EncoderError(
-            "this module was loaded for packed proteins; run it through protea_ray.encoder.encoder.Encoder"
-        )
+        raise EncoderError("this module was loaded for packed proteins; run it with protea_ray.encoder.encoder.Encoder")
     scale = float(query.shape[-1] ** -0.5 if scaling is None else scaling)
     if record is not None:
         return _explicit(query, key, value, position_bias, window, scale, record), None
-    if kernel == "flex":
+    is_training = (torch.is_grad_enabled() and query.requires_grad) or torch.is_autocast_enabled(query.device.type)
+    if kernel == "flex" and not is_training:
         return attend_flex(query, key, value, position_bias, block_mask, scale).transpose(1, 2), None
     q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
-    if position_bias is None:
+    if is_training:
+        if position_bias is not None:
+            raise EncoderError("T5 and Ankh cannot be trained here: their position bias has no gradient in a pack")
+        out = _attend_in_training(q, k, v, cu_seqlens, max_len, window, scale, kernel == "varlen")
+    elif position_bias is None:
         out = torch.ops.protea.varlen(q, k, v, cu_seqlens, max_len, window, scale, kernel == "varlen")
     else:
         out = torch.ops.protea.biased(q, k, v, position_bias, cu_seqlens, window, scale)
     return out[None], None
 
 
+def _attend_in_training(
+    q: Tensor, k: Tensor, v: Tensor, cu: Tensor, max_len: int, window: int, scale: float, fused: bool
+) -> Tensor:
+    """`varlen` for training: the custom op has no gradients. Weights are never dropped out: flash attention cannot.
+
+    Autocast ends here, because it would take a CPU back to half precision.
+    """
+    with torch.autocast(q.device.type, enabled=False):
+        if fused or q.is_cuda:
+            q, k = q.to(v.dtype), k.to(v.dtype)  # ESM-C norms them, and autocast leaves norms in float32
+        return _flash(q, k, v, cu, max_len, window, scale) if fused else _uncompiled(q, k, v, cu, window, scale)
+
+
+def _by_protein(q: Tensor, k: Tensor, v: Tensor, cu: Tensor, window: int, scale: float) -> Tensor:
+    return _by_window(q, k, v, cu, lambda a, b, c: _window_attention(a, b, c, None, window, scale))
+
+
+_uncompiled: Any = torch.compiler.disable(_by_protein)  # else it is compiled anew for every pack
+
+
+def _flash(q: Tensor, k: Tensor, v: Tensor, cu: Tensor, max_len: int, window: int, scale: float) -> Tensor:
+    """torch's flash kernel for a pack, (T, H, d) in half precision; opaque to torch.compile, with gradients."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    out = varlen_attn(q, k, v, cu, cu, max_len, max_len, scale=scale, window_size=(window, window))
+    return out if isinstance(out, Tensor) else out[0]
+
+
 @torch.library.custom_op("protea::varlen", mutates_args=())
 def varlen(q: Tensor, k: Tensor, v: Tensor, cu: Tensor, max_len: int, window: int, scale: float, fused: bool) -> Tensor:
     """Attention inside each window of a pack, (T, H, d); opaque to torch.compile, so packs never recompile."""
     if fused:
-        from torch.nn.attention.varlen import varlen_attn
-
-        width = (window, window)
-        out = varlen_attn(q, k, v, cu, cu, max_len, max_len, scale=scale, window_size=width)
-        return out if isinstance(out, Tensor) else out[0]
-    return _by_window(q, k, v, cu, lambda a, b, c: _window_attention(a, b, c, None, window, scale))
+        return _flash(q, k, v, cu, max_len, window, scale)
+    return _by_protein(q, k, v, cu, window, scale)
 
 
 @torch.library.custom_op("protea::biased", mutates_args=())
@@ -142,14 +169,11 @@ def _(q: Tensor, k: Tensor, v: Tensor, table: Tensor, cu: Tensor, window: int, s
 
 def _by_window(q: Tensor, k: Tensor, v: Tensor, cu: Tensor, one: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
     """Apply `one` to every window of a pack (T, H, d); `one` takes and returns (1, H, L, d)."""
-    out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
+    dtype = q.dtype
     if q.device.type == "cpu":
         q, k, v = q.float(), k.float(), v.float()  # a bfloat16 call is no faster: 42 GFLOP/s against 48 (head dim 16)
-    rows = cu.tolist()
-    for start, end in pairwise(rows):
-        alone = (x[start:end].transpose(0, 1)[None] for x in (q, k, v))
-        out[start:end] = one(*alone)[0].transpose(0, 1)
-    return out
+    alone = ([x[a:b].transpose(0, 1)[None] for x in (q, k, v)] for a, b in pairwise(cu.tolist()))
+    return torch.cat([one(*window)[0].transpose(0, 1) for window in alone]).to(dtype)
 
 
 def _window_attention(q: Tensor, k: Tensor, v: Tensor, table: Tensor | None, window: int, scale: float) -> Tensor:
@@ -160,14 +184,14 @@ def _window_attention(q: Tensor, k: Tensor, v: Tensor, table: Tensor | None, win
             return F.scaled_dot_product_attention(q, k, v, scale=scale)
         bias = toeplitz(table, length)
         return F.scaled_dot_product_attention(q.flip(2), k, v, attn_mask=bias, scale=scale).flip(2)
-    out = torch.empty_like(q)
+    out: list[Tensor] = []
     for i in range(0, length, QUERY_BLOCK):
         j, a, e = min(i + QUERY_BLOCK, length), max(0, i - window), min(length, i + QUERY_BLOCK + window)
         mask = _near_mask(i, j, a, e, window, table, q.device)
-        out[:, :, i:j] = F.scaled_dot_product_attention(
-            q[:, :, i:j], k[:, :, a:e], v[:, :, a:e], attn_mask=mask, scale=scale
+        out.append(
+            F.scaled_dot_product_attention(q[:, :, i:j], k[:, :, a:e], v[:, :, a:e], attn_mask=mask, scale=scale)
         )
-    return out
+    return torch.cat(out, 2)
 
 
 def toeplitz(table: Tensor, length: int) -> Tensor:

@@ -65,7 +65,7 @@ class Core:
         Indices are those of `hidden_states` in transformers: 0 the embeddings, n the last layer after the final
         norm. `record` gets the explicit attention weights of each layer, for packs of one window.
         """
-        x, keywords = self.stack.begin(pack.ids, pack.positions)
+        x, keywords = self.stack.begin(pack.ids, pack.positions, pack.cu_seqlens)
         keywords |= self._attention(pack) | {"record": record}
         if 0 in wanted:
             yield 0, x[0]

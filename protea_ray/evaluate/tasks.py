@@ -14,7 +14,6 @@ import csv
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,12 +22,10 @@ import pyarrow as pa
 
 from protea_ray.errors import ConfigError, InputError
 from protea_ray.sequences.accessions import examples, match_ids
+from protea_ray.sequences.words import SHARED_WORDS, relatives
 
 T = TypeVar("T")
 _log = logging.getLogger("protea_ray")
-WORD = 6
-SHARED_WORDS = 5  # of 64 million possible: two unrelated proteins of 400 residues share one in 400 times
-_WORD_IN_AT_MOST = 50  # proteins; more frequent words are repeats such as QQQQQQ
 TEST_SHARE = 0.2
 FEWEST_PROTEINS = 10  # of a GO term in training: rarer terms cannot be learned here
 
@@ -183,31 +180,6 @@ def ancestor_matrix(names: Sequence[str], parents: Mapping[str, Sequence[str]]) 
 def consistent(scores: np.ndarray, ancestors: np.ndarray) -> np.ndarray:
     """Every term at least as likely as its most likely descendant; scores (n, terms)."""
     return np.stack([scores[:, ancestors[:, term]].max(axis=1) for term in range(scores.shape[1])], axis=1)
-
-
-def relatives(sequences: Sequence[str]) -> np.ndarray:
-    """Pairs (pairs, 2) of sequences that share at least five distinct six-letter words."""
-    words = [np.unique(_words(s)) for s in sequences]
-    owner = np.repeat(np.arange(len(words)), [len(w) for w in words])
-    flat = np.concatenate(words) if words else np.zeros(0, np.int64)
-    order = np.argsort(flat, kind="stable")
-    flat, owner = flat[order], owner[order]
-    edges = [0, *(np.flatnonzero(np.diff(flat)) + 1).tolist(), len(flat)]
-    pairs = []
-    for first, last in pairwise(edges):
-        if 2 <= last - first <= _WORD_IN_AT_MOST:
-            left, right = np.triu_indices(last - first, 1)
-            pairs.append(owner[first + left] * len(words) + owner[first + right])
-    code, count = np.unique(np.concatenate(pairs) if pairs else np.zeros(0, np.int64), return_counts=True)
-    code = code[count >= SHARED_WORDS]
-    return np.stack([code // max(1, len(words)), code % max(1, len(words))], axis=1)
-
-
-def _words(sequence: str) -> np.ndarray:
-    letters = np.frombuffer(sequence.encode("ascii"), np.uint8).astype(np.int64) - ord("A")
-    if len(letters) < WORD:
-        return np.zeros(0, np.int64)
-    return np.lib.stride_tricks.sliding_window_view(letters, WORD) @ (26 ** np.arange(WORD))
 
 
 def split_by_words(sequences: Sequence[str], seed: int = 0) -> list[str]:

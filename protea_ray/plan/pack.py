@@ -7,7 +7,7 @@ real protein lengths (median 290) and a budget of 1,024 tokens the packs are 99 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def micro_batches(token_counts: Sequence[int], budget: int) -> list[list[int]]:
@@ -21,9 +21,19 @@ def micro_batches(token_counts: Sequence[int], budget: int) -> list[list[int]]:
     """
     if budget < 1:
         raise ValueError(f"budget {budget} must be at least 1 token")
+    longest_first = sorted(range(len(token_counts)), key=lambda i: (-token_counts[i], i))
+    return best_fit(token_counts, longest_first, budget)
+
+
+def best_fit(token_counts: Sequence[int], order: Iterable[int], budget: int) -> list[list[int]]:
+    """Put windows one after another, in `order`, each into the fullest pack that has room for it; packs of indices.
+
+    >>> best_fit([50, 100, 200, 30], [0, 1, 2, 3], budget=130)
+    [[0, 3], [1], [2]]
+    """
     packs: list[list[int]] = []
     room: list[tuple[int, int]] = []  # (tokens left, pack), sorted
-    for index in sorted(range(len(token_counts)), key=lambda i: (-token_counts[i], i)):
+    for index in order:
         tokens = token_counts[index]
         at = bisect_left(room, (tokens, -1))
         if at < len(room):

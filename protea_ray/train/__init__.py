@@ -1,1 +1,1 @@
-"""Training masked language models on the proteins of a store, with the packs and the layer loop that embed them."""
+"""Training language models on the proteins of a store: which residues are predicted, and what a good guess is worth."""

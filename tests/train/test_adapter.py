@@ -1,4 +1,4 @@
-"""LoRA and QLoRA: what is trained, what the directories hold, and that kept, merged and PEFT's reading are one function."""
+"""LoRA and QLoRA: what is trained, what directories hold; kept, merged and as PEFT reads it one function."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def pack_of(base: Path, proteins: list[str] = PROTEINS) -> Pack:
     """Every third residue behind `<mask>`, of all proteins side by side."""
     found = open_checkpoint(str(base))
-    encoder = encoder_here(found, EmbeddingConfig(**{"model": str(base)}), "cpu")
+    encoder = encoder_here(found, EmbeddingConfig(model=str(base)), "cpu")
     windows = [encoder.alphabet.window(encoder.alphabet.residues(protein)) for protein in proteins]
     ids = np.concatenate(windows).astype(np.int64)
     rows = np.concatenate([[0], np.cumsum([len(window) for window in windows])])

@@ -41,11 +41,12 @@ class Shape:
 class Stack:
     """The parts of a loaded module that the layer loop calls.
 
-    `begin(ids, positions)` takes two (T,) int64 tensors of one pack and returns the embeddings (1, T, D) and the
-    keyword arguments of every layer; `positions` restart at 0 in each window. `contacts` is ESM-2's head.
+    `begin(ids, positions, cu_seqlens)` takes two (T,) int64 tensors of one pack and the (n + 1,) int32 first rows of
+    its windows, and returns the embeddings (1, T, D) and the keyword arguments of every layer; `positions` restart at
+    0 in each window. `contacts` is ESM-2's head.
     """
 
-    begin: Callable[[Tensor, Tensor], tuple[Tensor, dict[str, Any]]]
+    begin: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, dict[str, Any]]]
     layers: Sequence[nn.Module]
     norm: nn.Module
     contacts: nn.Module | None = None
@@ -106,8 +107,11 @@ class Family(ABC):
         """Where the layer loop finds its parts."""
 
     def trained_length(self, config: Mapping[str, Any]) -> int | None:
-        """Residues in the longest training crop, None where positions are relative."""
-        return None
+        """Residues in the longest training crop, None where positions are relative.
+
+        What this package wrote into config.json when it trained the model wins over the published rule.
+        """
+        return trained_residues(config)
 
     def facts(
         self, config: Mapping[str, Any], tensors: Collection[str] = (), vocabulary: Mapping[str, int] | None = None
@@ -167,6 +171,33 @@ class Family(ABC):
     def lm_head(self, module: nn.Module, directory: Path) -> nn.Module | None:
         """The language-model head, from last state (T, D) to logits (T, vocabulary); None where there is none."""
         return None
+
+    def training_head(self, module: nn.Module, directory: Path) -> nn.Module:
+        """`lm_head` with gradients: tied where the family ties it, fresh where the files hold none.
+
+        Raises CheckpointError for a family without a head.
+        """
+        raise CheckpointError(f"{directory}: {self.name} has no language-model head")
+
+    def set_dropout(self, module: nn.Module, share: float) -> None:
+        """Let training set `share` of what each branch adds to the residual stream to zero; others are scaled up."""
+        from torch import nn
+
+        for layer in self.stack(module).layers:
+            for part in layer.modules():
+                if isinstance(part, nn.Dropout):
+                    part.p = share
+
+    def stored_name(self, name: str) -> str:
+        """The name in the files of the module's tensor `name`."""
+        return name
+
+
+def trained_residues(config: Mapping[str, Any]) -> int | None:
+    """Residues of the longest crop that this package trained the model on; None where it has not."""
+    marker = config.get("protea_ray")
+    length = marker.get("trained_residues") if isinstance(marker, dict) else None
+    return length if type(length) is int and length > 0 else None
 
 
 def _require_embeddings(vocabulary: Mapping[str, int], letters: str, rows: int) -> None:

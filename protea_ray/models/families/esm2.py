@@ -1,8 +1,8 @@
 """ESM-2 (Lin et al. 2023): CLS and EOS around the residues, rotary positions, erf GELU.
 
 Trained on crops of 1,022 residues; rotary positions have no table, so that is a habit and no limit. Token dropout
-scales the embeddings by 0.88 where nothing is masked; transformers does so as long as it gets ids, which is why
-the layer loop passes ids and never embeddings.
+sets the embeddings of masked residues to zero and scales the others by 0.88 / (1 - share that is masked), 0.88 where
+nothing is: transformers does so for a whole row, which is a pack here, so it is done below for each protein.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protea_ray.models.families.base import Family, Shape, Stack, Wanted, number
+from protea_ray.models.families.base import Family, Shape, Stack, Wanted, number, trained_residues
 from protea_ray.models.families.vocabulary import AMINO_ACIDS, lacking
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+
+KEPT_IN_TRAINING = 1 - 0.15 * 0.8  # share of residues that are no <mask>, fixed in ESM-2 whatever the mask rate
 
 
 class Esm2(Family):
@@ -50,7 +53,7 @@ class Esm2(Family):
 
     def trained_length(self, config: Mapping[str, Any]) -> int | None:
         """1,022: the position table of 1,026 counts padding (2) and the special tokens (2)."""
-        return number(config, "max_position_embeddings") - 4
+        return trained_residues(config) or number(config, "max_position_embeddings") - 4
 
     def wanted(self, config: Mapping[str, Any]) -> Wanted:
         """The tensors of EsmModel without its pooler. The rotary frequencies are computed where no file holds them."""
@@ -97,26 +100,62 @@ class Esm2(Family):
         return module
 
     def stack(self, module: Any) -> Stack:
-        def begin(ids: torch.Tensor, positions: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
-            x = module.embeddings(input_ids=ids[None])
+        embeddings = module.embeddings
+
+        def begin(ids: torch.Tensor, positions: torch.Tensor, cu: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
+            x = embeddings.word_embeddings(ids)
+            if embeddings.token_dropout:
+                x = token_dropout(x, ids == embeddings.mask_token_id, cu)
+            x = (x if embeddings.layer_norm is None else embeddings.layer_norm(x))[None]
             return x, {"position_embeddings": module.rotary_embeddings(x, positions[None])}
 
         return Stack(begin, module.encoder.layer, module.encoder.emb_layer_norm_after, module.contact_head)
 
     def lm_head(self, module: Any, directory: Path) -> nn.Module | None:
         """Dense, GELU, norm, and a decoder tied to the word embeddings; None where the files hold no head."""
-        from transformers.models.esm.modeling_esm import EsmLMHead
+        weights = _head_weights(directory)
+        return _head(module, weights).eval().requires_grad_(False) if "dense.weight" in weights else None
 
-        from protea_ray.models.families.loading import read_tensors
-
-        weights = read_tensors(directory, "lm_head.")
-        weights.pop("decoder.bias", None)  # a copy of `bias` in some files
-        if "dense.weight" not in weights:
-            return None
-        head = EsmLMHead(module.config)
-        weights["decoder.weight"] = module.embeddings.word_embeddings.weight
-        head.load_state_dict(weights)
-        return head.to(weights["decoder.weight"]).eval().requires_grad_(False)
+    def training_head(self, module: Any, directory: Path) -> nn.Module:
+        """The same with gradients; its decoder is the word embeddings' own Parameter."""
+        return _head(module, _head_weights(directory)).requires_grad_(True)
 
 
 FAMILY = Esm2()
+
+
+def token_dropout(x: torch.Tensor, masked: torch.Tensor, cu_seqlens: torch.Tensor) -> torch.Tensor:
+    """Embeddings (T, D) with the `masked` (T,) rows zero and each protein of the pack scaled by its own share of them.
+
+    Nothing waits for the device.
+    """
+    import torch
+
+    lengths = cu_seqlens.diff()
+    seen = torch.cat([masked.new_zeros(1, dtype=torch.int64), masked.cumsum(0)])  # masked residues before each row
+    share = (seen[cu_seqlens[1:]] - seen[cu_seqlens[:-1]]).float() / lengths
+    kept = torch.repeat_interleave(1 - share, lengths, output_size=len(x))[:, None]
+    return (x.masked_fill(masked[:, None], 0.0) * KEPT_IN_TRAINING / kept).to(x.dtype)
+
+
+def _head_weights(directory: Path) -> dict[str, torch.Tensor]:
+    from protea_ray.models.families.loading import read_tensors
+
+    weights = read_tensors(directory, "lm_head.")
+    weights.pop("decoder.bias", None)  # a copy of `bias` in some files
+    return weights
+
+
+def _head(module: Any, weights: dict[str, torch.Tensor]) -> nn.Module:
+    """transformers' head with `weights`, fresh ones where there are none, and the word embeddings as its decoder."""
+    from transformers.models.esm.modeling_esm import EsmLMHead
+
+    from protea_ray.models.families.loading import fresh_weights
+
+    head, embedding = EsmLMHead(module.config), module.embeddings.word_embeddings.weight
+    if "dense.weight" in weights:
+        head.load_state_dict(weights | {"decoder.weight": embedding})
+    else:
+        fresh_weights(head, module.config.initializer_range)
+    head.to(embedding).decoder.weight = embedding
+    return head

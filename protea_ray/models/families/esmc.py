@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protea_ray.models.families.base import Family, Shape, Stack, Wanted, number
+from protea_ray.models.families.base import Family, Shape, Stack, Wanted, number, trained_residues
 from protea_ray.models.families.vocabulary import AMINO_ACIDS, by_id, lacking, read_vocabulary
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Esmc(Family):
 
     def trained_length(self, config: Mapping[str, Any]) -> int | None:
         """Residues that the model was trained on: 2,046, which is 2,048 tokens less BOS and EOS."""
-        return number(config, "max_position_embeddings") - 2
+        return trained_residues(config) or number(config, "max_position_embeddings") - 2
 
     def wanted(self, config: Mapping[str, Any]) -> Wanted:
         """The tensors of EsmcModel; biases of linear layers where config.json says that there are some."""
@@ -100,23 +100,54 @@ class Esmc(Family):
         return module
 
     def stack(self, module: Any) -> Stack:
-        def begin(ids: torch.Tensor, positions: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
+        def begin(ids: torch.Tensor, positions: torch.Tensor, cu: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
             x = module.embed_tokens(ids[None])
             return x, {"position_embeddings": module.rotary_emb(x, positions[None])}
 
         return Stack(begin, module.layers, module.norm)
 
     def lm_head(self, module: Any, directory: Path) -> nn.Module | None:
-        from transformers.models.esmc.modeling_esmc import EsmcMaskedLMHead
+        """Dense, GELU, norm and a decoder of its own; None where the files hold no head."""
+        weights = _head_weights(directory)
+        return _head(module, weights).eval().requires_grad_(False) if "dense.weight" in weights else None
 
-        from protea_ray.models.families.loading import read_tensors
+    def training_head(self, module: Any, directory: Path) -> nn.Module:
+        """The same with gradients; its decoder is not tied, as published."""
+        return _head(module, _head_weights(directory)).requires_grad_(True)
 
-        weights = read_tensors(directory, "lm_head.")
-        if "dense.weight" not in weights:
-            return None
-        head = EsmcMaskedLMHead(module.config.hidden_size, module.config.vocab_size)
-        head.load_state_dict(weights)
-        return head.to(module.embed_tokens.weight).eval().requires_grad_(False)
+    def set_dropout(self, module: Any, share: float) -> None:
+        """ESM-C's layers have no dropout module: what attention and MLP return is dropped."""
+        from torch.nn import functional
+
+        def drop(part: nn.Module, given: Any, out: torch.Tensor) -> torch.Tensor:
+            return functional.dropout(out, share, part.training)
+
+        for layer in module.layers if share else ():
+            layer.self_attn.o_proj.register_forward_hook(drop)
+            layer.mlp.down_proj.register_forward_hook(drop)
+
+    def stored_name(self, name: str) -> str:
+        return name.replace(".gate_proj.dense.", ".gate_proj.")  # `fuse` put the activation around it
 
 
 FAMILY = Esmc()
+
+
+def _head_weights(directory: Path) -> dict[str, torch.Tensor]:
+    from protea_ray.models.families.loading import read_tensors
+
+    return read_tensors(directory, "lm_head.")
+
+
+def _head(module: Any, weights: dict[str, torch.Tensor]) -> nn.Module:
+    """transformers' head with `weights`, fresh ones where there are none."""
+    from transformers.models.esmc.modeling_esmc import EsmcMaskedLMHead
+
+    from protea_ray.models.families.loading import fresh_weights
+
+    head = EsmcMaskedLMHead(module.config.hidden_size, module.config.vocab_size)
+    if "dense.weight" in weights:
+        head.load_state_dict(weights)
+    else:
+        fresh_weights(head, module.config.initializer_range)
+    return head.to(module.embed_tokens.weight)

@@ -42,6 +42,29 @@ def load_module(
     return module.eval().requires_grad_(False)
 
 
+def make_trainable(module: nn.Module) -> None:
+    """Give a frozen module of `load_module` gradients and memory of its own: training writes into its weights."""
+    for parameter in module.parameters():
+        parameter.data = parameter.data.clone()
+        parameter.requires_grad_(True)
+
+
+def fresh_weights(module: nn.Module, deviation: float) -> None:
+    """Draw matrices from a normal distribution around 0, biases 0 and norms 1, as transformers does; always the same.
+
+    Every process that trains one model must draw the same numbers.
+    """
+    import torch
+
+    draw = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0.0, deviation, generator=draw)
+            else:
+                parameter.fill_(1.0 if name.endswith("norm.weight") else 0.0)
+
+
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Keep the progress bar and the table of unused weights (a decoder, a head) out of the log of every actor."""

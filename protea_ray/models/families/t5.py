@@ -103,7 +103,7 @@ class T5(Family):
         encoder = module.encoder
         bias = relative_bias(encoder.block[0].layer[0].SelfAttention)
 
-        def begin(ids: torch.Tensor, positions: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
+        def begin(ids: torch.Tensor, *_: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
             return encoder.embed_tokens(ids[None]), {"position_bias": bias}
 
         return Stack(begin, encoder.block, encoder.final_layer_norm)

@@ -1,0 +1,281 @@
+"""The recipe of a training run, its three presets, and the options that change no number.
+
+`TrainingConfig` holds every field that changes a weight. The defaults of the class are the recipe of `small`, four
+layers on a CPU; `PRESETS` says what the others change. The shape chooses the preset, and fields that are given win.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from protea_ray.config.recipe import attention_window, explain
+from protea_ray.errors import ConfigError
+
+SHAPE_NAMES = ("small", "default", "8M", "35M", "150M", "650M")
+SPECIALS = 2  # tokens beside the residues of a protein: cls and eos
+_COUNTS = (
+    "lora_rank", "crop", "pack_tokens", "step_tokens", "tokens", "warmup_steps", "seed", "validation_every",
+)  # fmt: skip
+_WRITTEN_COUNT = re.compile(r"[0-9][0-9_]*(\.[0-9]+)?[eE]\+?[0-9]+")
+
+
+class TrainingConfig(BaseModel):
+    """How weights come from proteins. Frozen; an unknown field is an error; all mistakes come in one message.
+
+    >>> plan = training_config({"shape": "small", "epochs": 2})
+    >>> plan.crop, plan.step_tokens // plan.pack_tokens, plan.learning_rate, plan.tokens, plan.epochs
+    (510, 10, 0.0015, None, 2.0)
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    model: str | None = Field(default=None, min_length=1, description="checkpoint to continue from: hub id, directory")
+    shape: str | None = Field(
+        default=None, description="fresh weights: small, default, 8M, 35M, 150M, 650M or path of a config.json"
+    )
+    attention: str = Field(default="exact", description="exact, or local:W for |i - j| <= W")
+    adapter: Literal["none", "lora", "qlora"] = Field(
+        default="none", description="train low-rank factors beside frozen weights; qlora: weights in 4 bits"
+    )
+    lora_rank: int = Field(default=8, gt=0, description="rank of an adapter's factors")
+    lora_alpha: float = Field(default=16.0, gt=0, description="an adapter adds alpha / rank times its product")
+    lora_targets: tuple[str, ...] = Field(
+        default=("query", "key", "value"), min_length=1, description="layers that get an adapter"
+    )
+    mask_rate: float = Field(default=0.15, gt=0, lt=1, description="share of the residues that are predicted")
+    mask_kind: Literal["bert", "mask"] = Field(
+        default="bert", description="bert (80 % masked, 10 % another amino acid, 10 % kept) or mask (all masked)"
+    )
+    crop: int = Field(default=510, gt=0, description="longest stretch of a protein in a step, in residues, at random")
+    pack_tokens: int = Field(default=1_536, gt=0, description="tokens of one pack, one forward pass")
+    step_tokens: int = Field(default=15_360, gt=0, description="tokens of one optimiser step, a multiple of a pack's")
+    tokens: int | None = Field(default=None, gt=0, description="length of the run in tokens (this or epochs)")
+    epochs: float | None = Field(default=None, gt=0, description="length of the run in epochs (this or tokens)")
+    optimiser: Literal["adamw", "muon"] = Field(
+        default="adamw", description="adamw, or muon for the layers' matrices with adamw for the rest"
+    )
+    learning_rate: float = Field(default=1.5e-3, gt=0, lt=1, description="highest learning rate")
+    weight_decay: float = Field(default=0.1, ge=0, lt=1, description="decoupled decay of the matrices")
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="decay of the mean of the gradient")
+    beta2: float = Field(default=0.98, ge=0, lt=1, description="decay of the mean of its square")
+    epsilon: float = Field(default=1e-8, gt=0, description="added to the root of that mean")
+    clip: float | None = Field(default=1.0, gt=0, description="largest norm of the gradient; null: not clipped")
+    warmup_steps: int = Field(default=200, ge=0, description="steps in which the learning rate rises")
+    schedule: Literal["linear", "cosine", "constant"] = Field(
+        default="linear", description="learning rate after it: linear and cosine fall to 0 at the end, or constant"
+    )
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout of the hidden states")
+    ema: float = Field(default=0.0, ge=0, lt=1, description="decay of averaged weights, which are evaluated; 0: off")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        default="bfloat16", description="precision of the products (weights stay float32)"
+    )
+    gradient_checkpointing: bool = Field(default=False, description="compute layers twice to save memory")
+    seed: int = Field(default=0, ge=0, lt=1 << 63, description="of fresh weights, order, crops and masks")
+    validation_share: float = Field(
+        default=0.05, gt=0, lt=1, description="share of the proteins kept for validation, as whole clusters"
+    )
+    validation_every: int = Field(default=200, gt=0, description="steps between two validations")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _numbers_are_numbers(cls, value: Any, info: Any) -> Any:
+        if isinstance(value, bool) and info.field_name != "gradient_checkpointing":  # pydantic would read True as 1
+            raise ValueError("must be a value, not true or false")
+        if info.field_name in _COUNTS and isinstance(value, str) and _WRITTEN_COUNT.fullmatch(value.strip()):
+            return float(value)  # 60e6; pydantic refuses what is not whole
+        return value
+
+    @field_validator("shape")
+    @classmethod
+    def _shape_is_known(cls, value: str | None) -> str | None:
+        if value is None or value in SHAPE_NAMES or value.endswith(".json"):
+            return value
+        near = _nearest(value)
+        raise ValueError(f"is not known; {near}choose from {', '.join(SHAPE_NAMES)}, or give the path of a config.json")
+
+    @field_validator("attention")
+    @classmethod
+    def _attention_is_known(cls, value: str) -> str:
+        attention_window(value)
+        return value
+
+    @model_validator(mode="after")
+    def _fields_fit(self) -> TrainingConfig:
+        if problems := [*_source_problems(self), *_step_problems(self)]:
+            raise ValueError("\n".join(problems))
+        return self
+
+    @property
+    def window(self) -> int:
+        """Half width of local attention in residues, -1 for exact."""
+        return attention_window(self.attention)
+
+
+class TrainingOptions(BaseModel):
+    """How a training run is carried out. None of these fields changes what is trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where the steps run")
+    workers: int | None = Field(
+        default=None, ge=0, description="Ray Train workers, 0 for none (in this process); unset: one a GPU, else 1"
+    )
+    compile: Literal["auto", "on", "off"] = Field(
+        default="auto", description="torch.compile of the layers; auto: where it pays"
+    )
+    checkpoint_minutes: float = Field(default=5.0, gt=0, description="minutes between two checkpoints, at most")
+    keep: int = Field(default=2, gt=0, description="newest checkpoints that are kept, beside the best")
+    max_failures: int = Field(default=3, ge=0, description="times that a lost worker is replaced")
+    address: str | None = Field(default=None, description="a running Ray cluster; unset: RAY_ADDRESS, else local")
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {"tokens": 60_000_000},
+    "default": {
+        "crop": 1_022,
+        "pack_tokens": 32_768,
+        "step_tokens": 131_072,
+        "epochs": 35.0,
+        "optimiser": "muon",
+        "learning_rate": 1e-3,
+        "warmup_steps": 300,
+        "dropout": 0.1,
+        "ema": 0.999,
+    },
+    "continue": {
+        "crop": 2_046,
+        "pack_tokens": 16_384,
+        "step_tokens": 65_536,
+        "epochs": 5.0,
+        "learning_rate": 5e-5,
+        "weight_decay": 0.01,
+        "warmup_steps": 50,
+    },
+}
+ADAPTER_LEARNING_RATE = 2e-4  # the factors start at nothing and need four times the rate of full weights
+
+
+def preset_name(fields: Mapping[str, Any]) -> str:
+    """The preset of a run: by the shape of fresh weights, `continue` for a checkpoint."""
+    if fields.get("model") is not None:
+        return "continue"
+    return "default" if fields.get("shape") not in (None, "small") else "small"
+
+
+def with_preset(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """`fields` over those of their preset; a length that is given takes the place of the preset's."""
+    preset = dict(PRESETS[preset_name(fields)])
+    if fields.get("adapter", "none") != "none":
+        preset |= {"learning_rate": ADAPTER_LEARNING_RATE, "weight_decay": 0.0}
+    if fields.get("tokens") is not None or fields.get("epochs") is not None:
+        preset = {name: value for name, value in preset.items() if name not in ("tokens", "epochs")}
+    return preset | dict(fields)
+
+
+def training_config(fields: Mapping[str, Any], *, where: str = "TrainingConfig") -> TrainingConfig:
+    """Build a recipe from untrusted fields over their preset; raises ConfigError that lists every mistake.
+
+    >>> try:
+    ...     training_config({"shape": "8m", "mask_rate": 15, "tokens": 1_000_000, "epochs": 2})
+    ... except ConfigError as error:
+    ...     print(*error.problems, sep="\\n")
+    shape: is not known; did you mean 8M? choose from small, default, 8M, 35M, 150M, 650M, or give the path of a \
+config.json (got '8m')
+    mask_rate: Input should be less than 1 (got 15)
+    tokens and epochs are both given; the length of a run is one of them
+    """
+    filled = with_preset(fields)
+    try:
+        return TrainingConfig(**filled)
+    except ValidationError as error:
+        raise ConfigError(list(dict.fromkeys(_mistakes(filled, error))), where=where) from None
+
+
+def training_run(fields: Mapping[str, Any], *, where: str = "configuration") -> tuple[TrainingConfig, TrainingOptions]:
+    """Recipe and options from the fields of a file: recipe at the top, options under `run`; every mistake at once."""
+    problems: list[str] = []
+    config, options = None, TrainingOptions()
+    try:
+        config = training_config({name: value for name, value in fields.items() if name != "run"})
+    except ConfigError as error:
+        problems += error.problems
+    given: Any = fields.get("run") or {}
+    if isinstance(given, dict):
+        try:
+            options = TrainingOptions(**cast("dict[str, Any]", given))
+        except ValidationError as error:
+            problems += [f"run.{line}" for line in explain(error, TrainingOptions)]
+    else:
+        problems.append(f"run: must be a mapping of fields (got {given!r})")
+    if config is None or problems:
+        raise ConfigError(problems, where=where)
+    return config, options
+
+
+def _nearest(shape: str) -> str:
+    found = get_close_matches(shape.lower(), [name.lower() for name in SHAPE_NAMES], n=1, cutoff=0.4)
+    return next((f"did you mean {name}? " for name in SHAPE_NAMES if name.lower() in found), "")
+
+
+def _source_problems(config: TrainingConfig) -> list[str]:
+    """In words, what is wrong with where the weights come from and how long the run is."""
+    problems: list[str] = []
+    if config.model is None and config.shape is None:
+        problems.append("neither model nor shape is given; a shape starts with fresh weights, a model continues")
+    if config.model is not None and config.shape is not None:
+        problems.append(f"model {config.model} and shape {config.shape} are both given; give one of them")
+    if config.tokens is None and config.epochs is None:
+        problems.append("neither tokens nor epochs is given; one of them is the length of the run")
+    if config.tokens is not None and config.epochs is not None:
+        problems.append("tokens and epochs are both given; the length of a run is one of them")
+    if config.adapter != "none" and config.model is None:
+        problems.append(f"adapter {config.adapter} needs a model: fresh weights that stay frozen hold nothing")
+    knobs = ("lora_rank", "lora_alpha", "lora_targets")
+    idle = [name for name in knobs if getattr(config, name) != TrainingConfig.model_fields[name].default]
+    if config.adapter == "none" and idle:
+        problems.append(f"{', '.join(idle)} without an adapter would change nothing; set adapter to lora or qlora")
+    return problems
+
+
+def _step_problems(config: TrainingConfig) -> list[str]:
+    """In words, what is wrong with the sizes of a crop, a pack, a step and the run."""
+    problems: list[str] = []
+    pack, step = config.pack_tokens, config.step_tokens
+    if pack < config.crop + SPECIALS:
+        problems.append(
+            f"pack_tokens {pack} cannot hold a crop of {config.crop} residues; set at least {config.crop + SPECIALS}"
+        )
+    if step % pack:
+        near = sorted({max(step // pack, 1) * pack, (step // pack + 1) * pack})
+        problems.append(
+            f"step_tokens {step} is no multiple of pack_tokens {pack}; nearest: {' or '.join(map(str, near))}"
+        )
+    if config.tokens is not None and config.tokens < step:
+        problems.append(f"tokens {config.tokens} is less than step_tokens {step}, one step")
+    return problems
+
+
+def _mistakes(fields: Mapping[str, Any], error: ValidationError) -> list[str]:
+    """Every mistake in words: those of single fields, and wrong combinations of the fields that are right."""
+    wrong = {item["loc"][0] for item in error.errors() if item["loc"]}
+    if not wrong:
+        return _separate(error)
+    lines = explain(error, TrainingConfig)
+    stand_ins: dict[str, Any] = {"shape": "small", "model": "any", "tokens": 1 << 62, "epochs": 1.0, "adapter": "none"}
+    right = {name: value for name, value in fields.items() if name not in wrong}
+    right |= {name: value for name, value in stand_ins.items() if name in wrong}
+    try:
+        TrainingConfig(**right)
+    except ValidationError as rest:
+        lines += _separate(rest)
+    return lines
+
+
+def _separate(error: ValidationError) -> list[str]:
+    """The combinations that a validator joined, one line each."""
+    return [part for item in error.errors() for part in item["msg"].removeprefix("Value error, ").splitlines()]
