@@ -34,6 +34,7 @@ class Adapter:
 
     `model` and `revision` name the base as `open_checkpoint` takes them; `base` maps its files to their sha256.
     `quantization` is that of the base in training: the updates belong to those rounded matrices and to no others.
+    `marker` is what else `protea_ray.json` says of the training, as config.json of a whole model does.
     """
 
     directory: Path
@@ -43,6 +44,7 @@ class Adapter:
     quantization: Quantization | None
     rank: int
     alpha: float
+    marker: Mapping[str, Any]
 
     @property
     def scale(self) -> float:
@@ -70,6 +72,7 @@ def read_adapter(directory: Path) -> Adapter | None:
             directory, str(settings["base_model_name_or_path"]), settings.get("revision"),
             {str(name): str(digest) for name, digest in marker["base"].items()},
             _quantization(marker["quantization"]), int(settings["r"]), float(settings["lora_alpha"]),
+            {name: value for name, value in marker.items() if name not in ("base", "quantization")},
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
@@ -105,6 +108,13 @@ def require_base(adapter: Adapter, directory: Path, files: Mapping[str, str]) ->
             f"back the files that it was trained on, or name their directory as base_model_name_or_path in "
             f"{adapter.directory / ADAPTER}."
         )
+
+
+def marked(config: Mapping[str, Any], marker: Mapping[str, Any]) -> dict[str, Any]:
+    """config.json of a base with what an adapter's `marker` says of the training after it."""
+    held = config.get("protea_ray")
+    known = cast("dict[str, Any]", held) if isinstance(held, dict) else {}
+    return {**config, "protea_ray": {**known, **marker}}
 
 
 def target_names(tensors: Sequence[str], wanted: Wanted) -> dict[str, tuple[int, str]]:

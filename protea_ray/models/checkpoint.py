@@ -17,7 +17,7 @@ from typing import Any
 
 from protea_ray.config.recipe import ModelFacts, canonical_json
 from protea_ray.errors import CheckpointError, ProteaRayError
-from protea_ray.models.adapters import Adapter, digest_adapter, read_adapter, require_base
+from protea_ray.models.adapters import Adapter, digest_adapter, marked, read_adapter, require_base
 from protea_ray.models.families import recognise
 from protea_ray.models.families.base import Family, Shape
 from protea_ray.models.families.vocabulary import FILES, read_vocabulary
@@ -84,7 +84,8 @@ def open_checkpoint(model: str | None, revision: str | None = None, family: str 
     headers = read_headers(path)
     tensors = [tensor for held in headers.values() for tensor in held]
     shape = kind.shape(config)
-    facts = kind.facts(config, {tensor.name for tensor in tensors}, read_vocabulary(path))
+    told = marked(config, adapter.marker) if adapter else config
+    facts = kind.facts(told, {tensor.name for tensor in tensors}, read_vocabulary(path))
     require_fit(path, tensors, shape, kind.wanted(config))
     if model not in (None, MODEL_NAME):  # the built-in model's files are what this package wrote
         _require_alphabet(path, kind)
@@ -93,8 +94,7 @@ def open_checkpoint(model: str | None, revision: str | None = None, family: str 
         require_base(adapter, path, files)
         files |= digest_adapter(adapter, kind.wanted(config))
         facts = replace(facts, quantization=adapter.quantization)
-    trained = adapter is not None or is_trained(config)
-    return Checkpoint(model or MODEL_NAME, path, commit, facts, shape, files, trained, adapter)
+    return Checkpoint(model or MODEL_NAME, path, commit, facts, shape, files, is_trained(told), adapter)
 
 
 def with_base(directory: Path) -> tuple[Path, Adapter | None]:

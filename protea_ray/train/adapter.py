@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -26,9 +26,7 @@ from protea_ray.models.adapters import ADAPTER_WEIGHTS, MARKER, PEFT_PREFIX
 from protea_ray.models.checkpoint import Checkpoint, read_config
 from protea_ray.models.families.base import Family, Wanted
 from protea_ray.models.misnamed import ADAPTER
-
-if TYPE_CHECKING:
-    from protea_ray.train.masked_model import MaskedModel
+from protea_ray.train.masked_model import MaskedModel
 
 TARGETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {  # family: target: names in a layer's files
     "esm2": {
@@ -61,13 +59,10 @@ class Updates:
             held |= {f"{name}.lora_A.weight": update.lora_A, f"{name}.lora_B.weight": update.lora_B}
         return held
 
-    def write(self, directory: Path, tensors: Mapping[str, Tensor] | None = None, **facts: Any) -> Path:
-        """Write the adapter into `directory`: PEFT's two files, and ours with the base's digests and `facts`.
-
-        `tensors` stand in for `tensors()`, as averaged ones do.
-        """
+    def write(self, directory: Path, **facts: Any) -> Path:
+        """Write the adapter into `directory`: PEFT's two files, and ours with the base's digests and `facts`."""
         directory.mkdir(parents=True, exist_ok=True)
-        kept = {name: tensor.detach().cpu().contiguous() for name, tensor in (tensors or self.tensors()).items()}
+        kept = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors().items()}
         save_file(kept, directory / ADAPTER_WEIGHTS, metadata={"format": "pt"})
         _write_json(directory / ADAPTER, self._settings())
         marker = {"trained": True, "base": self.base.files, "quantization": self.quantization}

@@ -21,7 +21,7 @@ from torch import Tensor
 from protea_ray.encoder import lora, quantize
 from protea_ray.encoder.attention import register
 from protea_ray.errors import CheckpointError, ConfigError
-from protea_ray.models.adapters import ADAPTER_WEIGHTS, Adapter
+from protea_ray.models.adapters import ADAPTER_WEIGHTS, Adapter, marked
 from protea_ray.models.checkpoint import DOWNLOADED, Checkpoint, open_checkpoint, read_config
 from protea_ray.models.families import recognise
 from protea_ray.models.families.base import Family, Wanted
@@ -84,8 +84,9 @@ def _write(out: Path, found: Checkpoint, adapter: Adapter, into: Into) -> None:
         name = by_module[f"{wanted.layers}.{number}.{part}.weight"]
         tensors[name] = lora.merged(tensors[name], a, b, adapter.scale)
     save_file(tensors, out / SINGLE, metadata={"format": "pt"})
-    marked = config | {"protea_ray": _marker(config, found, adapter, into)}
-    (out / "config.json").write_text(json.dumps(marked, indent=2) + "\n", encoding="utf-8")
+    origin = {"parent": dict(adapter.base), "adapter": found.files[ADAPTER_WEIGHTS], "merged_into": into}
+    told = marked(config, {**adapter.marker, **origin})
+    (out / "config.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
 def _is_rewritten(name: str) -> bool:
@@ -110,11 +111,3 @@ def _decoded(family: Family, directory: Path, wanted: Wanted) -> Iterator[tuple[
                 part = name.removeprefix(stem).removesuffix(".weight")
                 matrix: Any = layer.get_submodule(lora.place_in(layer, part))
                 yield name, matrix.matrix().contiguous()
-
-
-def _marker(config: dict[str, Any], found: Checkpoint, adapter: Adapter, into: Into) -> dict[str, Any]:
-    """What config.json says about where the weights come from."""
-    held = config.get("protea_ray")
-    known: dict[str, Any] = held if isinstance(held, dict) else {}
-    origin = {"parent": dict(adapter.base), "adapter": found.files[ADAPTER_WEIGHTS], "merged_into": into}
-    return known | {"trained": True} | origin

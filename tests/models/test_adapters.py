@@ -85,6 +85,13 @@ def test_a_base_in_4_bits_sets_the_recipe(checkpoint: Path, tmp_path: Path) -> N
         resolved(found, quantization="int8")
 
 
+def test_an_adapter_of_the_untrained_model_is_trained(tmp_path: Path) -> None:
+    base = write(tmp_path / "base", protea_ray={"trained": False, "trained_residues": 20})
+    found = open_checkpoint(str(kept(tmp_path / "kept", base)))
+    assert found.trained and not open_checkpoint(str(base)).trained
+    assert found.facts.trained_length == 20
+
+
 def test_another_base_is_refused_with_both_digests(checkpoint: Path, tmp_path: Path) -> None:
     adapter = kept(tmp_path / "kept", checkpoint)
     before = open_checkpoint(str(checkpoint)).files["model.safetensors"]

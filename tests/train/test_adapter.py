@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.testing.random_checkpoint import build
 from protea_ray.train.adapter import Updates, add_adapters
 from protea_ray.train.masked_model import MaskedModel
+from protea_ray.train.masking import MaskedPack
 from protea_ray.train.merge import merge
 
 PROTEINS = ["MKTAYIAKQRQISFVKSHFSRQ", "GAVLIPFMW", "MSDEKLLERNQ" * 4]
@@ -44,15 +46,6 @@ class Trained:
     kept: Path
 
 
-@dataclass(frozen=True)
-class Pack:
-    ids: np.ndarray
-    positions: np.ndarray
-    rows: np.ndarray
-    chosen: np.ndarray
-    targets: np.ndarray
-
-
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
@@ -65,7 +58,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {family: build(family, place / family, layers=2, hidden=64) for family in ("esm2", "esmc")}
 
 
-def pack_of(base: Path, proteins: list[str] = PROTEINS) -> Pack:
+def pack_of(base: Path, proteins: Sequence[str] = PROTEINS) -> MaskedPack:
     """Every third residue behind `<mask>`, of all proteins side by side."""
     found = open_checkpoint(str(base))
     encoder = encoder_here(found, EmbeddingConfig(model=str(base)), "cpu")
@@ -76,7 +69,7 @@ def pack_of(base: Path, proteins: list[str] = PROTEINS) -> Pack:
     chosen = np.flatnonzero((positions % 3 == 1) & ~np.isin(np.arange(rows[-1]) + 1, rows))
     targets = ids[chosen].copy()
     ids[chosen] = 32  # <mask> of both families
-    return Pack(ids, positions, rows, chosen, targets)
+    return MaskedPack(ids, positions, rows, chosen, targets, np.arange(len(proteins)))
 
 
 def train(base: Path, place: Path, steps: int = 6, **options: Any) -> Trained:
@@ -89,7 +82,7 @@ def train(base: Path, place: Path, steps: int = 6, **options: Any) -> Trained:
         optimiser.zero_grad()
         model(**inputs).backward()
         optimiser.step()
-    return Trained(base, model, updates, updates.write(place, steps=steps))
+    return Trained(base, model, updates, updates.write(place, trained_residues=1500))
 
 
 @pytest.fixture(scope="module")
@@ -115,17 +108,21 @@ def stored(directory: Path, **fields: Any) -> np.ndarray:
 
 def of_module(trained: Trained) -> np.ndarray:
     """The same from the module that was trained, LoRA layers in place."""
-    pack, given = pack_of(trained.base), list[Tensor]()
+    pack, found = pack_of(trained.base), list[Tensor]()
     ids = pack.ids.copy()
     ids[pack.chosen] = pack.targets
     inside = np.setdiff1d(np.arange(len(ids)), np.concatenate([pack.rows[:-1], pack.rows[1:] - 1]))
     whole = replace(pack, ids=ids, chosen=inside, targets=ids[inside])
-    hook = trained.model.lm_head.register_forward_hook(lambda _, __, logits: given.append(logits))
+
+    def keep(module: nn.Module, given: tuple[Tensor, ...], logits: Tensor) -> None:
+        found.append(logits)
+
+    hook = trained.model.lm_head.register_forward_hook(keep)
     trained.model.eval()
     with torch.no_grad():
         trained.model(**trained.model.to_device(whole))
     hook.remove()
-    return given[0].numpy()
+    return found[0].numpy()
 
 
 def apart(one: np.ndarray, other: np.ndarray) -> float:
@@ -248,11 +245,12 @@ def test_a_merged_checkpoint_embeds_as_the_module_and_is_an_ordinary_one(
     directory = merge(run.kept, tmp_path / "merged")
     found, kept = open_checkpoint(str(directory)), open_checkpoint(str(run.kept))
     assert apart(stored(directory), of_module(run)) < 1e-5
+    assert found.facts == kept.facts and found.facts.trained_length == 1500
     assert found.adapter is None and found.files.keys() == {"model.safetensors", "config", "vocabulary"}
     marker = json.loads((directory / "config.json").read_text())["protea_ray"]
     assert marker == {
         "trained": True, "parent": open_checkpoint(str(run.base)).files, "merged_into": "float",
-        "adapter": kept.files["adapter_model.safetensors"],
+        "adapter": kept.files["adapter_model.safetensors"], "trained_residues": 1500,
     }  # fmt: skip
 
 
@@ -328,7 +326,7 @@ def test_the_files_are_in_pefts_layout(trained: dict[str, Trained]) -> None:
     assert not re.fullmatch(settings["target_modules"], "lm_head.dense")
     marker = json.loads((run.kept / "protea_ray.json").read_text())
     assert marker == {
-        "steps": 6, "trained": True, "base": open_checkpoint(str(run.base)).files, "quantization": None,
+        "trained_residues": 1500, "trained": True, "base": open_checkpoint(str(run.base)).files, "quantization": None,
     }  # fmt: skip
 
 
