@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from protea_ray.api import embed, export, forget, import_vectors, reembed
+    from protea_ray.api import embed, export, forget, import_vectors, reembed, train_model
     from protea_ray.config.recipe import EmbeddingConfig
     from protea_ray.encoder.in_memory import embed_dataset
     from protea_ray.errors import (
@@ -33,11 +33,13 @@ if TYPE_CHECKING:
         LeaseLostError,
         ProteaRayError,
         StoreError,
+        TrainingError,
         UnknownSpaceError,
     )
     from protea_ray.pipeline.accounting import Summary
     from protea_ray.query.reader import Store, missing, open_store
     from protea_ray.query.view import Pin
+    from protea_ray.train.train_here import TrainingSummary
 
     __version__: str
 
@@ -57,6 +59,8 @@ __all__ = [
     "Store",
     "StoreError",
     "Summary",
+    "TrainingError",
+    "TrainingSummary",
     "UnknownSpaceError",
     "__version__",
     "embed",
@@ -67,12 +71,14 @@ __all__ = [
     "missing",
     "open_store",
     "reembed",
+    "train_model",
 ]
 _HOMES = {
     "EmbeddingConfig": "config.recipe",
     "Pin": "query.view",
     "Store": "query.reader",
     "Summary": "pipeline.accounting",
+    "TrainingSummary": "train.train_here",
     "embed": "api",
     "embed_dataset": "encoder.in_memory",
     "export": "api",
@@ -81,6 +87,7 @@ _HOMES = {
     "missing": "query.reader",
     "open_store": "query.reader",
     "reembed": "api",
+    "train_model": "api",
 }  # every other name is an error
 
 

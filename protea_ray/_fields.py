@@ -1,4 +1,4 @@
-"""Keywords of embed and reembed. `python -m tools.flags` writes this file from the models; do not edit it."""
+"""Keywords of embed, reembed and train. `python -m tools.flags` writes this file from the models; do not edit it."""
 
 from __future__ import annotations
 
@@ -88,5 +88,89 @@ class RunFields(TypedDict, total=False):
     """try again what an earlier run rejected while embedding"""
     heartbeat_seconds: float
     """a lease older than this may be taken over"""
+    address: str | None
+    """a running Ray cluster; unset: RAY_ADDRESS, else local"""
+
+
+class TrainingFields(TypedDict, total=False):
+    """Fields of TrainingConfig."""
+
+    model: str | None
+    """continue from: hub id or directory"""
+    shape: str | None
+    """fresh weights: small, default, 8M, 35M, 150M, 650M or path of a config.json"""
+    attention: str
+    """exact, or local:W for |i - j| <= W"""
+    adapter: Literal["none", "lora", "qlora"]
+    """none, lora (low-rank factors beside frozen weights) or qlora (the weights in 4 bits)"""
+    lora_rank: int
+    """rank of an adapter's factors"""
+    lora_alpha: float
+    """an adapter adds alpha / rank times its product"""
+    lora_targets: Sequence[str]
+    """layers that get an adapter"""
+    mask_rate: float
+    """share of the residues that are predicted"""
+    mask_kind: Literal["bert", "mask"]
+    """bert (80 % masked, 10 % another amino acid, 10 % kept) or mask (all masked)"""
+    crop: int
+    """longest stretch of a protein in a step, in residues, at random"""
+    pack_tokens: int
+    """tokens of one pack, one forward pass"""
+    step_tokens: int
+    """tokens of one optimiser step, a multiple of a pack's"""
+    tokens: int | None
+    """length of the run in tokens (this or epochs)"""
+    epochs: float | None
+    """length of the run in epochs (this or tokens)"""
+    optimiser: Literal["adamw", "muon"]
+    """adamw, or muon for the layers' matrices with adamw for the rest"""
+    learning_rate: float
+    """highest learning rate"""
+    weight_decay: float
+    """decoupled decay of the matrices"""
+    beta1: float
+    """decay of the mean of the gradient"""
+    beta2: float
+    """decay of the mean of its square"""
+    epsilon: float
+    """added to the root of that mean"""
+    clip: float | None
+    """largest norm of the gradient; null: not clipped"""
+    warmup_steps: int
+    """steps in which the learning rate rises"""
+    schedule: Literal["linear", "cosine", "constant"]
+    """learning rate after it: linear and cosine fall to 0 at the end, or constant"""
+    dropout: float
+    """dropout of the hidden states"""
+    ema: float
+    """decay of averaged weights, which are evaluated; 0: off"""
+    dtype: Literal["float32", "bfloat16", "float16"]
+    """precision of the products (weights stay float32)"""
+    gradient_checkpointing: bool
+    """compute layers twice to save memory"""
+    seed: int
+    """of fresh weights, order, crops and masks"""
+    validation_share: float
+    """share of the proteins kept for validation, as whole clusters"""
+    validation_every: int
+    """steps between two validations"""
+
+
+class TrainingRunFields(TypedDict, total=False):
+    """Fields of TrainingOptions."""
+
+    device: Literal["auto", "cpu", "cuda"]
+    """where the steps run"""
+    workers: int | None
+    """Ray Train workers, 0 for none (in this process); unset: one a GPU, else 1"""
+    compile: Literal["auto", "on", "off"]
+    """torch.compile of the layers; auto: where it pays"""
+    checkpoint_minutes: float
+    """minutes between two checkpoints, at most"""
+    keep: int
+    """newest checkpoints that are kept, beside the best"""
+    max_failures: int
+    """times that a lost worker is replaced"""
     address: str | None
     """a running Ray cluster; unset: RAY_ADDRESS, else local"""

@@ -1,4 +1,4 @@
-"""The commands as Python functions: embed, reembed, export, import_vectors, forget.
+"""The commands as Python functions: embed, reembed, train_model, export, import_vectors, forget.
 
 They do what the commands of the same names do and raise the same errors; progress goes to standard error. Nothing heavy
 is imported before a function is called. `protea_ray/__init__.py` lists every public name.
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from protea_ray._fields import RecipeFields, RunFields
+from protea_ray._fields import RecipeFields, RunFields, TrainingFields, TrainingRunFields
 
 if TYPE_CHECKING:
     from protea_ray.exchange.importing import Imported
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from protea_ray.query.view import Pin
     from protea_ray.sequences.parts import Source
     from protea_ray.store.forget import Forgotten
+    from protea_ray.train.train_here import TrainingSummary
 
 CURRENT = "current"  # store.aliases.CURRENT, whose module imports lance
 
@@ -77,6 +78,33 @@ def reembed(
     fields = {"model": str(model), **recipe, "run": run or {}}
     with reporter() as report:
         return run_reembed(str(store), fields, report, alias=alias, since=since)
+
+
+def train_model(
+    store: str | Path,
+    out: str | Path,
+    *,
+    run: TrainingRunFields | None = None,
+    attribution: str | None = None,
+    **recipe: Unpack[TrainingFields],
+) -> TrainingSummary:
+    """Train a masked language model on the proteins of `store` in the directory `out`; the same call again goes on.
+
+    `recipe` takes the fields of TrainingConfig (docs/training.md), of which `shape` or `model` is needed; `run` those
+    of TrainingOptions. `attribution` is the licence and source of the proteins, as text or as the path of a file, for
+    the model card. Raises ConfigError, CheckpointError, StoreError, and TrainingError for a loss that is not a number.
+    """
+    from protea_ray.config.paths import require_training_paths
+    from protea_ray.config.training import training_run
+
+    require_training_paths(str(store), str(out))
+    config, options = training_run({**recipe, "run": run or {}})
+
+    from protea_ray.train.lines import training_lines  # imports torch: a mistake above is reported at once
+    from protea_ray.train.store_run import train_on_store
+
+    with training_lines() as report:
+        return train_on_store(str(store), str(out), config, options, report, attribution)
 
 
 def export(

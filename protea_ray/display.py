@@ -14,7 +14,7 @@ _WIDEST_CELL = 48  # characters: a table of five columns still fits a terminal o
 
 def text_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table of plain text, columns two spaces apart, cells of more than 48 characters cut."""
-    lines = [[_cut(_printable(cell)) for cell in row] for row in (header, *rows)]
+    lines = [[_cut(printable(cell)) for cell in row] for row in (header, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
@@ -38,11 +38,23 @@ def first_of(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + more
 
 
+def clock_time(seconds: float) -> str:
+    """Seconds as a clock shows them.
+
+    >>> clock_time(75), clock_time(4000)
+    ('1:15', '1:06:40')
+    """
+    minutes, secs = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{secs:02}" if hours else f"{minutes}:{secs:02}"
+
+
 def _html(cell: str) -> str:
-    return escape(_printable(cell))
+    return escape(printable(cell))
 
 
-def _printable(cell: str) -> str:
+def printable(cell: str) -> str:
+    """The text with control characters replaced: an id or path may come from a file that somebody else wrote."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in cell)
 
 

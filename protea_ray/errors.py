@@ -11,6 +11,7 @@
     │   └── UnknownSpaceError  no such space or alias
     ├── ClusterError       Ray cannot be started here                         (exit code 1)
     ├── EncoderError       the forward pass cannot do what was asked           (exit code 1)
+    ├── TrainingError      a training run that cannot go on                    (exit code 1)
     └── AccountingError    in != stored + duplicate + rejected + already present (exit code 1)
 
 A message says what is wrong, where, and what to do next. Where several things are wrong the message
@@ -76,6 +77,10 @@ class ClusterError(ProteaRayError):
 
 class EncoderError(ProteaRayError):
     """The forward pass cannot do what was asked of it on this device."""
+
+
+class TrainingError(ProteaRayError):
+    """A training run cannot go on: its loss is not a number, or a worker was lost too often."""
 
 
 class AccountingError(ProteaRayError):

@@ -17,13 +17,16 @@ import pytest
 
 import protea_ray
 from protea_ray import api, errors
-from protea_ray._fields import RecipeFields, RunFields
-from protea_ray.cli._flags import RECIPE_FLAGS, RUN_FLAGS
+from protea_ray._fields import RecipeFields, RunFields, TrainingFields, TrainingRunFields
+from protea_ray.cli._flags import RECIPE_FLAGS, RUN_FLAGS, TRAINING_FLAGS, TRAINING_RUN_FLAGS
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.config.run import RunOptions
+from protea_ray.config.training import TrainingConfig, TrainingOptions
 from tools import flags
 
-FUNCTIONS = ("embed", "embed_dataset", "export", "forget", "import_vectors", "missing", "open_store", "reembed")
+FUNCTIONS = (
+    "embed", "embed_dataset", "export", "forget", "import_vectors", "missing", "open_store", "reembed", "train_model",
+)  # fmt: skip
 
 
 def in_new_process(code: str) -> str:
@@ -88,7 +91,7 @@ def test_a_wrong_path_is_reported_before_ray_is_imported(inputs: str, store: str
     assert in_new_process(code) == "False\n"
 
 
-@pytest.mark.parametrize("path", [flags.FLAGS, flags.FIELDS], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [flags.FLAGS, flags.FIELDS, flags.PAGE], ids=lambda path: path.name)
 def test_what_is_generated_from_the_models_is_current(path: Path) -> None:
     assert path.read_text(encoding="utf-8") == dict(flags.written())[path], "run python -m tools.flags"
 
@@ -98,6 +101,8 @@ def test_flags_and_keywords_are_the_fields_of_the_models() -> None:
     assert set(RUN_FLAGS) <= set(RunOptions.model_fields)
     assert set(RecipeFields.__annotations__) == set(EmbeddingConfig.model_fields) - {"model"}
     assert set(RunFields.__annotations__) == set(RunOptions.model_fields)
+    assert list(TRAINING_FLAGS) == list(TrainingConfig.model_fields) == list(TrainingFields.__annotations__)
+    assert list(TRAINING_RUN_FLAGS) == list(TrainingOptions.model_fields) == list(TrainingRunFields.__annotations__)
 
 
 @pytest.mark.slow

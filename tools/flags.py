@@ -1,8 +1,8 @@
-"""`python -m tools.flags`: write what is generated from EmbeddingConfig and RunOptions.
+"""`python -m tools.flags`: write what is generated from the models of recipes and options.
 
 The command line must show its help without importing pydantic, and type checkers cannot read a model's fields as
 keywords. So two files repeat the models: protea_ray/cli/_flags.py for the first, protea_ray/_fields.py for the
-second. A test fails when they are out of date.
+second. The tables of docs/training.md repeat them for people. A test fails when any of them is out of date.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from pydantic.fields import FieldInfo
 
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.config.run import RunOptions
+from protea_ray.config.training import PRESETS, TrainingConfig, TrainingOptions
 
 ROOT = Path(__file__).parent.parent / "protea_ray"
-FLAGS, FIELDS = ROOT / "cli" / "_flags.py", ROOT / "_fields.py"
+FLAGS, FIELDS, PAGE = ROOT / "cli" / "_flags.py", ROOT / "_fields.py", ROOT.parent / "docs" / "training.md"
 # RunOptions that are worth a flag of their own; the others are reached with --set run.NAME=VALUE
 RUN_FLAGS = (
     "actors", "device", "token_budget", "kernel", "compile", "products", "limit", "max_rejects", "retry_rejects",
@@ -29,7 +30,7 @@ RUN_FLAGS = (
 _HINTS = ("unset: ", "auto: ")  # how a description says what happens without a value
 
 _FLAGS_HEAD = '''\
-"""Flags of the commands that embed. `python -m tools.flags` writes this file from the models; do not edit it."""
+"""Flags that are fields of a model. `python -m tools.flags` writes this file from the models; do not edit it."""
 
 from __future__ import annotations
 
@@ -47,7 +48,7 @@ class Flag(NamedTuple):
 
 '''
 _FIELDS_HEAD = '''\
-"""Keywords of embed and reembed. `python -m tools.flags` writes this file from the models; do not edit it."""
+"""Keywords of embed, reembed and train. `python -m tools.flags` writes this file from the models; do not edit it."""
 
 from __future__ import annotations
 
@@ -60,10 +61,18 @@ from typing import Literal, TypedDict
 
 def flags_source() -> str:
     """Text of protea_ray/cli/_flags.py."""
-    recipe = [_flag(name, field, in_recipe=True) for name, field in EmbeddingConfig.model_fields.items()]
-    run = [_flag(name, RunOptions.model_fields[name], in_recipe=False) for name in RUN_FLAGS]
-    tables = [f"{name} = {{\n{''.join(rows)}}}\n" for name, rows in (("RECIPE_FLAGS", recipe), ("RUN_FLAGS", run))]
-    return _formatted(_FLAGS_HEAD + "".join(tables))
+    tables = {
+        "RECIPE_FLAGS": [_flag(name, field, in_recipe=True) for name, field in EmbeddingConfig.model_fields.items()],
+        "RUN_FLAGS": [_flag(name, RunOptions.model_fields[name], in_recipe=False) for name in RUN_FLAGS],
+        "TRAINING_FLAGS": [
+            _flag(name, field, in_recipe=False, unset=by_preset(name))
+            for name, field in TrainingConfig.model_fields.items()
+        ],
+        "TRAINING_RUN_FLAGS": [
+            _flag(name, field, in_recipe=False) for name, field in TrainingOptions.model_fields.items()
+        ],
+    }
+    return _formatted(_FLAGS_HEAD + "".join(f"{name} = {{\n{''.join(rows)}}}\n" for name, rows in tables.items()))
 
 
 def fields_source() -> str:
@@ -73,15 +82,52 @@ def fields_source() -> str:
         _FIELDS_HEAD
         + _typed_dict("RecipeFields", "Fields of EmbeddingConfig, but for `model`.", recipe)
         + _typed_dict("RunFields", "Fields of RunOptions.", RunOptions.model_fields)
+        + _typed_dict("TrainingFields", "Fields of TrainingConfig.", TrainingConfig.model_fields)
+        + _typed_dict("TrainingRunFields", "Fields of TrainingOptions.", TrainingOptions.model_fields)
     )
 
 
-def _flag(name: str, field: FieldInfo, *, in_recipe: bool) -> str:
+def by_preset(name: str) -> str:
+    """What an unset field of TrainingConfig is in each preset, where they differ; empty where they do not."""
+    default = TrainingConfig.model_fields[name].default
+    values = {preset: fields.get(name, default) for preset, fields in PRESETS.items()}
+    if len(set(values.values())) == 1:
+        return ""
+    return ", ".join(f"{preset} {_shown(value)}" for preset, value in values.items() if value is not None)
+
+
+def page_source() -> str:
+    """Text of docs/training.md with its tables of the recipe and of the options."""
+    presets = [f"| {' | '.join(('field', *PRESETS, 'meaning'))} |", "|---" * (len(PRESETS) + 2) + "|"]
+    for name, field in TrainingConfig.model_fields.items():
+        values = [_in_table(fields.get(name, field.default)) for fields in PRESETS.values()]
+        presets.append(f"| {' | '.join((name, *values, _in_table(field.description)))} |")
+    options = ["| option | default | meaning |", "|---|---|---|"]
+    for name, field in TrainingOptions.model_fields.items():
+        options.append(f"| {name} | {_in_table(field.default)} | {_in_table(field.description)} |")
+    text = PAGE.read_text(encoding="utf-8")
+    for marker, rows in (("RECIPE", presets), ("OPTIONS", options)):
+        before, _, rest = text.partition(f"<!-- {marker} -->")
+        text = f"{before}<!-- {marker} -->\n{chr(10).join(rows)}\n<!-- END -->{rest.partition('<!-- END -->')[2]}"
+    return text
+
+
+def _in_table(value: Any) -> str:
+    """A value as a cell of a Markdown table."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return _shown(value).replace("|", "\\|") or ("no" if value is False else "")
+
+
+def _flag(name: str, field: FieldInfo, *, in_recipe: bool, unset: str = "") -> str:
     kind = "switch" if field.annotation is bool else "list" if _is_tuple(field.annotation) else "text"
     flag = "--" + name.replace("_", "-")
     if kind == "switch" and in_recipe:  # reembed takes an earlier recipe, so each switch must be able to go back
         flag += "/--no-" + name.replace("_", "-")
-    text, unset = _help(field, kind)
+    text, usual = _help(field, kind)
+    unset = unset or usual
     return f"{name!r}: Flag({flag!r}, {text!r}, {unset!r}, {kind!r}),\n"
 
 
@@ -145,6 +191,7 @@ def written() -> Iterator[tuple[Path, str]]:
     """Each generated file and the text that it should have."""
     yield FLAGS, flags_source()
     yield FIELDS, fields_source()
+    yield PAGE, page_source()
 
 
 if __name__ == "__main__":

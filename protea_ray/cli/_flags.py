@@ -1,4 +1,4 @@
-"""Flags of the commands that embed. `python -m tools.flags` writes this file from the models; do not edit it."""
+"""Flags that are fields of a model. `python -m tools.flags` writes this file from the models; do not edit it."""
 
 from __future__ import annotations
 
@@ -73,5 +73,87 @@ RUN_FLAGS = {
     "retry_rejects": Flag("--retry-rejects", "try again what an earlier run rejected while embedding", "", "switch"),
     "id_column": Flag("--id-column", "column of tabular inputs that holds the id", "id", "text"),
     "sequence_column": Flag("--sequence-column", "column that holds the letters", "sequence", "text"),
+    "address": Flag("--address", "a running Ray cluster", "RAY_ADDRESS, else local", "text"),
+}
+TRAINING_FLAGS = {
+    "model": Flag("--model", "continue from: hub id or directory", "", "text"),
+    "shape": Flag("--shape", "fresh weights: small, default, 8M, 35M, 150M, 650M or path of a config.json", "", "text"),
+    "attention": Flag("--attention", "exact, or local:W for |i - j| <= W", "exact", "text"),
+    "adapter": Flag(
+        "--adapter",
+        "none, lora (low-rank factors beside frozen weights) or qlora (the weights in 4 bits)",
+        "none",
+        "text",
+    ),
+    "lora_rank": Flag("--lora-rank", "rank of an adapter's factors", "8", "text"),
+    "lora_alpha": Flag("--lora-alpha", "an adapter adds alpha / rank times its product", "16.0", "text"),
+    "lora_targets": Flag("--lora-targets", "layers that get an adapter", "query,key,value", "list"),
+    "mask_rate": Flag("--mask-rate", "share of the residues that are predicted", "0.15", "text"),
+    "mask_kind": Flag(
+        "--mask-kind", "bert (80 % masked, 10 % another amino acid, 10 % kept) or mask (all masked)", "bert", "text"
+    ),
+    "crop": Flag(
+        "--crop",
+        "longest stretch of a protein in a step, in residues, at random",
+        "small 510, default 1022, continue 2046",
+        "text",
+    ),
+    "pack_tokens": Flag(
+        "--pack-tokens", "tokens of one pack, one forward pass", "small 1536, default 32768, continue 16384", "text"
+    ),
+    "step_tokens": Flag(
+        "--step-tokens",
+        "tokens of one optimiser step, a multiple of a pack's",
+        "small 15360, default 131072, continue 65536",
+        "text",
+    ),
+    "tokens": Flag("--tokens", "length of the run in tokens (this or epochs)", "small 60000000", "text"),
+    "epochs": Flag("--epochs", "length of the run in epochs (this or tokens)", "default 35.0, continue 5.0", "text"),
+    "optimiser": Flag(
+        "--optimiser",
+        "adamw, or muon for the layers' matrices with adamw for the rest",
+        "small adamw, default muon, continue adamw",
+        "text",
+    ),
+    "learning_rate": Flag(
+        "--learning-rate", "highest learning rate", "small 0.0015, default 0.001, continue 5e-05", "text"
+    ),
+    "weight_decay": Flag(
+        "--weight-decay", "decoupled decay of the matrices", "small 0.1, default 0.1, continue 0.01", "text"
+    ),
+    "beta1": Flag("--beta1", "decay of the mean of the gradient", "0.9", "text"),
+    "beta2": Flag("--beta2", "decay of the mean of its square", "0.98", "text"),
+    "epsilon": Flag("--epsilon", "added to the root of that mean", "1e-08", "text"),
+    "clip": Flag("--clip", "largest norm of the gradient; null: not clipped", "1.0", "text"),
+    "warmup_steps": Flag(
+        "--warmup-steps", "steps in which the learning rate rises", "small 200, default 300, continue 50", "text"
+    ),
+    "schedule": Flag(
+        "--schedule", "learning rate after it: linear and cosine fall to 0 at the end, or constant", "linear", "text"
+    ),
+    "dropout": Flag("--dropout", "dropout of the hidden states", "small 0.0, default 0.1, continue 0.0", "text"),
+    "ema": Flag(
+        "--ema",
+        "decay of averaged weights, which are evaluated; 0: off",
+        "small 0.0, default 0.999, continue 0.0",
+        "text",
+    ),
+    "dtype": Flag(
+        "--dtype", "precision of the products (weights stay float32): float32, bfloat16 or float16", "bfloat16", "text"
+    ),
+    "gradient_checkpointing": Flag("--gradient-checkpointing", "compute layers twice to save memory", "", "switch"),
+    "seed": Flag("--seed", "of fresh weights, order, crops and masks", "0", "text"),
+    "validation_share": Flag(
+        "--validation-share", "share of the proteins kept for validation, as whole clusters", "0.05", "text"
+    ),
+    "validation_every": Flag("--validation-every", "steps between two validations", "200", "text"),
+}
+TRAINING_RUN_FLAGS = {
+    "device": Flag("--device", "where the steps run: auto, cpu or cuda", "auto", "text"),
+    "workers": Flag("--workers", "Ray Train workers, 0 for none (in this process)", "one a GPU, else 1", "text"),
+    "compile": Flag("--compile", "torch.compile of the layers: auto, on or off", "auto: where it pays", "text"),
+    "checkpoint_minutes": Flag("--checkpoint-minutes", "minutes between two checkpoints, at most", "5.0", "text"),
+    "keep": Flag("--keep", "newest checkpoints that are kept, beside the best", "2", "text"),
+    "max_failures": Flag("--max-failures", "times that a lost worker is replaced", "3", "text"),
     "address": Flag("--address", "a running Ray cluster", "RAY_ADDRESS, else local", "text"),
 }

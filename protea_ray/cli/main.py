@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from protea_ray.cli import doctor, embed, exchange, store, tools
+from protea_ray.cli import doctor, embed, exchange, store, tools, train
 from protea_ray.errors import ProteaRayError
 from protea_ray.store.object_store_errors import outage_as_store_error
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 COMMANDS = {
     "embed": embed.embed,
     "reembed": embed.reembed,
+    "train": train.train,
     "status": store.status,
     "query": store.query,
     "export": exchange.export,

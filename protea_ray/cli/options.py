@@ -1,4 +1,4 @@
-"""Flags that are fields of run.yaml, for the commands that embed.
+"""Flags that are fields of a file, for the commands that embed and for the one that trains.
 
 Their names and texts are generated from the models into `_flags`, so that `--help` does without pydantic. A command
 takes them as keyword arguments, `**given`; `fields_of` adds them to its signature, where typer finds them.
@@ -12,9 +12,11 @@ from typing import Annotated, Any
 
 import typer
 
-from protea_ray.cli._flags import RECIPE_FLAGS, RUN_FLAGS, Flag
+from protea_ray.cli._flags import RECIPE_FLAGS, RUN_FLAGS, TRAINING_FLAGS, TRAINING_RUN_FLAGS, Flag
 
+Command = Callable[..., None]
 RECIPE, RUN = "Recipe (part of the space's identity)", "Run (changes no number)"
+TRAINING = "Recipe (part of the plan)"
 INPUT_FIELDS = ("limit", "id_column", "sequence_column")  # say how sources are read
 
 STORE = Annotated[str, typer.Argument(metavar="STORE", help="directory, s3:// or gs:// URI")]
@@ -26,20 +28,30 @@ ASSIGNMENTS = Annotated[
 ]
 
 
-def fields_of(*, inherits: bool = False, **texts: str | None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def fields_of(*, inherits: bool = False, **texts: str | None) -> Callable[[Command], Command]:
     """Add every flag to a command with `**given`; `texts` gives a field another help, or None to leave it out.
 
     `inherits`: an unset recipe flag is that of an earlier space, so its help does not name a default.
     """
+    recipe = _parameters(RECIPE_FLAGS, RECIPE, texts, shows_unset=not inherits)
+    return _declare([*recipe, *_parameters(RUN_FLAGS, RUN, texts, shows_unset=True)])
 
-    def declare(command: Callable[..., None]) -> Callable[..., None]:
+
+def training_fields() -> Callable[[Command], Command]:
+    """Add every field of a training run to a command with `**given`."""
+    recipe = _parameters(TRAINING_FLAGS, TRAINING, {}, shows_unset=True)
+    return _declare([*recipe, *_parameters(TRAINING_RUN_FLAGS, RUN, {}, shows_unset=True)])
+
+
+def _declare(flags: list[inspect.Parameter]) -> Callable[[Command], Command]:
+    """Put flags behind a command's arguments and before its own options."""
+
+    def declare(command: Command) -> Command:
         signature = inspect.signature(command, eval_str=True)
         own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
         first = [p for p in own if p.default is p.empty]
         rest = [p.replace(kind=p.KEYWORD_ONLY) for p in own if p.default is not p.empty]
-        recipe = _parameters(RECIPE_FLAGS, RECIPE, texts, shows_unset=not inherits)
-        run = _parameters(RUN_FLAGS, RUN, texts, shows_unset=True)
-        vars(command)["__signature__"] = signature.replace(parameters=[*first, *recipe, *run, *rest])
+        vars(command)["__signature__"] = signature.replace(parameters=[*first, *flags, *rest])
         return command
 
     return declare
@@ -63,8 +75,17 @@ def _parameters(
 
 def overrides(given: Mapping[str, Any]) -> dict[str, Any]:
     """The flags that were given, as fields of run.yaml; lists are written with commas."""
-    fields = {name: _value(flag, given.get(name)) for name, flag in RECIPE_FLAGS.items()}
-    fields |= {f"run.{name}": _value(flag, given.get(name)) for name, flag in RUN_FLAGS.items()}
+    return _given(RECIPE_FLAGS, RUN_FLAGS, given)
+
+
+def training_overrides(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags of a training run that were given, as fields of its file."""
+    return _given(TRAINING_FLAGS, TRAINING_RUN_FLAGS, given)
+
+
+def _given(recipe: Mapping[str, Flag], run: Mapping[str, Flag], given: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {name: _value(flag, given.get(name)) for name, flag in recipe.items()}
+    fields |= {f"run.{name}": _value(flag, given.get(name)) for name, flag in run.items()}
     return {name: value for name, value in fields.items() if value is not None}
 
 

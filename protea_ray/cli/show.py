@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
+from protea_ray.display import clock_time
 from protea_ray.pipeline import accounting
 from protea_ray.pipeline.accounting import Summary
 from protea_ray.pipeline.dry_run import DryRun
-from protea_ray.pipeline.progress import clock_time
 from protea_ray.query.drift import Agreement, Drift
 from protea_ray.query.status import SPACE_COLUMNS, StoreStatus
 from protea_ray.store.aliases import Alias

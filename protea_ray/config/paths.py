@@ -8,9 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from protea_ray.display import first_of
 from protea_ray.errors import ConfigError, InputError
 
 _PATTERN = frozenset("*?[")
+_PROTEINS = "proteins.lance"  # the table that makes a directory a store
+_PLAN = "plan.json"  # the file that makes a directory a training run
+_TRAIN = "protea-ray train STORE OUT"
 
 
 def require_paths(inputs: Sequence[str], store: str) -> None:
@@ -76,3 +80,57 @@ def unwritable(path: str | Path) -> list[str]:
     except OSError as error:
         return [f"{path} cannot be written: {error.strerror}"]
     return []
+
+
+def require_training_paths(store: str, out: str) -> None:
+    """Raise ConfigError for a STORE that is none, or an OUT that must not be written to, all of it in one message."""
+    if "://" not in out and _holds_store(out) and "://" not in store and not _holds_store(store):
+        problem = f"STORE and OUT are in the wrong order: {out} is the store; write protea-ray train {out} {store}"
+        raise ConfigError(problem, where="arguments")
+    problems = [problem for problem in (_no_store(store), _no_place(store, out)) if problem]
+    if problems:
+        raise ConfigError(problems, where="arguments")
+
+
+def _holds_store(path: str) -> bool:
+    return (Path(path).expanduser() / _PROTEINS).is_dir()
+
+
+def _no_store(store: str) -> str | None:
+    """Why nothing can be read from `store`; a URI is looked up later."""
+    if "://" in store or _holds_store(store):
+        return None
+    if is_file(store):
+        return (
+            f"STORE {store} is a file; proteins are read from a store: "
+            f"protea-ray embed {store} STORE makes one, then {_TRAIN}"
+        )
+    if Path(store).expanduser().is_dir():
+        return f"STORE {store} is a directory without {_PROTEINS}, so no store; write {_TRAIN}"
+    return f"there is no store at {store}; protea-ray embed INPUT {store} makes one"
+
+
+def _no_place(store: str, out: str) -> str | None:
+    """Why a training run must not write to `out`: it is new, empty, or holds an earlier run."""
+    if "://" in out:
+        return f"OUT {out} is a URL; a run is written to a directory (on several machines, one that all of them share)"
+    try:
+        place = Path(out).expanduser().resolve()
+        if place.exists() and not place.is_dir():
+            return f"OUT {out} is a file; name a directory, new or empty: {_TRAIN}"
+        root = None if "://" in store else Path(store).expanduser().resolve()
+        if root is not None and (place == root or root in place.parents):
+            return f"OUT {out} lies inside STORE {store}, where each folder is a table; name a directory beside it"
+        held = sorted(item.name for item in place.iterdir()) if place.is_dir() else []
+    except (OSError, RuntimeError) as error:  # a loop of links is the latter
+        return f"OUT {out} cannot be read ({getattr(error, 'strerror', None) or error})"
+    if held and _PLAN not in held:
+        return f"OUT {out} holds {_contents(held)}, and no run of this command; name a directory that is new or empty"
+    return None
+
+
+def _contents(names: Sequence[str]) -> str:
+    """What a directory that is not empty seems to be."""
+    if _PROTEINS in names:
+        return "a store"
+    return "a checkpoint" if "config.json" in names else f"other files ({first_of(names)})"

@@ -34,13 +34,14 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
-    model: str | None = Field(default=None, min_length=1, description="checkpoint to continue from: hub id, directory")
+    model: str | None = Field(default=None, min_length=1, description="continue from: hub id or directory")
     shape: str | None = Field(
         default=None, description="fresh weights: small, default, 8M, 35M, 150M, 650M or path of a config.json"
     )
     attention: str = Field(default="exact", description="exact, or local:W for |i - j| <= W")
     adapter: Literal["none", "lora", "qlora"] = Field(
-        default="none", description="train low-rank factors beside frozen weights; qlora: weights in 4 bits"
+        default="none",
+        description="none, lora (low-rank factors beside frozen weights) or qlora (the weights in 4 bits)",
     )
     lora_rank: int = Field(default=8, gt=0, description="rank of an adapter's factors")
     lora_alpha: float = Field(default=16.0, gt=0, description="an adapter adds alpha / rank times its product")
@@ -88,6 +89,8 @@ class TrainingConfig(BaseModel):
             raise ValueError("must be a value, not true or false")
         if info.field_name in _COUNTS and isinstance(value, str) and _WRITTEN_COUNT.fullmatch(value.strip()):
             return float(value)  # 60e6; pydantic refuses what is not whole
+        if info.field_name == "clip" and value in ("null", "none"):  # a flag cannot give what a file can
+            return None
         return value
 
     @field_validator("shape")

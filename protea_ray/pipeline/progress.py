@@ -15,6 +15,8 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from protea_ray.display import clock_time
+
 LINE_EVERY_SECONDS = 30.0
 
 
@@ -72,17 +74,6 @@ class Meter:
             f"{self.done_proteins:,} of {self.proteins:,} proteins, {self.fraction:4.0%} of the work, "
             f"{self.done_residues / elapsed:,.0f} residues/s, {left} left, {self.rejects:,} rejected"
         )
-
-
-def clock_time(seconds: float) -> str:
-    """Seconds as a clock shows them.
-
-    >>> clock_time(75), clock_time(4000)
-    ('1:15', '1:06:40')
-    """
-    minutes, secs = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{secs:02}" if hours else f"{minutes}:{secs:02}"
 
 
 class LineReporter:

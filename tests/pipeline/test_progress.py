@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from protea_ray.pipeline.progress import LineReporter, Meter, clock_time
+from protea_ray.display import clock_time
+from protea_ray.pipeline.progress import LineReporter, Meter
 
 
 class Clock:

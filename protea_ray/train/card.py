@@ -1,0 +1,198 @@
+"""The model card of a run: what was trained on what, how well it predicts, and what it must not be used for.
+
+The card is made from the files of the run alone, plan.json and metrics.jsonl, so that it can be written again at any
+time; only the command and the attribution of the data come from outside. It follows the sections of Mitchell et al.
+2019 (Model Cards for Model Reporting) that apply to a model of residues.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from protea_ray.config.training import TrainingConfig, with_preset
+from protea_ray.display import printable
+
+STRONGEST = "composition x neighbours"
+ENOUGH_ERRORS = 3.0  # standard errors below the strongest baseline before context was learned
+_HEAD = """\
+---
+library_name: transformers
+pipeline_tag: fill-mask
+tags: [protein, masked-language-modelling]
+---
+"""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a card is made of. `plan` is plan.json, `validation` the line of metrics.jsonl of the weights in `model`.
+
+    `baselines` are nats by name; `tokens` and `steps` those of the run so far; `probes` what jobs.train_probe wrote.
+    """
+
+    plan: Mapping[str, Any]
+    steps: int
+    tokens: int
+    validation: Mapping[str, Any] | None
+    baselines: Mapping[str, float]
+    command: str
+    attribution: str | None = None
+    probes: Sequence[Mapping[str, Any]] = ()
+
+
+def model_card(run: Training) -> str:
+    """The card as Markdown."""
+    config = run.plan["config"]
+    sections = [
+        ("What it is", _what(run)),
+        ("How well it predicts", "\n".join(_loss(run))),
+        ("Proteins", "\n".join(_data(run))),
+        ("Licence and attribution", run.attribution or NO_ATTRIBUTION),
+        ("Not good for", "\n".join(f"* {line}" for line in _limits(run))),
+        ("Recipe", _table(("field", "value"), [(name, _code(value)) for name, value in config.items()])),
+        ("Made by", f"```bash\n{run.command}\n```\n\nThe same command with the same proteins makes the same plan, "
+         f"`{run.plan['digest'][:12]}`."),
+    ]  # fmt: skip
+    if run.probes:
+        sections.insert(2, ("Probes", _probes(run.probes)))
+    return f"{_HEAD}\n# {_title(config)}\n\n" + "\n\n".join(f"## {name}\n\n{text}" for name, text in sections) + "\n"
+
+
+NO_ATTRIBUTION = (
+    "Nobody said under which licence the proteins are. Weights may carry the terms of their data: state them with "
+    "`--attribution`, as text or as the path of a file, and run the command again."
+)
+
+
+def command_line(store: str, out: str, config: TrainingConfig) -> str:
+    """The command that makes this run: the fields that are not those of its preset.
+
+    >>> from protea_ray.config.training import training_config
+    >>> command_line("proteins.store", "run", training_config({"shape": "small", "seed": 3, "clip": None}))
+    'protea-ray train proteins.store run --shape small --clip null --seed 3'
+    """
+    chooses = {"model": config.model, "shape": config.shape, "adapter": config.adapter}
+    start = {name: value for name, value in chooses.items() if value not in (None, "none")}
+    usual = TrainingConfig(**with_preset(start))
+    words = ["protea-ray", "train", store, out]
+    for name, value in config:
+        silent = value is None and name != "clip"  # a model, shape or length that is not given has no flag
+        if name in start or (value != getattr(usual, name) and not silent):
+            words += [f"--{name.replace('_', '-')}", *_written(value)]
+    return shlex.join(words)
+
+
+def _written(value: Any) -> list[str]:
+    """A field's value on the command line."""
+    if isinstance(value, bool):
+        return []
+    return [",".join(value) if isinstance(value, tuple) else "null" if value is None else str(value)]
+
+
+def learned_context(run: Training) -> bool | None:
+    """Whether the loss is clearly below what needs no context; None where that was not measured."""
+    strongest = run.baselines.get(STRONGEST)
+    if strongest is None or run.validation is None:
+        return None
+    return run.validation["loss_20"] + ENOUGH_ERRORS * run.validation["standard_error"] < strongest
+
+
+def _title(config: Mapping[str, Any]) -> str:
+    return f"A protein language model continued from {printable(config['model'])}" if config["model"] else (
+        f"A protein language model of shape {printable(config['shape'])}, trained from fresh weights"
+    )  # fmt: skip
+
+
+def _what(run: Training) -> str:
+    config = run.plan["config"]
+    start = f"the weights of `{printable(config['model'])}`" if config["model"] else "fresh weights"
+    adapter = "" if config["adapter"] == "none" else f" through an adapter ({config['adapter']})"
+    return (
+        f"An encoder that was trained to predict masked residues ({config['mask_rate']:.0%} of them), from {start}"
+        f"{adapter}: {run.steps:,} steps, {run.tokens:,} tokens, stretches of at most {config['crop']:,} residues, "
+        f"attention {config['attention']}. Transformers opens the directory, and so does `protea-ray embed --model`."
+    )
+
+
+def _loss(run: Training) -> Iterator[str]:
+    """The loss beside the baselines, then by length."""
+    if run.validation is None:
+        yield "No validation was reached."
+        return
+    found = run.validation
+    rows = [(name, nats, "") for name, nats in run.baselines.items()]
+    rows.append(("**this model**", found["loss_20"], f"{found['standard_error']:.3f}"))
+    shown = [(name, f"{nats:.3f}", f"{math.exp(nats):.2f}", error) for name, nats, error in rows]
+    yield (
+        f"Loss of a masked residue of {found['proteins']:,} validation proteins, among the 20 amino acids (15 % "
+        "masked, the same masks at every validation; the standard error is over proteins):\n"
+    )
+    yield _table(("predictor", "nats", "perplexity", "standard error"), shown)
+    yield f"\nOver the whole vocabulary, as others report it: {found['loss']:.3f} nats."
+    if by_length := found.get("by_length"):
+        yield "\nBy length of the protein:\n"
+        yield _table(("residues", "nats", "perplexity", "proteins"), list(_length_rows(by_length)))
+    yield "\nLosses of other validation sets are not comparable: the same model differs by 0.25 nats between two."
+
+
+def _length_rows(by_length: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    for name, row in by_length.items():
+        yield name, f"{row['loss_20']:.3f}", f"{math.exp(row['loss_20']):.2f}", f"{row['proteins']:,}"
+
+
+def _data(run: Training) -> Iterator[str]:
+    data = run.plan["data"]
+    version = "" if data.get("version") is None else f" at version {data['version']} of its proteins"
+    yield f"* read from: `{printable(str(data.get('uri')))}`{version}"
+    yield f"* sha256 of their keys in order: `{data['digest']}`"
+    yield (
+        f"* {_share(run)} kept for validation as whole clusters of proteins that share words; "
+        f"sha256 of the split: `{run.plan['split'][:12]}`"
+    )
+
+
+def _share(run: Training) -> str:
+    return f"{run.plan['config']['validation_share']:.0%}"
+
+
+def _limits(run: Training) -> Iterator[str]:
+    """What the figures do not support, most important first."""
+    config = run.plan["config"]
+    match learned_context(run):
+        case False:
+            yield (
+                f"**Anything that needs context**: its loss is not {ENOUGH_ERRORS:g} standard errors below that of "
+                f"{STRONGEST}, which looks at two residues and the composition."
+            )
+        case None:
+            yield "Claims about what it learned: its loss was not compared with that of simple predictors."
+        case True:
+            pass
+    yield f"Proteins much longer than {config['crop']:,} residues: it has seen no distance beyond."
+    if config["attention"] != "exact":
+        yield f"Exact attention: it was trained with {config['attention']}; embed with the same."
+    yield "Structures, effects of variants and functions, unless a probe on your task says otherwise."
+    yield "Clinical decisions, and the design of proteins that are made without being tested."
+
+
+def _probes(probes: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        (str(probe["task"]), name, ", ".join(f"{metric} {value:.3f}" for metric, value in scores.items()))
+        for probe in probes
+        for name, scores in probe["test"].items()
+    ]
+    return _table(("task", "probe", "test proteins"), rows)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def _code(value: Any) -> str:
+    return f"`{printable(json.dumps(value))}`"

@@ -1,0 +1,87 @@
+"""Progress of a training run for a person: step, loss, validation beside the baselines, rate, time left.
+
+In a pipe it is one plain line for each report, which comes at least every ten seconds; in a terminal a bar is redrawn
+in place and validations stay above it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from protea_ray.display import clock_time
+
+_BESIDE = ("unigram", "composition", "composition x neighbours")  # baselines that fit a line
+
+
+class TrainingLines:
+    """Turns the reports of a run into text. `say` gets whole lines, `show` what replaces the line before it."""
+
+    def __init__(self, say: Callable[[str], None], show: Callable[[str, float], None]) -> None:
+        self._say, self._show = say, show
+        self._baselines: dict[str, float] = {}
+        self._validation: Mapping[str, Any] | None = None
+
+    def note(self, text: str) -> None:
+        """Say one thing that happened."""
+        self._say(text)
+
+    def __call__(self, facts: Mapping[str, Any]) -> None:
+        """Take a report of the run, a mapping with `kind`."""
+        match facts["kind"]:
+            case "baselines":
+                self._baselines = dict(facts["nats"])
+                self._say(f"baselines in nats: {_listed(self._baselines)}")
+            case "validation":
+                self._validation = facts
+                self._say(f"step {facts['step']:,}: {self._validated()}")
+            case "progress":
+                self._show(self.line(facts), facts["step"] / facts["steps"])
+            case "note":
+                self._say(facts["text"])
+            case _:
+                pass  # kinds that are for files
+
+    def line(self, facts: Mapping[str, Any]) -> str:
+        """One report in one line."""
+        validated = "" if self._validation is None else f", {self._validated()}"
+        return (
+            f"step {facts['step']:,} of {facts['steps']:,}: loss {facts['loss']:.3f}{validated}, "
+            f"{facts['tokens_per_second']:,.0f} tokens/s, {clock_time(facts['seconds_left'])} left"
+        )
+
+    def _validated(self) -> str:
+        """The last validation and, beside it, what needs no model."""
+        found = self._validation or {}
+        beside = _listed({name: nats for name, nats in self._baselines.items() if name in _BESIDE})
+        return f"validation {found['loss_20']:.3f} \N{PLUS-MINUS SIGN} {found['standard_error']:.3f}" + (
+            f" ({beside})" if beside else ""
+        )
+
+
+@contextmanager
+def training_lines() -> Iterator[TrainingLines]:
+    """A bar where standard error is a terminal, lines elsewhere; standard output stays free for results."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield TrainingLines(_print, lambda text, _: _print(text))
+        return
+    with Progress(BarColumn(), TextColumn("{task.description}"), console=console, transient=True) as progress:
+        task = progress.add_task("", total=1.0, visible=False)
+        yield TrainingLines(
+            lambda text: progress.console.print(text, highlight=False, markup=False),
+            lambda text, done: progress.update(task, visible=True, completed=done, description=text),
+        )
+
+
+def _print(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _listed(baselines: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {nats:.3f}" for name, nats in baselines.items())

@@ -1,0 +1,102 @@
+"""What a run leaves for people: the curve and the model card, made from the files of the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from protea_ray.errors import ConfigError
+from protea_ray.train.card import Training, model_card
+from protea_ray.train.curve import INSTALL, Curve, draw
+from protea_ray.train.metrics_file import FINAL, read_metrics
+from protea_ray.train.plan_file import PLAN
+
+CARD, CURVE, PROBES, BASELINES = "README.md", "curve.png", "probes", "baselines.json"
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """A run as its files have it: plan.json, the lines of metrics.jsonl by kind, and the baselines in nats.
+
+    `final` is the loss of the weights in OUT/model on the whole validation side, None before the end.
+    """
+
+    plan: Mapping[str, Any]
+    steps: list[dict[str, Any]]
+    validations: list[dict[str, Any]]
+    final: dict[str, Any] | None
+    baselines: dict[str, float]
+
+    @classmethod
+    def read(cls, out: Path) -> RunFiles:
+        """Read the files below `out`."""
+        lines = list(read_metrics(out))
+        kinds = {kind: [line for line in lines if line["kind"] == kind] for kind in ("step", "validation", FINAL)}
+        plan = json.loads((out / PLAN).read_text(encoding="utf-8"))
+        held = read_baselines(out) or {}
+        final = kinds[FINAL][-1] if kinds[FINAL] else None
+        return cls(plan, kinds["step"], kinds["validation"], final, {name: row["nats"] for name, row in held.items()})
+
+
+def write_results(out: Path, command: str, attribution: str | None) -> list[str]:
+    """Write curve.png and README.md below `out`, the card also into the model's directory; returns what to say."""
+    run = RunFiles.read(out)
+    config = run.plan["config"]
+    last = run.validations[-1] if run.validations else None
+    card = model_card(
+        Training(
+            plan=run.plan,
+            steps=run.steps[-1]["step"] if run.steps else 0,
+            tokens=run.steps[-1]["tokens"] if run.steps else 0,
+            validation=run.final or last,
+            baselines=run.baselines,
+            command=command,
+            attribution=attribution,
+            probes=list(_probes(out)),
+        )
+    )
+    for place in (out, out / "model"):
+        if place.is_dir():
+            (place / CARD).write_text(card, encoding="utf-8")
+    losses = [(line["tokens"], line["loss"]) for line in run.steps]
+    validated = [(line["tokens"], line["loss_20"]) for line in run.validations]
+    title = f"{config['model'] or config['shape']}, {config['optimiser']}, seed {config['seed']}"
+    drawn = draw(Curve(title, losses, validated, run.baselines), out / CURVE)
+    return [] if drawn else [f"{CURVE} was not drawn: {INSTALL} installs matplotlib; the same command draws it then"]
+
+
+def attribution_text(given: str | None) -> str | None:
+    """What `--attribution` says: the text of the file of that name, or the words themselves.
+
+    Raises ConfigError for a file that cannot be read, and for the name of a text file that is not there.
+    """
+    if given is None:
+        return None
+    if not given.endswith((".md", ".txt")) and not _is_file(given):
+        return given
+    try:
+        return Path(given).expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"attribution {given} cannot be read as a text: {error}", where="training") from None
+
+
+def _is_file(given: str) -> bool:
+    try:
+        return Path(given).expanduser().is_file()
+    except (OSError, ValueError):  # too long for a name, as words may be
+        return False
+
+
+def read_baselines(out: Path) -> dict[str, dict[str, float]] | None:
+    """The baselines of a run by name, each with `nats`; None where they were not computed."""
+    path = out / BASELINES
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _probes(out: Path) -> Iterator[Mapping[str, Any]]:
+    """Reports of jobs.train_probe below OUT/probes."""
+    for path in sorted((out / PROBES).glob("*/probe.json")):
+        yield json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,97 @@
+"""What must be settled before a run begins: its place, its plan, and the weights it starts from."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from protea_ray.config.training import TrainingConfig
+from protea_ray.errors import ConfigError
+from protea_ray.models.checkpoint import open_checkpoint
+from protea_ray.train.plan_file import TrainingPlan
+from protea_ray.train.proteins import Proteins
+from protea_ray.train.shape import write_fresh
+
+
+@dataclass(frozen=True)
+class RunStart:
+    """`directory` is the model that training begins from, `trained_residues` the longest stretch that it knows."""
+
+    directory: Path
+    plan: TrainingPlan
+    trained_residues: int
+
+    def marker(self) -> dict[str, Any]:
+        """What config.json of every checkpoint says about how it was made."""
+        return {
+            "trained": True,
+            "trained_residues": max(self.trained_residues, self.plan.config.crop),
+            "attention": self.plan.config.attention,
+            "parent": dict(self.plan.parent),
+            "plan": self.plan.digest,
+        }
+
+
+def prepare(config: TrainingConfig, proteins: Proteins, out: Path, *, rank: int, world: int) -> RunStart:
+    """Settle place, plan and start; fresh weights are written by rank 0.
+
+    Raises ConfigError for a place that cannot be written or holds another plan, CheckpointError for a model that must
+    not be used.
+    """
+    directory, parent, known = _parent(config, out)
+    plan = TrainingPlan(config, proteins.pin, split_digest(proteins), parent)
+    if rank == 0:
+        require_place(out)
+        plan.settle(out)
+        if config.shape is not None and not (directory / "model.safetensors").is_file():
+            _write_start(directory, config)
+    if world > 1:
+        torch.distributed.barrier()
+    return RunStart(directory, plan, known)
+
+
+def require_place(out: Path) -> None:
+    """Make the directory; raises ConfigError when it cannot be written."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise ConfigError(f"cannot write to {out}: {error.strerror or error}; name another place",
+                          where="training") from None  # fmt: skip
+
+
+def split_digest(proteins: Proteins) -> str:
+    """sha256 of which proteins are on the validation side, in their order."""
+    return hashlib.sha256(np.packbits(proteins.split).tobytes()).hexdigest()
+
+
+def _parent(config: TrainingConfig, out: Path) -> tuple[Path, dict[str, Any], int]:
+    """The directory of the start, what names its weights, and the residues it was trained on."""
+    if config.model is None:
+        return out / "start", {"shape": config.shape, "seed": config.seed, **_shape_file(config.shape or "")}, 0
+    found = open_checkpoint(config.model)
+    known = found.facts.trained_length if found.trained else 0
+    return found.path, {"model": config.model, "revision": found.revision, "files": found.files}, known or 0
+
+
+def _shape_file(shape: str) -> dict[str, str]:
+    """The sha256 of the config.json that a shape is read from."""
+    if not shape.endswith(".json"):
+        return {}
+    try:
+        return {"config": hashlib.sha256(Path(shape).read_bytes()).hexdigest()}
+    except OSError as error:
+        raise ConfigError(f"shape {shape}: {error.strerror or error}", where="training") from None
+
+
+def _write_start(directory: Path, config: TrainingConfig) -> None:
+    """Write fresh weights beside the place and rename them into it."""
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".start-") as scratch:
+        write_fresh(Path(scratch) / "start", config.shape or "", config.seed).rename(directory)
