@@ -19,12 +19,13 @@ from torch import Tensor, nn
 
 from protea_ray.config.recipe import Quantization
 from protea_ray.encoder import quantize
-from protea_ray.encoder.lora import LoRA, place_in, sides
+from protea_ray.encoder.lora import LoRA, place_in
 from protea_ray.encoder.quantize import Nf4Linear
 from protea_ray.errors import CheckpointError, ConfigError, EncoderError
 from protea_ray.models.adapters import ADAPTER_WEIGHTS, MARKER, PEFT_PREFIX
 from protea_ray.models.checkpoint import Checkpoint, read_config
-from protea_ray.models.families.base import Family, Wanted
+from protea_ray.models.families import recognise
+from protea_ray.models.families.base import Wanted
 from protea_ray.models.misnamed import ADAPTER
 from protea_ray.train.masked_model import MaskedModel
 
@@ -59,14 +60,14 @@ class Updates:
             held |= {f"{name}.lora_A.weight": update.lora_A, f"{name}.lora_B.weight": update.lora_B}
         return held
 
-    def write(self, directory: Path, **facts: Any) -> Path:
-        """Write the adapter into `directory`: PEFT's two files, and ours with the base's digests and `facts`."""
+    def write(self, directory: Path, tensors: Mapping[str, Tensor], marker: Mapping[str, Any]) -> Path:
+        """Write `tensors` of `tensors()` into `directory`: PEFT's two files, and ours with `marker` and the base."""
         directory.mkdir(parents=True, exist_ok=True)
-        kept = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors().items()}
+        kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         save_file(kept, directory / ADAPTER_WEIGHTS, metadata={"format": "pt"})
         _write_json(directory / ADAPTER, self._settings())
-        marker = {"trained": True, "base": self.base.files, "quantization": self.quantization}
-        _write_json(directory / MARKER, facts | marker)
+        told = {**marker, "trained": True, "base": self.base.files, "quantization": self.quantization}
+        _write_json(directory / MARKER, told)
         return directory
 
     def read(self, directory: Path) -> None:
@@ -102,7 +103,7 @@ def add_adapters(
     not have, CheckpointError for a base that must not be trained on, and EncoderError for a matrix through which no
     gradient passes.
     """
-    names, wanted = _parts(model.family.name, targets), _wanted(model.family, base)
+    names, wanted = require_adaptable(base, rank, targets)
     layers = model.family.stack(model.get_submodule(model.prefix)).layers
     if quantised:
         quantize.quantize(layers, quantize.method("int4", torch.float32), model.device)
@@ -113,24 +114,18 @@ def add_adapters(
         for part in names:
             place = place_in(layer, part)
             linear = layer.get_submodule(place)
-            _require_gradient(linear, f"layer {number} {part}", rank)
+            _require_gradient(linear, f"layer {number} {part}")
             made[number, part] = LoRA.fresh(linear, rank, alpha, random)
             layer.set_submodule(place, made[number, part])
     return Updates(base, wanted, "int4" if quantised else None, rank, alpha, made)
 
 
-def _parts(family: str, targets: Sequence[str]) -> list[str]:
-    """Names in a layer of the matrices that `targets` stand for, each once; raises ConfigError."""
-    known = TARGETS.get(family)
-    if known is None:
-        raise ConfigError(f"lora: a {family} model takes no adapter here; train {' or '.join(TARGETS)}", where="train")
-    if unknown := [target for target in targets if target not in known]:
-        raise ConfigError(f"lora_targets: {', '.join(unknown)} unknown; choose from {', '.join(known)}", where="train")
-    return [part for target in dict.fromkeys(targets) for part in known[target]]
+def require_adaptable(base: Checkpoint, rank: int, targets: Sequence[str]) -> tuple[list[str], Wanted]:
+    """Names in a layer of the matrices that `targets` stand for, each once, and the names of the base's tensors.
 
-
-def _wanted(family: Family, base: Checkpoint) -> Wanted:
-    """The names of the base's tensors; raises CheckpointError where nothing can be learned on top of it."""
+    Raises ConfigError for targets and a rank that the model does not have, CheckpointError for a base on which nothing
+    can be learned.
+    """
     if base.adapter:
         raise CheckpointError(f"{base.model} is an adapter itself; merge it first, and train on the merged directory")
     if not base.facts.has_lm_head:
@@ -138,22 +133,28 @@ def _wanted(family: Family, base: Checkpoint) -> Wanted:
             f"{base.model} has no language-model head, and an adapter trains none. Use the files of the masked-LM "
             "model, or train all weights"
         )
-    wanted = family.wanted(read_config(base.path))
-    if wanted is None:
-        raise CheckpointError(f"{base.model}: the names of this family's matrices are not known")
-    return wanted
+    config = read_config(base.path)
+    wanted = recognise(config, base.path, base.facts.family).wanted(config)
+    known = TARGETS.get(base.facts.family)
+    if known is None or wanted is None:
+        raise ConfigError(f"a {base.facts.family} model takes no adapter here; use {', '.join(TARGETS)}", where="lora")
+    if unknown := [target for target in targets if target not in known]:
+        raise ConfigError(f"lora_targets: no {', '.join(unknown)}; choose from {', '.join(known)}", where="lora")
+    parts = [part for target in dict.fromkeys(targets) for part in known[target]]
+    most = min(side for part in parts for side in wanted.sizes[f"{wanted.layers}.0.{part}.weight"])
+    if not 0 < rank <= most:
+        raise ConfigError(f"lora_rank: {rank} is not between 1 and {most}, a side of a matrix", where="lora")
+    return parts, wanted
 
 
-def _require_gradient(linear: nn.Module, name: str, rank: int) -> None:
-    """Raise EncoderError unless `linear` is a float matrix or one of ours in 4 bits, and ConfigError for the rank."""
+def _require_gradient(linear: nn.Module, name: str) -> None:
+    """Raise EncoderError unless `linear` is a float matrix or one of ours in 4 bits."""
     weight = getattr(linear, "weight", None)
     if not isinstance(linear, Nf4Linear) and type(weight) is not nn.Parameter:
         raise EncoderError(
             f"{name} is quantised in a way that no gradient passes through ({type(weight).__name__}). Train on the "
             "float model (adapter lora), or on 4 bits (qlora)"
         )
-    if not 0 < rank <= (most := min(sides(linear))):
-        raise ConfigError(f"lora_rank: {rank} is not between 1 and {most}, a side of {name}", where="train")
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

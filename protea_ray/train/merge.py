@@ -84,7 +84,8 @@ def _write(out: Path, found: Checkpoint, adapter: Adapter, into: Into) -> None:
         name = by_module[f"{wanted.layers}.{number}.{part}.weight"]
         tensors[name] = lora.merged(tensors[name], a, b, adapter.scale)
     save_file(tensors, out / SINGLE, metadata={"format": "pt"})
-    origin = {"parent": dict(adapter.base), "adapter": found.files[ADAPTER_WEIGHTS], "merged_into": into}
+    parent = {"model": adapter.model, "revision": adapter.revision, "files": dict(adapter.base)}
+    origin = {"parent": parent, "adapter": found.files[ADAPTER_WEIGHTS], "merged_into": into}
     told = marked(config, {**adapter.marker, **origin})
     (out / "config.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 

@@ -205,4 +205,4 @@ def kept_adapter(place: Path, base: Path) -> Checkpoint:
     with torch.no_grad():
         for update in updates.layers.values():
             update.lora_B.fill_(0.5)
-    return open_checkpoint(str(updates.write(place)))
+    return open_checkpoint(str(updates.write(place, updates.tensors(), {})))

@@ -61,7 +61,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def pack_of(base: Path, proteins: Sequence[str] = PROTEINS) -> MaskedPack:
     """Every third residue behind `<mask>`, of all proteins side by side."""
     found = open_checkpoint(str(base))
-    encoder = encoder_here(found, EmbeddingConfig(model=str(base)), "cpu")
+    encoder = encoder_here(found, EmbeddingConfig.model_validate({"model": str(base)}), "cpu")
     windows = [encoder.alphabet.window(encoder.alphabet.residues(protein)) for protein in proteins]
     ids = np.concatenate(windows).astype(np.int64)
     rows = np.concatenate([[0], np.cumsum([len(window) for window in windows])])
@@ -82,7 +82,7 @@ def train(base: Path, place: Path, steps: int = 6, **options: Any) -> Trained:
         optimiser.zero_grad()
         model(**inputs).backward()
         optimiser.step()
-    return Trained(base, model, updates, updates.write(place, trained_residues=1500))
+    return Trained(base, model, updates, updates.write(place, updates.tensors(), {"trained_residues": 1500}))
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +210,7 @@ def plain(layer: Nf4Linear) -> nn.Linear:
 
 def test_what_cannot_be_trained_is_refused(bases: dict[str, Path], tmp_path: Path) -> None:
     base, found = bases["esm2"], open_checkpoint(str(bases["esm2"]))
-    with pytest.raises(ConfigError, match="lora_targets: querry unknown; choose from query, key, value, output, ffn"):
+    with pytest.raises(ConfigError, match="lora_targets: no querry; choose from query, key, value, output, ffn"):
         add_adapters(MaskedModel.load(base, device="cpu", dtype="float32"), found, targets=("querry",))
     with pytest.raises(ConfigError, match="lora_rank: 65 is not between 1 and 64"):
         add_adapters(MaskedModel.load(base, device="cpu", dtype="float32"), found, rank=65)
@@ -249,7 +249,8 @@ def test_a_merged_checkpoint_embeds_as_the_module_and_is_an_ordinary_one(
     assert found.adapter is None and found.files.keys() == {"model.safetensors", "config", "vocabulary"}
     marker = json.loads((directory / "config.json").read_text())["protea_ray"]
     assert marker == {
-        "trained": True, "parent": open_checkpoint(str(run.base)).files, "merged_into": "float",
+        "trained": True, "merged_into": "float",
+        "parent": {"model": str(run.base), "revision": None, "files": open_checkpoint(str(run.base)).files},
         "adapter": kept.files["adapter_model.safetensors"], "trained_residues": 1500,
     }  # fmt: skip
 
