@@ -28,6 +28,7 @@ from torch import Tensor
 from protea_ray.config.training import TrainingConfig, TrainingOptions
 from protea_ray.errors import ConfigError
 from protea_ray.train import model_files
+from protea_ray.train.baseline_file import settle_baselines
 from protea_ray.train.masked_model import MaskedModel
 from protea_ray.train.masking import MaskedPack
 from protea_ray.train.metrics_file import FINAL, MetricsFile
@@ -97,6 +98,8 @@ def train_here(
         (out / STOP_FILE).unlink(missing_ok=True)  # of a process that was killed
     start = prepare(config, proteins, out, rank=rank, world=world)
     data = training_set(proteins, start.directory, config)
+    if rank == 0:
+        settle_baselines(out, data, report or (lambda _: None))
     with stopping.signals():
         return _Run(config, options, data, start, out, rank, world, report or (lambda _: None), stopping).run()
 
