@@ -12,12 +12,13 @@ import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from protea_ray.config.training import TrainingConfig, with_preset
 from protea_ray.display import printable
 
-STRONGEST = "composition x neighbours"
+STRONGEST = "composition x both"
 ENOUGH_ERRORS = 3.0  # standard errors below the strongest baseline before context was learned
 _HEAD = """\
 ---
@@ -32,14 +33,15 @@ tags: [protein, masked-language-modelling]
 class Training:
     """What a card is made of. `plan` is plan.json, `validation` the line of metrics.jsonl of the weights in `model`.
 
-    `baselines` are nats by name; `tokens` and `steps` those of the run so far; `probes` what jobs.train_probe wrote.
+    `baselines` are `nats` and `standard_error` by name; `tokens` and `steps` those of the run so far; `probes` what
+    jobs.train_probe wrote.
     """
 
     plan: Mapping[str, Any]
     steps: int
     tokens: int
     validation: Mapping[str, Any] | None
-    baselines: Mapping[str, float]
+    baselines: Mapping[str, Mapping[str, Any]]
     command: str
     attribution: str | None = None
     probes: Sequence[Mapping[str, Any]] = ()
@@ -99,13 +101,13 @@ def learned_context(run: Training) -> bool | None:
     strongest = run.baselines.get(STRONGEST)
     if strongest is None or run.validation is None:
         return None
-    return run.validation["loss_20"] + ENOUGH_ERRORS * run.validation["standard_error"] < strongest
+    return run.validation["loss_20"] + ENOUGH_ERRORS * run.validation["standard_error"] < strongest["nats"]
 
 
 def _title(config: Mapping[str, Any]) -> str:
-    return f"A protein language model continued from {printable(config['model'])}" if config["model"] else (
-        f"A protein language model of shape {printable(config['shape'])}, trained from fresh weights"
-    )  # fmt: skip
+    if config["model"]:
+        return f"A protein language model continued from {printable(config['model'])}"
+    return f"A protein language model of shape {printable(Path(config['shape']).name)}, trained from fresh weights"
 
 
 def _what(run: Training) -> str:
@@ -125,9 +127,8 @@ def _loss(run: Training) -> Iterator[str]:
         yield "No validation was reached."
         return
     found = run.validation
-    rows = [(name, nats, "") for name, nats in run.baselines.items()]
-    rows.append(("**this model**", found["loss_20"], f"{found['standard_error']:.3f}"))
-    shown = [(name, f"{nats:.3f}", f"{math.exp(nats):.2f}", error) for name, nats, error in rows]
+    ours = {"nats": found["loss_20"], "standard_error": found["standard_error"]}
+    shown = [_loss_row(name, row) for name, row in {**run.baselines, "**this model**": ours}.items()]
     yield (
         f"Loss of a masked residue of {found['proteins']:,} validation proteins, among the 20 amino acids (15 % "
         "masked, the same masks at every validation; the standard error is over proteins):\n"
@@ -138,6 +139,11 @@ def _loss(run: Training) -> Iterator[str]:
         yield "\nBy length of the protein:\n"
         yield _table(("residues", "nats", "perplexity", "proteins"), list(_length_rows(by_length)))
     yield "\nLosses of other validation sets are not comparable: the same model differs by 0.25 nats between two."
+
+
+def _loss_row(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
+    error = row["standard_error"]
+    return name, f"{row['nats']:.3f}", f"{math.exp(row['nats']):.2f}", "" if error is None else f"{error:.3f}"
 
 
 def _length_rows(by_length: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

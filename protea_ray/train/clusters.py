@@ -63,7 +63,9 @@ def choose_validation(cluster: np.ndarray, share: float, seed: int) -> np.ndarra
             room -= int(size[number])
             taken[number] = True
     if room > wanted / 2 or not wanted:
-        raise InputError(f"of {len(cluster):,} proteins {wanted - room:,} can be kept for validation in whole clusters"
-                         f", and {share:.1%} are wanted: the largest of {len(size):,} cluster(s) has {size.max():,}. Use "
-                         "more proteins, or another share")  # fmt: skip
+        raise InputError(
+            f"whole clusters give {wanted - room:,} of {len(cluster):,} proteins for validation, not "
+            f"{share:.1%}: the largest of {len(size):,} cluster(s) has {size.max():,}. Use more proteins or another "
+            "validation_share"
+        )
     return taken[cluster]

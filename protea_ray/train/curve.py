@@ -1,8 +1,8 @@
 """The loss curve of a run as a picture: training and validation loss against tokens, baselines as level lines.
 
 Training losses are noisy from step to step, so a running mean over a fiftieth of the run is drawn over them. The axis
-of losses begins below the lowest value and ends a little above the worst baseline: the first steps, which start at
-ln 33, would otherwise take most of the picture.
+of losses begins below the lowest value and ends a little above the worst baseline or the second half of the training,
+whichever is higher: the first steps, which start at ln 33, would otherwise take most of the picture.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ def running_mean(values: np.ndarray, width: int) -> np.ndarray:
 
 def limits(curve: Curve) -> tuple[float, float] | None:
     """Ends of the axis of losses, in nats; None when nothing tells them."""
-    worst = [*curve.baselines.values(), *(loss for _, loss in curve.validation)]
-    every = [*worst, *(loss for _, loss in curve.training)]
-    if not worst:
+    level = [*curve.baselines.values(), *(loss for _, loss in curve.validation)]
+    training = [loss for _, loss in curve.training]
+    if not level:
         return None
-    return min(every) - _BELOW, max(worst) + _ABOVE
+    return min(level + training) - _BELOW, max(level + training[len(training) // 2 :]) + _ABOVE
 
 
 def draw(curve: Curve, path: Path) -> bool:

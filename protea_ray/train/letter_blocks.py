@@ -54,6 +54,10 @@ class StoreLetters:
         self._blocks: OrderedDict[int, tuple[np.ndarray, np.ndarray]] = OrderedDict()
         self._held = 0
 
+    def __reduce__(self) -> tuple[type[StoreLetters], tuple[Any, int, np.ndarray, int]]:
+        """What another process is sent: where the letters are, not those that were read."""
+        return StoreLetters, (self.location, self.version, self.row_ids, self.kept)
+
     def of(self, example: int) -> np.ndarray:
         """The letters of one protein. Raises StoreError when the store does not answer."""
         number, row = divmod(int(example), ROWS)

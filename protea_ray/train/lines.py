@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from protea_ray.display import clock_time
 
-_BESIDE = ("unigram", "composition", "composition x neighbours")  # baselines that fit a line
+_BESIDE = ("unigram", "composition", "composition x both")  # baselines that fit a line
 
 
 class TrainingLines:
@@ -38,8 +38,9 @@ class TrainingLines:
                 self._baselines = dict(facts["nats"])
                 self._say(f"baselines in nats: {_listed(self._baselines)}")
             case "validation":
-                self._validation = facts
-                self._say(f"step {facts['step']:,}: {self._validated()}")
+                before, self._validation = self._validation, facts
+                if before is None or before["loss_20"] != facts["loss_20"]:  # a small side is the whole side at once
+                    self._say(f"step {facts['step']:,}: {self._validated()}")
             case "progress":
                 self._show(self.line(facts), facts["step"] / facts["steps"])
             case "note":

@@ -119,15 +119,14 @@ class MaskedModel(nn.Module):
         and `rows`, the same on the host, are the first row of each protein, and T. `chosen` (m,) int64 are the rows
         that are scored and `targets` (m,) int64 the tokens that stood there.
         """
-        logits = self.logits(ids, positions, cu_seqlens, rows, chosen)
-        return F.cross_entropy(logits, targets, reduction="none")
+        return F.cross_entropy(self.logits(ids, positions, cu_seqlens, rows, chosen), targets, reduction="none")
 
     def logits(self, ids: Tensor, positions: Tensor, cu_seqlens: Tensor, rows: np.ndarray, chosen: Tensor) -> Tensor:
-        """Scores of the whole vocabulary at the chosen rows, (m, V) float32; arguments as of `losses`."""
+        """(m, vocabulary) float32 of the rows `chosen` of one pack; arguments as of `losses`."""
         with self._autocast(ids.device):
             states = self._residual(ids, positions, cu_seqlens, int(np.diff(rows).max())).index_select(0, chosen)
             states = self.family.stack(self._body).norm(states)
-        return self.lm_head(states.float()).float()
+        return self.lm_head(states.float())
 
     def tensors(self) -> dict[str, Tensor]:
         """The weights as a checkpoint's file holds them: float32, by the files' names, a tied decoder left out."""

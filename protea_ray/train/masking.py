@@ -47,7 +47,10 @@ class MaskedPack:
 
 
 class Masker:
-    """Makes packs of masked tokens for one vocabulary. `mask_id` is the token `<mask>`, `layout` has crop and seed."""
+    """Makes packs of masked tokens for one vocabulary. `mask_id` is the token `<mask>`, `layout` has crop and seed.
+
+    `codes` (256,) int64 has the amino acid of a token id, 0 to 19 in the order of their letters, and 20 for any other.
+    """
 
     def __init__(self, alphabet: Alphabet, mask_id: int, layout: StepLayout, rate: float, kind: str) -> None:
         self.layout = layout
@@ -56,8 +59,8 @@ class Masker:
         self._mask_id = mask_id
         self._before, self._after = (np.array(ids, np.int64) for ids in (alphabet.before, alphabet.after))
         self._amino_acids = alphabet.residues(AMINO_ACIDS)
-        self._is_amino_acid = np.zeros(256, bool)
-        self._is_amino_acid[self._amino_acids] = True
+        self.codes = np.full(256, len(AMINO_ACIDS), np.int64)
+        self.codes[self._amino_acids] = np.arange(len(AMINO_ACIDS))
 
     def masked_pack(self, proteins: Sequence[np.ndarray], examples: np.ndarray, epoch: int) -> MaskedPack:
         """Crop, join and mask whole proteins, uint8 token ids without special tokens, for a training step.
@@ -104,7 +107,7 @@ class Masker:
         """Choose letters with the rate and put masks in. `keys` (n,) are the proteins'."""
         ids = pack.ids
         numbers = draws(keys[letters.owner], letters.residue)
-        taken = self._is_amino_acid[ids[letters.place]] & (uniform(numbers) < rate)
+        taken = (self.codes[ids[letters.place]] < len(AMINO_ACIDS)) & (uniform(numbers) < rate)
         chosen, numbers = letters.place[taken], numbers[taken]
         targets = ids[chosen]
         ids[chosen] = self._mask_id if kind == "mask" else self._bert(targets, numbers)

@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from protea_ray.errors import ConfigError
+from protea_ray.train.baseline_file import read_baselines
 from protea_ray.train.card import Training, model_card
 from protea_ray.train.curve import INSTALL, Curve, draw
 from protea_ray.train.metrics_file import FINAL, read_metrics
 from protea_ray.train.plan_file import PLAN
 
-CARD, CURVE, PROBES, BASELINES = "README.md", "curve.png", "probes", "baselines.json"
+CARD, CURVE, PROBES = "README.md", "curve.png", "probes"
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """A run as its files have it: plan.json, the lines of metrics.jsonl by kind, and the baselines in nats.
+    """A run as its files have it: plan.json, the lines of metrics.jsonl by kind, and baselines.json.
 
     `final` is the loss of the weights in OUT/model on the whole validation side, None before the end.
     """
@@ -28,7 +29,7 @@ class RunFiles:
     steps: list[dict[str, Any]]
     validations: list[dict[str, Any]]
     final: dict[str, Any] | None
-    baselines: dict[str, float]
+    baselines: dict[str, dict[str, Any]]
 
     @classmethod
     def read(cls, out: Path) -> RunFiles:
@@ -36,9 +37,8 @@ class RunFiles:
         lines = list(read_metrics(out))
         kinds = {kind: [line for line in lines if line["kind"] == kind] for kind in ("step", "validation", FINAL)}
         plan = json.loads((out / PLAN).read_text(encoding="utf-8"))
-        held = read_baselines(out) or {}
         final = kinds[FINAL][-1] if kinds[FINAL] else None
-        return cls(plan, kinds["step"], kinds["validation"], final, {name: row["nats"] for name, row in held.items()})
+        return cls(plan, kinds["step"], kinds["validation"], final, read_baselines(out) or {})
 
 
 def write_results(out: Path, command: str, attribution: str | None) -> list[str]:
@@ -63,8 +63,9 @@ def write_results(out: Path, command: str, attribution: str | None) -> list[str]
             (place / CARD).write_text(card, encoding="utf-8")
     losses = [(line["tokens"], line["loss"]) for line in run.steps]
     validated = [(line["tokens"], line["loss_20"]) for line in run.validations]
-    title = f"{config['model'] or config['shape']}, {config['optimiser']}, seed {config['seed']}"
-    drawn = draw(Curve(title, losses, validated, run.baselines), out / CURVE)
+    title = f"{Path(config['model'] or config['shape']).name}, {config['optimiser']}, seed {config['seed']}"
+    levels = {name: row["nats"] for name, row in run.baselines.items()}
+    drawn = draw(Curve(title, losses, validated, levels), out / CURVE)
     return [] if drawn else [f"{CURVE} was not drawn: {INSTALL} installs matplotlib; the same command draws it then"]
 
 
@@ -88,12 +89,6 @@ def _is_file(given: str) -> bool:
         return Path(given).expanduser().is_file()
     except (OSError, ValueError):  # too long for a name, as words may be
         return False
-
-
-def read_baselines(out: Path) -> dict[str, dict[str, float]] | None:
-    """The baselines of a run by name, each with `nats`; None where they were not computed."""
-    path = out / BASELINES
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def _probes(out: Path) -> Iterator[Mapping[str, Any]]:

@@ -40,8 +40,11 @@ def train_on_store(
     require_same_recipe(config, held, place)
     shape_of(config)
     proteins = from_store(store, held["data"]["version"] if held else None)
-    report.note(f"{len(proteins):,} proteins, {proteins.lengths.sum():,} residues, version {proteins.pin['version']}")
-    proteins = split(proteins, config)
+    report.note(
+        f"{len(proteins):,} proteins, {proteins.lengths.sum():,} residues at version {proteins.pin['version']}; "
+        "which of them share words is looked up, or found out"
+    )
+    proteins = split(proteins, config, options)
     if options.workers == 0:
         done = train_here(config, options, proteins, place, report=report)
     else:
@@ -75,8 +78,12 @@ def require_same_recipe(config: TrainingConfig, held: dict[str, Any] | None, out
         TrainingPlan(config, held["data"], held["split"], held["parent"]).settle(out)
 
 
-def split(proteins: Proteins, config: TrainingConfig) -> Proteins:
-    """The proteins with their validation side, whole clusters."""
-    from protea_ray.train.clusters import split_here
+def split(proteins: Proteins, config: TrainingConfig, options: TrainingOptions) -> Proteins:
+    """The proteins with their validation side: by Ray and kept with the store, or in this process without Ray."""
+    if options.workers == 0:
+        from protea_ray.train.clusters import split_here
 
-    return split_here(proteins, config.validation_share, config.seed)
+        return split_here(proteins, config.validation_share, config.seed)
+    from protea_ray.train.stored_split import split_stored
+
+    return split_stored(proteins, config.validation_share, config.seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -10,7 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer
 
+from protea_ray.config.run import load_fields
+from protea_ray.config.training import training_run
 from tests import commands
 from tests.train import tiny
 
@@ -90,7 +94,7 @@ def test_a_dry_run_says_what_the_run_then_does(store: Path, shape: Path, tmp_pat
     assert found["tokens"] == pytest.approx(steps[-1]["tokens"], rel=0.03)
     assert found["seconds"] == pytest.approx(found["tokens"] / found["rate"])
     assert found["measured"] is True
-    saved = sum(p.numel() for p in load(out / "model").values())
+    saved = sum(tensor.numel() for name, tensor in load(out / "model").items() if "inv_freq" not in name)
     assert found["parameters"] == saved
 
 
@@ -110,7 +114,7 @@ def test_a_run_ends_with_a_model_a_card_and_the_next_commands(store: Path, finis
     assert (facts["step"], facts["steps"]) == (12, 12)
     assert done.stderr.startswith(f"Training on the proteins of {store}, from fresh weights of shape")
     assert "step 12 of 12: loss " in done.stderr
-    assert "composition x neighbours" in done.stderr
+    assert "composition x both" in done.stderr.split("validation")[-1]
     assert f"{facts['validation']['loss_20']:.3f}" in card
     assert "made up, CC0" in card
     assert (out / "model" / "README.md").read_text() == card
@@ -176,3 +180,45 @@ def commands_known() -> set[str]:
     from protea_ray.cli.main import COMMANDS
 
     return set(COMMANDS)
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "training.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_commands_of_the_page_have_the_options_that_they_name() -> None:
+    """Each is parsed as the program would; what it would then do is stopped."""
+    lines = [line for block in blocks("bash") for line in block.splitlines() if line]
+    parsed = [shlex.split(line, comments=True) for line in lines]
+
+    assert len(parsed) >= 6
+    for program, name, *words in parsed:
+        assert program == "protea-ray"
+        typer.main.get_command(commands.app).commands[name].make_context(name, list(words))
+
+
+def test_the_file_of_the_page_is_a_recipe(tmp_path: Path) -> None:
+    (block,) = blocks("yaml")
+    (tmp_path / "t.yaml").write_text(block)
+    config, options = training_run(load_fields(str(tmp_path / "t.yaml"), [], {}))
+
+    assert (config.shape, config.epochs, options.checkpoint_minutes) == ("default", 20, 2)
+
+
+def test_the_python_of_the_page_trains(
+    store: Path, shape: Path, finished: tuple, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As it stands, but for the places and the size: those of the run that is finished already."""
+    out, _ = finished
+    plan = json.loads((out / "plan.json").read_text())["config"]
+    (block,) = blocks("python")
+    call = block.replace('"STORE"', repr(str(store))).replace('"OUT"', repr(str(out)))
+    call = call.replace('shape="small", tokens=20_000_000', "**recipe")
+
+    exec(compile(call, "docs/training.md", "exec"), {"recipe": plan})
+    loss, stopped = capsys.readouterr().out.split()
+
+    assert (float(loss) > 1, stopped) == (True, "None")

@@ -20,7 +20,8 @@ from protea_ray.train.lines import TrainingLines
 from protea_ray.train.results import write_results
 from tests import commands
 
-BASELINES = {"unigram": 2.892, "composition": 2.856, "composition x neighbours": 2.841}
+BASELINES = {"unigram": 2.892, "composition": 2.856, "composition x both": 2.841}
+HELD = {name: {"nats": nats, "standard_error": 0.003} for name, nats in BASELINES.items()}
 VALIDATION = {
     "kind": "validation", "step": 20, "steps": 20, "tokens": 300_000, "loss": 2.79, "loss_20": 2.781,
     "standard_error": 0.004, "proteins": 1_277, "targets": 9_000,
@@ -33,7 +34,7 @@ PLAN = {
 
 
 def card(**changes: Any) -> str:
-    facts = {"plan": PLAN, "steps": 20, "tokens": 300_000, "validation": VALIDATION, "baselines": BASELINES}
+    facts = {"plan": PLAN, "steps": 20, "tokens": 300_000, "validation": VALIDATION, "baselines": HELD}
     return model_card(Training(**{**facts, "command": "protea-ray train s o --shape small", **changes}))
 
 
@@ -42,7 +43,7 @@ def test_the_card_says_what_was_trained_on_what_and_how_well() -> None:
 
     assert "from fresh weights: 20 steps, 300,000 tokens, stretches of at most 510 residues" in text
     assert "| **this model** | 2.781 | 16.14 | 0.004 |" in text
-    assert "| composition x neighbours | 2.841 | 17.13 |  |" in text
+    assert "| composition x both | 2.841 | 17.13 | 0.003 |" in text
     assert "| <=128 | 2.850 | 17.29 | 100 |" in text
     assert f"`/data/store` at version 7 of its proteins\n* sha256 of their keys in order: `{'cd' * 32}`" in text
     assert "## Licence and attribution\n\nUniProt, CC BY 4.0\n" in text
@@ -58,7 +59,7 @@ def test_every_field_of_the_recipe_is_in_the_card() -> None:
 
 @pytest.mark.parametrize(("loss", "learned"), [(2.8289, True), (2.8291, False), (2.9, False)])
 def test_context_is_learned_three_standard_errors_below_the_strongest_baseline(loss: float, learned: bool) -> None:
-    run = Training(PLAN, 20, 300_000, {**VALIDATION, "loss_20": loss}, BASELINES, "")
+    run = Training(PLAN, 20, 300_000, {**VALIDATION, "loss_20": loss}, HELD, "")
 
     assert learned_context(run) is learned
     assert ("**Anything that needs context**" in model_card(run)) is not learned
@@ -124,9 +125,11 @@ def test_given_flags_become_fields() -> None:
 
 
 def test_the_axis_of_losses_leaves_out_the_first_steps_alone() -> None:
-    curve = Curve("", [(1, 3.5), (2, 2.9), (3, 2.70)], [(2, 2.95), (3, 2.72)], BASELINES)
+    training = [(1, 3.5), (2, 3.3), (3, 2.9), (4, 2.70)]
+    validation = [(2, 2.95), (3, 2.72)]
 
-    assert limits(curve) == pytest.approx((2.66, 3.03))
+    assert limits(Curve("", training, validation, BASELINES)) == pytest.approx((2.66, 3.03))
+    assert limits(Curve("", training, validation[1:], {})) == pytest.approx((2.66, 2.98))
     assert limits(Curve("", [(1, 3.5)], [], {})) is None
 
 
@@ -138,7 +141,7 @@ def out(tmp_path: Path) -> Path:
     steps = [{"kind": "step", "step": n, "tokens": n * 15_000, "loss": 3.4 - n / 40} for n in range(1, 21)]
     lines = [*steps, VALIDATION, {**VALIDATION, "kind": "final", "loss_20": 2.777}]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (tmp_path / "baselines.json").write_text(json.dumps({name: {"nats": nats} for name, nats in BASELINES.items()}))
+    (tmp_path / "baselines.json").write_text(json.dumps(HELD))
     return tmp_path
 
 
@@ -189,9 +192,9 @@ def test_lines_show_the_last_validation_beside_the_baselines() -> None:
     lines(progress)
 
     assert shown[0] == ("step 5 of 20: loss 2.900, 4,282 tokens/s, 1:15 left", 0.25)
-    beside = "validation 2.781 ± 0.004 (unigram 2.892, composition 2.856, composition x neighbours 2.841)"
+    beside = "validation 2.781 ± 0.004 (unigram 2.892, composition 2.856, composition x both 2.841)"
     assert shown[1] == (f"step 5 of 20: loss 2.900, {beside}, 4,282 tokens/s, 1:15 left", 0.25)
     assert said == [
-        "baselines in nats: unigram 2.892, composition 2.856, composition x neighbours 2.841, left 2.876",
+        "baselines in nats: unigram 2.892, composition 2.856, composition x both 2.841, left 2.876",
         f"step 20: {beside}",
     ]
