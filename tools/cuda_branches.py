@@ -31,8 +31,8 @@ BEGIN, END = "<!-- branches: python -m tools.cuda_branches -->", "<!-- end of br
 TESTS = (
     "tests/encoder/test_cuda.py", "tests/encoder/test_cuda_forward.py", "tests/encoder/test_cuda_streams.py",
     "tests/encoder/test_device.py", "tests/encoder/test_transfer.py", "tests/encoder/test_acceleration.py",
-    "tests/encoder/test_compiled.py", "tests/encoder/test_attention.py", "tests/encoder/test_cuda_choices.py",
-    "tests/pipeline/test_pool.py", "tests/pipeline/test_gpu_parts.py", "tests/config/test_recipe.py",
+    "tests/encoder/test_compiled.py", "tests/encoder/test_attention.py",
+    "tests/pipeline/test_pool.py", "tests/config/test_recipe.py",
 )  # fmt: skip
 DEVICES = {"cuda", "cpu", "gpu"}  # first words of what is compared, in any case
 NAMES = {"cuda", "fused", "gpus"}  # what the source calls an answer about a device
