@@ -65,7 +65,10 @@ def test_a_mistake_in_the_order_is_seen(old: str, new: str, seen: str, gpu: Fake
     """Each is one line of transfer.py; on a GPU it would give wrong numbers now and then, or lose the overlap."""
     assert SOURCE.count(old) == 1
     broken = {"__name__": transfer.__name__, "torch": transfer.torch}
-    exec(compile(SOURCE.replace(old, new).replace("import torch\n", ""), "transfer.py", "exec", dont_inherit=True), broken)
+    exec(
+        compile(SOURCE.replace(old, new).replace("import torch\n", ""), "transfer.py", "exec", dont_inherit=True),
+        broken,
+    )
     assert any(seen in problem for problem in copied(gpu, broken["Transfer"]))
 
 

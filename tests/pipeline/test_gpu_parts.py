@@ -29,7 +29,7 @@ BROKEN = "CUDA error: an illegal memory access was encountered"
 
 
 @dataclass
-class Asked(Exception):
+class AskedError(Exception):
     """What was asked for; nothing happens after it."""
 
     options: Any
@@ -37,7 +37,7 @@ class Asked(Exception):
 
 def ask(function: Any, **options: Any) -> Any:
     """In place of `pool.remote`."""
-    raise Asked(options)
+    raise AskedError(options)
 
 
 # what is asked of Ray
@@ -51,7 +51,7 @@ def test_a_calibration_runs_where_the_actors_will(
 ) -> None:
     monkeypatch.setattr(calibration, "_place", lambda *_: Path("nowhere"))
     monkeypatch.setattr(calibration, "remote", ask)
-    with pytest.raises(Asked) as caught:
+    with pytest.raises(AskedError) as caught:
         calibration.calibrate(SPEC, SimpleNamespace(), [], gpus)  # type: ignore[arg-type]
     assert caught.value.options == resources | {"max_retries": 1}
 
@@ -65,7 +65,7 @@ def test_proteins_are_recomputed_where_they_were_computed(
     monkeypatch.setattr(acceptance, "verify_digests", lambda *_: None)
     monkeypatch.setattr(acceptance, "remote", ask)
     setting: Any = SimpleNamespace(device=device, checkpoint=SimpleNamespace(path=None, files=None))
-    with pytest.raises(Asked) as caught:
+    with pytest.raises(AskedError) as caught:
         acceptance._recompute(setting, None)  # type: ignore[arg-type]
     assert caught.value.options == resources | {"max_retries": 1}
 
@@ -73,12 +73,12 @@ def test_proteins_are_recomputed_where_they_were_computed(
 @pytest.mark.parametrize(("device", "gpus"), [("cuda", 1.0), ("cpu", 0.0)])
 def test_a_run_calibrates_on_its_device(device: str, gpus: float, monkeypatch: pytest.MonkeyPatch) -> None:
     def calibrate(spec: Any, checkpoint: Any, recipes: Any, asked: float) -> Any:
-        raise Asked(asked)
+        raise AskedError(asked)
 
     monkeypatch.setattr(embed, "calibrate", calibrate)
     setting: Any = SimpleNamespace(device=device, options=None, encoder=None, checkpoint=None, recipes=())
     nothing: Any = None
-    with pytest.raises(Asked) as caught:
+    with pytest.raises(AskedError) as caught:
         embed.embed_work(setting, SimpleNamespace(proteins=1), [], nothing, nothing, 0.0)  # type: ignore[arg-type]
     assert caught.value.options == gpus
 
