@@ -118,7 +118,8 @@ class Reporting(ast.NodeTransformer):
         same = sum((one.function, one.text) == (place.function, place.text) for one in self.places)
         self.places.append(replace(place, number=same + 1))
         number = ast.Constant(len(self.places) - 1)
-        asked = ast.Call(ast.Name("_report_", ast.Load()), [number, self.generic_visit(copy.deepcopy(node))], [])
+        inner: Any = self.generic_visit(copy.deepcopy(node))
+        asked = ast.Call(ast.Name("_report_", ast.Load()), [number, inner], [])
         return ast.fix_missing_locations(ast.copy_location(asked, node))
 
 
@@ -209,7 +210,9 @@ def replaced(page: str, lines: Iterator[str]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the table, or compare it; exit code 1 where it differs or nobody executes something."""
-    parser = argparse.ArgumentParser(prog="python -m tools.cuda_branches", description=__doc__.split(":")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.cuda_branches", description="Lines of a GPU, and the tests that execute them."
+    )
     parser.add_argument("--check", action="store_true", help="compare with the page, write nothing")
     asked = parser.parse_args(arguments)
     before = PAGE.read_text(encoding="utf-8")

@@ -41,7 +41,7 @@ def test_device_and_dtype_of_an_encoder_here(
 ) -> None:
     """`auto` prefers a GPU; there ESM-2 is computed in float16, on a CPU in float32."""
     machine(monkeypatch, has_gpu)
-    config = EmbeddingConfig(model=str(esm2))
+    config = EmbeddingConfig.model_validate({"model": str(esm2)})
     assert encoder_here(open_checkpoint(str(esm2)), config, asked) == (device, dtype)
 
 
@@ -51,4 +51,4 @@ def test_a_gpu_that_is_not_here_is_refused_before_weights_are_read(
 ) -> None:
     machine(monkeypatch, False)
     with pytest.raises(ConfigError, match="this machine has no CUDA device; use cpu or auto"):
-        encoder_here(open_checkpoint(str(esm2)), EmbeddingConfig(model=str(esm2)), asked)
+        encoder_here(open_checkpoint(str(esm2)), EmbeddingConfig.model_validate({"model": str(esm2)}), asked)

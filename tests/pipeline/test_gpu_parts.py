@@ -97,7 +97,7 @@ def test_the_device_of_a_run(has: int, asked: Any, device: str, monkeypatch: pyt
 
 def test_float16_is_refused_for_a_cpu_that_was_asked_for_and_for_nothing_else(esm2: Path) -> None:
     checkpoint = open_checkpoint(str(esm2))
-    recipe = EmbeddingConfig(model=str(esm2), dtype="float16")
+    recipe = EmbeddingConfig.model_validate({"model": str(esm2), "dtype": "float16"})
     for device in ("auto", "cuda"):
         embed.require_fitting(RunConfig(recipes=(recipe,), run=RunOptions(device=device)), checkpoint)
     with pytest.raises(ConfigError, match="float16"):
@@ -137,7 +137,7 @@ def test_bfloat16_is_recommended_for_a_processor_and_not_for_a_gpu(
     monkeypatch.setattr(calibration, "time_packs", lambda *_, **__: [])
     monkeypatch.setattr(calibration, "_computes_in_bfloat16", lambda: True)
     shape: Any = SimpleNamespace(fitted=lambda timings: None)
-    recipe = EmbeddingConfig(model="a model")
+    recipe = EmbeddingConfig.model_validate({"model": "a model"})
     assert calibration._measure(replace(SPEC, device=device), [recipe], shape).half is half
 
 
