@@ -29,6 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
+from protea_ray.encoder.transfer import to_device
 from protea_ray.errors import EncoderError
 
 HALF = ("float16", "bfloat16")
@@ -258,7 +259,7 @@ def block_mask(rows: np.ndarray, window: int, device: torch.device) -> BlockMask
     not look at single pairs.
     """
     live, full = _blocks(rows, window)
-    protein = torch.from_numpy(np.repeat(np.arange(len(rows) - 1), np.diff(rows))).to(device)
+    protein = to_device(np.repeat(np.arange(len(rows) - 1), np.diff(rows)), device)
 
     width = _scalar(window if window >= 0 else int(rows[-1]), device)
 
@@ -299,4 +300,4 @@ def _block_lists(blocks: np.ndarray, device: torch.device) -> tuple[Tensor, Tens
     """Number and indices of the True columns of each row, as flex wants them: (1, 1, n) and (1, 1, n, n)."""
     counts = blocks.sum(1).astype(np.int32)[None, None]
     indices = np.argsort(~blocks, axis=1, kind="stable").astype(np.int32)[None, None]
-    return torch.from_numpy(counts).to(device), torch.from_numpy(indices).to(device)
+    return to_device(counts, device), to_device(indices, device)

@@ -55,7 +55,8 @@ def load(directory: Path, *recipes: dict[str, Any], **options: Any) -> Encoder:
     tensors = {tensor.name for held in read_headers(directory).values() for tensor in held}
     facts = family.facts(config, tensors, read_vocabulary(directory))
     made = [EmbeddingConfig(model=str(directory), **{"store_dtype": "float32"} | fields) for fields in recipes]
-    resolved = [resolve(recipe, facts, "cpu", None) for recipe in made]
+    kind = options.get("device", "cpu").partition(":")[0]
+    resolved = [resolve(recipe, facts, kind, None) for recipe in made]
     return Encoder.load(directory, family, resolved, **options)
 
 
