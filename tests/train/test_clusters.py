@@ -88,6 +88,12 @@ def test_the_share_is_kept_and_the_seed_decides(seed: int) -> None:
     assert (split != choose_validation(cluster, 0.05, seed + 1)).any()
 
 
+def test_the_largest_cluster_is_for_training_even_where_it_fits() -> None:
+    cluster = np.array([0, 1, 2, 2, 2, *range(3, 30)])
+    for seed in range(10):
+        assert choose_validation(cluster, 0.95, seed).tolist() == (cluster != 2).tolist()
+
+
 def test_a_split_that_cannot_be_is_refused() -> None:
     with pytest.raises(InputError, match=r"0 of 100 proteins .* not 5.0%: the largest of 5 cluster\(s\) has 20"):
         choose_validation(np.repeat(np.arange(5), 20), 0.05, 0)
