@@ -55,7 +55,7 @@ def sequences(n: int = 300, seed: int = 0) -> list[str]:
     def text(length: int) -> str:
         return "".join(rng.choice(letters, length))
 
-    heads = [text(30) for _ in range(n // 6)]
+    heads = [text(30) for _ in range(n // 6 + 1)]
     kin = [heads[i // 3] + text(60) for i in range(n // 2)]
     strangers = [text(90) for _ in range(n - n // 2 - 30)]
     large = text(30)
