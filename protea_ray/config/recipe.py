@@ -25,6 +25,7 @@ Pooling = Literal["mean", "max", "cls", "mean_max", "std", "none"]
 Dtype = Literal["float32", "float16", "bfloat16"]
 Output = Literal["embeddings", "logits"]
 AlphabetName = Literal["aa", "3di"]
+Quantization = Literal["int8", "int4"]
 
 POOLINGS: tuple[Pooling, ...] = ("mean", "max", "cls", "mean_max", "std", "none")
 MAX_MODEL_NAME = 512
@@ -39,7 +40,7 @@ class ModelFacts:
     `n_layers` counts transformer layers, so `n_layers + 1` states exist; `trained_length` is in residues,
     None where positions are relative; `gpu_dtype` is the half precision that the family is stable in;
     `has_lm_head` says that the weights hold a language-model head over residues; `reads_3di` that the vocabulary has
-    Foldseek's structure letters.
+    Foldseek's structure letters; `quantization` is the only one that the checkpoint can be used in, None where any can.
     """
 
     family: str
@@ -49,6 +50,7 @@ class ModelFacts:
     gpu_dtype: Dtype
     has_lm_head: bool = False
     reads_3di: bool = False
+    quantization: Quantization | None = None
 
 
 class EmbeddingConfig(BaseModel):
@@ -95,7 +97,7 @@ class EmbeddingConfig(BaseModel):
     dtype: Dtype | None = Field(default=None, description="compute precision; unset: by device and family")
     store_dtype: Literal["float16", "float32"] = Field(default="float16", description="stored precision")
     attention: str = Field(default="exact", description="exact, or local:W for |i - j| <= W")
-    quantization: Literal["int8", "int4"] | None = Field(default=None, description="weights in fewer bits; unset: no")
+    quantization: Quantization | None = Field(default=None, description="weights in fewer bits; unset: no")
 
     @field_validator("layers", "max_residues", "window_overlap", "chunk_size", "chunk_overlap", mode="before")
     @classmethod
@@ -268,7 +270,8 @@ def resolve(config: EmbeddingConfig, facts: ModelFacts, device: str, revision: s
     alphabet = config.alphabet or "aa"
     dtype = config.dtype or ("float32" if device == "cpu" else facts.gpu_dtype)
     filled = {"family": facts.family, "max_residues": max_residues, "dtype": dtype, "revision": revision}
-    return config.model_copy(update={**filled, "alphabet": alphabet})
+    quantization = config.quantization or facts.quantization
+    return config.model_copy(update={**filled, "alphabet": alphabet, "quantization": quantization})
 
 
 def misfits(config: EmbeddingConfig, facts: ModelFacts, device: str | None = None) -> list[str]:
@@ -287,6 +290,11 @@ def misfits(config: EmbeddingConfig, facts: ModelFacts, device: str | None = Non
             "there are no logits (T5 and Ankh predict with a decoder; of ESM use the files of the masked-LM model)"
         )
     problems += alphabet_problems(config, facts)
+    if facts.quantization and config.quantization not in (None, facts.quantization):
+        problems.append(
+            f"quantization: {config.quantization} was asked for, but this adapter was trained on {facts.quantization}; "
+            "leave quantization unset"
+        )
     if config.family not in ("auto", facts.family):
         problems.append(f"family: {config.family} was asked for, but the checkpoint is {facts.family}")
     if config.dtype == "float16" and device == "cpu":

@@ -26,6 +26,7 @@ from protea_ray.encoder.forward import Core
 from protea_ray.encoder.layout import layout
 from protea_ray.encoder.pool import LayerView
 from protea_ray.errors import EncoderError, numbered
+from protea_ray.models.adapters import Adapter
 from protea_ray.models.checkpoint import read_config
 from protea_ray.models.families.alphabet import Alphabet
 from protea_ray.models.families.base import Family, Shape
@@ -58,20 +59,24 @@ class Encoder:
     def load(
         cls, directory: Path, family: Family, recipes: Sequence[EmbeddingConfig], *, device: str = "cpu",
         token_budget: int | None = None, kernel: str = "auto", compiled: str = "auto", products: str = "auto",
+        adapter: Adapter | None = None,
     ) -> Encoder:  # fmt: skip
         """Load the checkpoint of `family` in `directory` for recipes that `config.recipe.resolve` has filled.
 
         `token_budget` is the tokens of one pack (default: 1,536 on a CPU, by free memory on CUDA). `kernel` is auto or
-        an attention kernel, `compiled` auto, on or off, `products` auto or torch. Raises EncoderError when the recipes
-        cannot share a forward pass or the device cannot run them, CheckpointError when the files cannot be used.
+        an attention kernel, `compiled` auto, on or off, `products` auto or torch. `adapter` is what was trained on top
+        of the checkpoint. Raises EncoderError when the recipes cannot share a forward pass or the device cannot run
+        them, CheckpointError when the files cannot be used.
         """
         directory, first = Path(directory), _require_one_pass(recipes)
         config, place = read_config(directory), _place(device)
         shape = family.shape(config)
         chosen = choose(place, first.dtype, family.has_bias, kernel, shape.head_dim)
         layers = choose_compiling(place, chosen.name, first.quantization, compiled)
-        module = quantize.load(family, directory, first, place)
+        module = quantize.load(family, directory, first, place, adapter)
         stack = family.stack(module)
+        if adapter:
+            stack = replace(stack, contacts=None)  # that head was fitted to the attention of the base model
         multiplied = acceleration.choose_product(place, first.quantization, layers.name == ON, products)
         if multiplied.name == acceleration.ONEDNN:
             acceleration.use_onednn(stack.layers)

@@ -46,7 +46,10 @@ def encoder_here(
         raise ConfigError("device: this machine has no CUDA device; use cpu or auto", where=config.model)
     resolved = resolve(config, checkpoint.facts, torch.device(place).type, checkpoint.revision)
     family = recognise(read_config(checkpoint.path), checkpoint.path, checkpoint.facts.family)
-    return Encoder.load(checkpoint.path, family, [resolved], device=place, token_budget=token_budget, compiled=compiled)
+    return Encoder.load(
+        checkpoint.path, family, [resolved], device=place, token_budget=token_budget, compiled=compiled,
+        adapter=checkpoint.adapter,
+    )  # fmt: skip
 
 
 _STORE = "use `protea-ray embed INPUT STORE` and read it with protea_ray.open_store(STORE)"

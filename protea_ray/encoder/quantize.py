@@ -26,11 +26,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from protea_ray.config.recipe import EmbeddingConfig
+from protea_ray.encoder import lora
 from protea_ray.encoder.attention import register
 from protea_ray.errors import EncoderError
-from protea_ray.models.families.base import Family
+from protea_ray.models.adapters import Adapter
+from protea_ray.models.checkpoint import read_config
+from protea_ray.models.families.base import Family, Wanted
 
 BLOCK = 64  # weights that share a scale in nf4
 CUBLAS_MULTIPLE = 8  # sides of an int8 product that CUDA can do
@@ -38,32 +42,52 @@ CUBLAS_MULTIPLE = 8  # sides of an int8 product that CUDA can do
 Convert = Callable[[nn.Linear], nn.Module]
 
 
-def load(family: Family, directory: Path, recipe: EmbeddingConfig, place: torch.device) -> nn.Module:
-    """The module of `family` on `place` in the dtype and quantisation of a resolved recipe.
+def load(
+    family: Family, directory: Path, recipe: EmbeddingConfig, place: torch.device, adapter: Adapter | None = None
+) -> nn.Module:
+    """The module of `family` on `place` in the dtype and quantisation of a resolved recipe, with its adapter.
 
     Matrices are moved and converted one by one, so the device never holds the whole model unquantised. Raises
-    EncoderError for a missing package, for a matrix that would stay as it is and for a dtype that would overflow.
+    EncoderError for a missing package, for a matrix that would stay as it is, for a dtype that would overflow and for
+    an adapter that was trained on another quantisation.
     """
     dtype = getattr(torch, str(recipe.dtype))
+    if adapter and adapter.quantization not in (None, recipe.quantization):
+        raise EncoderError(f"{adapter.directory} was trained on {adapter.quantization}; set quantization to that")
     if recipe.quantization is None:
         with _torchao_hidden():
-            return _module(family, directory, dtype).to(place)
+            return _module(family, directory, dtype, adapter).to(place)
     convert = method(recipe.quantization, dtype)
-    module = _module(family, directory, dtype)
+    module = _module(family, directory, dtype, adapter)
     layers = family.stack(module).layers
     if recipe.quantization == "int8" and place.type == "cuda":
         require_sides(layers)
     quantize(layers, convert, place)
+    if adapter and adapter.quantization:
+        lora.keep_beside(layers, adapter, _wanted(family, directory))
     return module.to(place)
 
 
-def _module(family: Family, directory: Path, dtype: torch.dtype) -> nn.Module:
-    """The unquantised module on the CPU.
+def _module(family: Family, directory: Path, dtype: torch.dtype, adapter: Adapter | None) -> nn.Module:
+    """The unquantised module on the CPU, with the adapter in it that was trained on an unquantised one.
 
     `register` imports transformers, which imports torchao where it finds it, so it is called in here and not before.
     """
     register()  # transformers finds our attention by name while it builds the module
-    return family.load(directory, dtype)
+    module = family.load(directory, dtype)
+    if adapter and adapter.quantization is None:
+        exact = module if dtype is torch.float32 else family.load(directory, torch.float32)
+        of_both = family.stack(module).layers, family.stack(exact).layers
+        lora.merge_into(*of_both, adapter, _wanted(family, directory))
+    return module
+
+
+def _wanted(family: Family, directory: Path) -> Wanted:
+    """The tensors of a family by name, which are known wherever an adapter was opened; raises EncoderError."""
+    wanted = family.wanted(read_config(directory))
+    if wanted is None:
+        raise EncoderError(f"{family.name}: the names of its matrices are not known, so it takes no adapter")
+    return wanted
 
 
 def quantize(layers: Sequence[nn.Module], convert: Convert, place: torch.device) -> int:
@@ -167,8 +191,36 @@ class Nf4Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in_features) to (..., out_features) in the dtype of the matrix."""
+        if torch.is_grad_enabled() and x.requires_grad:
+            result: Any = _DecodedTwice.apply(x, self.bias, self)
+            return result
         matrix = self.matrix()
         return F.linear(x.to(matrix.dtype), matrix, self.bias)
+
+
+class _DecodedTwice(torch.autograd.Function):
+    """The product of an `Nf4Linear`, whose matrix is decoded again for the gradient and not kept until then.
+
+    The product as autograd writes it keeps the decoded matrix of every layer, so a model in 4 bits would be trained in
+    the memory of a float one. The matrix is frozen, so the input is not needed either.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bias: Tensor | None, layer: Nf4Linear) -> Tensor:
+        ctx.layer, ctx.dtype = layer, x.dtype
+        matrix = layer.matrix()
+        return F.linear(x.to(matrix.dtype), matrix, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grads: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, None]:
+        """Gradients of input and bias; under autocast the product is in half precision, as the forward one is."""
+        (grad,) = grads
+        wants_x, wants_bias, _ = ctx.needs_input_grad
+        of_x = (grad @ ctx.layer.matrix().to(grad.dtype)).to(ctx.dtype) if wants_x else None
+        return of_x, grad.flatten(0, -2).sum(0) if wants_bias else None, None
 
 
 def _package(kind: str, name: str) -> Any:

@@ -11,20 +11,21 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from protea_ray.config.recipe import ModelFacts, canonical_json
 from protea_ray.errors import CheckpointError, ProteaRayError
+from protea_ray.models.adapters import Adapter, digest_adapter, marked, read_adapter, require_base
 from protea_ray.models.families import recognise
 from protea_ray.models.families.base import Family, Shape
 from protea_ray.models.families.vocabulary import FILES, read_vocabulary
 from protea_ray.models.fit import require_fit
 from protea_ray.models.misnamed import (
+    ADAPTER,
     INDEX,
     SINGLE,
-    adapter_advice,
     close_name,
     disguise,
     file_in_place_of_directory,
@@ -55,7 +56,8 @@ class Checkpoint:
     `model` is the name that was asked for, `revision` the 40-hex commit of a hub id (None for a directory).
     `files` maps every weight file to its sha256, and `config` and `vocabulary` to the sha256 of a canonical
     form of each, so that a rewritten file of the same meaning has the same digest. `trained` is False only
-    for the built-in model, whose vectors carry no biology.
+    for the built-in model, whose vectors carry no biology. Where `model` is a directory with an `adapter`, `path` is
+    its base model, and `files` has those of both.
     """
 
     model: str
@@ -65,6 +67,7 @@ class Checkpoint:
     shape: Shape
     files: dict[str, str]
     trained: bool
+    adapter: Adapter | None = None
 
 
 def open_checkpoint(model: str | None, revision: str | None = None, family: str = "auto") -> Checkpoint:
@@ -73,21 +76,45 @@ def open_checkpoint(model: str | None, revision: str | None = None, family: str 
     A hub id is downloaded to the hub's own cache (`HF_HOME`), or served from there when the hub cannot be
     reached. Raises CheckpointError for whatever must not be used, ConfigError for a family that does not fit.
     """
-    path, commit = locate(model, revision)
-    if adapter := adapter_advice(path):  # first: an adapter has no config.json, which is not what is wrong with it
-        raise CheckpointError(adapter)
+    named, commit = locate(model, revision)
+    path, adapter = with_base(named)
     config = read_config(path)
     _require_plain_weights(path, config)
     kind = _recognised(path, config, family)
     headers = read_headers(path)
     tensors = [tensor for held in headers.values() for tensor in held]
     shape = kind.shape(config)
-    facts = kind.facts(config, {tensor.name for tensor in tensors}, read_vocabulary(path))
+    told = marked(config, adapter.marker) if adapter else config
+    facts = kind.facts(told, {tensor.name for tensor in tensors}, read_vocabulary(path))
     require_fit(path, tensors, shape, kind.wanted(config))
     if model not in (None, MODEL_NAME):  # the built-in model's files are what this package wrote
         _require_alphabet(path, kind)
     files = digest_weights(headers) | {"config": config_digest(config), "vocabulary": vocabulary_digest(path)}
-    return Checkpoint(model or MODEL_NAME, path, commit, facts, shape, files, is_trained(config))
+    if adapter:
+        require_base(adapter, path, files)
+        files |= digest_adapter(adapter, kind.wanted(config))
+        facts = replace(facts, quantization=adapter.quantization)
+    return Checkpoint(model or MODEL_NAME, path, commit, facts, shape, files, is_trained(told), adapter)
+
+
+def with_base(directory: Path) -> tuple[Path, Adapter | None]:
+    """The directory that holds the whole model's files, and the adapter that `directory` adds to it, if any.
+
+    Raises CheckpointError for an adapter of another program, of a base that is not there, and of an adapter.
+    """
+    adapter = read_adapter(directory)
+    if adapter is None:
+        return directory, None
+    try:
+        base, _ = locate(adapter.model, adapter.revision)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"the base model of {directory} is not here: {error} A base that was moved is named anew as "
+            f"base_model_name_or_path in {directory / ADAPTER}; its digests are compared."
+        ) from error
+    if read_adapter(base):
+        raise CheckpointError(f"{directory} is an adapter of the adapter {base}; merge that one, and train on it")
+    return base, adapter
 
 
 def locate(model: str | None, revision: str | None) -> tuple[Path, str | None]:

@@ -50,7 +50,7 @@ def require_fit(directory: Path, tensors: Sequence[TensorHeader], shape: Shape, 
     if wanted is None:
         problems = _outline_problems(tensors, shape)
     else:
-        named = {_in_module(tensor.name, wanted): tensor for tensor in tensors}
+        named = {in_module(tensor.name, wanted): tensor for tensor in tensors}
         problems = list(_problems(named, wanted, shape))
         if problems and (cause := _cause(directory, [tensor.name for tensor in tensors], wanted)):
             raise CheckpointError(f"{directory}: {cause}")
@@ -61,7 +61,7 @@ def require_fit(directory: Path, tensors: Sequence[TensorHeader], shape: Shape, 
         )
 
 
-def _in_module(name: str, wanted: Wanted) -> str:
+def in_module(name: str, wanted: Wanted) -> str:
     """The name that transformers looks for when a file has `name`."""
     bare = name.removeprefix(f"{wanted.prefix}.")
     for old, new in _LEGACY:
@@ -122,7 +122,7 @@ def _common_prefix(names: Sequence[str], wanted: Wanted) -> str | None:
         if not name.endswith(f".{anchor}"):
             continue
         prefix = name.removesuffix(anchor).removesuffix(f"{wanted.prefix}.")
-        bare = {_in_module(other.removeprefix(prefix), wanted) for other in held if other.startswith(prefix)}
+        bare = {in_module(other.removeprefix(prefix), wanted) for other in held if other.startswith(prefix)}
         if prefix and all(name in bare for name in wanted.sizes if name not in wanted.optional):
             return prefix
     return None

@@ -81,13 +81,16 @@ def digest_weights(headers: Headers) -> dict[str, str]:
         return {file.name: digest for file, digest in zip(headers, digests, strict=True)}
 
 
-def verify_digests(directory: Path, expected: Mapping[str, str]) -> None:
+def verify_digests(directory: Path, expected: Mapping[str, str], adapter: Path | None = None) -> None:
     """Raise CheckpointError unless the weight files in `directory` have the recorded sha256 `expected`.
 
-    `expected` is the `files` of a Checkpoint; entries that are no weight files are not compared.
+    `expected` is the `files` of a Checkpoint; entries that are no weight files are not compared. `adapter` is the
+    weight file of an adapter.
     """
     recorded = {name: digest for name, digest in expected.items() if name.endswith(".safetensors")}
     held = check_weights(directory)
+    if adapter:
+        held |= digest_weights({adapter: read_header(adapter)})
     changed = [
         f"{name}: recorded {recorded.get(name, 'nothing')[:16]}, found {held.get(name, 'nothing')[:16]}"
         for name in sorted(recorded.keys() | held.keys())

@@ -68,7 +68,8 @@ def accept(setting: Setting, target: Target) -> Acceptance:
 def _recompute(setting: Setting, target: Target) -> list[float | str]:
     """Distances of the recomputed proteins, and problems of weights or encoder as text."""
     try:
-        verify_digests(setting.checkpoint.path, setting.checkpoint.files)
+        found = setting.checkpoint
+        verify_digests(found.path, found.files, found.adapter and found.adapter.weights)
     except CheckpointError as error:
         return [f"{error} Rows of this run may be of either; drop the space."]
     gpus = float(setting.device == "cuda")

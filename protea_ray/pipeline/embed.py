@@ -76,6 +76,7 @@ class Setting:
             kernel=self.options.kernel,
             compile=self.options.compile,
             products=self.options.products,
+            adapter=found.adapter,
         )
 
 

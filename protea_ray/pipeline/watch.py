@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from protea_ray.errors import CommitError, ConfigError, LeaseHeldError, LeaseLostError, ProteaRayError
+from protea_ray.models.adapters import MARKER
 from protea_ray.pipeline.embed import MakeSpec
 from protea_ray.pipeline.failures import interruptible
 from protea_ray.pipeline.progress import Reporter
@@ -22,6 +23,7 @@ from protea_ray.pipeline.reembed import Reembedded, Reembedding, carry_out, prep
 from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.store.aliases import CURRENT, history
 
+_HOLD_A_MODEL = ("config.json", MARKER)  # of a whole model, and of an adapter kept beside its base
 TRY_AGAIN = (LeaseHeldError, LeaseLostError, CommitError)  # errors of the moment: the same files are tried again
 
 
@@ -143,7 +145,7 @@ def looker(source: str) -> Callable[[], Seen | None]:
 def newest_in(directory: Path) -> Seen | None:
     """The checkpoint of `directory`, or of the folder in it, whose files changed last; None while there is none."""
     places = [directory, *directory.iterdir()] if directory.is_dir() else []
-    found = [(_files(place), place) for place in places if (place / "config.json").is_file()]
+    found = [(_files(place), place) for place in places if any((place / name).is_file() for name in _HOLD_A_MODEL)]
     if not found:
         return None
     files, place = max(found, key=lambda item: (max(changed for _, _, changed in item[0]), str(item[1])))

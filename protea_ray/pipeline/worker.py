@@ -21,7 +21,8 @@ import pyarrow as pa
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.encoder.collect import Embedded, Rejected
 from protea_ray.errors import EncoderError, ProteaRayError
-from protea_ray.models.checkpoint import locate, read_config
+from protea_ray.models.adapters import Adapter
+from protea_ray.models.checkpoint import locate, read_config, with_base
 from protea_ray.models.families import recognise
 from protea_ray.models.weights import verify_digests
 from protea_ray.pipeline.attempts import Attempt, AttemptLog
@@ -63,6 +64,7 @@ class EncoderSpec:
     kernel: str = "auto"
     compile: str = "auto"
     products: str = "auto"
+    adapter: Adapter | None = None
 
     def load(self, recipes: Sequence[EmbeddingConfig]) -> Encoder:
         """Load weights on this process's device; one thread per CPU actor (two threads in one are 14 % slower).
@@ -75,11 +77,11 @@ class EncoderSpec:
             torch.set_num_threads(1)
         from protea_ray.encoder.encoder import Encoder
 
-        directory = self._local_checkpoint()
+        directory, adapter = self._local_checkpoint()
         family = recognise(read_config(directory), directory, self.family)
         return Encoder.load(
             directory, family, recipes, device=self.device, token_budget=self.token_budget, kernel=self.kernel,
-            compiled=self.compile, products=self.products,
+            compiled=self.compile, products=self.products, adapter=adapter,
         )  # fmt: skip
 
     @property
@@ -91,13 +93,15 @@ class EncoderSpec:
             return torch.cuda.get_device_name()
         return f"{platform.machine()} CPU"
 
-    def _local_checkpoint(self) -> Path:
-        """Directory of the checkpoint on this machine: the driver's own, else one with the same digests."""
+    def _local_checkpoint(self) -> tuple[Path, Adapter | None]:
+        """Directory of the checkpoint on this machine and its adapter: the driver's own, else of the same digests."""
         if platform.node() == self.host:
-            return self.directory
-        directory, _ = locate(self.model, self.revision)
-        verify_digests(directory, self.files)
-        return directory
+            return self.directory, self.adapter
+        named, _ = locate(self.model, self.revision)
+        directory, found = with_base(named)
+        verify_digests(directory, self.files, found and found.weights)
+        adapter = replace(self.adapter, directory=named) if self.adapter else None  # the scale is the driver's
+        return directory, adapter
 
 
 @dataclass(frozen=True)

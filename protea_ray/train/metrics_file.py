@@ -19,7 +19,7 @@ FLUSH_SECONDS = 10.0
 
 
 class MetricsFile:
-    """Appends to metrics.jsonl of a run that goes on from `step`. Every line has `kind`: step, validation, baselines,
+    """Appends to metrics.jsonl of a run that goes on from `step`. Every line has `kind`: step, validation,
     final (the best checkpoint on the whole validation side).
 
     Fields of a step: step, epoch, tokens (so far), loss (nats), targets, learning_rate, gradient_norm,

@@ -17,7 +17,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,16 +43,13 @@ def checkpoints(out: Path) -> list[Path]:
 def write_checkpoint(
     out: Path,
     state: Mapping[str, Any],
-    weights: Mapping[str, Tensor],
+    write: Callable[[Path], None],
     optimizer: Mapping[str, Tensor],
-    *,
-    start: Path,
-    marker: Mapping[str, Any],
 ) -> Path:
     """Write the checkpoint of step `state["step"]` and return its directory; one that is there already stays as it is.
 
-    `start` is the directory that training began from: its configuration with `marker`, and its tokenizer's files.
-    Raises TrainingError when the place cannot be written.
+    `write` puts the files of a model into the directory that it is given. Raises TrainingError when the place cannot
+    be written.
     """
     target = out / "checkpoints" / _name(state["step"])
     fresh = target.with_name(f".{target.name}")
@@ -61,7 +58,7 @@ def write_checkpoint(
     try:
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
-        _write_model(fresh, weights, start, marker)
+        write(fresh)
         _save(optimizer, fresh / OPTIMIZER)
         write_json(fresh / STATE, state)
         _to_disk(fresh)
@@ -145,7 +142,8 @@ def _name(step: int) -> str:
     return f"step-{step:08d}"
 
 
-def _write_model(directory: Path, weights: Mapping[str, Tensor], start: Path, marker: Mapping[str, Any]) -> None:
+def write_model(directory: Path, weights: Mapping[str, Tensor], start: Path, marker: Mapping[str, Any]) -> None:
+    """Write a whole model: `weights` by the names of the files, configuration of `start` with `marker`, tokenizer."""
     _save(weights, directory / WEIGHTS)
     config = json.loads((start / "config.json").read_text(encoding="utf-8"))
     write_json(directory / "config.json", config | {"protea_ray": dict(marker)})

@@ -2,7 +2,7 @@
 
 Ray starts the workers, sets up torch.distributed, notices a dead one and starts the group again, up to `max_failures`
 times. It keeps no checkpoint of ours: the directories in OUT are the truth, and every start of the group, whoever asked
-for it, reads the newest whole one there (docs/decisions/0011-training-resume.md). So OUT must be one directory on all
+for it, reads the newest whole one there (docs/decisions/0012-training-resume.md). So OUT must be one directory on all
 nodes, which is looked at before anything starts.
 """
 

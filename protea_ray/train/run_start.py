@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from protea_ray.config.training import TrainingConfig
-from protea_ray.errors import ConfigError
-from protea_ray.models.checkpoint import open_checkpoint
+from protea_ray.errors import ConfigError, ProteaRayError
+from protea_ray.models.checkpoint import Checkpoint, open_checkpoint
+from protea_ray.train.adapter import require_adaptable
 from protea_ray.train.plan_file import TrainingPlan
 from protea_ray.train.proteins import Proteins
 from protea_ray.train.shape import write_fresh
@@ -21,11 +22,15 @@ from protea_ray.train.shape import write_fresh
 
 @dataclass(frozen=True)
 class RunStart:
-    """`directory` is the model that training begins from, `trained_residues` the longest stretch that it knows."""
+    """`directory` is the model that training begins from, `trained_residues` the longest stretch that it knows.
+
+    `base` is that model as it was opened, None for fresh weights.
+    """
 
     directory: Path
     plan: TrainingPlan
     trained_residues: int
+    base: Checkpoint | None = None
 
     def marker(self) -> dict[str, Any]:
         """What config.json of every checkpoint says about how it was made."""
@@ -44,16 +49,35 @@ def prepare(config: TrainingConfig, proteins: Proteins, out: Path, *, rank: int,
     Raises ConfigError for a place that cannot be written or holds another plan, CheckpointError for a model that must
     not be used.
     """
-    directory, parent, known = _parent(config, out)
+    base = _base(config)
+    directory, parent, known = _parent(config, out, base)
     plan = TrainingPlan(config, proteins.pin, split_digest(proteins), parent)
-    if rank == 0:
+    problem = _settle(plan, directory, out) if rank == 0 else None
+    if world > 1 and _any_rank(problem is not None) and problem is None:
+        problem = ConfigError("the first worker found a mistake and says which", where="training")
+    if problem is not None:
+        raise problem
+    return RunStart(directory, plan, known, base)
+
+
+def _settle(plan: TrainingPlan, directory: Path, out: Path) -> ProteaRayError | None:
+    """Write what a run begins with; returns what is wrong, so that the other ranks hear of it and do not wait."""
+    try:
         require_place(out)
         plan.settle(out)
-        if config.shape is not None and not (directory / "model.safetensors").is_file():
-            _write_start(directory, config)
-    if world > 1:
-        torch.distributed.barrier()
-    return RunStart(directory, plan, known)
+        if plan.config.shape is not None and not (directory / "model.safetensors").is_file():
+            _write_start(directory, plan.config)
+    except ProteaRayError as error:
+        return error
+    return None
+
+
+def _any_rank(mine: bool) -> bool:
+    """Whether it is so on any rank; returns on all of them at once."""
+    device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+    found = torch.tensor([float(mine)], device=device)
+    torch.distributed.all_reduce(found)
+    return bool(found.item())
 
 
 def require_place(out: Path) -> None:
@@ -72,11 +96,26 @@ def split_digest(proteins: Proteins) -> str:
     return hashlib.sha256(np.packbits(proteins.split).tobytes()).hexdigest()
 
 
-def _parent(config: TrainingConfig, out: Path) -> tuple[Path, dict[str, Any], int]:
-    """The directory of the start, what names its weights, and the residues it was trained on."""
+def _base(config: TrainingConfig) -> Checkpoint | None:
+    """The model to go on from, None for fresh weights; raises CheckpointError and ConfigError for an unfit one."""
     if config.model is None:
-        return out / "start", {"shape": config.shape, "seed": config.seed, **_shape_file(config.shape or "")}, 0
+        return None
     found = open_checkpoint(config.model)
+    if found.adapter:
+        raise ConfigError(
+            f"{config.model} is an adapter kept beside its base; merge it (protea_ray.train.merge.merge) and train on "
+            "the merged directory",
+            where="training",
+        )
+    if config.adapter != "none":
+        require_adaptable(found, config.lora_rank, config.lora_targets)
+    return found
+
+
+def _parent(config: TrainingConfig, out: Path, found: Checkpoint | None) -> tuple[Path, dict[str, Any], int]:
+    """The directory of the start, what names its weights, and the residues it was trained on."""
+    if found is None:
+        return out / "start", {"shape": config.shape, "seed": config.seed, **_shape_file(config.shape or "")}, 0
     known = found.facts.trained_length if found.trained else 0
     return found.path, {"model": config.model, "revision": found.revision, "files": found.files}, known or 0
 

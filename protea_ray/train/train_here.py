@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from protea_ray.config.training import TrainingConfig, TrainingOptions
+from protea_ray.encoder.acceleration import ON, choose_compiling
 from protea_ray.errors import ConfigError
 from protea_ray.train import model_files
 from protea_ray.train.baseline_file import settle_baselines
@@ -40,6 +41,7 @@ from protea_ray.train.run_start import RunStart, prepare
 from protea_ray.train.run_state import RunState, state_json, steps_of_run
 from protea_ray.train.step import Pending, RankPack, Stepper
 from protea_ray.train.stopping import STOP_FILE, Stopping
+from protea_ray.train.trainee import Trainee
 from protea_ray.train.training_set import TrainingSet, training_set
 from protea_ray.train.validation_loss import ValidationLoss, letters_loss, validation_loss
 
@@ -93,9 +95,9 @@ def train_here(
     out = Path(out)
     stopping = Stopping(out, stop_after)
     _require_packs(config, world)
+    start = prepare(config, proteins, out, rank=rank, world=world)
     if world == 1:
         (out / STOP_FILE).unlink(missing_ok=True)  # of a process that was killed
-    start = prepare(config, proteins, out, rank=rank, world=world)
     data = training_set(proteins, start.directory, config)
     if rank == 0:
         settle_baselines(out, data, report or (lambda _: None))
@@ -115,7 +117,8 @@ class _Run:
         self.steps = steps_of_run(config, data.plan.first.steps)
         self.device = device_of(options)
         whole = model_files.checkpoints(out)
-        self.model = self._load(whole[-1] if whole else start.directory)
+        self.trainee = self._load(whole[-1] if whole else None)
+        self.model = self.trainee.model
         self.optimiser = Optimiser(self.model, config)
         self.stepper = Stepper(self.model, self.optimiser, config, world=world)
         self.state = RunState.fresh((self.stepper.scale, self.stepper.grown))
@@ -136,13 +139,9 @@ class _Run:
             if self.metrics is not None:
                 self.metrics.close()
 
-    def _load(self, directory: Path) -> MaskedModel:
-        config, on_gpu = self.config, self.device.type == "cuda"
-        return MaskedModel.load(
-            directory, device=self.device, dtype=config.dtype, attention=config.attention, dropout=config.dropout,
-            checkpointing=config.gradient_checkpointing,
-            compiled=self.options.compile == "on" or (self.options.compile == "auto" and on_gpu),
-        )  # fmt: skip
+    def _load(self, checkpoint: Path | None) -> Trainee:
+        layers = choose_compiling(self.device, "", asked=self.options.compile)
+        return Trainee.load(self.config, self.start, checkpoint, device=self.device, compiled=layers.name == ON)
 
     def _resume(self, checkpoint: Path) -> None:
         self.state = RunState.from_json(model_files.read_state(checkpoint))
@@ -248,11 +247,10 @@ class _Run:
             self.metrics.flush()
         state = state_json(self.state, self.start.plan, self.world)
         with self.optimiser.averaged():
-            weights = {name: value.cpu().clone() for name, value in self.model.tensors().items()}
+            weights = self.trainee.tensors()
         model_files.write_checkpoint(
-            self.out, state, weights, self.optimiser.tensors(),
-            start=self.start.directory, marker=self.start.marker(),
-        )  # fmt: skip
+            self.out, state, lambda place: self.trainee.write(place, weights, self.start), self.optimiser.tensors()
+        )
         model_files.write_best(self.out, self.state.best_step, self.state.best_loss)
         model_files.prune(self.out, self.options.keep, self.state.best_step)
         self.written_at = time.monotonic()
@@ -262,9 +260,9 @@ class _Run:
         if self.world > 1:
             torch.distributed.barrier()  # its last checkpoint is rank 0's to write
         best = model_files.best_checkpoint(self.out)
-        found = self._validate(self._load(best), self.data.validation_packs(self.data.validation_rows()))
+        found = self._validate(self._load(best).model, self.data.validation_packs(self.data.validation_rows()))
         if self.rank == 0:
-            model_files.copy_model(best, self.out / "model")
+            self.trainee.publish(best, self.out / "model")
         self._write(FINAL, found)
         return found
 

@@ -272,3 +272,47 @@ def test_a_run_fills_a_space_of_its_own_with_what_the_encoder_gives(wide: Any, t
         key = letters[PROTEINS[result.index]]
         np.testing.assert_allclose(int8[key], result.pooled["mean"][0], atol=1e-6)
         assert 1e-4 < np.abs(int8[key] - full[key]).max() < 0.1
+
+
+# --- gradients through 4 bits ---------------------------------------------------------------------------------------
+
+
+def four_bits(rows: int = 48, columns: int = 96, bias: bool = True) -> Any:
+    torch.manual_seed(0)
+    return quantize.method("int4", torch.float32)(nn.Linear(columns, rows, bias)).requires_grad_(False)
+
+
+def through(product: Callable[[Tensor], Tensor], x: Tensor, autocast: bool) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Result, gradient of the input, and all tensors that autograd kept between the two passes."""
+    x, kept = x.clone().requires_grad_(), list[Tensor]()
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            result = product(x)
+        result.backward(torch.linspace(-1, 1, result.numel()).view_as(result).to(result.dtype))
+    assert x.grad is not None
+    return result.detach(), x.grad, kept
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_gradient_is_that_of_the_decoded_matrix_and_no_matrix_is_kept(bias: bool, autocast: bool) -> None:
+    layer, x = four_bits(bias=bias), torch.randn(1, 7, 96)
+    matrix = layer.matrix()
+    found, of_x, kept = through(layer, x, autocast)
+    expected, by_autograd, by_torch = through(lambda x: F.linear(x, matrix, layer.bias), x, autocast)
+    assert torch.equal(found, expected) and torch.equal(of_x, by_autograd)
+    assert kept == [] and any(tensor.numel() == matrix.numel() for tensor in by_torch)
+
+
+def test_a_bias_that_is_trained_gets_its_gradient() -> None:
+    layer, x = four_bits(), torch.randn(2, 7, 96)
+    layer.bias.requires_grad_(True)
+    for given in (x, x.clone().requires_grad_()):
+        (of_bias,) = torch.autograd.grad(layer(given).square().sum(), layer.bias)
+        (expected,) = torch.autograd.grad(F.linear(given, layer.matrix(), layer.bias).square().sum(), layer.bias)
+        assert (of_bias - expected).abs().max() < 1e-5 * expected.abs().max()

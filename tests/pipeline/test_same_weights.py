@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from protea_ray.config.recipe import EmbeddingConfig, resolve, space_name
 from protea_ray.config.run import run_config
 from protea_ray.errors import CheckpointError, ConfigError
-from protea_ray.models.checkpoint import open_checkpoint
+from protea_ray.models.checkpoint import Checkpoint, open_checkpoint
 from protea_ray.pipeline import embed as embedding
 from protea_ray.pipeline.dry_run import dry_run
 from protea_ray.pipeline.embed import embed, make_targets, space_names
@@ -27,6 +28,8 @@ from protea_ray.sequences.synth import write_fasta
 from protea_ray.store.location import open_location
 from protea_ray.store.rows import space_rows
 from protea_ray.store.spaces import ensure_space, list_spaces, open_space
+from protea_ray.train.adapter import add_adapters
+from protea_ray.train.masked_model import MaskedModel
 from tests import stores
 from tests.store import build
 from tests.toy import ToySpec
@@ -159,8 +162,47 @@ def test_a_worker_elsewhere_compares_its_weights_with_the_drivers(esm2: Path, mo
         model=str(moved), revision=None, directory=Path("/not/here"), host="the driver's", files=opened.files,
         family="esm2", device="cpu", token_budget=None,
     )  # fmt: skip
-    assert there._local_checkpoint() == moved
+    assert there._local_checkpoint() == (moved, None)
     weights = moved / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
     with pytest.raises(CheckpointError, match="not those that were recorded"):
         there.load([recipe_of(esm2)])
+
+
+def test_a_worker_elsewhere_finds_the_adapter_and_its_base(esm2: Path, tmp_path: Path) -> None:
+    opened = kept_adapter(tmp_path / "kept", esm2)
+    assert opened.adapter is not None
+    there = EncoderSpec(
+        model=opened.model, revision=None, directory=Path("/not/here"), host="the driver's", files=opened.files,
+        family="esm2", device="cpu", token_budget=None, adapter=replace(opened.adapter, directory=Path("/not/here")),
+    )  # fmt: skip
+    assert there._local_checkpoint() == (esm2, opened.adapter)
+    weights = opened.adapter.weights
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(CheckpointError, match=r"adapter_model\.safetensors: recorded"):
+        there.load([recipe_of(esm2)])
+
+
+@pytest.mark.usefixtures("cluster")
+def test_an_adapter_is_embedded_as_a_space_of_its_own(esm2: Path, tmp_path: Path) -> None:
+    opened = kept_adapter(tmp_path / "kept", esm2)
+    fasta, store = tmp_path / "p.fasta", tmp_path / "s"
+    write_fasta(fasta, 5, seed=1)
+    for model in (esm2, tmp_path / "kept"):
+        embed([str(fasta)], str(store), run_config({"model": str(model), "run": {"actors": 1}}), LineReporter())
+
+    base, kept = list_spaces(open_location(str(store)))
+    assert base.checkpoint["files"].items() < kept.checkpoint["files"].items() == opened.files.items()
+    ids = [line[1:].split()[0] for line in fasta.read_text().splitlines() if line.startswith(">")]
+    vectors = [np.stack(open_store(store).get(ids, space=space.name)["mean"].to_pylist()) for space in (base, kept)]
+    assert np.abs(vectors[0] - vectors[1]).max() > 1e-3
+
+
+def kept_adapter(place: Path, base: Path) -> Checkpoint:
+    """An update of every query matrix of `base`, in the directory that training writes."""
+    model = MaskedModel.load(base, device="cpu", dtype="float32")
+    updates = add_adapters(model, open_checkpoint(str(base)), rank=2, targets=("query",))
+    with torch.no_grad():
+        for update in updates.layers.values():
+            update.lora_B.fill_(0.5)
+    return open_checkpoint(str(updates.write(place, updates.tensors(), {})))

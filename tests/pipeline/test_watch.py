@@ -41,6 +41,14 @@ def test_the_newest_checkpoint_is_the_folder_itself_or_one_in_it(tmp_path: Path)
     assert itself.model == str(tmp_path)
 
 
+def test_an_adapter_beside_its_base_is_a_checkpoint_too(tmp_path: Path) -> None:
+    checkpoint(tmp_path / "step-1", at=10)
+    (tmp_path / "step-2").mkdir()
+    (tmp_path / "step-2" / "protea_ray.json").write_text("{}")
+    seen = newest_in(tmp_path)
+    assert seen is not None and seen.model == str(tmp_path / "step-2")
+
+
 @pytest.mark.parametrize("change", [{"weights": b"longer"}, {"at": 2}])
 def test_any_change_of_a_file_is_another_stamp(tmp_path: Path, change: dict[str, Any]) -> None:
     before = newest_in(checkpoint(tmp_path))

@@ -78,7 +78,7 @@ def test_terminated_with_two_workers_and_ended_by_one(cluster: None, tmp_path: P
 @pytest.mark.slow
 def test_what_is_wrong_in_a_worker_is_said_once_and_in_its_own_words(cluster: None, tmp_path: Path) -> None:
     train(recipe(tmp_path), tmp_path / "out")
-    with pytest.raises(ConfigError, match="learning_rate: 0.001 there, 0.002 now"):
+    with pytest.raises(ConfigError, match=r"learning_rate: 0\.001 there, 0\.002 now"):
         train_on_workers(recipe(tmp_path, learning_rate=2e-3), TWO, proteins(), tmp_path / "out")
     with pytest.raises(TrainingError, match="is not a number"):
         train_on_workers(
