@@ -56,14 +56,14 @@ def test_a_checkpoint_embeds_and_the_next_one_is_taken_compared_and_moved_to(tmp
 
     earlier = stopped_after_a_checkpoint(tmp_path / "first.log", *train)[-1]
     assert open_checkpoint(str(earlier)).trained
-    first = commands.run_json("reembed", store, "--model", earlier, "--actors", 1, "--window-overlap", 20)
+    first = commands.run_json("reembed", store, "--model", earlier, "--actors", 1, "--window-overlap", 20, timeout=600)
     assert space_of(store, "current") == first["after"]
 
     later = stopped_after_a_checkpoint(tmp_path / "second.log", *train)[-1]
     assert later.name > earlier.name
     watched = commands.run(
         "reembed", store, "--watch", out / "checkpoints", "--alias", "candidate", "--watch-interval", "0.5",
-        "--watch-rounds", 2, "--actors", 1, "--json",
+        "--watch-rounds", 2, "--actors", 1, "--json", timeout=600,
     )  # fmt: skip
     assert watched.returncode == 0, watched.stderr
     taken = json.loads(watched.stdout.splitlines()[-1])
