@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from protea_ray.train.prediction import TrainingPrediction
     from protea_ray.train.train_here import TrainingSummary
 
+USUAL_OVERLAP = 256  # EmbeddingConfig's window_overlap, which must be below the residues a model was trained on
 OUT = Annotated[str, typer.Argument(metavar="OUT", help="directory: new, empty, or of this run, which then goes on")]
 
 
@@ -64,10 +65,10 @@ def train(
 
     with safe_to_rerun(), training_lines() as report:
         done = train_on_store(store, out, recipe, options, report, attribution)
-    finish(store, done, as_json)
+    finish(store, done, recipe.crop, as_json)
 
 
-def finish(store: str, done: TrainingSummary, as_json: bool) -> None:
+def finish(store: str, done: TrainingSummary, crop: int, as_json: bool) -> None:
     """Print how the run ended and what to do next; exit code 130 when it was stopped."""
     if done.stopped is not None:
         print(f"Stopped ({done.stopped}) after step {done.step:,} of {done.steps:,}. "
@@ -78,18 +79,19 @@ def finish(store: str, done: TrainingSummary, as_json: bool) -> None:
         print(f"{done.step:,} steps, {done.tokens:,} tokens; validation {found.loss_20:.3f} nats "
               f"\N{PLUS-MINUS SIGN} {found.standard_error:.3f}")  # fmt: skip
     print(f"model card: {done.out / 'README.md'}\nnext:")
-    for line in next_commands(store, str(done.out)):
+    for line in next_commands(store, str(done.out), crop):
         print(f"  {line}")
     if as_json:
         facts = {"out": str(done.out), "step": done.step, "steps": done.steps, "tokens": done.tokens}
         print(json.dumps(facts | {"validation": found.to_json() if found else None}))
 
 
-def next_commands(store: str, out: str) -> list[str]:
-    """What a person does with a trained model, as commands."""
+def next_commands(store: str, out: str, crop: int) -> list[str]:
+    """What a person does with a model that was trained on stretches of `crop` residues, as commands."""
     place = shlex.quote(store)
+    overlap = "" if crop > USUAL_OVERLAP else f" --window-overlap {crop // 4}"
     return [
-        f"protea-ray reembed {place} --model {shlex.quote(out)}/model --alias candidate",
+        f"protea-ray reembed {place} --model {shlex.quote(out)}/model --alias candidate{overlap}",
         f"protea-ray drift {place} current candidate",
         f"protea-ray alias {place} current candidate",
         f"protea-ray reembed {place} --watch {shlex.quote(out)}/checkpoints   # beside the next run",

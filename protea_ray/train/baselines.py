@@ -45,7 +45,7 @@ def baselines(proteins: Proteins, masker: Masker, lookup: np.ndarray) -> list[Ba
 
     A protein counts by its targets, as in the validation loss; the standard error is that of a ratio of sums.
     """
-    counts = Counts()
+    counts = ContextCounts()
     for block in _blocks(np.flatnonzero(~proteins.split)):
         counts.add(_flat(masker.codes[tokens] for tokens in proteins.tokens(block, lookup)))
     guesses = Guesses(counts)
@@ -88,7 +88,7 @@ def _flat(proteins: Iterable[np.ndarray]) -> np.ndarray:
     return np.concatenate(parts)
 
 
-class Counts:
+class ContextCounts:
     """How often each amino acid stands between which neighbours, in training."""
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class Counts:
 
 
 def _neighbours(flat: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the neighbours of places, one and two on each side; rows of `Counts.both` and `Counts.two`."""
+    """Numbers of the neighbours of places, one and two on each side: rows of the counts `both` and `two`."""
     both = flat[place - 1] * _STATES + flat[place + 1]
     return both, flat[place - 2] * _STATES**3 + both * _STATES + flat[place + 2]
 
@@ -112,7 +112,7 @@ def _neighbours(flat: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.nda
 class Guesses:
     """Probabilities of the 20 amino acids given what a guess may see."""
 
-    def __init__(self, counts: Counts) -> None:
+    def __init__(self, counts: ContextCounts) -> None:
         self.unigram = _backed_off(counts.both.sum((0, 1)), np.full(20, 1 / 20))
         self.left = _backed_off(counts.both.sum(1), self.unigram)
         self.right = _backed_off(counts.both.sum(0), self.unigram)

@@ -2,7 +2,7 @@
 
 Ray starts the workers, sets up torch.distributed, notices a dead one and starts the group again, up to `max_failures`
 times. It keeps no checkpoint of ours: the directories in OUT are the truth, and every start of the group, whoever asked
-for it, reads the newest whole one there (docs/decisions/0011-training-resume.md). So OUT must be one directory on all
+for it, reads the newest whole one there (docs/decisions/0012-training-resume.md). So OUT must be one directory on all
 nodes, which is looked at before anything starts.
 """
 
@@ -141,6 +141,10 @@ def _scaling(options: TrainingOptions) -> tuple[Any, bool]:
     return ScalingConfig(num_workers=workers, use_gpu=on_gpu, resources_per_worker=each), on_gpu
 
 
+def _is_file(path: str) -> bool:
+    return Path(path).is_file()
+
+
 def _require_shared(out: Path) -> None:
     """Raise ConfigError unless every node of the cluster sees what is written into `out`."""
     import ray
@@ -151,7 +155,7 @@ def _require_shared(out: Path) -> None:
         return
     probe = out / f".probe-{uuid.uuid4().hex}"
     probe.touch()
-    sees = ray.remote(num_cpus=0)(lambda path: Path(path).is_file())
+    sees: Any = ray.remote(num_cpus=0)(_is_file)
     try:
         asked = {
             node["NodeManagerAddress"]: sees.options(

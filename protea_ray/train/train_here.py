@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from protea_ray.config.training import TrainingConfig, TrainingOptions
+from protea_ray.encoder.acceleration import ON, choose_compiling
 from protea_ray.errors import ConfigError
 from protea_ray.train import model_files
 from protea_ray.train.baseline_file import settle_baselines
@@ -94,9 +95,9 @@ def train_here(
     out = Path(out)
     stopping = Stopping(out, stop_after)
     _require_packs(config, world)
+    start = prepare(config, proteins, out, rank=rank, world=world)
     if world == 1:
         (out / STOP_FILE).unlink(missing_ok=True)  # of a process that was killed
-    start = prepare(config, proteins, out, rank=rank, world=world)
     data = training_set(proteins, start.directory, config)
     if rank == 0:
         settle_baselines(out, data, report or (lambda _: None))
@@ -139,9 +140,8 @@ class _Run:
                 self.metrics.close()
 
     def _load(self, checkpoint: Path | None) -> Trainee:
-        on_gpu = self.device.type == "cuda"
-        compiled = self.options.compile == "on" or (self.options.compile == "auto" and on_gpu)
-        return Trainee.load(self.config, self.start, checkpoint, device=self.device, compiled=compiled)
+        layers = choose_compiling(self.device, "", asked=self.options.compile)
+        return Trainee.load(self.config, self.start, checkpoint, device=self.device, compiled=layers.name == ON)
 
     def _resume(self, checkpoint: Path) -> None:
         self.state = RunState.from_json(model_files.read_state(checkpoint))

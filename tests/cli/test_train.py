@@ -182,6 +182,20 @@ def commands_known() -> set[str]:
     return set(COMMANDS)
 
 
+@pytest.mark.slow
+def test_on_rays_workers_the_split_is_kept_and_the_weights_are_the_same(
+    cluster: None, store: Path, shape: Path, tmp_path: Path, finished: tuple
+) -> None:
+    out, _ = finished
+    done = commands.call(*command(store, tmp_path / "o", shape), "--workers", 1)
+
+    assert done.returncode == 0, done.stderr
+    assert "step 12 of 12: loss " in done.stderr
+    assert len(list(store.glob("clusters-*.parquet"))) == 1
+    ours, theirs = load(tmp_path / "o" / "model"), load(out / "model")
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-5) for name in theirs)
+
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "training.md"
 
 

@@ -14,6 +14,8 @@ import torch
 
 from protea_ray.config.recipe import EmbeddingConfig, resolve, space_name
 from protea_ray.config.run import run_config
+from protea_ray.encoder.collect import Embedded
+from protea_ray.encoder.in_memory import encoder_here
 from protea_ray.errors import CheckpointError, ConfigError
 from protea_ray.models.checkpoint import Checkpoint, open_checkpoint
 from protea_ray.pipeline import embed as embedding
@@ -184,18 +186,21 @@ def test_a_worker_elsewhere_finds_the_adapter_and_its_base(esm2: Path, tmp_path:
 
 
 @pytest.mark.usefixtures("cluster")
-def test_an_adapter_is_embedded_as_a_space_of_its_own(esm2: Path, tmp_path: Path) -> None:
+def test_an_adapter_is_embedded_over_its_base(esm2: Path, tmp_path: Path) -> None:
     opened = kept_adapter(tmp_path / "kept", esm2)
     fasta, store = tmp_path / "p.fasta", tmp_path / "s"
-    write_fasta(fasta, 5, seed=1)
-    for model in (esm2, tmp_path / "kept"):
-        embed([str(fasta)], str(store), run_config({"model": str(model), "run": {"actors": 1}}), LineReporter())
+    write_fasta(fasta, 1, seed=1)
+    config = run_config({"model": opened.model, "run": {"actors": 1}})
+    embed([str(fasta)], str(store), config, LineReporter())
 
-    base, kept = list_spaces(open_location(str(store)))
-    assert base.checkpoint["files"].items() < kept.checkpoint["files"].items() == opened.files.items()
-    ids = [line[1:].split()[0] for line in fasta.read_text().splitlines() if line.startswith(">")]
-    vectors = [np.stack(open_store(store).get(ids, space=space.name)["mean"].to_pylist()) for space in (base, kept)]
-    assert np.abs(vectors[0] - vectors[1]).max() > 1e-3
+    (space,) = list_spaces(open_location(str(store)))
+    assert space.checkpoint["files"] == opened.files
+    name, letters = fasta.read_text().split(maxsplit=1)[0][1:], "".join(fasta.read_text().splitlines()[1:])
+    stored = np.array(open_store(store).get([name])["mean"].to_pylist()[0])
+    for checkpoint, is_it in ((opened, True), (open_checkpoint(str(esm2)), False)):
+        (result,) = encoder_here(checkpoint, config.recipes[0], "cpu").embed([letters])
+        assert isinstance(result, Embedded)
+        assert bool(np.abs(result.pooled["mean"][0] - stored).max() < 1e-3) == is_it
 
 
 def kept_adapter(place: Path, base: Path) -> Checkpoint:

@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 from protea_ray.sequences import words
 from protea_ray.sequences.words import distinct_words, pairs_of_words, relatives, relatives_of_pairs
 
-FEW = st.lists(st.text("AY", min_size=0, max_size=40), max_size=12)  # 64 words: sharing is the rule
-
 
 def by_sets(texts: list[str]) -> list[list[int]]:
     """Pairs that share at least five words, from Python sets."""
@@ -22,8 +20,10 @@ def by_sets(texts: list[str]) -> list[list[int]]:
     return [[i, j] for i, j in combinations(range(len(texts)), 2) if len(own[i] & own[j] & common) >= 5]
 
 
-@given(texts=FEW)
-def test_pairs_are_those_of_sets(texts: list[str]) -> None:
+@given(n=st.integers(0, 40), longest=st.integers(0, 26), seed=st.integers(0, 1 << 20))
+def test_pairs_are_those_of_sets(n: int, longest: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)  # of two letters there are 64 words: sharing some is the rule
+    texts = ["".join(rng.choice(list("AY"), rng.integers(0, longest + 1))) for _ in range(n)]
     assert relatives(texts).tolist() == by_sets(texts)
 
 

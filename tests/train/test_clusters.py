@@ -55,7 +55,7 @@ def sequences(n: int = 300, seed: int = 0) -> list[str]:
     def text(length: int) -> str:
         return "".join(rng.choice(letters, length))
 
-    heads = [text(30) for _ in range(n // 6)]
+    heads = [text(30) for _ in range(n // 6 + 1)]
     kin = [heads[i // 3] + text(60) for i in range(n // 2)]
     strangers = [text(90) for _ in range(n - n // 2 - 30)]
     large = text(30)
@@ -86,6 +86,12 @@ def test_the_share_is_kept_and_the_seed_decides(seed: int) -> None:
     assert not split[cluster == np.argmax(np.bincount(cluster))].any()
     assert (split == choose_validation(cluster, 0.05, seed)).all()
     assert (split != choose_validation(cluster, 0.05, seed + 1)).any()
+
+
+def test_the_largest_cluster_is_for_training_even_where_it_fits() -> None:
+    cluster = np.array([0, 1, 2, 2, 2, *range(3, 30)])
+    for seed in range(10):
+        assert choose_validation(cluster, 0.95, seed).tolist() == (cluster != 2).tolist()
 
 
 def test_a_split_that_cannot_be_is_refused() -> None:

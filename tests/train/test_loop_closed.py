@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from protea_ray.models.checkpoint import open_checkpoint
-from protea_ray.sequences.synth import write_fasta
 from tests import commands
 from tests.train import tiny
 
@@ -47,10 +46,9 @@ def space_of(store: Path, alias: str) -> str:
 
 
 @pytest.mark.slow
-def test_a_checkpoint_embeds_and_the_next_one_is_taken_compared_and_moved_to(esm2: Path, tmp_path: Path) -> None:
-    fasta, store, out = tmp_path / "p.fasta", tmp_path / "store", tmp_path / "out"
-    write_fasta(fasta, 160, seed=0, families=40, max_length=200)
-    commands.run_json("embed", fasta, store, "--model", esm2, "--actors", 1)
+@pytest.mark.timeout(1200)  # four processes, two of them with a cluster of their own, on a machine that may be busy
+def test_a_checkpoint_embeds_and_the_next_one_is_taken_compared_and_moved_to(tmp_path: Path) -> None:
+    store, out = tiny.store(tmp_path / "store"), tmp_path / "out"
     train = (
         "train", store, out, *tiny.RECIPE, "--shape", tiny.shape(tmp_path), "--workers", 0, "--device", "cpu",
         "--tokens", 2_000 * 1024, "--checkpoint-minutes", "0.001",
@@ -58,14 +56,14 @@ def test_a_checkpoint_embeds_and_the_next_one_is_taken_compared_and_moved_to(esm
 
     earlier = stopped_after_a_checkpoint(tmp_path / "first.log", *train)[-1]
     assert open_checkpoint(str(earlier)).trained
-    first = commands.run_json("reembed", store, "--model", earlier, "--actors", 1)
+    first = commands.run_json("reembed", store, "--model", earlier, "--actors", 1, "--window-overlap", 20, timeout=600)
     assert space_of(store, "current") == first["after"]
 
     later = stopped_after_a_checkpoint(tmp_path / "second.log", *train)[-1]
     assert later.name > earlier.name
     watched = commands.run(
         "reembed", store, "--watch", out / "checkpoints", "--alias", "candidate", "--watch-interval", "0.5",
-        "--watch-rounds", 2, "--actors", 1, "--json",
+        "--watch-rounds", 2, "--actors", 1, "--json", timeout=600,
     )  # fmt: skip
     assert watched.returncode == 0, watched.stderr
     taken = json.loads(watched.stdout.splitlines()[-1])

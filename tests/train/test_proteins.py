@@ -6,6 +6,7 @@ import copy
 import hashlib
 from pathlib import Path
 
+import lance
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -63,6 +64,7 @@ def test_a_version_is_read_however_the_store_grows(tmp_path: Path) -> None:
     first = from_store(location.uri)
     build.ingest(location, build.proteins(range(20, 30), source="b.fasta#1"), source="b.fasta#1", digest="d2")
     assert len(from_store(location.uri)) == 30
+    lance.dataset(location.table("proteins")).delete("id = 'P00019'")
     again = from_store(location.uri, version=first.pin["version"])
     assert again.pin == first.pin and again.sequences([19]) == [build.sequence(19)]
     assert first.sequences(range(20)) == [build.sequence(i) for i in range(20)]
