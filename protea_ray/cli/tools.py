@@ -28,7 +28,7 @@ def maps(
     outputs: Annotated[str, typer.Option("--outputs", help="attention, contacts (ESM-2), or both")] = "attention",
     ids: Annotated[list[str] | None, typer.Option("--id", help="a protein's id; repeat for several [all]")] = None,
     model: Annotated[
-        str | None, typer.Option("--model", help="hub id or directory; unset: a small untrained model, offline")
+        str | None, typer.Option("--model", help="hub id or directory; unset: the built-in default, offline")
     ] = None,
     revision: Annotated[str | None, typer.Option("--revision", help="40-hex commit of a hub id")] = None,
     alphabet: Annotated[
