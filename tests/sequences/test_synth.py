@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from protea_ray.errors import ConfigError
+from protea_ray.evaluate.composition import composition
 from protea_ray.evaluate.nearest import same_group_share
-from protea_ray.evaluate.probes import composition
 from protea_ray.sequences.synth import SyntheticProtein, _ancestors, synthesise, write_fasta
 from tests.sequences.reading import read
 
