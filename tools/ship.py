@@ -42,6 +42,7 @@ def ship(trained: Path, target: Path) -> dict[str, Any]:
         raise ValueError(f"the weights are {size:,} bytes in float16; at most {MOST_BYTES:,} ship")
     target.mkdir(parents=True, exist_ok=True)
     save_file(halves, target / "model.safetensors", metadata={"format": "pt"})
+    (target / "model.safetensors").chmod(0o644)  # safetensors writes for the owner alone, and others install packages
     # dtype is what transformers loads when it is not told: float16 is slow on a CPU
     kept = {key: value for key, value in config.items() if key not in ("torch_dtype", "_name_or_path")}
     (target / "config.json").write_text(json.dumps(kept | {"dtype": "float32"}, indent=2) + "\n", encoding="utf-8")

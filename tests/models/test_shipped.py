@@ -143,6 +143,7 @@ def test_the_shape_that_ships_fits(tmp_path: Path) -> None:
     assert 14_000_000 < done["bytes"] < MOST_BYTES
     assert (tmp_path / "small" / "model.safetensors").stat().st_size < 16 * 1000 * 1000
     assert done["largest_error"] < 2**-11
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in (tmp_path / "small").iterdir())
 
 
 @pytest.mark.slow
