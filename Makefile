@@ -39,6 +39,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[report,bio,dev]"
 	@touch $(READY)
 
+# the example: protea-ray synth examples/families.fasta -n 300 --seed 1 --families 30 --max-length 600 --decoys 4
 demo: setup
 	rm -rf $(DEMO)
 	$(BIN)/protea-ray embed examples/families.fasta $(DEMO)

@@ -37,16 +37,16 @@ def embed(
 ) -> Summary:
     """Embed every protein of `inputs` (files, globs, directories, URLs) into `store`, exactly once.
 
-    `model` is a hub id or a directory; None is a small untrained model. `recipe` takes the fields of EmbeddingConfig,
-    `recipes` what differs in each of several spaces from one pass, `run` the fields of RunOptions. The same call again
-    resumes. Returns the accounting of the run. Raises ConfigError, InputError, CheckpointError, StoreError (also
-    LeaseHeldError while another driver writes) and AccountingError.
+    `model` is a hub id or a directory; None is the default, which needs no network. `recipe` takes the fields of
+    EmbeddingConfig, `recipes` what differs in each of several spaces from one pass, `run` the fields of RunOptions. The
+    same call again resumes. Returns the accounting of the run. Raises ConfigError, InputError, CheckpointError,
+    StoreError (also LeaseHeldError while another driver writes) and AccountingError.
     """
     from protea_ray.config.paths import require_paths
     from protea_ray.config.run import run_config
-    from protea_ray.models.untrained import MODEL_NAME
+    from protea_ray.models.shipped import DEFAULT_MODEL
 
-    named = MODEL_NAME if model is None else str(model)
+    named = DEFAULT_MODEL if model is None else str(model)
     config = run_config({"model": named, **recipe, "recipes": recipes or [], "run": run or {}})
     require_paths(_texts(inputs), str(store))
 

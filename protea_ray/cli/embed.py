@@ -62,10 +62,10 @@ def embed(
 
     require_paths(inputs, store)  # before the second that the imports take
     from protea_ray.config.run import load_fields, run_config
-    from protea_ray.models.untrained import MODEL_NAME
+    from protea_ray.models.shipped import DEFAULT_MODEL
 
     fields = load_fields(config, assignments or [], overrides(given))
-    fields.setdefault("model", MODEL_NAME)
+    fields.setdefault("model", DEFAULT_MODEL)
     settings = run_config(fields)
     if dry_run:
         from protea_ray.cli.show import print_plan

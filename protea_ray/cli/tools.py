@@ -14,11 +14,14 @@ def synth(
     seed: Annotated[int, typer.Option("--seed", min=0, help="same seed, same bytes")] = 0,
     families: Annotated[int | None, typer.Option("--families", min=1, help="how many families [n / 10]")] = None,
     max_length: Annotated[int, typer.Option("--max-length", min=30, help="longest protein, in residues")] = 6000,
+    decoys: Annotated[
+        int, typer.Option("--decoys", min=0, help="families after each whose ancestors are shuffles of its own")
+    ] = 0,
 ) -> None:
     """Write realistic synthetic proteins: families with a common ancestor, labelled in the header."""
     from protea_ray.sequences.synth import write_fasta
 
-    write_fasta(output, proteins, seed, families, max_length=max_length)
+    write_fasta(output, proteins, seed, families, max_length=max_length, decoys=decoys)
     print(f"{proteins} synthetic proteins written to {output}")
 
 
@@ -28,7 +31,7 @@ def maps(
     outputs: Annotated[str, typer.Option("--outputs", help="attention, contacts (ESM-2), or both")] = "attention",
     ids: Annotated[list[str] | None, typer.Option("--id", help="a protein's id; repeat for several [all]")] = None,
     model: Annotated[
-        str | None, typer.Option("--model", help="hub id or directory; unset: a small untrained model, offline")
+        str | None, typer.Option("--model", help="hub id or directory; unset: the built-in default, offline")
     ] = None,
     revision: Annotated[str | None, typer.Option("--revision", help="40-hex commit of a hub id")] = None,
     alphabet: Annotated[

@@ -21,7 +21,7 @@ from protea_ray.encoder.collect import Embedded
 from protea_ray.errors import ConfigError, EncoderError, InputError, numbered
 from protea_ray.models.checkpoint import Checkpoint, letter_notes, open_checkpoint, read_config
 from protea_ray.models.families import recognise
-from protea_ray.models.untrained import MODEL_NAME
+from protea_ray.models.shipped import DEFAULT_MODEL
 from protea_ray.sequences.records import RejectedError, normalise
 from protea_ray.sequences.structure_letters import ANSWERS, why_3di
 
@@ -100,7 +100,7 @@ def embed_dataset(
 
     An array is (width,) with the `pooling_types` (mean, max, cls, mean_max, std) end to end in the order given, or
     (residues, width) with `full_embeddings=True`, where pooling is not used. `model` is a hub id, a directory, or
-    None for the built-in untrained model (with a warning). `embed_dtype` is that of the arrays: float32 or float16,
+    None for the default; one that was never trained warns. `embed_dtype` is that of the arrays: float32 or float16,
     by name, numpy's or torch's. Any other field of EmbeddingConfig (layers, dtype, attention, alphabet="3di" for
     structure letters, ...) may be given by name. The model is loaded on every call, so give all sequences at once.
 
@@ -126,7 +126,7 @@ def embed_dataset(
     known = [name for name in pooling_types or () if name in _POOLED] or ["mean"]
     config = _config(
         problems,
-        {"model": str(model or MODEL_NAME), "revision": revision, "normalize": False}
+        {"model": str(model or DEFAULT_MODEL), "revision": revision, "normalize": False}
         | {name: value for name, value in recipe.items() if name not in _NAMED_ELSE}
         | {"pooling": ["none"] if full_embeddings else known}
         | {"store_dtype": _dtype_name(embed_dtype) or "float32"}

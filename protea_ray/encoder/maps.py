@@ -22,7 +22,7 @@ from protea_ray.encoder.encoder import Encoder
 from protea_ray.encoder.in_memory import encoder_here
 from protea_ray.errors import ConfigError, EncoderError, InputError
 from protea_ray.models.checkpoint import open_checkpoint
-from protea_ray.models.untrained import MODEL_NAME
+from protea_ray.models.shipped import DEFAULT_MODEL
 from protea_ray.sequences.inputs import Columns, expand, scan
 from protea_ray.sequences.read import read_part, require_amino_acids
 
@@ -106,13 +106,13 @@ def write_maps(
 
     Arrays are `id` (n,) and for protein number i `attention_i` (layers, heads, L, L), whose rows sum to less than 1
     because special tokens are left out, and `contacts_i` (L, L), the probability of contact (ESM-2 alone). `model`
-    None is the built-in untrained one; `alphabet` is aa (None), or 3di for ProstT5. Raises ConfigError for outputs that
+    None is the default; `alphabet` is aa (None), or 3di for ProstT5. Raises ConfigError for outputs that
     the model does not have and for letters that may be of either alphabet, InputError that names every protein that is
     missing, rejected, or longer than 1,022 residues, and CheckpointError; nothing is written then.
     """
     out = Path(out)
     _require_options(out, outputs)
-    fields = {"model": model or MODEL_NAME, "revision": revision, "dtype": "float32", "alphabet": alphabet}
+    fields = {"model": model or DEFAULT_MODEL, "revision": revision, "dtype": "float32", "alphabet": alphabet}
     config = embedding_config(fields, where="maps")
     columns = Columns(alphabet=config.alphabet or "aa")
     proteins = _proteins(source, ids, columns)

@@ -84,7 +84,7 @@ def evaluate(task: Task, store: Store, plan: ProbePlan, fitted: dict[str, Any], 
     rows = fitted["rows"]
     related = _with_relatives_in_training(task, store)[rows]
     truth = task.encoded()[rows]
-    scores = {name: _final_scores(task, s) for name, s in fitted["scores"].items()}
+    scores = {name: final_scores(task.kind, s, task.ancestors) for name, s in fitted["scores"].items()}
     notes = [*task.notes, str(labels), f"{int(related.sum())} of {len(rows)} test proteins share five or more "
              "six-letter words with a training protein; the last column leaves them out."]  # fmt: skip
     return {
@@ -98,7 +98,7 @@ def evaluate(task: Task, store: Store, plan: ProbePlan, fitted: dict[str, Any], 
         "labels": labels.to_json(),
         "training": {k: v for k, v in asdict(plan).items() if k not in ("labels", "store")},
         "losses": fitted["losses"],
-        "test": {name: _measure(task.kind, truth, s) for name, s in scores.items()},
+        "test": {name: measure(task.kind, truth, s) for name, s in scores.items()},
         "test_without_relatives": _measure_some(task.kind, truth, scores, ~related),
         "notes": [*notes, *([] if info.trained else [UNTRAINED])],
     }
@@ -112,14 +112,15 @@ def _with_relatives_in_training(task: Task, store: Store) -> np.ndarray:
     return with_relatives([sequences.get(id or "", "") for id in match.ids.to_pylist()], task.split)
 
 
-def _final_scores(task: Task, scores: np.ndarray) -> np.ndarray:
+def final_scores(kind: str, scores: np.ndarray, ancestors: np.ndarray | None) -> np.ndarray:
     """Scores (n, outputs) as the metrics take them: (n,) of a regression, terms no less likely than descendants."""
-    if task.kind == "regression":
+    if kind == "regression":
         return scores[:, 0]
-    return scores if task.ancestors is None else consistent(scores, task.ancestors)
+    return scores if ancestors is None else consistent(scores, ancestors)
 
 
-def _measure(kind: str, truth: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+def measure(kind: str, truth: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    """Metrics of a kind of task by name."""
     if kind == "multilabel":
         return metrics.multilabel(truth > 0, scores)
     return metrics.classification(truth, scores) if kind == "classification" else metrics.regression(truth, scores)
@@ -129,4 +130,4 @@ def _measure_some(kind: str, truth: np.ndarray, scores: dict[str, np.ndarray], w
     """Metrics of the proteins in `which` (n,); none where that is all of them or fewer than two."""
     if which.all() or which.sum() < 2:
         return {}
-    return {name: _measure(kind, truth[which], s[which]) for name, s in scores.items()}
+    return {name: measure(kind, truth[which], s[which]) for name, s in scores.items()}

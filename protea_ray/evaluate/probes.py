@@ -15,14 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from protea_ray.evaluate.composition import composition
 from protea_ray.query.reader import Store, open_store
 from protea_ray.query.training.labels import read_labels
 from protea_ray.query.training.torch_dataset import TorchDataset
 from protea_ray.query.view import Pin
-
-AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
-_COLUMN_OF = np.full(256, len(AMINO_ACIDS))
-_COLUMN_OF[[ord(letter) for letter in AMINO_ACIDS]] = range(len(AMINO_ACIDS))
 
 
 @dataclass(frozen=True)
@@ -43,17 +40,8 @@ class ProbePlan:
     seed: int
 
 
-def composition(sequences: list[str]) -> np.ndarray:
-    """(n, 20) share of each amino acid in order ACDEFGHIKLMNPQRSTVWY; other letters count in the length only."""
-    rows = np.zeros((len(sequences), len(AMINO_ACIDS) + 1), np.float32)
-    for row, sequence in enumerate(sequences):
-        letters = _COLUMN_OF[np.frombuffer(sequence.encode("ascii"), np.uint8)]
-        rows[row] = np.bincount(letters, minlength=rows.shape[1]) / len(letters)
-    return rows[:, :-1]
-
-
 class Probes(nn.Module):
-    """Every probe on every input; forward gives (n, outputs) by "<input> <probe>"."""
+    """Every probe on every input; forward gives (n, outputs) by "<input> <probe>". No MLP where `hidden` is 0."""
 
     def __init__(self, scales: dict[str, tuple[Tensor, Tensor]], outputs: int, hidden: int) -> None:
         super().__init__()
@@ -63,9 +51,10 @@ class Probes(nn.Module):
             self.register_buffer(f"{name}_std", std)
             width = len(mean)
             self.heads[f"{name} linear"] = nn.Linear(width, outputs)
-            self.heads[f"{name} mlp"] = nn.Sequential(
-                nn.Linear(width, hidden), nn.GELU(), nn.Dropout(0.2), nn.Linear(hidden, outputs)
-            )
+            if hidden:
+                self.heads[f"{name} mlp"] = nn.Sequential(
+                    nn.Linear(width, hidden), nn.GELU(), nn.Dropout(0.2), nn.Linear(hidden, outputs)
+                )
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         scaled = {n: (x - self.get_buffer(f"{n}_mean")) / self.get_buffer(f"{n}_std") for n, x in inputs.items()}
@@ -79,6 +68,15 @@ def loss_of(kind: str, scores: Tensor, targets: Tensor) -> Tensor:
     if kind == "multilabel":
         return F.binary_cross_entropy_with_logits(scores, targets)
     return F.mse_loss(scores[:, 0], targets)
+
+
+def probabilities(kind: str, scores: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Scores of each probe as predictions: probabilities of classes or terms, or the numbers of a regression."""
+    if kind == "classification":
+        return {name: s.softmax(1) for name, s in scores.items()}
+    if kind == "multilabel":
+        return {name: s.sigmoid() for name, s in scores.items()}
+    return scores
 
 
 def inputs_of(batch: dict[str, Any], pooling: str) -> dict[str, Tensor]:
@@ -211,9 +209,5 @@ def _scores_by_batch(
     probes: Probes, data: TorchDataset, plan: ProbePlan
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     for batch in data:
-        scores = probes(inputs_of(batch, plan.pooling))
-        if plan.kind == "classification":
-            scores = {name: s.softmax(1) for name, s in scores.items()}
-        if plan.kind == "multilabel":
-            scores = {name: s.sigmoid() for name, s in scores.items()}
+        scores = probabilities(plan.kind, probes(inputs_of(batch, plan.pooling)))
         yield batch["row"].numpy(), {name: s.numpy() for name, s in scores.items()}

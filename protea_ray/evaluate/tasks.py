@@ -11,6 +11,7 @@ words with a training protein; remote homologs are not seen by this and remain.
 from __future__ import annotations
 
 import csv
+import gzip
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -72,12 +73,13 @@ def localization(folder: Path) -> Task:
 
 
 def gene_ontology(folder: Path, aspect: str, sequences: Mapping[str, str]) -> Task:
-    """GO terms of one aspect (mf or cc), propagated to all ancestors but the root; split by shared words.
+    """GO terms of one aspect (mf, cc or bp), propagated to all ancestors but the root; split by shared words.
 
-    `sequences` are those of the store by id. Raises ConfigError for bp, whose ontology is not given.
+    `sequences` are those of the store by id; the ontology is {aspect}_ontology.tsv or the same name with .gz. Raises
+    ConfigError for an aspect whose ontology is not given.
     """
     ontology = folder / f"{aspect}_ontology.tsv"
-    if not ontology.exists():
+    if not ontology.exists() and not (ontology := folder / f"{ontology.name}.gz").exists():
         raise ConfigError(f"{ontology} is missing: terms of {aspect} cannot be propagated", where="task")
     parents = {r["go"]: [p for p in r["parents"].split(";") if p] for r in _table(ontology)}
     leaves = {r["accession"]: r["GO"].split(";") for r in _table(folder / f"{aspect}_go.tsv")}
@@ -151,7 +153,8 @@ def of_store(by_id: Mapping[str, T], sequences: Mapping[str, str], source: Path)
 
 def _table(path: Path) -> list[dict[str, str]]:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        opener = gzip.open if path.suffix == ".gz" else open
+        with opener(path, "rt", newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file, delimiter="," if path.suffix == ".csv" else "\t"))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error}") from error

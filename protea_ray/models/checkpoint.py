@@ -31,7 +31,8 @@ from protea_ray.models.misnamed import (
     file_in_place_of_directory,
     without_config,
 )
-from protea_ray.models.untrained import MODEL_NAME, is_trained, untrained_checkpoint
+from protea_ray.models.shipped import BUILT_IN, DEFAULT_MODEL, built_in
+from protea_ray.models.untrained import is_trained
 from protea_ray.models.weights import digest_weights, read_headers
 
 DOWNLOADED = (
@@ -56,8 +57,8 @@ class Checkpoint:
     `model` is the name that was asked for, `revision` the 40-hex commit of a hub id (None for a directory).
     `files` maps every weight file to its sha256, and `config` and `vocabulary` to the sha256 of a canonical
     form of each, so that a rewritten file of the same meaning has the same digest. `trained` is False only
-    for the built-in model, whose vectors carry no biology. Where `model` is a directory with an `adapter`, `path` is
-    its base model, and `files` has those of both.
+    for the built-in untrained model, whose vectors carry no biology. Where `model` is a directory with an `adapter`,
+    `path` is its base model, and `files` has those of both.
     """
 
     model: str
@@ -71,11 +72,12 @@ class Checkpoint:
 
 
 def open_checkpoint(model: str | None, revision: str | None = None, family: str = "auto") -> Checkpoint:
-    """Find and check a checkpoint: a directory, a hub id, or None for the built-in untrained model.
+    """Find and check a checkpoint: a directory, a hub id, a built-in name, or None for the default.
 
     A hub id is downloaded to the hub's own cache (`HF_HOME`), or served from there when the hub cannot be
     reached. Raises CheckpointError for whatever must not be used, ConfigError for a family that does not fit.
     """
+    model = DEFAULT_MODEL if model is None else model
     named, commit = locate(model, revision)
     path, adapter = with_base(named)
     config = read_config(path)
@@ -87,14 +89,14 @@ def open_checkpoint(model: str | None, revision: str | None = None, family: str 
     told = marked(config, adapter.marker) if adapter else config
     facts = kind.facts(told, {tensor.name for tensor in tensors}, read_vocabulary(path))
     require_fit(path, tensors, shape, kind.wanted(config))
-    if model not in (None, MODEL_NAME):  # the built-in model's files are what this package wrote
+    if model not in BUILT_IN:  # the files of a built-in model are what this package wrote
         _require_alphabet(path, kind)
     files = digest_weights(headers) | {"config": config_digest(config), "vocabulary": vocabulary_digest(path)}
     if adapter:
         require_base(adapter, path, files)
         files |= digest_adapter(adapter, kind.wanted(config))
         facts = replace(facts, quantization=adapter.quantization)
-    return Checkpoint(model or MODEL_NAME, path, commit, facts, shape, files, is_trained(told), adapter)
+    return Checkpoint(model, path, commit, facts, shape, files, is_trained(told), adapter)
 
 
 def with_base(directory: Path) -> tuple[Path, Adapter | None]:
@@ -117,11 +119,9 @@ def with_base(directory: Path) -> tuple[Path, Adapter | None]:
     return base, adapter
 
 
-def locate(model: str | None, revision: str | None) -> tuple[Path, str | None]:
+def locate(model: str, revision: str | None) -> tuple[Path, str | None]:
     """Directory of the files on this machine, and the commit if they came from the hub; raises CheckpointError."""
-    if model is None or model == MODEL_NAME:
-        return untrained_checkpoint(), None
-    directory = Path(model).expanduser()
+    directory = built_in(model) or Path(model).expanduser()
     if directory.is_dir():
         if revision is not None:
             raise CheckpointError(
@@ -174,8 +174,8 @@ def _hub_advice(model: str, revision: str | None, error: Exception) -> str:
     detail = ", ".join(filter(None, (type(error).__name__, getattr(error, "strerror", None))))
     return (
         f"{at} cannot be fetched ({detail}) and is not complete in the hub's cache. Check the "
-        f"network and HF_HUB_OFFLINE, or name a local directory ({model} is none); with no --model a built-in "
-        f"untrained model is used that needs no network.{close_name(model)}"
+        f"network and HF_HUB_OFFLINE, or name a local directory ({model} is none); with no --model {DEFAULT_MODEL} "
+        f"is used, which is built in.{close_name(model)}"
     )
 
 

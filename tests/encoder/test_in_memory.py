@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ import pytest
 from protea_ray.encoder.in_memory import embed_dataset
 from protea_ray.errors import CheckpointError, ConfigError, EncoderError, InputError
 from protea_ray.models.checkpoint import open_checkpoint
+from protea_ray.models.shipped import DEFAULT_MODEL
+from protea_ray.models.untrained import MODEL_NAME
 from protea_ray.testing.random_checkpoint import build
 
 SEQUENCES = ["MKTAYIAKQRQISFVKSHFSRQ", "GIVEQCC", "M", "FVNQHLCGSHLVEALYLVCGERGFFYTPKTXBUZO"]
@@ -105,10 +108,17 @@ def test_batch_size_changes_no_number(tiny: Path):
         close(one[sequence], many[sequence])
 
 
-def test_no_model_is_the_untrained_one_and_says_so():
+def test_the_untrained_model_says_so():
     with pytest.warns(UserWarning, match="no biology"):
+        found = embed_dataset(["GIVED"], model=MODEL_NAME)
+    close(found["GIVED"], states(open_checkpoint(MODEL_NAME).path, "GIVED").mean(axis=0))
+
+
+def test_no_model_is_the_default():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where it is the untrained one
         found = embed_dataset(["GIVED"])
-    close(found["GIVED"], states(open_checkpoint(None).path, "GIVED").mean(axis=0))
+    close(found["GIVED"], states(open_checkpoint(DEFAULT_MODEL).path, "GIVED").mean(axis=0))
 
 
 def test_nothing_in_nothing_out(tiny: Path):

@@ -9,7 +9,7 @@ import pytest
 
 from protea_ray.errors import ConfigError, InputError
 from protea_ray.evaluate import metrics
-from protea_ray.evaluate.probes import AMINO_ACIDS, composition
+from protea_ray.evaluate.composition import AMINO_ACIDS, composition
 from protea_ray.evaluate.tasks import (
     consistent,
     gene_ontology,

@@ -15,6 +15,8 @@ import pytest
 from protea_ray.errors import CheckpointError
 from protea_ray.models import checkpoint as module
 from protea_ray.models.checkpoint import config_digest, open_checkpoint
+from protea_ray.models.shipped import DEFAULT_MODEL
+from protea_ray.models.untrained import MODEL_NAME
 from protea_ray.testing.random_checkpoint import FAMILIES, build
 from tests.models.conftest import CONFIG, write
 
@@ -41,19 +43,24 @@ def test_every_family_with_its_published_layout(tmp_path: Path, family: str):
     assert opened.facts.n_layers == 3
 
 
-def test_no_name_is_the_untrained_model():
-    unnamed, named = open_checkpoint(None), open_checkpoint("untrained-esm2-8m")
-    assert unnamed == named
-    assert unnamed.model == "untrained-esm2-8m"
-    assert unnamed.trained is False
-    shape = unnamed.shape
+def test_no_name_is_the_default():
+    unnamed = open_checkpoint(None)
+    assert unnamed == open_checkpoint(DEFAULT_MODEL)
+    assert unnamed.model == DEFAULT_MODEL
+
+
+def test_the_untrained_model_by_its_name():
+    named = open_checkpoint("untrained-esm2-8m")
+    assert named.model == "untrained-esm2-8m"
+    assert named.trained is False
+    shape = named.shape
     assert (shape.layers, shape.hidden, shape.heads, shape.head_dim, shape.ffn) == (6, 320, 20, 16, 1280)
 
 
 def test_a_copy_of_the_untrained_model_stays_untrained(tmp_path: Path):
     import shutil
 
-    copied = shutil.copytree(open_checkpoint(None).path, tmp_path / "mine")
+    copied = shutil.copytree(open_checkpoint(MODEL_NAME).path, tmp_path / "mine")
     assert open_checkpoint(str(copied)).trained is False
 
 

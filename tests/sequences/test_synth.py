@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tracemalloc
 from collections import Counter
@@ -13,11 +14,13 @@ import numpy as np
 import pytest
 
 from protea_ray.errors import ConfigError
-from protea_ray.sequences.synth import SyntheticProtein, synthesise, write_fasta
+from protea_ray.evaluate.composition import composition
+from protea_ray.evaluate.nearest import same_group_share
+from protea_ray.sequences.synth import SyntheticProtein, _ancestors, synthesise, write_fasta
 from tests.sequences.reading import read
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "families.fasta"
-EXAMPLE_ARGUMENTS = {"n": 300, "seed": 1, "families": 30, "max_length": 600}
+EXAMPLE_ARGUMENTS = {"n": 300, "seed": 1, "families": 30, "max_length": 600, "decoys": 4}
 
 
 def test_the_example_is_made_by_the_generator(tmp_path: Path) -> None:
@@ -35,6 +38,37 @@ def test_the_example_is_made_by_the_generator(tmp_path: Path) -> None:
 def test_same_seed_same_proteins_other_seed_others() -> None:
     assert list(synthesise(50, 4)) == list(synthesise(50, 4))
     assert {p.sequence for p in synthesise(50, 4)}.isdisjoint(p.sequence for p in synthesise(50, 5))
+
+
+def test_without_decoys_the_bytes_are_those_of_ever(tmp_path: Path) -> None:
+    """The digest was taken before there were decoys."""
+    write_fasta(tmp_path / "old.fasta", n=300, seed=1, families=30, max_length=600)
+    digest = hashlib.sha256((tmp_path / "old.fasta").read_bytes()).hexdigest()
+    assert digest == "499e7456c806ff89a81b5a9e202f33a61d06c190e0b172cbb9a4c9aa30b8cf13"
+
+
+def test_decoys_are_the_residues_of_their_family_in_another_order() -> None:
+    """Of families of one member the ancestors are not seen, but substitutions are rare enough to count them."""
+    ancestors = list(islice(_ancestors(np.random.Generator(np.random.PCG64(3)), 600, 2), 9))
+    for first, *decoys in (ancestors[0:3], ancestors[3:6], ancestors[6:9]):
+        for decoy in decoys:
+            assert decoy[0] == first[0]
+            assert sorted(decoy) == sorted(first)
+            assert np.mean(decoy == first) < 0.3
+        assert np.mean(decoys[0] == decoys[1]) < 0.3
+    assert len({len(ancestor) for ancestor in ancestors}) == 3
+
+
+def test_composition_finds_a_relative_but_not_among_decoys() -> None:
+    shares = {}
+    for decoys in (0, 4):
+        proteins = list(synthesise(**{**EXAMPLE_ARGUMENTS, "decoys": decoys}))
+        vectors = composition([p.sequence for p in proteins])
+        shares[decoys] = same_group_share(vectors, [p.family for p in proteins])
+    chance = (10 - 1) / (5 * 10 - 1)  # nine relatives among the 49 others of the same composition
+    deviation = (chance * (1 - chance) / 300) ** 0.5
+    assert shares[0] > 0.85
+    assert shares[4] < chance + 3 * deviation
 
 
 def test_ids_families_and_order() -> None:
@@ -91,8 +125,8 @@ def test_written_to_an_open_file() -> None:
 
 def test_every_impossible_argument_is_named() -> None:
     with pytest.raises(ConfigError) as caught:
-        synthesise(0, -1, families=5, max_length=10)
-    assert len(caught.value.problems) == 4
+        synthesise(0, -1, families=5, max_length=10, decoys=5)
+    assert len(caught.value.problems) == 5
 
 
 def test_a_file_that_exists_is_not_overwritten(tmp_path: Path) -> None:
