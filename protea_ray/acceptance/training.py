@@ -25,7 +25,7 @@ from protea_ray.testing.random_checkpoint import build
 PART = "training"
 MASK = 32  # ESM-2's token <mask>
 MASKED = 0.15
-TINY = {"layers": 2, "hidden": 64, "heads": 4}
+TINY: dict[str, Any] = {"layers": 2, "hidden": 64, "heads": 4}
 GRADIENT = 1e-4  # relative, of all gradients together
 LOSS = 1e-2  # relative, of a loss in half precision
 PACK = {"cuda": {"650M": 8192, "150M": 16_384}, "cpu": {}}  # tokens; others MOST
@@ -183,6 +183,7 @@ def _half_step(device: str, dtype: str, proteins: Sequence[str], scratch: Path) 
     before = [p.detach().clone() for p in parameters]
     optimiser = torch.optim.AdamW(parameters, lr=1e-3, fused=True)
     scaler = torch.amp.GradScaler(device, enabled=dtype == "float16")
+    loss = torch.zeros(())
     for _ in range(4):  # the first scales may be too large
         optimiser.zero_grad()
         loss = model(**model.to_device(pack)) / count
@@ -223,7 +224,7 @@ def _recipe(name: str, fields: dict[str, Any], device: str, proteins: Sequence[s
     """Some steps of a run with its validation and its model; the model is opened as an encoder opens it."""
     try:
         from protea_ray.config.training import TrainingOptions, training_config
-        from protea_ray.train.proteins import Proteins
+        from protea_ray.train.proteins import from_table
         from protea_ray.train.train_here import train_here
     except ImportError as error:
         raise NotHereError(f"the runs of training are not here: {error}") from error
@@ -238,7 +239,7 @@ def _recipe(name: str, fields: dict[str, Any], device: str, proteins: Sequence[s
     })  # fmt: skip
     out = scratch / f"run-{name.replace(' ', '-').replace(',', '')}"
     options = TrainingOptions.model_validate({"device": device})
-    done = train_here(training_config(fields), options, Proteins.from_table(table), out)
+    done = train_here(training_config(fields), options, from_table(table), out)
     loss = None if done.validation is None else done.validation.loss
     if done.stopped:
         raise AssertionError(f"stopped: {done.stopped}")
