@@ -77,11 +77,11 @@ def _check_family(report: Report, case: Case) -> None:
     for dtype in ("float32", *halves(case.device)):
         if dtype != "float32":
             report.run(PART, f"{case.family} {dtype}, plain transformers", lambda d=dtype: _plain(case, d))
-    for name, work in lines(case):
-        report.run(PART, name, work)
     if case.device == "cuda":
         report.run(PART, f"{case.family}, float64 on the two longest", lambda: _against_float64(case))
-    else:
+    for name, work in lines(case):
+        report.run(PART, name, work)
+    if case.device == "cpu":
         report.not_run(PART, f"{case.family}, compiled layers", "a CPU gains nothing from them")
 
 

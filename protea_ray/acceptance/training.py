@@ -31,6 +31,7 @@ LOSS = 1e-2  # relative, of a loss in half precision
 PACK = {"cuda": {"650M": 8192, "150M": 16_384}, "cpu": {}}  # tokens; others MOST
 MOST = {"cuda": 32_768, "cpu": 512}
 SHAPES = {"cuda": ("small", "default", "8M", "35M", "150M", "650M"), "cpu": ("small",)}
+COMPILED = {"cuda": ("650M", "150M", "small", "8M", "35M", "default"), "cpu": ()}  # compiling takes 10 s each
 CROP = 1022
 RECIPE_STEPS = 4
 
@@ -48,12 +49,19 @@ def check(report: Report, device: str, pool: Sequence[str], scratch: Path, secon
     if device == "cuda":
         for dtype in ("bfloat16", "float16"):
             report.run(PART, f"small {dtype}, one step", lambda d=dtype: _half_step(device, d, proteins, scratch))
-    for shape in SHAPES[device]:
-        for compiled in (False, True) if device == "cuda" else (False,):
-            name = f"{shape} bfloat16 {'compiled' if compiled else 'eager'}"
-            report.run(PART, name, lambda s=shape, c=compiled: _throughput(s, c, device, proteins, scratch))
+    _rates(report, SHAPES[device], False, device, proteins, scratch)
+    _rates(report, COMPILED[device][:2], True, device, proteins, scratch)
     for name, fields in _recipes(device).items():
         report.run(PART, f"recipe {name}", lambda n=name, f=fields: _recipe(n, f, device, proteins, scratch))
+    _rates(report, COMPILED[device][2:], True, device, proteins, scratch)
+
+
+def _rates(
+    report: Report, shapes: Sequence[str], compiled: bool, device: str, proteins: Sequence[str], scratch: Path
+) -> None:
+    for shape in shapes:
+        name = f"{shape} bfloat16 {'compiled' if compiled else 'eager'}"
+        report.run(PART, name, lambda s=shape: _throughput(s, compiled, device, proteins, scratch))
 
 
 def pack_of(directory: Path, proteins: Sequence[str], tokens: int, seed: int = 0) -> Any:

@@ -1,4 +1,4 @@
-"""Each part of the acceptance on a CPU with small shapes, in this process; a change that breaks numbers must be seen."""
+"""Each part of the acceptance on a CPU, small, in this process; a change that breaks numbers must be seen."""
 
 from __future__ import annotations
 

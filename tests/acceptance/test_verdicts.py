@@ -134,7 +134,7 @@ def test_the_picture_has_judged_lines_and_rates(tmp_path: Path) -> None:
 def test_options_that_cannot_work_are_said_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="numbres is not one of numbers"):
         accept(tmp_path / "a", only="numbres")
-    with pytest.raises(ConfigError, match="no CUDA device|is not one of"):
+    with pytest.raises(ConfigError, match=r"no CUDA device|is not one of"):
         accept(tmp_path / "a", device="cuda", only="" if not cuda() else "x")
     with pytest.raises(ConfigError, match="--minutes: must be above 0"):
         accept(tmp_path / "a", device="cpu", minutes=0)
