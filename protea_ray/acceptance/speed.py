@@ -20,7 +20,7 @@ from protea_ray.acceptance.measure import clock, extra_memory, peak, useful_oper
 from protea_ray.acceptance.numbers import HALF_FACTOR
 from protea_ray.acceptance.proteins import of_lengths, sample
 from protea_ray.acceptance.published_shapes import MODELS
-from protea_ray.acceptance.report import Measured, NotHereError, Report
+from protea_ray.acceptance.report import AcceptanceReport, Measured, NotHereError
 from protea_ray.acceptance.ways import Embed, Way, family_of, load_encoder, opened, ways
 
 PART = "speed"
@@ -52,7 +52,7 @@ COMPARED = {"cuda": 1000, "cpu": 4}  # proteins of half against single precision
 COMPARED_PLAIN = {"cuda": 64, "cpu": 4}
 
 
-def check(report: Report, device: str, pool: Sequence[str], scratch: Path, seconds: float) -> None:
+def check(report: AcceptanceReport, device: str, pool: Sequence[str], scratch: Path, seconds: float) -> None:
     """Add the lines of every model, then what is asked of the first one alone."""
     report.start(seconds)
     directories: dict[str, Path] = {}
@@ -68,7 +68,7 @@ def check(report: Report, device: str, pool: Sequence[str], scratch: Path, secon
         _more(report, first.name, directories[first.name], device, pool)
 
 
-def _more(report: Report, name: str, directory: Path, device: str, pool: Sequence[str]) -> None:
+def _more(report: AcceptanceReport, name: str, directory: Path, device: str, pool: Sequence[str]) -> None:
     dtype = dtypes(directory, device)[-1]
     proteins = sample([s for s in pool if device == "cuda" or len(s) < 100], COMPARED[device], CUT)
     report.run(PART, f"{name} {dtype}, residue matrices", lambda: matrices(directory, device, dtype, proteins))

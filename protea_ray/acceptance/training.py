@@ -18,7 +18,7 @@ import torch.nn.functional as F
 
 from protea_ray.acceptance.measure import clock, peak
 from protea_ray.acceptance.proteins import sample
-from protea_ray.acceptance.report import Measured, NotHereError, Report
+from protea_ray.acceptance.report import AcceptanceReport, Measured, NotHereError
 from protea_ray.acceptance.ways import family_of, opened
 from protea_ray.testing.random_checkpoint import build
 
@@ -36,7 +36,7 @@ CROP = 1022
 RECIPE_STEPS = 4
 
 
-def check(report: Report, device: str, pool: Sequence[str], scratch: Path, seconds: float) -> None:
+def check(report: AcceptanceReport, device: str, pool: Sequence[str], scratch: Path, seconds: float) -> None:
     """Add the lines of this part; one line says so where the room of training is not there."""
     report.start(seconds)
     try:
@@ -57,7 +57,7 @@ def check(report: Report, device: str, pool: Sequence[str], scratch: Path, secon
 
 
 def _rates(
-    report: Report, shapes: Sequence[str], compiled: bool, device: str, proteins: Sequence[str], scratch: Path
+    report: AcceptanceReport, shapes: Sequence[str], compiled: bool, device: str, proteins: Sequence[str], scratch: Path
 ) -> None:
     for shape in shapes:
         name = f"{shape} bfloat16 {'compiled' if compiled else 'eager'}"

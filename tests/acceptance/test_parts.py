@@ -15,7 +15,7 @@ from torch import nn
 from protea_ray.acceptance import full_memory, numbers, quantised, speed, stored, training
 from protea_ray.acceptance.by_the_book import nf4
 from protea_ray.acceptance.proteins import mixed, of_lengths, pool, sample
-from protea_ray.acceptance.report import Report
+from protea_ray.acceptance.report import AcceptanceReport
 from protea_ray.acceptance.run import accept
 from protea_ray.encoder import attention
 from tests.commands import call
@@ -31,13 +31,13 @@ def one_thread() -> None:
 
 
 @pytest.fixture
-def report(tmp_path: Path) -> Iterator[Report]:
-    made = Report(tmp_path / "out", {}, say=lambda _: None)
+def report(tmp_path: Path) -> Iterator[AcceptanceReport]:
+    made = AcceptanceReport(tmp_path / "out", {}, say=lambda _: None)
     yield made
     assert not [line.more["traceback"] for line in made.lines if "traceback" in line.more]
 
 
-def verdicts(report: Report) -> dict[str, str]:
+def verdicts(report: AcceptanceReport) -> dict[str, str]:
     return {line.line: line.verdict for line in report.lines}
 
 
@@ -64,7 +64,7 @@ def test_lines_of_a_gpu_have_every_kernel_and_dtype_and_the_chosen_ones_first(tm
     assert [n for n in names if "flex compiled" in n] == []
 
 
-def test_numbers_of_every_family(report: Report, tmp_path: Path) -> None:
+def test_numbers_of_every_family(report: AcceptanceReport, tmp_path: Path) -> None:
     numbers.check(report, "cpu", PROTEINS, tmp_path, 1000)
     found = verdicts(report)
     assert set(found.values()) == {"ok", "not run"} and report.exit_code == 0
@@ -74,7 +74,9 @@ def test_numbers_of_every_family(report: Report, tmp_path: Path) -> None:
         assert found[f"{family}, compiled layers"] == "not run"
 
 
-def test_a_leak_between_neighbours_is_seen(report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_leak_between_neighbours_is_seen(
+    report: AcceptanceReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Attention over the whole pack in place of each protein's own."""
     real = attention._by_window
 
@@ -89,7 +91,9 @@ def test_a_leak_between_neighbours_is_seen(report: Report, tmp_path: Path, monke
     assert found["esm2 float32 flex eager"] == "ok" and report.exit_code == 1
 
 
-def test_without_a_reference_no_kernel_is_called_right(report: Report, tmp_path: Path, monkeypatch: Any) -> None:
+def test_without_a_reference_no_kernel_is_called_right(
+    report: AcceptanceReport, tmp_path: Path, monkeypatch: Any
+) -> None:
     def no_memory(*_: Any, **__: Any) -> list[None]:
         return [None] * len(PROTEINS)
 
@@ -99,14 +103,16 @@ def test_without_a_reference_no_kernel_is_called_right(report: Report, tmp_path:
     assert set(verdicts(report).values()) == {"not run"} and len(report.lines) == 2
 
 
-def test_both_quantisations(report: Report, tmp_path: Path) -> None:
+def test_both_quantisations(report: AcceptanceReport, tmp_path: Path) -> None:
     pytest.importorskip("torchao")
     pytest.importorskip("bitsandbytes")
     quantised.check(report, "cpu", PROTEINS, tmp_path, 1000)
     assert set(verdicts(report).values()) == {"ok"} and len(report.lines) == 12
 
 
-def test_one_scale_for_the_matrix_is_not_int8_by_the_book(report: Report, tmp_path: Path, monkeypatch: Any) -> None:
+def test_one_scale_for_the_matrix_is_not_int8_by_the_book(
+    report: AcceptanceReport, tmp_path: Path, monkeypatch: Any
+) -> None:
     pytest.importorskip("torchao")
 
     def one_scale(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -127,20 +133,20 @@ def test_nf4_in_words_keeps_the_largest_weight_and_rounds_to_the_nearest_level()
     assert float((nf4(weight) - weight).abs().max() / weight.abs().max()) < 0.16
 
 
-def test_memory_that_runs_out_halves_the_budget(report: Report, tmp_path: Path) -> None:
+def test_memory_that_runs_out_halves_the_budget(report: AcceptanceReport, tmp_path: Path) -> None:
     full_memory.check(report, "cpu", PROTEINS, tmp_path, 1000)
     assert [line.verdict for line in report.lines] == ["ok"] * 3
     assert report.lines[0].value and "65,536 to" in report.lines[0].message
 
 
-def test_a_budget_that_is_never_halved_is_seen(report: Report, tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_budget_that_is_never_halved_is_seen(report: AcceptanceReport, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(full_memory, "REFUSED", 10**9)
     full_memory.check(report, "cpu", PROTEINS, tmp_path, 1000)
     assert [line.verdict for line in report.lines] == ["missed", "ok", "ok"]
 
 
 @pytest.mark.slow
-def test_speed_says_rates_and_shares(report: Report, tmp_path: Path, monkeypatch: Any) -> None:
+def test_speed_says_rates_and_shares(report: AcceptanceReport, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(speed, "BUCKETS", ((1, 32), (33, 64)))
     speed.check(report, "cpu", PROTEINS, tmp_path, 1000)
     assert report.exit_code == 0
@@ -187,14 +193,14 @@ def test_a_pack_to_train_on_masks_residues_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_training_with_its_recipes(report: Report, tmp_path: Path) -> None:
+def test_training_with_its_recipes(report: AcceptanceReport, tmp_path: Path) -> None:
     pytest.importorskip("protea_ray.train.train_here")
     training.check(report, "cpu", PROTEINS * 4, tmp_path, 1000)
     assert set(verdicts(report).values()) == {"ok"}
     assert verdicts(report)["recipe small"] == "ok"
 
 
-def test_without_ray_the_pipeline_says_so(report: Report, tmp_path: Path, monkeypatch: Any) -> None:
+def test_without_ray_the_pipeline_says_so(report: AcceptanceReport, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(stored, "find_spec", lambda name: None if name == "lance" else object())
     stored.check(report, "cpu", PROTEINS, tmp_path, 1000)
     assert [(line.verdict, line.message.split(":")[0]) for line in report.lines] == [
@@ -204,7 +210,7 @@ def test_without_ray_the_pipeline_says_so(report: Report, tmp_path: Path, monkey
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
-def test_the_pipeline_stores_what_the_encoder_gives(report: Report, tmp_path: Path, monkeypatch: Any) -> None:
+def test_the_pipeline_stores_what_the_encoder_gives(report: AcceptanceReport, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setitem(stored.RESIDUES, "cpu", 600)
     stored.check(report, "cpu", PROTEINS, tmp_path, 1000)
     found = verdicts(report)

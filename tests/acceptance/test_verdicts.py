@@ -13,18 +13,18 @@ import pytest
 from protea_ray.acceptance import machine as machine_module
 from protea_ray.acceptance.difference import difference
 from protea_ray.acceptance.picture import draw
-from protea_ray.acceptance.report import Line, Measured, NotHereError, Report, time_limit
+from protea_ray.acceptance.report import AcceptanceReport, Line, Measured, NotHereError, time_limit
 from protea_ray.acceptance.run import accept
 from protea_ray.errors import ConfigError
 from tests.commands import call
 
 
 @pytest.fixture
-def report(tmp_path: Path) -> Report:
-    return Report(tmp_path / "out", {"card": "none"}, say=lambda _: None)
+def report(tmp_path: Path) -> AcceptanceReport:
+    return AcceptanceReport(tmp_path / "out", {"card": "none"}, say=lambda _: None)
 
 
-def written(report: Report) -> dict:
+def written(report: AcceptanceReport) -> dict:
     return json.loads((report.out / "acceptance.json").read_text())
 
 
@@ -44,13 +44,13 @@ def written(report: Report) -> dict:
         (Measured(None, 1.0), "ok"),
     ],
 )
-def test_a_value_is_judged_by_its_bound(measured: Measured, verdict: str, report: Report) -> None:
+def test_a_value_is_judged_by_its_bound(measured: Measured, verdict: str, report: AcceptanceReport) -> None:
     report.run("numbers", "a line", lambda: measured)
     assert [line.verdict for line in report.lines] == [verdict]
     assert report.exit_code == int(verdict == "missed")
 
 
-def test_every_line_stands_alone_and_is_written_at_once(report: Report) -> None:
+def test_every_line_stands_alone_and_is_written_at_once(report: AcceptanceReport) -> None:
     def wrong() -> Measured:
         raise ValueError("a | b\nc")
 
@@ -72,12 +72,12 @@ def test_every_line_stands_alone_and_is_written_at_once(report: Report) -> None:
     assert "2 ok, 1 missed, 1 failed, 1 not run" in page and "ValueError: a / b c" in page and "no GPU here" in page
 
 
-def test_missing_things_alone_are_no_failure(report: Report) -> None:
+def test_missing_things_alone_are_no_failure(report: AcceptanceReport) -> None:
     report.not_run("pipeline", "every line", "ray cannot be imported")
     assert report.exit_code == 0
 
 
-def test_a_part_that_spent_its_time_runs_no_more_lines(report: Report) -> None:
+def test_a_part_that_spent_its_time_runs_no_more_lines(report: AcceptanceReport) -> None:
     report.start(-1)
     assert not report.run("speed", "late", lambda: pytest.fail("was run"))
     assert report.lines[0].message == "the time of this part was spent"
@@ -85,13 +85,13 @@ def test_a_part_that_spent_its_time_runs_no_more_lines(report: Report) -> None:
     assert report.run("speed", "next", lambda: Measured(1.0))
 
 
-def test_seconds_that_were_overspent_are_taken_from_the_next_share(report: Report) -> None:
+def test_seconds_that_were_overspent_are_taken_from_the_next_share(report: AcceptanceReport) -> None:
     report.start(-100)
     report.start(50, adding=True)
     assert not report.run("speed", "late", lambda: Measured(1.0))
 
 
-def test_a_line_that_hangs_is_stopped(monkeypatch: pytest.MonkeyPatch, report: Report) -> None:
+def test_a_line_that_hangs_is_stopped(monkeypatch: pytest.MonkeyPatch, report: AcceptanceReport) -> None:
     import signal
 
     before = signal.signal(signal.SIGALRM, signal.SIG_DFL)  # pytest-timeout has it otherwise
