@@ -74,7 +74,7 @@ def test_numbers_of_every_family(report: AcceptanceReport, tmp_path: Path) -> No
         assert found[f"{family}, compiled layers"] == "not run"
 
 
-def test_a_leak_between_neighbours_is_seen(
+def test_a_leak_to_a_neighbour_is_seen(
     report: AcceptanceReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Attention over the whole pack in place of each protein's own."""
@@ -91,9 +91,7 @@ def test_a_leak_between_neighbours_is_seen(
     assert found["esm2 float32 flex eager"] == "ok" and report.exit_code == 1
 
 
-def test_without_a_reference_no_kernel_is_called_right(
-    report: AcceptanceReport, tmp_path: Path, monkeypatch: Any
-) -> None:
+def test_without_a_reference_no_kernel_is_right(report: AcceptanceReport, tmp_path: Path, monkeypatch: Any) -> None:
     def no_memory(*_: Any, **__: Any) -> list[None]:
         return [None] * len(PROTEINS)
 
@@ -110,9 +108,7 @@ def test_both_quantisations(report: AcceptanceReport, tmp_path: Path) -> None:
     assert set(verdicts(report).values()) == {"ok"} and len(report.lines) == 12
 
 
-def test_one_scale_for_the_matrix_is_not_int8_by_the_book(
-    report: AcceptanceReport, tmp_path: Path, monkeypatch: Any
-) -> None:
+def test_one_scale_for_all_is_not_int8_by_the_book(report: AcceptanceReport, tmp_path: Path, monkeypatch: Any) -> None:
     pytest.importorskip("torchao")
 
     def one_scale(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
