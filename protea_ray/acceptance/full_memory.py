@@ -15,7 +15,7 @@ import torch
 
 from protea_ray.acceptance.difference import difference, packed_states
 from protea_ray.acceptance.numbers import FLOAT32, NARROW
-from protea_ray.acceptance.report import Measured, Report
+from protea_ray.acceptance.report import AcceptanceReport, Measured
 from protea_ray.acceptance.ways import load_encoder
 from protea_ray.encoder.encoder import Encoder
 from protea_ray.encoder.forward import Core
@@ -30,7 +30,7 @@ PIECE = 1 << 28  # the filling is taken in pieces, because free memory need not 
 REFUSED = 256  # tokens, of the stand-in on a CPU
 
 
-def check(report: Report, device: str, proteins: Sequence[str], scratch: Path, seconds: float) -> None:
+def check(report: AcceptanceReport, device: str, proteins: Sequence[str], scratch: Path, seconds: float) -> None:
     """Add the lines of this part: the budget halves, nothing is lost, the numbers stay."""
     report.start(seconds)
     name = "the card filled except 1 GiB" if device == "cuda" else "a stand-in that refuses packs of 256 tokens"

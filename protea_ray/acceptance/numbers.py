@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from protea_ray.acceptance.difference import Difference, States, chosen, difference, packed_states, plain_states
-from protea_ray.acceptance.report import Measured, NotHereError, Report
+from protea_ray.acceptance.report import AcceptanceReport, Measured, NotHereError
 from protea_ray.acceptance.ways import family_of, load_encoder, opened
 from protea_ray.encoder.attention import choose
 from protea_ray.errors import EncoderError
@@ -62,7 +62,7 @@ def kernels(device: str, dtype: str, has_bias: bool, head_dim: int) -> list[str]
     return list(dict.fromkeys(found))
 
 
-def check(report: Report, device: str, proteins: Sequence[str], scratch: Path, seconds: float) -> None:
+def check(report: AcceptanceReport, device: str, proteins: Sequence[str], scratch: Path, seconds: float) -> None:
     """Add the lines of all families; each family has its share of `seconds` and of what earlier ones left."""
     for number, (family, shape) in enumerate((WIDE if device == "cuda" else NARROW).items()):
         report.start(seconds / len(WIDE), adding=number > 0)
@@ -73,15 +73,15 @@ def check(report: Report, device: str, proteins: Sequence[str], scratch: Path, s
             report.not_run(PART, f"{family}, every kernel", "there is nothing to compare with")
 
 
-def _check_family(report: Report, case: Case) -> None:
+def _check_family(report: AcceptanceReport, case: Case) -> None:
     for dtype in ("float32", *halves(case.device)):
         if dtype != "float32":
             report.run(PART, f"{case.family} {dtype}, plain transformers", lambda d=dtype: _plain(case, d))
-    for name, work in lines(case):
-        report.run(PART, name, work)
     if case.device == "cuda":
         report.run(PART, f"{case.family}, float64 on the two longest", lambda: _against_float64(case))
-    else:
+    for name, work in lines(case):
+        report.run(PART, name, work)
+    if case.device == "cpu":
         report.not_run(PART, f"{case.family}, compiled layers", "a CPU gains nothing from them")
 
 

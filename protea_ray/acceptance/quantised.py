@@ -12,7 +12,7 @@ from torch import nn
 
 from protea_ray.acceptance.by_the_book import ByTheBook, nf4
 from protea_ray.acceptance.difference import Difference, States, difference, packed_states
-from protea_ray.acceptance.report import Measured, NotHereError, Report
+from protea_ray.acceptance.report import AcceptanceReport, Measured, NotHereError
 from protea_ray.acceptance.ways import load_encoder
 from protea_ray.encoder.encoder import Encoder
 from protea_ray.encoder.quantize import Nf4Linear
@@ -47,7 +47,7 @@ class Quantised:
     error: dict[str, float] = field(default_factory=dict)  # relative, of the references against plain float32
 
 
-def check(report: Report, device: str, proteins: Sequence[str], scratch: Path, seconds: float) -> None:
+def check(report: AcceptanceReport, device: str, proteins: Sequence[str], scratch: Path, seconds: float) -> None:
     """Add the lines of both kinds for a family without and one with a relative bias."""
     report.start(seconds)
     for family, shape in SHAPES[device].items():

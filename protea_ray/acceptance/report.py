@@ -79,7 +79,7 @@ class Line:
 Work = Callable[[], Measured | Mapping[str, Measured]]
 
 
-class Report:
+class AcceptanceReport:
     """The lines of one run and `machine`, what it ran on; `out`/acceptance.json is rewritten after every line."""
 
     def __init__(self, out: Path, machine: Mapping[str, Any], say: Callable[[str], object] = print) -> None:

@@ -6,18 +6,19 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from protea_ray.acceptance.report import Report
+from protea_ray.acceptance.report import AcceptanceReport
 from protea_ray.errors import ConfigError
 
-SECONDS = {"numbers": 170.0, "quantised": 25.0, "memory": 15.0, "speed": 200.0, "training": 90.0, "pipeline": 180.0}
+SECONDS = {"numbers": 170.0, "quantised": 25.0, "memory": 15.0, "speed": 200.0, "training": 110.0, "pipeline": 180.0}
 MIXED = {"cuda": (60, 1022), "cpu": (8, 80)}  # proteins of the parts that compare numbers, and their longest
+COMPILATIONS = 256  # of one layer's code in this process, which loads it in every width and dtype; torch stops at 8
 SMALL_POOL = 300  # proteins to draw from on a CPU
 
 
 def accept(
     out: Path, *, only: str = "", device: str = "auto", minutes: float | None = None, proteins: str | None = None,
     say: Callable[[str], object] = print,
-) -> Report:  # fmt: skip
+) -> AcceptanceReport:  # fmt: skip
     """Run the parts in `only` (names with commas between, all when empty) and write the report into `out`.
 
     `device` is auto, cpu or cuda; `minutes` the time of each part in place of its own; `proteins` any input of
@@ -37,8 +38,12 @@ def accept(
     torch.set_float32_matmul_precision("highest")  # TF32 would be 1e-3 off
     if place == "cpu":
         torch.set_num_threads(1)  # small shapes gain nothing from more
+    else:
+        import torch._dynamo.config
+
+        torch._dynamo.config.recompile_limit = COMPILATIONS
     drawn = pool(proteins) if place == "cuda" or proteins else pool(None)[:SMALL_POOL]
-    report = Report(Path(out), machine(place) | {"parts": ", ".join(parts)}, say)
+    report = AcceptanceReport(Path(out), machine(place) | {"parts": ", ".join(parts)}, say)
     with tempfile.TemporaryDirectory(prefix="protea-ray-acceptance-") as scratch:
         for part in parts:
             seconds = SECONDS[part] if minutes is None else 60 * minutes
@@ -65,7 +70,7 @@ def _device(asked: str) -> str:
     return asked if asked != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _run(part: str, report: Report, device: str, pool: Sequence[str], scratch: Path, seconds: float) -> None:
+def _run(part: str, report: AcceptanceReport, device: str, pool: Sequence[str], scratch: Path, seconds: float) -> None:
     """One part; what it needs is imported here, so that a part that cannot be imported stops no other."""
     from protea_ray.acceptance.numbers import LENGTHS
     from protea_ray.acceptance.proteins import mixed
@@ -98,7 +103,7 @@ def _run(part: str, report: Report, device: str, pool: Sequence[str], scratch: P
         stored.check(report, device, pool, scratch, seconds)
 
 
-def _guarded(report: Report, part: str, work: Callable[[], None]) -> None:
+def _guarded(report: AcceptanceReport, part: str, work: Callable[[], None]) -> None:
     """Run a part; an error outside its lines becomes a line that failed."""
     try:
         work()

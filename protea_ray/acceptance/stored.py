@@ -13,7 +13,7 @@ from protea_ray.acceptance.machine import Utilisation
 from protea_ray.acceptance.numbers import FLOAT32
 from protea_ray.acceptance.proteins import sample
 from protea_ray.acceptance.published_shapes import MODELS
-from protea_ray.acceptance.report import Measured, Report
+from protea_ray.acceptance.report import AcceptanceReport, Measured
 from protea_ray.acceptance.ways import opened, ours
 from protea_ray.errors import StoreError
 from protea_ray.sequences.records import key_of
@@ -28,7 +28,7 @@ COMPARED = 200
 HALF = 2e-3  # vectors of one protein in two packs: as far as bfloat16 products in another order go
 
 
-def check(report: Report, device: str, pool: Sequence[str], scratch: Path, seconds: float) -> None:
+def check(report: AcceptanceReport, device: str, pool: Sequence[str], scratch: Path, seconds: float) -> None:
     """Add the lines of this part; where Ray or Lance is missing, one line that says so."""
     if missing := [name for name in ("ray", "lance") if find_spec(name) is None]:
         report.not_run(PART, "every line", f"{' and '.join(missing)} cannot be imported: pip install ray[data] pylance")
