@@ -93,7 +93,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return import_module("importlib.metadata").version("protea-ray")
+        libraries = import_module("protea_ray.config.libraries")
+        return libraries.versions(("protea-ray",))["protea-ray"]
     if name not in __all__:
         raise AttributeError(f"module 'protea_ray' has no attribute {name!r}; it has {', '.join(__all__)}")
     return getattr(import_module(f"protea_ray.{_HOMES.get(name, 'errors')}"), name)

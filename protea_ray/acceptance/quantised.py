@@ -85,7 +85,7 @@ def _int4(case: Quantised) -> dict[str, Measured]:
     stored = [
         part.matrix() for layer in encoder.core.stack.layers for part in layer.modules() if isinstance(part, Nf4Linear)
     ]
-    plain = _load(case)
+    plain = _load(case, products="torch")
     weights = [
         part.weight for layer in plain.core.stack.layers for part in layer.modules() if isinstance(part, nn.Linear)
     ]
@@ -139,7 +139,7 @@ def _load(case: Quantised, **fields: Any) -> Encoder:
 
 def _rebuilt(case: Quantised, change: Callable[[int, nn.Linear], nn.Module]) -> Encoder:
     """The float32 encoder with its matrices changed, in the order of the module."""
-    encoder, number = _load(case), 0
+    encoder, number = _load(case, products="torch"), 0
     for layer in encoder.core.stack.layers:
         for name, linear in [(n, part) for n, part in layer.named_modules() if isinstance(part, nn.Linear)]:
             made = nn.Linear(linear.in_features, linear.out_features, linear.bias is not None, device="meta")

@@ -80,7 +80,7 @@ def family_of(directory: Path) -> Family:
 
 def load_encoder(
     directory: Path, device: str, *, kernel: str = "auto", compiled: str = "auto", token_budget: int | None = None,
-    **fields: Any,
+    products: str = "auto", **fields: Any,
 ) -> Encoder:  # fmt: skip
     """Our encoder of whole proteins in `device` (cpu or cuda), under the default recipe with `fields` changed."""
     checkpoint = opened(directory)
@@ -88,7 +88,7 @@ def load_encoder(
     resolved = resolve(embedding_config(recipe), checkpoint.facts, device, None)
     return Encoder.load(
         directory, family_of(directory), [resolved], device=device, token_budget=token_budget, kernel=kernel,
-        compiled=compiled,
+        compiled=compiled, products=products,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 _PACKAGE = "protea-ray"
+FROM_CHECKOUT = "checkout"  # in place of a version: run without being installed, as on a borrowed machine
 _COMPUTE = ("torch", "transformers")
 _STORE = ("pylance", "pyarrow")
 
@@ -18,8 +19,11 @@ SHOWN = (*OF_EMBEDDING, "numpy")  # by `protea-ray doctor`
 
 
 def versions(names: tuple[str, ...]) -> dict[str, str]:
-    """Installed version of each distribution; raises PackageNotFoundError for one that is not installed."""
-    return {name: version(name) for name in names}
+    """Installed version of each distribution; raises PackageNotFoundError for one that is not installed.
+
+    This package itself may be run from its checkout.
+    """
+    return {name: (version_or_none(name) or FROM_CHECKOUT) if name == _PACKAGE else version(name) for name in names}
 
 
 def version_or_none(name: str) -> str | None:

@@ -29,7 +29,8 @@ class RunOptions(BaseModel):
         default="auto", description="torch.compile of the layers; auto: where it pays"
     )
     products: Literal["auto", "torch"] = Field(
-        default="auto", description="matrix products of the layers; auto: by oneDNN on x86 CPUs; torch: never by oneDNN"
+        default="auto",
+        description="matrix products of the layers; auto: by oneDNN on x86 CPUs, joined on a GPU; torch: one by one as loaded",
     )
     window_proteins: int = Field(default=4096, gt=0, description="proteins sorted by length together")
     unit_seconds: float = Field(default=20.0, gt=0, description="predicted compute of one unit")

@@ -1,4 +1,4 @@
-"""What makes the layers faster and changes no number: matrix products by oneDNN on a CPU, torch.compile on a GPU.
+"""What makes the layers faster and changes no number: products by oneDNN on a CPU, fewer and compiled ones on a GPU.
 
 **Products.** On an x86 CPU the operation that torch's own compiler writes for a frozen model computes product, bias and
 activation in one pass. `nn.Linear` copies the bias, multiplies with MKL, and reads the result once more for the
@@ -37,7 +37,7 @@ from protea_ray.config.cache import cache_directory
 from protea_ray.encoder.attention import Choice
 from protea_ray.errors import EncoderError
 
-ONEDNN, TORCH = "oneDNN", "torch"
+ONEDNN, JOINED, TORCH = "oneDNN", "joined", "torch"
 _FUSED = {
     None: ("none", ""), "gelu": ("gelu", "none"), "gelu_new": ("gelu", "tanh"), "relu": ("relu", ""),
     "silu": ("swish", ""),
@@ -54,10 +54,12 @@ def choose_product(
     kind = str(device).split(":")[0]
     if asked == "torch":
         return Choice(TORCH, "asked for")
-    if kind != "cpu":
-        return Choice(TORCH, f"what {kind} has")
     if quantization is not None:
         return Choice(TORCH, f"{quantization} has products of its own")
+    if kind == "cuda":
+        return Choice(JOINED, "query, key and value are one product")
+    if kind != "cpu":
+        return Choice(TORCH, f"what {kind} has")
     if is_compiled:
         return Choice(TORCH, "the compiler chooses")
     if platform.machine().lower() not in ("x86_64", "amd64") or not torch.backends.mkldnn.is_available():

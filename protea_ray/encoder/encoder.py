@@ -81,7 +81,7 @@ class Encoder:
         multiplied = acceleration.choose_product(place, first.quantization, layers.name == ON, products)
         if multiplied.name == acceleration.ONEDNN:
             acceleration.use_onednn(stack.layers)
-        if place.type == "cuda":
+        if multiplied.name == acceleration.JOINED:
             join_projections(stack.layers)
         if layers.name == ON:
             compile_layers(stack.layers)

@@ -78,8 +78,8 @@ def _names(part: nn.Module) -> tuple[str, ...] | None:
     """Names of the three projections in `part`; None where it has none that can be joined."""
     for names in _NAMES:
         three: list[Any] = [getattr(part, name, None) for name in names]
-        if not all(type(one) is nn.Linear for one in three):
-            continue
+        if not all(type(one) is nn.Linear and type(one.weight) is nn.Parameter for one in three):
+            continue  # torchao's int8 is a Linear with a weight of another class, which cannot be joined
         if len({(one.in_features, one.bias is None) for one in three}) == 1:
             return names
     return None

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from protea_ray.encoder.acceleration import ONEDNN, TORCH, OneDnnLinear, choose_product, use_onednn
+from protea_ray.encoder.acceleration import JOINED, ONEDNN, TORCH, OneDnnLinear, choose_product, use_onednn
 from protea_ray.models.families.fused import ACTIVATIONS, Activated
 from protea_ray.testing.random_checkpoint import FAMILIES
 from tests.encoder.conftest import proteins
@@ -22,7 +22,8 @@ def test_onednn_is_for_plain_matrices_of_an_x86_cpu(monkeypatch: Any) -> None:
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
     assert choose_product("cpu").name == ONEDNN
     assert choose_product("cpu", asked="torch").name == TORCH
-    assert choose_product("cuda:0").name == TORCH
+    assert choose_product("cuda:0").name == JOINED
+    assert choose_product("cuda:0", "int8").name == choose_product("cuda", asked="torch").name == TORCH
     assert choose_product("cpu", "int8").name == TORCH
     assert choose_product("cpu", is_compiled=True).name == TORCH
     monkeypatch.setattr("platform.machine", lambda: "arm64")

@@ -31,6 +31,7 @@ LENGTHS = (30, 200, 5)
 LAYERS = 3
 BY_WINDOW = ("sdpa", "toeplitz")  # each layer asks the device for the row boundaries and waits for the answer
 
+
 def offered(family: str, dtype: str) -> list[str]:
     """The kernels that the chooser lets run on a GPU; heads of the tests' checkpoints are 8 wide or 16."""
     found = []
