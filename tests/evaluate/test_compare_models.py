@@ -1,4 +1,4 @@
-"""`python -m jobs.signal` on a tiny data set: vectors of the encoder, residues with their states, one report."""
+"""`python -m jobs.compare_models` on a tiny data set: vectors of the encoder, residues with their states, one report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 
 pytest.importorskip("sklearn", reason="the extra `train` is not installed")
 
-from jobs import signal
+from jobs import compare_models
 from protea_ray.encoder.in_memory import embed_dataset
 from protea_ray.errors import ConfigError, InputError
 from protea_ray.evaluate import frozen
@@ -88,7 +88,7 @@ def test_vectors_are_those_of_the_encoder_and_are_made_once(
 
 
 def test_neither_ray_nor_lance_is_needed_to_embed() -> None:
-    code = "import jobs.signal, sys; print([m for m in ('ray', 'lance', 'sklearn') if m in sys.modules])"
+    code = "import jobs.compare_models, sys; print([m for m in ('ray', 'lance', 'sklearn') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -150,7 +150,7 @@ def test_the_job(tiny: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureF
     options = ["--data", str(data), "--out", str(tmp_path), "--families", str(families), "--chains", "20",
                "--seeds", "2", "--tasks", "localization,go-bp,secondary-structure"]  # fmt: skip
     with pytest.raises(SystemExit) as left:
-        signal.run([f"one={tiny}", f"two={tiny}", *options])
+        compare_models.run([f"one={tiny}", f"two={tiny}", *options])
     assert left.value.code == 0
     report = json.loads((tmp_path / "signal.json").read_text())
     assert set(report["tasks"]) == {"localization", "go-bp", "secondary-structure"}
@@ -175,7 +175,7 @@ def test_the_job(tiny: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureF
 )
 def test_what_cannot_be_compared(arguments: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as left:
-        signal.run([*arguments, "--data", str(tmp_path), "--out", str(tmp_path)])
+        compare_models.run([*arguments, "--data", str(tmp_path), "--out", str(tmp_path)])
     assert left.value.code == ConfigError.exit_code
 
 
