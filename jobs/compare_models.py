@@ -1,4 +1,4 @@
-"""`python -m jobs.compare_models MODEL... --data FOLDER --out FOLDER`: what frozen models are worth, beside what is free.
+"""`python -m jobs.compare_models MODEL... --data FOLDER --out FOLDER`: what frozen models are worth.
 
 MODEL is a built-in name, a directory or a hub id; NAME=MODEL gives it a name of its own in the table. The first one is
 the subject; the others and the amino-acid composition are its controls:
@@ -75,9 +75,7 @@ def main(
     """Embed, train, report."""
     named, chosen = _named(models), [name for name in tasks.split(",") if name != "none"]
     if unknown := [name for name in chosen if name not in TASKS]:
-        raise ConfigError(
-            f"--tasks: {', '.join(unknown)} is not one of {', '.join(TASKS)} or none", where="compare_models"
-        )
+        raise ConfigError(f"--tasks: {', '.join(unknown)} is not one of {', '.join(TASKS)} or none", where="compare")
     made = Inputs(named, out / "vectors", device)
     related = read_proteins([families])
     of_families = made.of_proteins([letters for letters, _ in related.values()])
@@ -126,7 +124,7 @@ def _named(models: Sequence[str]) -> dict[str, str]:
         name, model = (name, model) if equals else (short_name(given), given)
         if name in named or not name.replace("_", "").replace("-", "").isalnum():
             raise ConfigError(f"{given}: give each model a name of its own, of letters and digits: NAME=MODEL",
-                              where="compare_models")  # fmt: skip
+                              where="compare")  # fmt: skip
         named[name] = model
     return named
 
@@ -135,7 +133,7 @@ def _fasta_files(folder: Path) -> list[Path]:
     """The FASTA files of a task's folder; raises ConfigError where there is none."""
     found = sorted(folder.glob("*.fasta"))
     if not found:
-        raise ConfigError(f"{folder} holds no .fasta file; --data names the folder above it", where="compare_models")
+        raise ConfigError(f"{folder} holds no .fasta file; --data names the folder above it", where="compare")
     return found
 
 

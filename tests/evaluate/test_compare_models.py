@@ -1,4 +1,4 @@
-"""`python -m jobs.compare_models` on a tiny data set: vectors of the encoder, residues with their states, one report."""
+"""`python -m jobs.compare_models` on a tiny data set: vectors, residues with their states, one report."""
 
 from __future__ import annotations
 
