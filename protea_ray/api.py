@@ -37,7 +37,7 @@ def embed(
 ) -> Summary:
     """Embed every protein of `inputs` (files, globs, directories, URLs) into `store`, exactly once.
 
-    `model` is a hub id or a directory; None is the default, which needs no network. `recipe` takes the fields of
+    `model` is a hub id or a directory; None is `small`, which ships with the package. `recipe` takes the fields of
     EmbeddingConfig, `recipes` what differs in each of several spaces from one pass, `run` the fields of RunOptions. The
     same call again resumes. Returns the accounting of the run. Raises ConfigError, InputError, CheckpointError,
     StoreError (also LeaseHeldError while another driver writes) and AccountingError.

@@ -15,7 +15,7 @@ class Flag(NamedTuple):
 
 
 RECIPE_FLAGS = {
-    "model": Flag("--model", "hub id or directory", "the built-in default, offline", "text"),
+    "model": Flag("--model", "hub id or directory", "small, which ships with the package", "text"),
     "revision": Flag("--revision", "40-hex commit of a hub id", "resolved and recorded", "text"),
     "family": Flag("--family", "esm2, esmc, t5, ankh, a plugin's name, or auto", "auto", "text"),
     "alphabet": Flag("--alphabet", "what the letters are: aa (amino acids) or 3di (structure, ProstT5)", "aa", "text"),

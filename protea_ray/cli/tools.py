@@ -31,7 +31,7 @@ def maps(
     outputs: Annotated[str, typer.Option("--outputs", help="attention, contacts (ESM-2), or both")] = "attention",
     ids: Annotated[list[str] | None, typer.Option("--id", help="a protein's id; repeat for several [all]")] = None,
     model: Annotated[
-        str | None, typer.Option("--model", help="hub id or directory; unset: the built-in default, offline")
+        str | None, typer.Option("--model", help="hub id or directory; unset: small, which ships with the package")
     ] = None,
     revision: Annotated[str | None, typer.Option("--revision", help="40-hex commit of a hub id")] = None,
     alphabet: Annotated[

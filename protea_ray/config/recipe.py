@@ -65,7 +65,7 @@ class EmbeddingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
-    model: str = Field(description="hub id or directory; unset: the built-in default, offline")
+    model: str = Field(description="hub id or directory; unset: small, which ships with the package")
     revision: str | None = Field(default=None, description="40-hex commit of a hub id; unset: resolved and recorded")
     family: str = Field(default="auto", description="esm2, esmc, t5, ankh, a plugin's name, or auto")
     alphabet: AlphabetName | None = Field(

@@ -17,7 +17,7 @@ from protea_ray.models.untrained import MODEL_NAME, untrained_checkpoint
 
 SMALL = "small"
 BUILT_IN = (SMALL, MODEL_NAME)
-DEFAULT_MODEL = MODEL_NAME
+DEFAULT_MODEL = SMALL
 _NEEDED = ("config.json", "vocab.txt", "tokenizer_config.json", "model.safetensors")
 
 

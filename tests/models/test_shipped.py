@@ -19,7 +19,7 @@ from protea_ray.encoder.in_memory import embed_dataset
 from protea_ray.errors import CheckpointError
 from protea_ray.models import shipped
 from protea_ray.models.checkpoint import open_checkpoint
-from protea_ray.models.untrained import MODEL_NAME
+from protea_ray.models.untrained import MODEL_NAME, untrained_checkpoint
 from protea_ray.testing.random_checkpoint import build
 from tests.models.conftest import refused
 from tools.ship import MOST_BYTES, ship
@@ -48,6 +48,21 @@ def packaged(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     ship(trained, target)
     monkeypatch.setattr(shipped, "_packaged", lambda: target)
     return target
+
+
+def test_the_files_that_ship() -> None:
+    """The default, whole, float16, marked as trained, and small enough to be in a repository."""
+    opened = open_checkpoint(None)
+    assert (opened.model, opened.trained, opened.facts.family) == ("small", True, "esm2")
+    assert opened.facts.has_lm_head
+    weights = opened.path / "model.safetensors"
+    assert weights.stat().st_size <= MOST_BYTES + 100_000  # the header
+    assert {weight.dtype for weight in load_file(weights).values()} == {np.dtype("float16")}
+    config = json.loads((opened.path / "config.json").read_text())
+    assert config["protea_ray"]["trained"] is True
+    assert (opened.path / "vocab.txt").read_text().split() == (untrained_checkpoint() / "vocab.txt").read_text().split()
+    assert (opened.path / "README.md").is_file()
+    json.loads((opened.path / "plan.json").read_text())
 
 
 def test_it_is_opened_by_its_name_as_any_checkpoint(packaged: Path) -> None:
