@@ -65,7 +65,7 @@ class RunFields(TypedDict, total=False):
     compile: Literal["auto", "on", "off"]
     """torch.compile of the layers; auto: where it pays"""
     products: Literal["auto", "torch"]
-    """matrix products of the layers; auto: by oneDNN on x86 CPUs, joined on a GPU; torch: one by one as loaded"""
+    """matrix products of the layers; auto: oneDNN on x86 CPUs, joined on a GPU; torch: each as loaded"""
     window_proteins: int
     """proteins sorted by length together"""
     unit_seconds: float

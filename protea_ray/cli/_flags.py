@@ -65,7 +65,7 @@ RUN_FLAGS = {
     "products": Flag(
         "--products",
         "matrix products of the layers: auto or torch",
-        "auto: by oneDNN on x86 CPUs, joined on a GPU; torch: one by one as loaded",
+        "auto: oneDNN on x86 CPUs, joined on a GPU; torch: each as loaded",
         "text",
     ),
     "limit": Flag("--limit", "read only the first N records", "", "text"),

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from protea_ray.config.recipe import EmbeddingConfig, embedding_config, explain
 from protea_ray.errors import ConfigError
+
+
+def _switch(value: Any) -> Any:
+    """YAML reads the words on and off as true and false."""
+    return ("on" if value else "off") if isinstance(value, bool) else value
+
+
+Compile = Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)]
 
 
 class RunOptions(BaseModel):
@@ -25,12 +33,10 @@ class RunOptions(BaseModel):
     kernel: Literal["auto", "sdpa", "toeplitz", "varlen", "flex"] = Field(
         default="auto", description="attention kernel; auto: the fastest exact one here"
     )
-    compile: Literal["auto", "on", "off"] = Field(
-        default="auto", description="torch.compile of the layers; auto: where it pays"
-    )
+    compile: Compile = Field(default="auto", description="torch.compile of the layers; auto: where it pays")
     products: Literal["auto", "torch"] = Field(
         default="auto",
-        description="matrix products of the layers; auto: by oneDNN on x86 CPUs, joined on a GPU; torch: one by one as loaded",
+        description="matrix products of the layers; auto: oneDNN on x86 CPUs, joined on a GPU; torch: each as loaded",
     )
     window_proteins: int = Field(default=4096, gt=0, description="proteins sorted by length together")
     unit_seconds: float = Field(default=20.0, gt=0, description="predicted compute of one unit")

@@ -14,6 +14,7 @@ from typing import Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from protea_ray.config.recipe import attention_window, explain
+from protea_ray.config.run import Compile
 from protea_ray.errors import ConfigError
 
 SHAPE_NAMES = ("small", "default", "8M", "35M", "150M", "650M")
@@ -128,9 +129,7 @@ class TrainingOptions(BaseModel):
     workers: int | None = Field(
         default=None, ge=0, description="Ray Train workers, 0 for none (in this process); unset: one a GPU, else 1"
     )
-    compile: Literal["auto", "on", "off"] = Field(
-        default="auto", description="torch.compile of the layers; auto: where it pays"
-    )
+    compile: Compile = Field(default="auto", description="torch.compile of the layers; auto: where it pays")
     checkpoint_minutes: float = Field(default=5.0, gt=0, description="minutes between two checkpoints, at most")
     keep: int = Field(default=2, gt=0, description="newest checkpoints that are kept, beside the best")
     max_failures: int = Field(default=3, ge=0, description="times that a lost worker is replaced")

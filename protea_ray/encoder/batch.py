@@ -91,8 +91,8 @@ class _Consumer:
 class _RecipeResult:
     """What one recipe takes from a pack, while it is copied to the host.
 
-    `sums` are (stretches, width) and `kept` (T, width), both by name. `cls` is (users with `wants_cls`, width),
-    `finite` (T,).
+    `sums` are (stretches, width) and `kept` (T, width) in the recipe's store_dtype, both by name. `cls` is (users with
+    `wants_cls`, width), `finite` (T,) of the states, `fits` (T,) of what is kept, None where nothing is.
     """
 
     users: list[_Consumer]
@@ -101,6 +101,7 @@ class _RecipeResult:
     kept: dict[str, Tensor]
     cls: Tensor | None
     finite: Tensor
+    fits: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -151,13 +152,16 @@ def _queue(
     residues = unit(matrix) if plan.recipe.normalize_residues else matrix
     stretches = [user.stretch(plan.before, piece) for user in users for piece in user.pieces]
     sums = _sums(plan, residues, stretches) if plan.reduces and stretches else {}
-    kept = {"rows": residues if plan.recipe.keeps_residues else None, "logits": logits}
+    wanted = {"rows": residues if plan.recipe.keeps_residues else None, "logits": logits}
     dtype = getattr(torch, plan.recipe.store_dtype)
+    kept = {name: values.to(dtype) for name, values in wanted.items() if values is not None}
+    # looked at on the device: numpy's isfinite takes longer on half precision than a GPU for the whole model
+    fits = torch.stack([finite_rows(values) for values in kept.values()]).all(0) if kept else None
     first = [user.rows[0] for user in users if user.wants_cls]  # CLS, never normalised by residue
     return _RecipeResult(
-        users=users, stretches=stretches, finite=finite,
+        users=users, stretches=stretches, finite=finite, fits=None if fits is None else transfer.host(fits),
         sums={name: transfer.host(values) for name, values in sums.items()},
-        kept={name: transfer.host(values.to(dtype)) for name, values in kept.items() if values is not None},
+        kept={name: transfer.host(values) for name, values in kept.items()},
         cls=transfer.host(matrix[to_device(np.array(first), matrix.device)]) if first else None,
     )  # fmt: skip
 
@@ -185,9 +189,11 @@ def _piece_values(result: _RecipeResult) -> list[PieceValues]:
     """The values of each stretch, in order."""
     sums = {name: values.numpy() for name, values in result.sums.items()}
     kept = {name: values.numpy() for name, values in result.kept.items()}
+    fits = None if result.fits is None else result.fits.numpy()
     return [
         PieceValues(
             end - start,
+            fits is None or bool(fits[start:end].all()),
             **{name: matrix[start:end].copy() for name, matrix in kept.items()},  # not a view of the whole pack
             **{name: values[i] for name, values in sums.items()},
         )

@@ -65,10 +65,12 @@ class PieceValues:
     """The values of one piece, all from one window. `count` is its number of residues.
 
     `total`, `peak` and `spread` are (width,) float32: see `pool.Sums`. `rows` (count, width) and `logits`
-    (count, vocabulary) are in store_dtype. What the recipe does not need is None.
+    (count, vocabulary) are in store_dtype, and `fits` says that all their numbers are finite in it. What the recipe
+    does not need is None.
     """
 
     count: int
+    fits: bool = True
     total: np.ndarray | None = None
     peak: np.ndarray | None = None
     spread: np.ndarray | None = None
@@ -111,7 +113,8 @@ class Collector:
             pooled = {name: vectors.astype(dtype) for name, vectors in self._pool().items()}
         residues = self._matrices("rows") if self.recipe.keeps_residues else None
         logits = self._matrices("logits") if self.recipe.keeps_logits else None
-        if not all(np.isfinite(x).all() for x in (*pooled.values(), *(residues or ()), *(logits or ()))):
+        fits = all(part is None or part.fits for part in self._parts)
+        if not (fits and all(np.isfinite(vectors).all() for vectors in pooled.values())):
             return Rejected(self.index, self.number, Reason.NON_FINITE, f"a number does not fit into {dtype}")
         spans = np.array(self.layout.spans, np.int32).reshape(-1, 2)
         seen, windows = self.layout.seen, len(self.layout.windows)

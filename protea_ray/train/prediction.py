@@ -89,7 +89,7 @@ def shape_of(config: TrainingConfig) -> Shape:
     if config.shape is not None:
         settings = shape_config(config.shape, config.crop)
     else:
-        settings = read_config(locate(config.model, None)[0])
+        settings = read_config(locate(str(config.model), None)[0])
     known = {family.model_type: family for family in families()}
     return known[settings["model_type"]].shape(settings)
 
@@ -108,7 +108,7 @@ def _measured(proteins: Proteins, config: TrainingConfig, device: str) -> Any:
 
     with tempfile.TemporaryDirectory() as scratch:
         if config.shape is None:
-            model = locate(config.model, None)[0]
+            model = locate(str(config.model), None)[0]
         else:
             model = write_fresh(Path(scratch) / "start", config.shape, config.seed, config.crop)
         return measure_rate(training_set(proteins, model, config), model, config, device)
