@@ -33,7 +33,9 @@ TESTS = (
     "tests/encoder/test_cuda_streams.py", "tests/encoder/test_device.py", "tests/encoder/test_transfer.py",
     "tests/encoder/test_acceleration.py", "tests/encoder/test_compiled.py",
     "tests/pipeline/test_pool.py", "tests/pipeline/test_gpu_parts.py", "tests/config/test_recipe.py",
+    "tests/train/test_on_a_gpu.py", "tests/train/test_gradients.py", "tests/train/test_forecast.py",
 )  # fmt: skip
+ON_A_CARD = {"acceptance", "testing"}  # rooms that are run on a card themselves: the acceptance, and what it builds
 DEVICES = {"cuda", "cpu", "gpu"}  # first words of what is compared, in any case
 NAMES = {"cuda", "fused", "gpus"}  # what the source calls an answer about a device
 CALLS = {"pin_memory", "record_stream"}
@@ -138,7 +140,8 @@ def places_of(file: Path) -> list[Place]:
 
 def places() -> list[Place]:
     """The places of the package, each once."""
-    return sorted({place for file in PACKAGE.rglob("*.py") for place in places_of(file)})
+    files = [file for file in PACKAGE.rglob("*.py") if file.relative_to(PACKAGE).parts[0] not in ON_A_CARD]
+    return sorted({place for file in files for place in places_of(file)})
 
 
 class _Loader(SourceFileLoader):

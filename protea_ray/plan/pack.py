@@ -29,7 +29,7 @@ def best_fit(token_counts: Sequence[int], order: Iterable[int], budget: int) -> 
     """Put windows one after another, in `order`, each into the fullest pack that has room for it; packs of indices.
 
     >>> best_fit([50, 100, 200, 30], [0, 1, 2, 3], budget=130)
-    [[0, 3], [1], [2]]
+    [[0], [1, 3], [2]]
     """
     packs: list[list[int]] = []
     room: list[tuple[int, int]] = []  # (tokens left, pack), sorted

@@ -133,4 +133,4 @@ def _shape_file(shape: str) -> dict[str, str]:
 def _write_start(directory: Path, config: TrainingConfig) -> None:
     """Write fresh weights beside the place and rename them into it."""
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".start-") as scratch:
-        write_fresh(Path(scratch) / "start", config.shape or "", config.seed).rename(directory)
+        write_fresh(Path(scratch) / "start", config.shape or "", config.seed, config.crop).rename(directory)

@@ -15,14 +15,14 @@ import protea_ray.sequences
 
 PURE = (protea_ray.config, protea_ray.plan, protea_ray.sequences)
 TAUGHT = {"protea_ray.plan.windows", "protea_ray.plan.pack", "protea_ray.sequences.records", "protea_ray.config.recipe"}
-TAUGHT |= {"protea_ray.pipeline.progress"}
+TAUGHT |= {"protea_ray.display", "protea_ray.plan.steps"}
 
 
 def modules() -> Iterator[str]:
     for package in PURE:
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             yield module.name
-    yield "protea_ray.pipeline.progress"
+    yield "protea_ray.display"
 
 
 @pytest.mark.parametrize("name", list(modules()))

@@ -25,6 +25,7 @@ def test_onednn_is_for_plain_matrices_of_an_x86_cpu(monkeypatch: Any) -> None:
     assert choose_product("cuda:0").name == JOINED
     assert choose_product("cuda:0", "int8").name == choose_product("cuda", asked="torch").name == TORCH
     assert choose_product("cpu", "int8").name == TORCH
+    assert choose_product("mps").name == TORCH
     assert choose_product("cpu", is_compiled=True).name == TORCH
     monkeypatch.setattr("platform.machine", lambda: "arm64")
     assert choose_product("cpu").name == TORCH

@@ -88,7 +88,7 @@ def test_the_graph_of_a_layer_has_no_tensor_of_the_host(
         run = load(directory, {"dtype": dtype}, device="cuda:0", compiled="off", kernel=kernel)
         windows = [run.alphabet.window(run.alphabet.residues(sequence)) for sequence in proteins(30, 200)]
         pack = run.core.pack(windows)
-        x, keywords = run.core.stack.begin(pack.ids, pack.positions)
+        x, keywords = run.core.stack.begin(pack.ids, pack.positions, pack.cu_seqlens)
         keywords |= run.core._attention(pack)
         bias = {name: keywords.pop(name) for name in ("position_bias",) if name in keywords}
         layer = run.core.stack.layers[1]

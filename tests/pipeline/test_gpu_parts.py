@@ -64,7 +64,7 @@ def test_proteins_are_recomputed_where_they_were_computed(
 ) -> None:
     monkeypatch.setattr(acceptance, "verify_digests", lambda *_: None)
     monkeypatch.setattr(acceptance, "remote", ask)
-    setting: Any = SimpleNamespace(device=device, checkpoint=SimpleNamespace(path=None, files=None))
+    setting: Any = SimpleNamespace(device=device, checkpoint=SimpleNamespace(path=None, files=None, adapter=None))
     with pytest.raises(AskedError) as caught:
         acceptance._recompute(setting, None)  # type: ignore[arg-type]
     assert caught.value.options == resources | {"max_retries": 1}
@@ -118,7 +118,7 @@ def test_an_actor_of_a_cpu_has_one_thread(
     found: list[int] = []
     asked: list[dict[str, Any]] = []
     monkeypatch.setattr(torch, "set_num_threads", found.append)
-    monkeypatch.setattr(EncoderSpec, "_local_checkpoint", lambda spec: esm2)
+    monkeypatch.setattr(EncoderSpec, "_local_checkpoint", lambda spec: (esm2, None))
     monkeypatch.setattr(Encoder, "load", lambda *given, **options: asked.append(options))
     replace(SPEC, device=device).load([])
     assert found == threads
@@ -149,7 +149,7 @@ def test_the_doctor_looks_at_the_gpu_where_there_is_one(
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
     value = doctor._attention().value
     assert begins in value
-    assert ("products by torch (what cuda has)" in value) == has_gpu
+    assert ("products by joined (query, key and value are one product)" in value) == has_gpu
 
 
 # a CUDA context that is broken
