@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 import typer
 
-from protea_ray.acceptance.proteins import accepted
+from protea_ray.acceptance.drawn import accepted
 from protea_ray.config.training import TrainingConfig, TrainingOptions, training_config
 from protea_ray.sequences.synth import synthesise
 from protea_ray.train.metrics_file import read_metrics

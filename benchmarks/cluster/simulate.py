@@ -26,7 +26,7 @@ import typer
 
 from benchmarks.cluster.schedule import Schedule
 from benchmarks.cluster.simulated_cluster import SimulatedSpec, memory_of, processes_below, simulated_cluster
-from protea_ray.acceptance.proteins import accepted
+from protea_ray.acceptance.drawn import accepted
 from protea_ray.config.cache import CACHE_VARIABLE
 from protea_ray.config.run import run_config
 from protea_ray.models.untrained import MODEL_NAME
@@ -144,6 +144,7 @@ def simulate(
     lengths: np.ndarray, gpus: int, seconds: float, readers: int, options: dict[str, Any], scratch: Path
 ) -> tuple[Figures, Schedule]:
     """One run of the pipeline over proteins of these lengths; its store is in `scratch`."""
+    os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # GPUs are numbers here, and Ray would count those that it names
     os.environ[CACHE_VARIABLE] = str(scratch / "cache")  # what was seen of a real device must not be touched
     fasta, log, store = scratch / "proteins.fasta", scratch / "log", scratch / "store"
     log.mkdir(parents=True)

@@ -27,8 +27,8 @@ import typer
 
 from benchmarks.encoder.peers import installed
 from benchmarks.encoder.show import draw, show, show_more
+from protea_ray.acceptance.drawn import accepted
 from protea_ray.acceptance.measure import Seconds, clock, extra_memory, interleaved, peak, share_of, useful_operations
-from protea_ray.acceptance.proteins import accepted
 from protea_ray.acceptance.published_shapes import MODELS
 from protea_ray.acceptance.ways import PADDED_BUDGET, Way, opened, ways
 from protea_ray.cluster.cores import usable_cores

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from protea_ray.acceptance.run import accept
+from protea_ray.acceptance.all_parts import accept
 from protea_ray.errors import ProteaRayError
 
 

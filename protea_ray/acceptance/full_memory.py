@@ -15,7 +15,7 @@ import torch
 
 from protea_ray.acceptance.difference import difference, packed_states
 from protea_ray.acceptance.numbers import FLOAT32, NARROW
-from protea_ray.acceptance.report import AcceptanceReport, Measured
+from protea_ray.acceptance.verdicts import AcceptanceReport, Measured
 from protea_ray.acceptance.ways import load_encoder
 from protea_ray.encoder.encoder import Encoder
 from protea_ray.encoder.forward import Core

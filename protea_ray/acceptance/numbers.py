@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from protea_ray.acceptance.difference import Difference, States, chosen, difference, packed_states, plain_states
-from protea_ray.acceptance.report import AcceptanceReport, Measured, NotHereError
+from protea_ray.acceptance.verdicts import AcceptanceReport, Measured, NotHereError
 from protea_ray.acceptance.ways import family_of, load_encoder, opened
 from protea_ray.encoder.attention import choose
 from protea_ray.errors import EncoderError

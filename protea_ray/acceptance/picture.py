@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from protea_ray.acceptance.report import Line
+from protea_ray.acceptance.verdicts import Line
 
 COLOURS = {"ok": "tab:green", "missed": "tab:red", "failed": "tab:purple", "not run": "tab:gray"}
 _BUCKET = re.compile(r"(?P<model>.+), (?P<low>[\d,]+)-(?P<high>[\d,]+) residues, residues/s")

@@ -12,7 +12,7 @@ from torch import nn
 
 from protea_ray.acceptance.by_the_book import ByTheBook, nf4
 from protea_ray.acceptance.difference import Difference, States, difference, packed_states
-from protea_ray.acceptance.report import AcceptanceReport, Measured, NotHereError
+from protea_ray.acceptance.verdicts import AcceptanceReport, Measured, NotHereError
 from protea_ray.acceptance.ways import load_encoder
 from protea_ray.encoder.encoder import Encoder
 from protea_ray.encoder.quantize import Nf4Linear

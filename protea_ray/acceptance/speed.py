@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from protea_ray.acceptance.difference import States, difference, packed_states, plain_states
+from protea_ray.acceptance.drawn import of_lengths, sample
 from protea_ray.acceptance.measure import clock, extra_memory, peak, useful_operations
 from protea_ray.acceptance.numbers import HALF_FACTOR
-from protea_ray.acceptance.proteins import of_lengths, sample
 from protea_ray.acceptance.published_shapes import MODELS
-from protea_ray.acceptance.report import AcceptanceReport, Measured, NotHereError
+from protea_ray.acceptance.verdicts import AcceptanceReport, Measured, NotHereError
 from protea_ray.acceptance.ways import Embed, Way, family_of, load_encoder, opened, ways
 
 PART = "speed"

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from protea_ray.acceptance.drawn import sample
 from protea_ray.acceptance.machine import Utilisation
-from protea_ray.acceptance.numbers import FLOAT32
-from protea_ray.acceptance.proteins import sample
 from protea_ray.acceptance.published_shapes import MODELS
-from protea_ray.acceptance.report import AcceptanceReport, Measured
+from protea_ray.acceptance.verdicts import AcceptanceReport, Measured
 from protea_ray.acceptance.ways import opened, ours
 from protea_ray.errors import StoreError
 from protea_ray.sequences.records import key_of
@@ -25,6 +24,7 @@ RESIDUES = {"cuda": 6_000_000, "cpu": 4_000}  # half a minute of a GPU, so that 
 CUT = 1022
 LEAST_SECONDS = 180.0  # Ray and three encoders start
 COMPARED = 200
+STORED = 2.0**-11  # of a number, half of float16's last digit: the store's own precision
 HALF = 2e-3  # vectors of one protein in two packs: as far as bfloat16 products in another order go
 
 
@@ -105,7 +105,7 @@ def _vectors(directory: Path, device: str, proteins: Sequence[str], stored: dict
         unit = vector / np.linalg.norm(vector)
         away.append(np.inf if row is None else float(np.linalg.norm(np.asarray(row, np.float64) - unit)))
     single = opened(directory).facts.gpu_dtype if device == "cuda" else "float32"
-    return Measured(max(away), FLOAT32 if single == "float32" else HALF, message=f"{len(away)} proteins, {single}")
+    return Measured(max(away), STORED if single == "float32" else HALF, message=f"{len(away)} proteins, {single}")
 
 
 def _utilisation(used: Utilisation, startup: float) -> Measured:

@@ -126,7 +126,7 @@ def _dashboard(url: str) -> Fact:
 
 
 def _accept(out: Path, only: str, device: str, minutes: float | None, proteins: str | None) -> NoReturn:
-    from protea_ray.acceptance.run import accept
+    from protea_ray.acceptance.all_parts import accept
 
     report = accept(out, only=only, device=device, minutes=minutes, proteins=proteins)
     print(f"{out}/acceptance.md, acceptance.json")

@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import nn
 
-from protea_ray.acceptance import full_memory, numbers, quantised, speed, stored, training
+from protea_ray.acceptance import full_memory, numbers, quantised, speed, stored, training_steps
+from protea_ray.acceptance.all_parts import accept
 from protea_ray.acceptance.by_the_book import nf4
-from protea_ray.acceptance.proteins import mixed, of_lengths, pool, sample
-from protea_ray.acceptance.report import AcceptanceReport
-from protea_ray.acceptance.run import accept
+from protea_ray.acceptance.drawn import mixed, of_lengths, pool, sample
+from protea_ray.acceptance.verdicts import AcceptanceReport
 from protea_ray.encoder import attention
 from tests.commands import call
 
@@ -173,17 +173,17 @@ def test_targets_are_judged_on_a_gpu_alone() -> None:
 
 def test_gradients_of_training_are_transformers(tmp_path: Path) -> None:
     pytest.importorskip("protea_ray.train.masked_model")
-    found = training._gradient("cpu", PROTEINS, tmp_path)
+    found = training_steps._gradient("cpu", PROTEINS, tmp_path)
     assert {name: m.verdict for name, m in found.items()} == {"loss": "ok", "gradients": "ok"}
     assert found["gradients"].message.startswith("40 parameters")
 
 
 def test_a_pack_to_train_on_masks_residues_alone(tmp_path: Path) -> None:
     directory = numbers.build("esm2", tmp_path / "m", layers=1, hidden=32, heads=4)
-    made = training.pack_of(directory, PROTEINS, 400)
+    made = training_steps.pack_of(directory, PROTEINS, 400)
     assert made.rows[-1] == len(made.ids) <= 400 and len(made.rows) > 5
     assert not set(made.chosen) & {*made.rows[:-1], *(made.rows[1:] - 1)}
-    assert (made.ids[made.chosen] == training.MASK).all() and (made.targets != training.MASK).all()
+    assert (made.ids[made.chosen] == training_steps.MASK).all() and (made.targets != training_steps.MASK).all()
     assert 0.05 < len(made.chosen) / len(made.ids) < 0.25
     assert made.positions.max() == np.diff(made.rows).max() - 1
 
@@ -191,7 +191,7 @@ def test_a_pack_to_train_on_masks_residues_alone(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_training_with_its_recipes(report: AcceptanceReport, tmp_path: Path) -> None:
     pytest.importorskip("protea_ray.train.train_here")
-    training.check(report, "cpu", PROTEINS * 4, tmp_path, 1000)
+    training_steps.check(report, "cpu", PROTEINS * 4, tmp_path, 1000)
     assert set(verdicts(report).values()) == {"ok"}
     assert verdicts(report)["recipe small"] == "ok"
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from protea_ray.acceptance import machine as machine_module
+from protea_ray.acceptance.all_parts import accept
 from protea_ray.acceptance.difference import difference
 from protea_ray.acceptance.picture import draw
-from protea_ray.acceptance.report import AcceptanceReport, Line, Measured, NotHereError, time_limit
-from protea_ray.acceptance.run import accept
+from protea_ray.acceptance.verdicts import AcceptanceReport, Line, Measured, NotHereError, time_limit
 from protea_ray.errors import ConfigError
 from tests.commands import call
 

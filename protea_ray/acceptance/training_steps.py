@@ -16,9 +16,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from protea_ray.acceptance.drawn import sample
 from protea_ray.acceptance.measure import clock, peak
-from protea_ray.acceptance.proteins import sample
-from protea_ray.acceptance.report import AcceptanceReport, Measured, NotHereError
+from protea_ray.acceptance.verdicts import AcceptanceReport, Measured, NotHereError
 from protea_ray.acceptance.ways import family_of, opened
 from protea_ray.testing.random_checkpoint import build
 

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from protea_ray.acceptance.report import AcceptanceReport
+from protea_ray.acceptance.verdicts import AcceptanceReport
 from protea_ray.errors import ConfigError
 
 SECONDS = {"numbers": 170.0, "quantised": 25.0, "memory": 15.0, "speed": 200.0, "training": 110.0, "pipeline": 180.0}
@@ -31,9 +31,9 @@ def accept(
 
     import torch
 
+    from protea_ray.acceptance.drawn import pool
     from protea_ray.acceptance.machine import machine
     from protea_ray.acceptance.picture import draw
-    from protea_ray.acceptance.proteins import pool
 
     torch.set_float32_matmul_precision("highest")  # TF32 would be 1e-3 off
     if place == "cpu":
@@ -72,8 +72,8 @@ def _device(asked: str) -> str:
 
 def _run(part: str, report: AcceptanceReport, device: str, pool: Sequence[str], scratch: Path, seconds: float) -> None:
     """One part; what it needs is imported here, so that a part that cannot be imported stops no other."""
+    from protea_ray.acceptance.drawn import mixed
     from protea_ray.acceptance.numbers import LENGTHS
-    from protea_ray.acceptance.proteins import mixed
 
     count, longest = MIXED[device]
     few = mixed(pool, count, longest, LENGTHS[device])
@@ -94,9 +94,9 @@ def _run(part: str, report: AcceptanceReport, device: str, pool: Sequence[str], 
 
         speed.check(report, device, pool, scratch, seconds)
     elif part == "training":
-        from protea_ray.acceptance import training
+        from protea_ray.acceptance import training_steps
 
-        training.check(report, device, pool, scratch, seconds)
+        training_steps.check(report, device, pool, scratch, seconds)
     else:
         from protea_ray.acceptance import stored
 
