@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch._dynamo.backends.common import aot_autograd
 
+from protea_ray.encoder import quantize
 from protea_ray.encoder.encoder import Encoder
 from protea_ray.encoder.projections import TakeLeft, join_projections
 from tests.encoder.conftest import proteins
@@ -81,3 +82,14 @@ def test_projections_that_are_not_alike_stay(change: str) -> None:
     part.key = others[change]
     assert join_projections([part]) == 0
     assert type(part.query) is nn.Linear
+
+
+def test_quantised_projections_stay() -> None:
+    """torchao's int8 is a Linear whose weight is a tensor of another class, which cannot be joined (seen on a GPU)."""
+    part = nn.Module()
+    part.query, part.key, part.value = (nn.Linear(32, 32) for _ in range(3))
+    convert = quantize.method("int8", torch.float32)
+    for name in ("query", "key", "value"):
+        setattr(part, name, convert(getattr(part, name)))
+    assert join_projections([part]) == 0
+    assert part.query(torch.ones(1, 32)).shape == (1, 32)
