@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protea_ray.config import libraries
 from protea_ray.config.run import load_fields, run_config
 from protea_ray.errors import ConfigError
 from tests.exchange.test_protea_config import VALUES
@@ -132,3 +134,22 @@ def test_only_typed_errors_from_text(text: str):
 @pytest.mark.parametrize("recipes", [5, 1.5, True])
 def test_recipes_that_are_no_list(recipes: object):
     assert "recipes" in problems({"model": "m", "recipes": recipes})[0]
+
+
+@pytest.mark.parametrize(("written", "meant"), [("on", "on"), ("off", "off"), ("auto", "auto"), ("'on'", "on")])
+def test_on_and_off_of_a_yaml_file_are_words(written: str, meant: str, tmp_path: Path):
+    """YAML 1.1 reads them as true and false, which compile refused."""
+    path = tmp_path / "run.yaml"
+    path.write_text(f"model: a\nrun:\n  compile: {written}\n")
+    assert run_config(load_fields(str(path), [], {})).run.compile == meant
+    assert run_config(load_fields(None, [f"run.compile={written}"], {"model": "a"})).run.compile == meant
+
+
+def test_a_checkout_that_is_not_installed_has_a_version(monkeypatch: pytest.MonkeyPatch):
+    def absent(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(libraries, "version", absent)
+    assert libraries.versions(("protea-ray",)) == {"protea-ray": "checkout"}
+    with pytest.raises(PackageNotFoundError):
+        libraries.versions(("torch",))
