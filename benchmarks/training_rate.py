@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import random
 import socket
 import tempfile
 import time
@@ -26,9 +25,8 @@ import torch
 import torch.nn.functional as F
 import typer
 
-from protea_ray.acceptance.drawn import accepted
+from protea_ray.acceptance.drawn import pool, sample
 from protea_ray.config.training import TrainingConfig, TrainingOptions, training_config
-from protea_ray.sequences.synth import synthesise
 from protea_ray.train.metrics_file import read_metrics
 from protea_ray.train.proteins import Proteins, from_table
 from protea_ray.train.shape import write_fresh
@@ -48,7 +46,7 @@ def main(
 ) -> None:
     """Print tokens per second of each way, and how many times the padded one it is."""
     torch.set_num_threads(1)
-    sequences = _drawn(fasta, proteins)
+    sequences = sample(pool(fasta), proteins, CROP)
     found: dict[str, dict[str, float]] = {}
     for dtype in dtypes.split(","):
         with tempfile.TemporaryDirectory() as scratch:
@@ -63,15 +61,6 @@ def main(
             print(f"{dtype:<9} {way:<36} {rate:>9,.0f} tokens/s  {rate / first:.2f} times the first")
     if as_json:
         print(json.dumps(found))
-
-
-def _drawn(fasta: str | None, count: int) -> list[str]:
-    every = (
-        [p.sequence for p in synthesise(20_000, seed=0)]
-        if fasta is None
-        else list(dict.fromkeys(s for batch in accepted(fasta) for s in batch["sequence"].to_pylist()))
-    )
-    return [s[:CROP] for s in random.Random(0).sample(every, min(count, len(every)))]
 
 
 def padded(start: Path, sequences: Sequence[str], dtype: str) -> float:

@@ -14,7 +14,6 @@ alone, which needs neither Ray nor Lance. Writes signal.json and signal.md.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +22,9 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from jobs.program import run_program
 from protea_ray.config.recipe import short_name
-from protea_ray.errors import ConfigError, ProteaRayError
+from protea_ray.errors import ConfigError
 from protea_ray.evaluate.composition import composition
 from protea_ray.evaluate.frozen import protein_vectors, read_proteins, residue_vectors
 from protea_ray.evaluate.secondary_structure import Chains, letter_features, read_chains, window_features
@@ -138,14 +138,8 @@ def _fasta_files(folder: Path) -> list[Path]:
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
-    """Run as a program: an error of this package is one line and an exit code."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
-    try:
-        app(arguments)
-    except ProteaRayError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    """Run as a program."""
+    run_program(main, arguments)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ Writes probe.json (pin, split, losses, metrics, what labels were lost) and probe
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Annotated
 
 import typer
 
-from protea_ray.errors import ProteaRayError
+from jobs.program import run_program
 from protea_ray.evaluate.experiment import TASKS, evaluate, fit, join_labels, make_task, write_labels
 from protea_ray.evaluate.probes import ProbePlan
 from protea_ray.evaluate.report import print_report, write_report
@@ -65,14 +64,8 @@ def main(
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
-    """Run as a program: an error of this package is one line and an exit code."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
-    try:
-        app(arguments)
-    except ProteaRayError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    """Run as a program."""
+    run_program(main, arguments)
 
 
 if __name__ == "__main__":

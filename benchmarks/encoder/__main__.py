@@ -27,7 +27,7 @@ import typer
 
 from benchmarks.encoder.peers import installed
 from benchmarks.encoder.show import draw, show, show_more
-from protea_ray.acceptance.drawn import accepted
+from protea_ray.acceptance import drawn
 from protea_ray.acceptance.measure import Seconds, clock, extra_memory, interleaved, peak, share_of, useful_operations
 from protea_ray.acceptance.published_shapes import MODELS
 from protea_ray.acceptance.ways import PADDED_BUDGET, Way, opened, ways
@@ -124,8 +124,7 @@ def proteins_of(fasta: str | None) -> list[str]:
     """Every protein of the input, or of the data set beside the checkout, or synthetic ones; always the same."""
     if fasta is None and not REAL_PROTEINS.is_dir():
         return [p.sequence for p in synthesise(20_000, seed=0)]
-    batches = accepted(fasta or str(REAL_PROTEINS))
-    return list(dict.fromkeys(s for batch in batches for s in batch["sequence"].to_pylist()))
+    return drawn.pool(fasta or str(REAL_PROTEINS))
 
 
 def useful(directory: Path, lengths: Sequence[int]) -> float:

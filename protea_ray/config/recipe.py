@@ -15,9 +15,9 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from protea_ray.errors import ConfigError
 
@@ -51,6 +51,25 @@ class ModelFacts:
     has_lm_head: bool = False
     reads_3di: bool = False
     quantization: Quantization | None = None
+
+
+def attention_window(attention: str) -> int:
+    """Half width of local attention in residues, -1 for exact; raises ValueError for what is neither.
+
+    >>> attention_window("exact"), attention_window("local:512")
+    (-1, 512)
+    """
+    if not _ATTENTION.fullmatch(attention):
+        raise ValueError(f"{attention!r} is not known; use exact or local:W with W > 0, as in local:1024")
+    return -1 if attention == "exact" else int(attention.split(":")[1])
+
+
+def _known_attention(value: str) -> str:
+    attention_window(value)
+    return value
+
+
+Attention = Annotated[str, AfterValidator(_known_attention)]
 
 
 class EmbeddingConfig(BaseModel):
@@ -96,7 +115,7 @@ class EmbeddingConfig(BaseModel):
     )
     dtype: Dtype | None = Field(default=None, description="compute precision; unset: by device and family")
     store_dtype: Literal["float16", "float32"] = Field(default="float16", description="stored precision")
-    attention: str = Field(default="exact", description="exact, or local:W for |i - j| <= W")
+    attention: Attention = Field(default="exact", description="exact, or local:W for |i - j| <= W")
     quantization: Quantization | None = Field(default=None, description="weights in fewer bits; unset: no")
 
     @field_validator("layers", "max_residues", "window_overlap", "chunk_size", "chunk_overlap", mode="before")
@@ -145,12 +164,6 @@ class EmbeddingConfig(BaseModel):
             raise ValueError("are stored beside embeddings only; use embeddings or embeddings,logits")
         return ("embeddings", "logits") if "logits" in value else ("embeddings",)
 
-    @field_validator("attention")
-    @classmethod
-    def _attention_is_known(cls, value: str) -> str:
-        attention_window(value)
-        return value
-
     @model_validator(mode="after")
     def _overlaps_fit(self) -> EmbeddingConfig:
         problems = overlap_problems(self, self.max_residues)
@@ -186,17 +199,6 @@ class EmbeddingConfig(BaseModel):
         """Length of each pooled vector by pooling name, for states `hidden` wide."""
         base = self.width(hidden)
         return {p: 2 * base if p == "mean_max" else base for p in self.pooled}
-
-
-def attention_window(attention: str) -> int:
-    """Half width of local attention in residues, -1 for exact; raises ValueError for what is neither.
-
-    >>> attention_window("exact"), attention_window("local:512")
-    (-1, 512)
-    """
-    if not _ATTENTION.fullmatch(attention):
-        raise ValueError(f"{attention!r} is not known; use exact or local:W with W > 0, as in local:1024")
-    return -1 if attention == "exact" else int(attention.split(":")[1])
 
 
 def overlap_problems(config: EmbeddingConfig, max_residues: int | None) -> list[str]:

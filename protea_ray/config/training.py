@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from protea_ray.config.recipe import attention_window, explain
+from protea_ray.config.recipe import Attention, attention_window, explain
 from protea_ray.config.run import Compile
 from protea_ray.errors import ConfigError
 
@@ -39,7 +39,7 @@ class TrainingConfig(BaseModel):
     shape: str | None = Field(
         default=None, description="fresh weights: small, default, 8M, 35M, 150M, 650M or path of a config.json"
     )
-    attention: str = Field(default="exact", description="exact, or local:W for |i - j| <= W")
+    attention: Attention = Field(default="exact", description="exact, or local:W for |i - j| <= W")
     adapter: Literal["none", "lora", "qlora"] = Field(
         default="none",
         description="none, lora (low-rank factors beside frozen weights) or qlora (the weights in 4 bits)",
@@ -101,12 +101,6 @@ class TrainingConfig(BaseModel):
             return value
         near = _nearest(value)
         raise ValueError(f"is not known; {near}choose from {', '.join(SHAPE_NAMES)}, or give the path of a config.json")
-
-    @field_validator("attention")
-    @classmethod
-    def _attention_is_known(cls, value: str) -> str:
-        attention_window(value)
-        return value
 
     @model_validator(mode="after")
     def _fields_fit(self) -> TrainingConfig:

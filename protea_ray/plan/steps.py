@@ -133,8 +133,3 @@ def crop_starts(layout: StepLayout, epoch: int, examples: np.ndarray, lengths: n
     """First residue of the crop of each protein, (n,) int64; 0 for one that is not longer than the crop."""
     numbers = draws(keyed(layout.seed, epoch, Purpose.CROP, examples), np.zeros(1, np.int64))
     return below(numbers, np.maximum(lengths - layout.crop, 0) + 1)
-
-
-def crop_start(layout: StepLayout, epoch: int, example: int, length: int) -> int:
-    """First residue of the crop of one protein, as `crop_starts` has it."""
-    return int(crop_starts(layout, epoch, np.array([example]), np.array([length]))[0])

@@ -9,14 +9,11 @@ nodes, which is looked at before anything starts.
 from __future__ import annotations
 
 import shutil
-import signal
-import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from protea_ray.config.run import RunOptions
@@ -24,7 +21,7 @@ from protea_ray.config.training import TrainingConfig, TrainingOptions
 from protea_ray.errors import ConfigError, ProteaRayError, TrainingError
 from protea_ray.train.proteins import Proteins
 from protea_ray.train.run_start import require_place
-from protea_ray.train.stopping import STOP_FILE
+from protea_ray.train.stopping import STOP_FILE, stop_signals
 from protea_ray.train.train_here import Report, TrainingSummary, train_here
 
 if TYPE_CHECKING:
@@ -49,8 +46,9 @@ def train_on_workers(
     connect(RunOptions(address=options.address))
     _require_shared(out)
     (out / STOP_FILE).unlink(missing_ok=True)
+    ask = partial((out / STOP_FILE).write_text, encoding="utf-8")  # the file asks the workers to stop
     try:
-        with _stop_file(out), ThreadPoolExecutor(1, "ray-train") as pool:
+        with stop_signals(ask), ThreadPoolExecutor(1, "ray-train") as pool:
             from ray.util.queue import Queue
 
             events = Queue(actor_options={"num_cpus": 0})
@@ -183,25 +181,6 @@ def _pass_on(events: Queue, fit: Future[TrainingSummary], report: Report) -> Non
         except Empty:
             if ended:
                 return
-
-
-@contextmanager
-def _stop_file(out: Path) -> Iterator[None]:
-    """Inside, SIGTERM and SIGINT write the file that asks the workers to stop; a second one ends this process."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        (out / STOP_FILE).write_text(signal.Signals(number).name, encoding="utf-8")
-        signal.signal(number, before[number])
-
-    before: dict[int, Any] = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _failure(error: Any, out: Path, failures: int) -> ProteaRayError:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from protea_ray.config.training import TrainingConfig
 from protea_ray.errors import ConfigError, ProteaRayError
@@ -18,6 +17,7 @@ from protea_ray.train.adapter import require_adaptable
 from protea_ray.train.plan_file import TrainingPlan
 from protea_ray.train.proteins import Proteins
 from protea_ray.train.shape import write_fresh
+from protea_ray.train.validation_loss import summed
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,7 @@ def _settle(plan: TrainingPlan, directory: Path, out: Path) -> ProteaRayError | 
 
 def _any_rank(mine: bool) -> bool:
     """Whether it is so on any rank; returns on all of them at once."""
-    device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
-    found = torch.tensor([float(mine)], device=device)
-    torch.distributed.all_reduce(found)
-    return bool(found.item())
+    return bool(summed(np.array([float(mine)]))[0])
 
 
 def require_place(out: Path) -> None:

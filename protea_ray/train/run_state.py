@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from typing import Any
 
+from protea_ray.config.libraries import versions
 from protea_ray.config.training import TrainingConfig
 from protea_ray.train.plan_file import TrainingPlan
 
@@ -66,7 +66,7 @@ def state_json(state: RunState, plan: TrainingPlan, world: int) -> dict[str, Any
     return {
         "schema": SCHEMA, **state.to_json(), "plan": held["digest"], "data": held["data"], "split": held["split"],
         "seed": plan.config.seed, "world": world,
-        "versions": {name: version(name) for name in ("torch", "transformers", "numpy", "safetensors")},
+        "versions": versions(("torch", "transformers", "numpy", "safetensors")),
     }  # fmt: skip
 
 

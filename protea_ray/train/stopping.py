@@ -5,10 +5,11 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from protea_ray.display import first_of
 
@@ -41,17 +42,27 @@ class Stopping:
     @contextmanager
     def signals(self) -> Iterator[None]:
         """Inside, SIGTERM and SIGINT ask to stop; a second one ends the process as it always did."""
-        if threading.current_thread() is not threading.main_thread():
+        with stop_signals(self._signals.append):
             yield
-            return
-        before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
-        self._before = before
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self._signals.append(signal.Signals(number).name)
-        signal.signal(number, self._before[signal.Signals(number)])
+
+@contextmanager
+def stop_signals(note: Callable[[str], object]) -> Iterator[None]:
+    """Inside, the first SIGTERM or SIGINT calls `note` with its name; a second one ends the process as it always did.
+
+    Outside of the main thread, which alone may take signals, nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def noted(number: int, frame: FrameType | None) -> None:
+        note(signal.Signals(number).name)
+        signal.signal(number, before[number])
+
+    before: dict[int, Any] = {number: signal.signal(number, noted) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -2,20 +2,23 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.nn.attention import flex_attention as flex_module
 
 from protea_ray.config.recipe import EmbeddingConfig, resolve
+from protea_ray.encoder import attention
 from protea_ray.encoder.encoder import Encoder
 from protea_ray.models.families import recognise
 from protea_ray.models.families.vocabulary import read_vocabulary
 from protea_ray.models.weights import read_headers
 from protea_ray.testing.random_checkpoint import build
+from tests.encoder.fake_cuda import FakeGpu, fake_gpu
 from tests.encoder.reference import Reference
 
 ALL_LETTERS = "ACDEFGHIKLMNPQRSTVWYUZOBXJ"
@@ -63,3 +66,12 @@ def load(directory: Path, *recipes: dict[str, Any], **options: Any) -> Encoder:
 def proteins(*lengths: int, seed: int = 0, letters: str = ALL_LETTERS) -> list[str]:
     draw = random.Random(seed)
     return ["".join(draw.choices(letters, k=length)) for length in lengths]
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGpu]:
+    """A GPU of fake tensors, on which flex runs as it is written, without a compiler."""
+    monkeypatch.setattr(flex_module, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)  # no dynamo inside of a mode
+    monkeypatch.setattr(attention, "_compiled_flex", lambda: flex_module.flex_attention)
+    with fake_gpu(monkeypatch) as made:
+        yield made

@@ -10,24 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.nn.attention import flex_attention as flex_module
 from torch.utils import _pytree as pytree
 
-from protea_ray.encoder import attention
 from protea_ray.encoder.acceleration import compile_layers
 from tests.encoder.conftest import load, proteins
-from tests.encoder.fake_cuda import DEVICE, FakeGpu, fake_gpu
+from tests.encoder.fake_cuda import DEVICE, FakeGpu
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*")
 BIASED = ("t5", "prostt5", "ankh")
-
-
-@pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGpu]:
-    monkeypatch.setattr(flex_module, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)  # no dynamo inside of a mode
-    monkeypatch.setattr(attention, "_compiled_flex", lambda: flex_module.flex_attention)
-    with fake_gpu(monkeypatch) as made:
-        yield made
 
 
 @pytest.fixture

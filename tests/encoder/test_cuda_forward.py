@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor, unset_fake_temporarily
-from torch.nn.attention import flex_attention as flex_module
 
 from protea_ray.config.run import RunOptions
 from protea_ray.encoder import attention
@@ -22,7 +20,7 @@ from protea_ray.errors import EncoderError
 from protea_ray.models.families import loading
 from protea_ray.testing.random_checkpoint import FAMILIES
 from tests.encoder.conftest import load, proteins
-from tests.encoder.fake_cuda import DEVICE, FREE, FakeGpu, fake_gpu, out_of_order
+from tests.encoder.fake_cuda import DEVICE, FREE, FakeGpu, out_of_order
 
 KERNELS = [name for name in get_args(RunOptions.model_fields["kernel"].annotation) if name != "auto"]
 DTYPES = ("float32", "bfloat16", "float16")
@@ -44,14 +42,6 @@ def offered(family: str, dtype: str) -> list[str]:
 
 
 CASES = [(family, dtype, kernel) for family in FAMILIES for dtype in DTYPES for kernel in offered(family, dtype)]
-
-
-@pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGpu]:
-    monkeypatch.setattr(flex_module, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)  # no dynamo inside of a mode
-    monkeypatch.setattr(attention, "_compiled_flex", lambda: flex_module.flex_attention)
-    with fake_gpu(monkeypatch) as made:
-        yield made
 
 
 @pytest.fixture

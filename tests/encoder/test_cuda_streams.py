@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,13 @@ import torch
 
 from protea_ray.encoder import transfer
 from protea_ray.encoder.transfer import Transfer
-from tests.encoder.fake_cuda import DEVICE, FakeGpu, fake_gpu, out_of_order
+from tests.encoder.fake_cuda import DEVICE, FakeGpu, out_of_order
 
 SOURCE = Path(transfer.__file__).read_text(encoding="utf-8")
 WAIT = "        stream.wait_stream(torch.cuda.current_stream(self.device))\n"
 MARK = "            self._last_copy = stream.record_event(self._last_copy)\n"
 KEEP = "            values.record_stream(stream)  # else its memory is given to the next pack before it has been read\n"
 COPY = "            copy.copy_(values, non_blocking=True)\n"
-
-
-@pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGpu]:
-    with fake_gpu(monkeypatch) as made:
-        yield made
 
 
 def copied(gpu: FakeGpu, made: Any, *, waits: bool = True) -> list[str]:

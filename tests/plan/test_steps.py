@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from protea_ray.errors import ConfigError
 from protea_ray.plan import hashing
-from protea_ray.plan.steps import EpochSteps, StepLayout, crop_start, crop_starts, pack_of_rank
+from protea_ray.plan.steps import EpochSteps, StepLayout, crop_starts, pack_of_rank
 
 LENGTHS = st.builds(  # hypothesis takes its time to draw hundreds of numbers itself
     lambda n, seed: np.random.default_rng(seed).integers(1, 90, n), st.integers(120, 1_500), st.integers(0, 1 << 20)
@@ -144,7 +144,9 @@ def test_crops_lie_inside_and_come_everywhere() -> None:
     assert set(starts[lengths == 30].tolist()) == set(range(21))
     counts = np.bincount(starts[lengths == 30], minlength=21)
     assert ((counts - 500 / 21) ** 2 / (500 / 21)).sum() < 45  # chi square of 20 degrees, p = 0.001
-    assert [crop_start(layout, 2, i, int(lengths[i])) for i in range(50)] == starts[:50].tolist()
+    assert [int(crop_starts(layout, 2, np.array([i]), lengths[i : i + 1])[0]) for i in range(50)] == starts[
+        :50
+    ].tolist()
     assert (crop_starts(layout, 3, np.arange(2_000), lengths) != starts).any()
 
 

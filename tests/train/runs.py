@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from safetensors.torch import load_file
 
@@ -73,3 +74,15 @@ def same(one: Path, other: Path) -> bool:
     """Whether two models have the same weights, bit for bit."""
     first, second = weights(one), weights(other)
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def module_arguments(config: TrainingConfig, place: Path) -> list[str]:
+    """Write `proteins()` to a table in `place`; the arguments of `python -m protea_ray.train` for it and place/out."""
+    data, everything, table = proteins(), range(len(proteins())), place / "proteins.parquet"
+    pq.write_table(pa.table({
+        "id": data.ids(everything), "sequence": data.sequences(everything), "cluster": data.cluster,
+        "is_validation": data.split,
+    }), table)  # fmt: skip
+    fields = {k: v for k, v in config.model_dump().items() if v is not None and k != "lora_targets"}
+    given = [part for name, value in fields.items() for part in ("--set", f"{name}={json.dumps(value)}")]
+    return [str(table), str(place / "out"), "--set", "run.device=cpu", *given]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from protea_ray.plan.steps import StepLayout, crop_start
+from protea_ray.plan.steps import StepLayout, crop_starts
 from protea_ray.train.masking import VALIDATION_SEED, MaskedPack, Masker
 from tests.train.vocabularies import AMINO, CLS, EOS, MASK, esm2_alphabet
 
@@ -33,7 +33,7 @@ def test_a_pack_is_its_proteins_side_by_side() -> None:
     pack = masker().masked_pack(proteins, np.arange(100, 140), epoch=3)
     ids, at = restored(pack), 0
     for i, protein in enumerate(proteins):
-        start = crop_start(LAYOUT, 3, 100 + i, len(protein))
+        start = crop_starts(LAYOUT, 3, np.array([100 + i]), np.array([len(protein)]))[0]
         tokens = [CLS, *protein[start : start + 200].tolist(), EOS]
         assert pack.rows[i] == at
         assert ids[at : at + len(tokens)].tolist() == tokens
@@ -121,7 +121,8 @@ def test_the_validation_mask_is_fixed() -> None:
     # also where a residue stands in the crop does not matter, only where it stands in the protein
     whole = masker(layout=StepLayout(1_000, 4_096, 4_096, seed=1)).validation_pack(proteins, np.arange(60))
     for i, protein in enumerate(proteins):
-        start = crop_start(StepLayout(200, 4_096, 4_096, VALIDATION_SEED), 0, i, len(protein))
+        layout = StepLayout(200, 4_096, 4_096, VALIDATION_SEED)
+        start = crop_starts(layout, 0, np.array([i]), np.array([len(protein)]))[0]
         of_whole = {int(c - whole.rows[i] - 1) for c in whole.chosen if whole.rows[i] <= c < whole.rows[i + 1]}
         of_crop = {int(c - one.rows[i] - 1) + start for c in one.chosen if one.rows[i] <= c < one.rows[i + 1]}
         assert of_crop == {c for c in of_whole if start <= c < start + 200}

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -22,7 +21,7 @@ from protea_ray.train.masked_model import MaskedModel
 from protea_ray.train.metrics_file import read_metrics
 from protea_ray.train.proteins import from_table
 from protea_ray.train.train_here import train_here
-from tests.train.runs import VOCABULARY, newest, proteins, recipe, same, train, weights
+from tests.train.runs import VOCABULARY, module_arguments, newest, proteins, recipe, same, train, weights
 
 
 class KilledError(BaseException):
@@ -143,15 +142,8 @@ def test_a_process_that_is_killed_hard_goes_on_bit_for_bit(tmp_path: Path) -> No
     """20 steps = some + SIGKILL of the whole process at a moment of its own + the rest."""
     config = recipe(tmp_path)
     data = proteins()
-    everything = range(len(data))
-    pq.write_table(pa.table({
-        "id": data.ids(everything), "sequence": data.sequences(everything), "cluster": data.cluster,
-        "is_validation": data.split,
-    }), tmp_path / "proteins.parquet")  # fmt: skip
-    fields = {k: v for k, v in config.model_dump().items() if v is not None and k != "lora_targets"}
-    command = [sys.executable, "-m", "protea_ray.train", str(tmp_path / "proteins.parquet"), str(tmp_path / "out")]
-    command += [part for name, value in fields.items() for part in ("--set", f"{name}={json.dumps(value)}")]
-    command += ["--set", "run.device=cpu", "--set", "run.checkpoint_minutes=1e-6"]
+    command = [sys.executable, "-m", "protea_ray.train", *module_arguments(config, tmp_path)]
+    command += ["--set", "run.checkpoint_minutes=1e-6"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -18,7 +17,7 @@ from protea_ray.errors import ConfigError
 from protea_ray.train.__main__ import main
 from protea_ray.train.metrics_file import read_metrics
 from protea_ray.train.train_here import train_here
-from tests.train.runs import STEP_TOKENS, newest, proteins, recipe, train
+from tests.train.runs import STEP_TOKENS, module_arguments, newest, proteins, recipe, train
 
 
 def of_kind(out: Path, kind: str) -> list[dict[str, Any]]:
@@ -98,16 +97,7 @@ def test_a_place_that_cannot_be_written_and_more_workers_than_packs(tmp_path: Pa
 
 
 def test_the_module_trains_on_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = proteins()
-    everything = range(len(data))
-    pq.write_table(pa.table({
-        "id": data.ids(everything), "sequence": data.sequences(everything), "cluster": data.cluster,
-        "is_validation": data.split,
-    }), tmp_path / "proteins.parquet")  # fmt: skip
-    config = recipe(tmp_path)
-    fields = {k: v for k, v in config.model_dump().items() if v is not None and k != "lora_targets"}
-    command = [str(tmp_path / "proteins.parquet"), str(tmp_path / "out"), "--set", "run.device=cpu"]
-    command += [part for name, value in fields.items() for part in ("--set", f"{name}={json.dumps(value)}")]
+    command = module_arguments(recipe(tmp_path), tmp_path)
     assert main([*command, "--stop-after", "0"]) == 130
     assert main(command) == 0
     said = capsys.readouterr()
