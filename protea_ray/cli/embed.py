@@ -68,7 +68,7 @@ def embed(
     fields.setdefault("model", DEFAULT_MODEL)
     settings = run_config(fields)
     if dry_run:
-        from protea_ray.cli.show import print_plan
+        from protea_ray.cli.show_run import print_plan
         from protea_ray.pipeline.dry_run import dry_run as predict
 
         print_plan(predict(inputs, store, settings), as_json)
@@ -97,7 +97,7 @@ def run_now(inputs: list[str], store: str, settings: RunConfig, started: float) 
 
 def finish(summary: Summary, max_rejects: int | None, facts: dict[str, Any] | None) -> None:
     """Print the accounting and, as JSON, `facts`; leave with code 3 when too much was rejected."""
-    from protea_ray.cli.show import print_summary
+    from protea_ray.cli.show_run import print_summary
 
     print_summary(summary)
     if not summary.trained:

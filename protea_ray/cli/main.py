@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from protea_ray.cli import doctor, embed, exchange, store, tools, train
+from protea_ray.cli import doctor, embed, exchange, query, store, tools, train
 from protea_ray.errors import ProteaRayError
 from protea_ray.store.object_store_errors import outage_as_store_error
 
@@ -24,7 +24,7 @@ COMMANDS = {
     "reembed": embed.reembed,
     "train": train.train,
     "status": store.status,
-    "query": store.query,
+    "query": query.query,
     "export": exchange.export,
     "import": exchange.import_,
     "alias": store.alias,

@@ -1,9 +1,8 @@
-"""Commands over one store: status, query, verify, repair, upkeep, forget, drop-space, alias, index, drift."""
+"""Commands over one store: status, verify, repair, upkeep, forget, drop-space, alias, index, drift."""
 
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,21 +11,17 @@ import typer
 from protea_ray.cli.options import JSON, STORE
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from protea_ray.query.reader import Store
     from protea_ray.store.location import Location
 
 UNSOUND = 1
 FAILED = 1
 DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="say what would be done, change nothing")]
 ONE_SPACE = Annotated[str | None, typer.Option("--space", help="space or alias; unset: all spaces")]
-ROWS_SHOWN = 20  # of a query that matches more; --out writes all of them
 
 
 def status(store: STORE, as_json: JSON = False) -> None:
     """Tables, spaces, models and the last run of a store."""
-    from protea_ray.cli.show import print_status
+    from protea_ray.cli.show_checks import print_status
     from protea_ray.query.reader import open_store
 
     store_status = open_store(store).status()
@@ -36,93 +31,9 @@ def status(store: STORE, as_json: JSON = False) -> None:
         print_status(store_status)
 
 
-def query(
-    store: STORE,
-    ids: Annotated[list[str] | None, typer.Option("--id", help="a protein's id; repeat for several")] = None,
-    where: Annotated[str | None, typer.Option("--where", help="SQL over id, length, description, source")] = None,
-    nearest: Annotated[str | None, typer.Option("--nearest", metavar="ID", help="most similar proteins")] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="how many with --nearest")] = 10,
-    space: Annotated[str, typer.Option("--space", help="space or alias")] = "current",
-    pooling: Annotated[str | None, typer.Option("--pooling", help="vector column of --nearest")] = None,
-    approximate: Annotated[
-        bool, typer.Option("--approximate", help="--nearest may use the vector index and miss a neighbour")
-    ] = False,
-    out: Annotated[
-        str | None, typer.Option("--out", metavar="FILE.parquet", help="write all rows, with vectors")
-    ] = None,
-    all_sequences: Annotated[
-        bool, typer.Option("--all-sequences", help="every sequence of an --id, not the newest alone")
-    ] = False,
-    as_json: JSON = False,
-) -> None:
-    """Find proteins by id, by SQL or by similarity.
-
-    An id may be an accession. Of an id with several sequences the newest is used, or shown with --all-sequences each.
-    Exit code 1 when an --id is unknown or has no vector; the others are shown.
-    """
-    from protea_ray.config.paths import require_writable
-    from protea_ray.errors import ConfigError, StoreError
-    from protea_ray.query.reader import open_store
-
-    if (ids is not None) + (nearest is not None) > 1 or not (ids or nearest or where or out):
-        raise ConfigError("give --id or --nearest (either may go with --where), --where alone, or --out", where="query")
-    if out is not None:
-        require_writable(out, "--out")
-    opened = open_store(store)
-    if nearest is not None:
-        rows = opened.nearest(nearest, k, space=space, pooling=pooling, where=where, approximate=approximate)
-    elif ids is not None:
-        rows = opened.get(ids, space=space, all_sequences=all_sequences)
-    else:
-        rows = opened.to_arrow(space=space, where=where)
-    absent = _absent(rows, opened, space, by_id=ids is not None)
-    if absent and not len(rows) and not as_json:
-        raise StoreError(absent)
-    _deliver(rows, out, as_json)
-    if absent and ids is not None:
-        print(absent, file=sys.stderr)
-        raise typer.Exit(FAILED)
-
-
-def _absent(rows: pa.Table, store: Store, space: str, by_id: bool) -> str:
-    """Which ids are not among the rows, and why; of a filter only how many have no vector, when no row is left."""
-    from protea_ray.query.lookup import examples_of_ids
-    from protea_ray.query.reader import missing
-
-    left = missing(rows)
-    unknown, bare = left["unknown"], left["without_vector"]
-    if not by_id:
-        return f"0 proteins: {len(bare):,} that match have no vector in this space" if bare and not len(rows) else ""
-    parts = [f"{store.uri} has no protein with the id {', '.join(unknown)}"] if unknown else []
-    parts += [examples_of_ids(store.view(space))] if unknown and not len(rows) else []
-    parts += [f"no vector in this space: {', '.join(bare)}"] if bare else []
-    return "; ".join(parts)
-
-
-def _deliver(rows: pa.Table, out: str | None, as_json: bool) -> None:
-    """Write rows with vectors to a file; print them without vectors, as JSON or as a table."""
-    from protea_ray.cli.show import print_rows, without_vectors
-    from protea_ray.errors import StoreError
-    from protea_ray.query.reader import missing
-
-    if out is not None and not len(rows):
-        raise StoreError(f"no protein to write; {out} was not made")
-    if out is not None:
-        import pyarrow.parquet as pq
-
-        pq.write_table(rows, out)
-    facts = without_vectors(rows)
-    if as_json:
-        print(json.dumps({"rows": len(rows), "out": out, **missing(rows), "proteins": facts.to_pylist()}, default=str))
-    elif out is not None:
-        print(f"{len(rows)} rows written to {out}")
-    else:
-        print_rows(facts, ROWS_SHOWN)
-
-
 def verify(store: STORE, space: ONE_SPACE = None, as_json: JSON = False) -> None:
     """Read everything: what is missing, doubled, damaged or left over. Exit code 1 when the store is not sound."""
-    from protea_ray.cli.show import print_findings
+    from protea_ray.cli.show_checks import print_findings
     from protea_ray.store.verify import verify
 
     location = existing(store)
@@ -135,7 +46,7 @@ def verify(store: STORE, space: ONE_SPACE = None, as_json: JSON = False) -> None
 
 def repair(store: STORE, space: ONE_SPACE = None, dry_run: DRY_RUN = False, as_json: JSON = False) -> None:
     """Verify, and take damaged units out, so that the next embed computes them again."""
-    from protea_ray.cli.show import print_repair
+    from protea_ray.cli.show_checks import print_repair
     from protea_ray.store.repair import repair
 
     location = existing(store)
@@ -155,7 +66,7 @@ def upkeep(
     """Merge small fragments and remove old versions and left-over files; tagged and pinned versions stay."""
     from datetime import timedelta
 
-    from protea_ray.cli.show import print_upkeep
+    from protea_ray.cli.show_checks import print_upkeep
     from protea_ray.store.upkeep import upkeep
 
     tables = upkeep(existing(store), keep=timedelta(hours=keep_hours), dry_run=dry_run)
@@ -255,7 +166,7 @@ def index(
     as_json: JSON = False,
 ) -> None:
     """Build or extend the vector index; `query --nearest --approximate` uses it."""
-    from protea_ray.cli.show import print_indexed
+    from protea_ray.cli.show_checks import print_indexed
     from protea_ray.store.aliases import resolve
     from protea_ray.store.index import build_index
 
