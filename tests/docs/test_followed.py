@@ -1,0 +1,57 @@
+"""Every page is followed to the letter: its blocks run one after the other in an empty directory.
+
+A page goes on from the README's store: what "A real use" made is there, and nothing else. A block that cannot be run here
+has a comment above it that says why; the reasons are counted, so that none is added unseen.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import ROOT, Block, blocks
+
+PAGES = sorted(page for page in (ROOT / "docs").glob("*.md") if any(blocks(page)))
+NOT_RUN = {"needs a cluster": 1, "needs a GPU": 1, "takes hours": 1}  # reasons, and how many blocks have them
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def readme(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Path:
+    """What a reader has after the README's commands."""
+    folder = tmp_path_factory.mktemp("readme")
+    first = next(block for block in blocks(ROOT / "README.md") if "protea-ray embed" in block.text)
+    first.follow(folder, home)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_is_followed(page: Path, readme: Path, home: Path, tmp_path: Path) -> None:
+    run = [block for block in blocks(page) if block.why_not is None]
+    if not run:
+        pytest.skip(f"no block of {page.name} can be run here")
+    folder = tmp_path / "work"
+    shutil.copytree(readme, folder)
+    for block in run:
+        block.follow(folder, home)
+
+
+def test_what_is_not_run_says_why() -> None:
+    reasons = [block.why_not for page in PAGES for block in blocks(page) if block.why_not is not None]
+
+    assert {reason: reasons.count(reason) for reason in set(reasons)} == NOT_RUN
+
+
+def test_a_block_that_fails_is_noticed(tmp_path: Path) -> None:
+    Block("page", 1, "bash", "test -e .", None).follow(tmp_path, tmp_path)
+    with pytest.raises(AssertionError, match="page:1 ends with 1"):
+        Block("page", 1, "bash", "false; true", None).follow(tmp_path, tmp_path)
+    with pytest.raises(AssertionError, match="page:2 ends with 1"):
+        Block("page", 2, "python", "raise SystemExit(1)", None).follow(tmp_path, tmp_path)
