@@ -1,7 +1,7 @@
 """Every page is followed to the letter: its blocks run one after the other in an empty directory.
 
-A page goes on from the README's store: what "A real use" made is there, and nothing else. A block that cannot be run here
-has a comment above it that says why; the reasons are counted, so that none is added unseen.
+A page goes on from the README's store: what "A real use" made is there, and nothing else. A block that cannot be run
+here has a comment above it that says why; the reasons are counted, so that none is added unseen.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 from tests.docs.pages import ROOT, Block, blocks
 
 PAGES = sorted(page for page in (ROOT / "docs").glob("*.md") if any(blocks(page)))
-NOT_RUN = {"needs a cluster": 1, "needs a GPU": 1, "takes hours": 1}  # reasons, and how many blocks have them
+NOT_RUN = {"needs a cluster": 1, "needs a GPU": 1}  # reasons, and how many blocks have them
 
 
 @pytest.fixture(scope="module")

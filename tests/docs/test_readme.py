@@ -8,8 +8,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
+from jupyter_client.manager import KernelManager
+from nbclient import NotebookClient
 
+CHECKS = """
+assert summary.spaces[0].stored == 0
+assert len(table) == 2
+assert len(nearest) == 5
+assert vectors["MKTAYIAKQR"].shape == (320,)
+"""
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -33,13 +42,11 @@ def test_a_real_use(tmp_path: Path) -> None:
     assert "carry no biology" not in shell.stderr
     assert (tmp_path / "long.parquet").is_file()
 
-    checks = (
-        "\nassert summary.spaces[0].stored == 0\nassert len(table) == 2\nassert len(nearest) == 5\nprint(vectors)\n"
-    )
-    python = subprocess.run(
-        [sys.executable, "-c", program + checks], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
-    )
-    assert python.returncode == 0, python.stderr
+    cells = [program, program, CHECKS]  # twice, as one runs a cell again
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    manager = KernelManager(transport="ipc", connection_file=str(tmp_path / "k"))  # no port is opened
+    manager.kernel_spec.argv[0] = sys.executable
+    NotebookClient(notebook, km=manager, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
 
 
 def test_the_two_commands_exist() -> None:
