@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
 READY  := $(VENV)/.ready
 DEMO   ?= demo-store
 ACCEPTANCE ?= build/acceptance
@@ -31,16 +32,23 @@ help:
 	@echo "make figures  sizes and structure of the source (AGAINST=revision puts another one beside)"
 	@echo "make clean  remove the virtual environment and the demo store"
 
+# `make demo` needs the package alone, a third of what the tests need.
 setup: $(READY)
 
-$(READY): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt
+	@echo "Installing protea_ray and what it needs into $(VENV): a minute or two, 2 GB (most of it PyTorch and Ray)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet "$(TORCH)" || { echo "No CPU build of torch was found. Point pip at PyTorch's CPU wheels (PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS), or run make with TORCH=torch==2.13.0 to accept the default build."; exit 1; }
+	$(BIN)/pip install --quiet -c constraints.txt -e .
+	@touch $(INSTALLED)
+
+$(READY): $(INSTALLED)
+	@echo "Installing what the tests need beside it: 1 GB more"
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[report,bio,dev]"
 	@touch $(READY)
 
 # the example: protea-ray synth examples/families.fasta -n 300 --seed 1 --families 30 --max-length 600 --decoys 4
-demo: setup
+demo: $(INSTALLED)
 	rm -rf $(DEMO)
 	$(BIN)/protea-ray embed examples/families.fasta $(DEMO)
 	$(BIN)/protea-ray status $(DEMO)
