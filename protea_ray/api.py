@@ -63,13 +63,15 @@ def reembed(
     model: str | Path,
     alias: str = CURRENT,
     since: int | None = None,
+    allow_untrained: bool = False,
     run: RunFields | None = None,
     **recipe: Unpack[RecipeFields],
 ) -> Reembedded:
     """Embed the proteins of `store` with another checkpoint, verify the new space, then move `alias` to it.
 
     A recipe field that is left out is that of the space the alias points to. `since`: only proteins that this version
-    of proteins.lance did not hold. The same call again resumes. Raises StoreError when the new space does not verify
+    of proteins.lance did not hold. `allow_untrained`: move the alias from a trained space to that of a model that was
+    never trained. The same call again resumes. Raises StoreError when the new space does not verify
     (the alias stays), and whatever `embed` raises.
     """
     from protea_ray.pipeline.progress import reporter
@@ -77,7 +79,7 @@ def reembed(
 
     fields = {"model": str(model), **recipe, "run": run or {}}
     with reporter() as report:
-        return run_reembed(str(store), fields, report, alias=alias, since=since)
+        return run_reembed(str(store), fields, report, alias=alias, since=since, allow_untrained=allow_untrained)
 
 
 def train_model(

@@ -128,6 +128,9 @@ def reembed(
         int | None,
         typer.Option("--watch-rounds", min=1, help="how many looks [until stopped]", rich_help_panel=WATCH),
     ] = None,
+    allow_untrained: Annotated[
+        bool, typer.Option("--allow-untrained", help="move the alias even from a trained space to an untrained model's")
+    ] = False,
     config: FILE = None,
     assignments: ASSIGNMENTS = None,
     as_json: JSON = False,
@@ -147,9 +150,10 @@ def reembed(
     with safe_to_rerun(), reporter() as report:
         if watch is not None:
             how = {"alias": alias, "since": since, "interval": interval, "rounds": rounds}
+            how |= {"allow_untrained": allow_untrained}
             tell_each(watched(store, watch, fields, report, **how), as_json)
             return
-        planned = prepare(store, fields, alias)
+        planned = prepare(store, fields, alias, allow_untrained=allow_untrained)
         done = carry_out(planned, report, since)
     tell(done)
     finish(done.summary, planned.setting.options.max_rejects, done.to_json() if as_json else None)
