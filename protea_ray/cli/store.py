@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from protea_ray.cli.options import JSON, STORE
+from protea_ray.cli.options import JSON, STORE, tells_untrained
 
 if TYPE_CHECKING:
     from protea_ray.store.location import Location
@@ -112,6 +112,7 @@ def drop_space(
     tell({"dry_run": dry_run, "space": space, "rows": rows, "bytes": size}, as_json)
 
 
+@tells_untrained
 def alias(
     store: STORE,
     name: Annotated[str | None, typer.Argument(metavar="[ALIAS]", help="unset: list all aliases")] = None,
@@ -140,6 +141,7 @@ def alias(
 def point(location: Location, name: str, space: str | None, version: int | None, dry_run: bool) -> str:
     """Check the move of an alias and, unless it is a dry run, make it; returns the own name of the space."""
     from protea_ray.errors import ConfigError
+    from protea_ray.query.random_vectors import tell_untrained
     from protea_ray.store.aliases import check_name, move, resolve
     from protea_ray.store.commit import Writer
     from protea_ray.store.runs import new_run_id
@@ -148,11 +150,12 @@ def point(location: Location, name: str, space: str | None, version: int | None,
     if space is None:
         raise ConfigError(f"name the space that {name} should point to", where="alias")
     target, at = resolve(location, space, version)
-    open_space(location, target, at)
+    info = open_space(location, target, at)
     check_name(location, name)
     if not dry_run:
         move(location, name, target, version=at, run=new_run_id(), writer=Writer.unleased())
         open_space(location, target, at)  # it may have been dropped meanwhile
+    tell_untrained(location, info)
     return target
 
 
@@ -177,6 +180,7 @@ def index(
     tell({"dry_run": dry_run, "columns": [column.to_json() for column in columns]}, as_json)
 
 
+@tells_untrained
 def drift(
     store: STORE,
     a: Annotated[str, typer.Argument(metavar="SPACE_A", help="space or alias")],

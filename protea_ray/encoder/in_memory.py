@@ -228,7 +228,8 @@ def _embed(
     for note in letter_notes(checkpoint):
         warnings.warn(note, stacklevel=3)
     if not checkpoint.trained:
-        warnings.warn(f"{checkpoint.model} was never trained: its vectors carry no biology", stacklevel=3)
+        said = f"{checkpoint.model} was never trained: its vectors are random and carry no biology"
+        warnings.warn(said, stacklevel=3)
     longest = min(max(map(len, letters)), config.max_residues or sys.maxsize)
     encoder = encoder_here(checkpoint, config, device, batch_size and batch_size * longest)
     arrays: list[np.ndarray] = [np.empty(0)] * len(letters)
