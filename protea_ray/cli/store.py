@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,14 +103,50 @@ def drop_space(
     store: STORE,
     space: Annotated[str, typer.Argument(metavar="SPACE", help="its own name; one that an alias names is refused")],
     dry_run: DRY_RUN = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask; needed where there is no terminal")] = False,
     as_json: JSON = False,
 ) -> None:
-    """Delete a space, every version of it. Its proteins stay."""
+    """Delete a space, every version of it. Its proteins stay. Asks first; there is no way back."""
+    from rich.filesize import decimal
+
     from protea_ray.store.upkeep import drop_space
 
-    rows, size = drop_space(existing(store), space, dry_run=dry_run)
+    location = existing(store)
+    rows, size = drop_space(location, space, dry_run=True)
+    if not dry_run:
+        ask_before_drop(location, space, f"{rows:,} rows, {decimal(size)}", yes)
+        rows, size = drop_space(location, space)
     print(f"{space}: {rows:,} rows, {size:,} bytes {'would be ' if dry_run else ''}deleted")
     tell({"dry_run": dry_run, "space": space, "rows": rows, "bytes": size}, as_json)
+
+
+def can_ask() -> bool:
+    """Whether a person sits at a terminal: questions go to standard error, answers come from standard input."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ask_before_drop(location: Location, space: str, held: str, yes: bool) -> None:
+    """Ask at a terminal whether a space is to go; leave with code 1 where the answer is no.
+
+    Raises ConfigError where there is nobody to ask and --yes was not given.
+    """
+    from shlex import join
+
+    from protea_ray.errors import ConfigError
+    from protea_ray.store.aliases import history
+
+    named = sorted({moved.alias for moved in history(location) if moved.space == space})
+    also = f"; {', '.join(named)} pointed to it before" if named else ""
+    if yes:
+        return
+    if not can_ask():
+        command = join(["protea-ray", "drop-space", location.uri, space, "--yes"])
+        raise ConfigError(
+            f"{space} holds {held}{also}. There is no way back; to delete it: {command}", where="drop-space"
+        )
+    if not typer.confirm(f"Delete {space} ({held}{also})? There is no way back.", err=True):
+        print("nothing was deleted", file=sys.stderr)
+        raise typer.Exit(FAILED)
 
 
 @tells_untrained
