@@ -158,6 +158,7 @@ def import_vectors(
     from protea_ray.exchange.formats import open_source
     from protea_ray.exchange.imported_space import ImportOptions
     from protea_ray.exchange.importing import import_vectors as take
+    from protea_ray.pipeline.current import name_only_space
     from protea_ray.pipeline.ingest import ingest
     from protea_ray.query.reader import open_store
     from protea_ray.store.commit import Writer
@@ -174,6 +175,7 @@ def import_vectors(
         writer = Writer(lease)
         if proteins:
             ingest(proteins, location, RunOptions(), run, writer)
+        name_only_space(location, run, writer)
         return take(source, location, options, run, writer)
 
 

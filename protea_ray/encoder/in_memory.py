@@ -143,12 +143,20 @@ def embed_dataset(
         | {"store_dtype": _dtype_name(embed_dtype) or "float32"}
         | ({"max_residues": max_len, "on_long": "truncate" if truncate else "reject"} if max_len else {}),
     )
+    order = None if full_embeddings else list(dict.fromkeys(pooling_types))
+    return _arrays(sequences, config, device, batch_size, order)
+
+
+def _arrays(
+    sequences: Iterable[str] | Mapping[str, str], config: EmbeddingConfig, device: str, batch_size: int | None,
+    order: list[str] | None,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Sequence as given, or its id in a mapping, to its array; each distinct protein is embedded once."""
     letters = _normalised(sequences, config.alphabet or "aa")
     distinct = list(dict.fromkeys(letters.values()))
     spelt = list(sequences.values()) if isinstance(sequences, Mapping) else list(letters)
     if not distinct:
         return {}
-    order = None if full_embeddings else list(dict.fromkeys(pooling_types))
     vectors = dict(zip(distinct, _embed(distinct, spelt, config, device, batch_size, order), strict=True))
     return {given: vectors[normal] for given, normal in letters.items()}
 
@@ -245,10 +253,10 @@ def _embed(
     if checkpoint.facts.reads_3di and config.alphabet is None and (why := why_3di([s.encode() for s in given])):
         raise ConfigError(f"sequences: {why}; {ANSWERS}", where="embed_dataset")
     for note in letter_notes(checkpoint):
-        warnings.warn(note, stacklevel=3)
+        warnings.warn(note, stacklevel=4)
     if not checkpoint.trained:
         said = f"{checkpoint.model} was never trained: its vectors are random and carry no biology"
-        warnings.warn(said, stacklevel=3)
+        warnings.warn(said, stacklevel=4)
     longest = min(max(map(len, letters)), config.max_residues or sys.maxsize)
     encoder = encoder_here(checkpoint, config, device, batch_size and batch_size * longest)
     arrays: list[np.ndarray] = [np.empty(0)] * len(letters)
