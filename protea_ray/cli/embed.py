@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 FAILED, TOO_MANY_REJECTS, INTERRUPTED = 1, 3, 130  # 130 is what a shell reports for Ctrl-C
 RERUN = "Stopped. What was finished is committed; it is safe to rerun the same command."
 UNTRAINED = (
-    "The model was never trained: these vectors carry no biology. They show that everything works; name a real "
-    "checkpoint with --model, for example --model facebook/esm2_t33_650M_UR50D."
+    "The model was never trained: these vectors are random and carry no biology. They show that everything works; for "
+    "real ones leave out --model (small, which ships with the package), or name one that `protea-ray models` lists."
 )
 WATCH = "Watch (instead of --model)"
 
