@@ -99,6 +99,7 @@ def test_a_store_of_before_is_mended_by_any_run(run: Run, esm2: Path, untrained:
 
     mended = run(untrained)
     assert (mended.current, mended.current_before) == (trained, random)
+    assert points_to(tmp_path / "s") == trained
 
 
 def test_reembed_takes_an_alias_to_untrained_vectors_only_when_asked(
