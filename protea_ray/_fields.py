@@ -96,7 +96,7 @@ class TrainingFields(TypedDict, total=False):
     """Fields of TrainingConfig."""
 
     model: str | None
-    """continue from: hub id or directory"""
+    """continue from: name, hub id or directory"""
     shape: str | None
     """fresh weights: small, default, 8M, 35M, 150M, 650M or path of a config.json"""
     attention: str

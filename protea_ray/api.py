@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Unpack
 from protea_ray._fields import RecipeFields, RunFields, TrainingFields, TrainingRunFields
 
 if TYPE_CHECKING:
+    from protea_ray.config.recipe import EmbeddingConfig
     from protea_ray.exchange.importing import Imported
     from protea_ray.pipeline.accounting import Summary
     from protea_ray.pipeline.reembed import Reembedded
@@ -30,24 +31,26 @@ def embed(
     inputs: str | Path | Sequence[str | Path],
     store: str | Path,
     *,
-    model: str | Path | None = None,
-    recipes: Sequence[RecipeFields] | None = None,
+    model: str | Path | EmbeddingConfig | None = None,
+    recipes: Sequence[RecipeFields | EmbeddingConfig] | None = None,
     run: RunFields | None = None,
     **recipe: Unpack[RecipeFields],
 ) -> Summary:
     """Embed every protein of `inputs` (files, globs, directories, URLs) into `store`, exactly once.
 
-    `model` is a hub id or a directory; None is `small`, which ships with the package. `recipe` takes the fields of
+    `model` is a name that `protea-ray models` lists, a hub id or a directory; None is `small`, which ships with the
+    package; an EmbeddingConfig is a whole recipe, over which keywords win. `recipe` takes the fields of
     EmbeddingConfig, `recipes` what differs in each of several spaces from one pass, `run` the fields of RunOptions. The
     same call again resumes. Returns the accounting of the run. Raises ConfigError, InputError, CheckpointError,
     StoreError (also LeaseHeldError while another driver writes) and AccountingError.
     """
     from protea_ray.config.paths import require_paths
+    from protea_ray.config.recipe import EmbeddingConfig, given_fields
     from protea_ray.config.run import run_config
     from protea_ray.models.shipped import DEFAULT_MODEL
 
-    named = DEFAULT_MODEL if model is None else str(model)
-    config = run_config({"model": named, **recipe, "recipes": recipes or [], "run": run or {}})
+    base = given_fields(model) if isinstance(model, EmbeddingConfig) else {"model": str(model or DEFAULT_MODEL)}
+    config = run_config({**base, **recipe, "recipes": recipes or [], "run": run or {}})
     require_paths(_texts(inputs), str(store))
 
     from protea_ray.pipeline.embed import embed as run_embed  # imports Ray: a mistake above is reported at once
@@ -60,24 +63,28 @@ def embed(
 def reembed(
     store: str | Path,
     *,
-    model: str | Path,
+    model: str | Path | EmbeddingConfig,
     alias: str = CURRENT,
     since: int | None = None,
+    allow_untrained: bool = False,
     run: RunFields | None = None,
     **recipe: Unpack[RecipeFields],
 ) -> Reembedded:
     """Embed the proteins of `store` with another checkpoint, verify the new space, then move `alias` to it.
 
-    A recipe field that is left out is that of the space the alias points to. `since`: only proteins that this version
-    of proteins.lance did not hold. The same call again resumes. Raises StoreError when the new space does not verify
-    (the alias stays), and whatever `embed` raises.
+    `model` as in `embed`. A recipe field that is left out is that of the space the alias points to. `since`: only
+    proteins that this version of proteins.lance did not hold. `allow_untrained`: move the alias from a trained space to
+    that of a model that was never trained. The same call again resumes. Raises StoreError when the new space does not
+    verify (the alias stays), and whatever `embed` raises.
     """
+    from protea_ray.config.recipe import EmbeddingConfig, given_fields
     from protea_ray.pipeline.progress import reporter
     from protea_ray.pipeline.reembed import reembed as run_reembed
 
-    fields = {"model": str(model), **recipe, "run": run or {}}
+    base = given_fields(model) if isinstance(model, EmbeddingConfig) else {"model": str(model)}
+    fields = {**base, **recipe, "run": run or {}}
     with reporter() as report:
-        return run_reembed(str(store), fields, report, alias=alias, since=since)
+        return run_reembed(str(store), fields, report, alias=alias, since=since, allow_untrained=allow_untrained)
 
 
 def train_model(
@@ -151,6 +158,7 @@ def import_vectors(
     from protea_ray.exchange.formats import open_source
     from protea_ray.exchange.imported_space import ImportOptions
     from protea_ray.exchange.importing import import_vectors as take
+    from protea_ray.pipeline.current import name_only_space
     from protea_ray.pipeline.ingest import ingest
     from protea_ray.query.reader import open_store
     from protea_ray.store.commit import Writer
@@ -167,6 +175,7 @@ def import_vectors(
         writer = Writer(lease)
         if proteins:
             ingest(proteins, location, RunOptions(), run, writer)
+        name_only_space(location, run, writer)
         return take(source, location, options, run, writer)
 
 

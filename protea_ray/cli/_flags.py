@@ -15,7 +15,7 @@ class Flag(NamedTuple):
 
 
 RECIPE_FLAGS = {
-    "model": Flag("--model", "hub id or directory", "small, which ships with the package", "text"),
+    "model": Flag("--model", "name, hub id or directory", "small, which ships with the package", "text"),
     "revision": Flag("--revision", "40-hex commit of a hub id", "resolved and recorded", "text"),
     "family": Flag("--family", "esm2, esmc, t5, ankh, a plugin's name, or auto", "auto", "text"),
     "alphabet": Flag("--alphabet", "what the letters are: aa (amino acids) or 3di (structure, ProstT5)", "aa", "text"),
@@ -76,7 +76,7 @@ RUN_FLAGS = {
     "address": Flag("--address", "a running Ray cluster", "RAY_ADDRESS, else local", "text"),
 }
 TRAINING_FLAGS = {
-    "model": Flag("--model", "continue from: hub id or directory", "", "text"),
+    "model": Flag("--model", "continue from: name, hub id or directory", "", "text"),
     "shape": Flag("--shape", "fresh weights: small, default, 8M, 35M, 150M, 650M or path of a config.json", "", "text"),
     "attention": Flag("--attention", "exact, or local:W for |i - j| <= W", "exact", "text"),
     "adapter": Flag(

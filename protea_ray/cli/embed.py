@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 FAILED, TOO_MANY_REJECTS, INTERRUPTED = 1, 3, 130  # 130 is what a shell reports for Ctrl-C
 RERUN = "Stopped. What was finished is committed; it is safe to rerun the same command."
 UNTRAINED = (
-    "The model was never trained: these vectors carry no biology. They show that everything works; name a real "
-    "checkpoint with --model, for example --model facebook/esm2_t33_650M_UR50D."
+    "The model was never trained: these vectors are random and carry no biology. They show that everything works; for "
+    "real ones leave out --model (small, which ships with the package), or name one that `protea-ray models` lists."
 )
 WATCH = "Watch (instead of --model)"
 
@@ -128,6 +128,9 @@ def reembed(
         int | None,
         typer.Option("--watch-rounds", min=1, help="how many looks [until stopped]", rich_help_panel=WATCH),
     ] = None,
+    allow_untrained: Annotated[
+        bool, typer.Option("--allow-untrained", help="move the alias even from a trained space to an untrained model's")
+    ] = False,
     config: FILE = None,
     assignments: ASSIGNMENTS = None,
     as_json: JSON = False,
@@ -147,9 +150,10 @@ def reembed(
     with safe_to_rerun(), reporter() as report:
         if watch is not None:
             how = {"alias": alias, "since": since, "interval": interval, "rounds": rounds}
+            how |= {"allow_untrained": allow_untrained}
             tell_each(watched(store, watch, fields, report, **how), as_json)
             return
-        planned = prepare(store, fields, alias)
+        planned = prepare(store, fields, alias, allow_untrained=allow_untrained)
         done = carry_out(planned, report, since)
     tell(done)
     finish(done.summary, planned.setting.options.max_rejects, done.to_json() if as_json else None)

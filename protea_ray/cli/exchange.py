@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from protea_ray.cli.options import JSON, STORE
+from protea_ray.cli.options import JSON, STORE, tells_untrained
 
 if TYPE_CHECKING:
     from protea_ray.exchange.importing import Imported
@@ -74,6 +74,7 @@ def _print_imported(done: Imported) -> None:
               "a file with sequences, or with whole ids, tells them apart")  # fmt: skip
 
 
+@tells_untrained
 def export(
     store: STORE,
     out: Annotated[str, typer.Argument(metavar="OUT", help="file to write: .parquet, .npz, .h5ad or .h5")],
@@ -109,7 +110,7 @@ def export(
         done = opened.export(out, space=space, ids=ids, where=where, pooling=pooling, float32=float32, version=version)
     _print_exported(done, rejects)
     if as_json:
-        print(json.dumps(done.to_json()))
+        print(json.dumps({**done.to_json(), "trained": opened.view(space, version).info.trained}))
     if done.unknown:
         raise typer.Exit(1)
 

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from protea_ray.cli import doctor, embed, exchange, query, store, tools, train
+from protea_ray.cli import doctor, embed, exchange, models, query, store, tools, train
 from protea_ray.errors import ProteaRayError
 from protea_ray.store.object_store_errors import outage_as_store_error
 
@@ -35,6 +35,7 @@ COMMANDS = {
     "forget": store.forget,
     "drop-space": store.drop_space,
     "index": store.index,
+    "models": models.models,
     "maps": tools.maps,
     "convert-protea": exchange.convert_protea,
     "doctor": doctor.doctor,

@@ -6,6 +6,7 @@ takes them as keyword arguments, `**given`; `fields_of` adds them to its signatu
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
@@ -41,6 +42,19 @@ def training_fields() -> Callable[[Command], Command]:
     """Add every field of a training run to a command with `**given`."""
     recipe = _parameters(TRAINING_FLAGS, TRAINING, {}, shows_unset=True)
     return _declare([*recipe, *_parameters(TRAINING_RUN_FLAGS, RUN, {}, shows_unset=True)])
+
+
+def tells_untrained(command: Command) -> Command:
+    """A command that reads vectors, saying on standard error when they are of a model that was never trained."""
+
+    @functools.wraps(command)
+    def told(*arguments: Any, **options: Any) -> None:
+        from protea_ray.query.random_vectors import told_on_standard_error
+
+        with told_on_standard_error():
+            command(*arguments, **options)
+
+    return told
 
 
 def _declare(flags: list[inspect.Parameter]) -> Callable[[Command], Command]:

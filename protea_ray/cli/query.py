@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from protea_ray.cli.options import JSON, STORE
+from protea_ray.cli.options import JSON, STORE, tells_untrained
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,6 +19,7 @@ FAILED = 1
 ROWS_SHOWN = 20  # of a query that matches more; --out writes all of them
 
 
+@tells_untrained
 def query(
     store: STORE,
     ids: Annotated[list[str] | None, typer.Option("--id", help="a protein's id; repeat for several")] = None,
@@ -87,6 +88,7 @@ def _deliver(rows: pa.Table, out: str | None, as_json: bool) -> None:
     from protea_ray.cli.show_rows import print_rows, without_vectors
     from protea_ray.errors import StoreError
     from protea_ray.query.reader import missing
+    from protea_ray.query.view import is_trained
 
     if out is not None and not len(rows):
         raise StoreError(f"no protein to write; {out} was not made")
@@ -96,7 +98,8 @@ def _deliver(rows: pa.Table, out: str | None, as_json: bool) -> None:
         pq.write_table(rows, out)
     facts = without_vectors(rows)
     if as_json:
-        print(json.dumps({"rows": len(rows), "out": out, **missing(rows), "proteins": facts.to_pylist()}, default=str))
+        about = {"rows": len(rows), "out": out, "trained": is_trained(rows), **missing(rows)}
+        print(json.dumps({**about, "proteins": facts.to_pylist()}, default=str))
     elif out is not None:
         print(f"{len(rows)} rows written to {out}")
     else:

@@ -46,4 +46,6 @@ def print_summary(summary: Summary) -> None:
             f"start-up {summary.startup_seconds:.1f} s from the command to the first forward pass, "
             f"{summary.load_seconds:.1f} s of it to load an encoder"
         )
+    for note in summary.current_notes:
+        say(note)
     say(f"store: {summary.store}")

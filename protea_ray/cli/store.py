@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from protea_ray.cli.options import JSON, STORE
+from protea_ray.cli.options import JSON, STORE, tells_untrained
 
 if TYPE_CHECKING:
     from protea_ray.store.location import Location
@@ -102,16 +103,53 @@ def drop_space(
     store: STORE,
     space: Annotated[str, typer.Argument(metavar="SPACE", help="its own name; one that an alias names is refused")],
     dry_run: DRY_RUN = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask; needed where there is no terminal")] = False,
     as_json: JSON = False,
 ) -> None:
-    """Delete a space, every version of it. Its proteins stay."""
+    """Delete a space, every version of it. Its proteins stay. Asks first; there is no way back."""
+    from rich.filesize import decimal
+
     from protea_ray.store.upkeep import drop_space
 
-    rows, size = drop_space(existing(store), space, dry_run=dry_run)
+    location = existing(store)
+    rows, size = drop_space(location, space, dry_run=True)
+    if not dry_run:
+        ask_before_drop(location, space, f"{rows:,} rows, {decimal(size)}", yes)
+        rows, size = drop_space(location, space)
     print(f"{space}: {rows:,} rows, {size:,} bytes {'would be ' if dry_run else ''}deleted")
     tell({"dry_run": dry_run, "space": space, "rows": rows, "bytes": size}, as_json)
 
 
+def can_ask() -> bool:
+    """Whether a person sits at a terminal: questions go to standard error, answers come from standard input."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ask_before_drop(location: Location, space: str, held: str, yes: bool) -> None:
+    """Ask at a terminal whether a space is to go; leave with code 1 where the answer is no.
+
+    Raises ConfigError where there is nobody to ask and --yes was not given.
+    """
+    from shlex import join
+
+    from protea_ray.errors import ConfigError
+    from protea_ray.store.aliases import history
+
+    named = sorted({moved.alias for moved in history(location) if moved.space == space})
+    also = f"; {', '.join(named)} pointed to it before" if named else ""
+    if yes:
+        return
+    if not can_ask():
+        command = join(["protea-ray", "drop-space", location.uri, space, "--yes"])
+        raise ConfigError(
+            f"{space} holds {held}{also}. There is no way back; to delete it: {command}", where="drop-space"
+        )
+    if not typer.confirm(f"Delete {space} ({held}{also})? There is no way back.", err=True):
+        print("nothing was deleted", file=sys.stderr)
+        raise typer.Exit(FAILED)
+
+
+@tells_untrained
 def alias(
     store: STORE,
     name: Annotated[str | None, typer.Argument(metavar="[ALIAS]", help="unset: list all aliases")] = None,
@@ -140,6 +178,7 @@ def alias(
 def point(location: Location, name: str, space: str | None, version: int | None, dry_run: bool) -> str:
     """Check the move of an alias and, unless it is a dry run, make it; returns the own name of the space."""
     from protea_ray.errors import ConfigError
+    from protea_ray.query.random_vectors import tell_untrained
     from protea_ray.store.aliases import check_name, move, resolve
     from protea_ray.store.commit import Writer
     from protea_ray.store.runs import new_run_id
@@ -148,11 +187,12 @@ def point(location: Location, name: str, space: str | None, version: int | None,
     if space is None:
         raise ConfigError(f"name the space that {name} should point to", where="alias")
     target, at = resolve(location, space, version)
-    open_space(location, target, at)
+    info = open_space(location, target, at)
     check_name(location, name)
     if not dry_run:
         move(location, name, target, version=at, run=new_run_id(), writer=Writer.unleased())
         open_space(location, target, at)  # it may have been dropped meanwhile
+    tell_untrained(location, info)
     return target
 
 
@@ -177,6 +217,7 @@ def index(
     tell({"dry_run": dry_run, "columns": [column.to_json() for column in columns]}, as_json)
 
 
+@tells_untrained
 def drift(
     store: STORE,
     a: Annotated[str, typer.Argument(metavar="SPACE_A", help="space or alias")],

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from protea_ray.config.known_models import full_name
 from protea_ray.errors import ConfigError
 
 Pooling = Literal["mean", "max", "cls", "mean_max", "std", "none"]
@@ -84,7 +85,7 @@ class EmbeddingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
-    model: str = Field(description="hub id or directory; unset: small, which ships with the package")
+    model: str = Field(description="name, hub id or directory; unset: small, which ships with the package")
     revision: str | None = Field(default=None, description="40-hex commit of a hub id; unset: resolved and recorded")
     family: str = Field(default="auto", description="esm2, esmc, t5, ankh, a plugin's name, or auto")
     alphabet: AlphabetName | None = Field(
@@ -118,6 +119,14 @@ class EmbeddingConfig(BaseModel):
     attention: Attention = Field(default="exact", description="exact, or local:W for |i - j| <= W")
     quantization: Quantization | None = Field(default=None, description="weights in fewer bits; unset: no")
 
+    @field_validator("layers", "pooling", "outputs", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        """What the flags take: one value alone, or several with commas."""
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(",")]
+        return (value,) if isinstance(value, int) and not isinstance(value, bool) else value
+
     @field_validator("layers", "max_residues", "window_overlap", "chunk_size", "chunk_overlap", mode="before")
     @classmethod
     def _counts_are_numbers(cls, value: Any) -> Any:
@@ -132,7 +141,7 @@ class EmbeddingConfig(BaseModel):
             raise ValueError("is empty; give a hub id or a directory")
         if len(value) > MAX_MODEL_NAME:
             raise ValueError(f"has {len(value)} characters; at most {MAX_MODEL_NAME} are accepted")
-        return value
+        return full_name(value)
 
     @field_validator("revision")
     @classmethod
@@ -212,6 +221,17 @@ def overlap_problems(config: EmbeddingConfig, max_residues: int | None) -> list[
     if config.chunk_size is None and config.chunk_overlap:
         problems.append(f"chunk_overlap {config.chunk_overlap} needs a chunk_size")
     return problems
+
+
+def given_fields(recipe: EmbeddingConfig | Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that were given to a recipe, whether it is a mapping or an EmbeddingConfig.
+
+    >>> given_fields(EmbeddingConfig(model="m", layers=(1,)))
+    {'model': 'm', 'layers': (1,)}
+    """
+    if isinstance(recipe, EmbeddingConfig):
+        return {name: getattr(recipe, name) for name in EmbeddingConfig.model_fields if name in recipe.model_fields_set}
+    return dict(recipe)
 
 
 def embedding_config(fields: dict[str, Any], *, where: str = "EmbeddingConfig") -> EmbeddingConfig:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, cast
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from protea_ray.config.recipe import EmbeddingConfig, embedding_config, explain
+from protea_ray.config.recipe import EmbeddingConfig, embedding_config, explain, given_fields
 from protea_ray.errors import ConfigError
 
 
@@ -21,12 +21,22 @@ def _switch(value: Any) -> Any:
 Compile = Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)]
 
 
+def _device(value: Any) -> Any:
+    """`mps` is what a Mac's user asks for first; it is answered in words."""
+    if isinstance(value, str) and value.lower() in ("mps", "metal"):
+        raise ValueError("a Mac's GPU is not used: what it computes is not checked here. Leave device out, or use cpu")
+    return value
+
+
+Device = Annotated[Literal["auto", "cpu", "cuda"], BeforeValidator(_device)]
+
+
 class RunOptions(BaseModel):
     """How a run is carried out. None of these fields is part of a space's identity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where the forward pass runs")
+    device: Device = Field(default="auto", description="where the forward pass runs")
     actors: int | None = Field(default=None, gt=0, description="encoder actors; unset: one a GPU, else one a core")
     min_actors: int | None = Field(default=None, gt=0, description="smallest pool that may start work")
     token_budget: int | None = Field(default=None, gt=0, description="tokens of one micro-batch; unset: by device")
@@ -65,7 +75,7 @@ def run_config(fields: dict[str, Any], *, where: str = "configuration") -> RunCo
     """Build a RunConfig from the fields of run.yaml; raises ConfigError with every mistake of every part.
 
     `fields` holds the fields of EmbeddingConfig at the top, `recipes` as a list of fields that differ from
-    them (one space each), and `run` for RunOptions.
+    them (one space each; an EmbeddingConfig is taken too), and `run` for RunOptions.
     """
     shared = {k: v for k, v in fields.items() if k not in ("run", "recipes")}
     problems: list[str] = []
@@ -77,11 +87,11 @@ def run_config(fields: dict[str, Any], *, where: str = "configuration") -> RunCo
     recipes: list[EmbeddingConfig] = []
     for position, variant in enumerate(several):
         try:
-            recipes.append(embedding_config({**shared, **variant}))
+            recipes.append(embedding_config({**shared, **given_fields(variant)}))
         except ConfigError as error:
             label = f"recipes[{position}]: " if len(several) > 1 else ""
             problems += [label + p for p in error.problems]
-        except TypeError:
+        except (TypeError, ValueError):
             problems.append(f"recipes[{position}]: must be a mapping of fields (got {variant!r})")
     options = RunOptions()
     try:

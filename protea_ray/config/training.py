@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from protea_ray.config.known_models import full_name
 from protea_ray.config.recipe import Attention, attention_window, explain
 from protea_ray.config.run import Compile
 from protea_ray.errors import ConfigError
@@ -35,7 +36,7 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
-    model: str | None = Field(default=None, min_length=1, description="continue from: hub id or directory")
+    model: str | None = Field(default=None, min_length=1, description="continue from: name, hub id or directory")
     shape: str | None = Field(
         default=None, description="fresh weights: small, default, 8M, 35M, 150M, 650M or path of a config.json"
     )
@@ -93,6 +94,11 @@ class TrainingConfig(BaseModel):
         if info.field_name == "clip" and value in ("null", "none"):  # a flag cannot give what a file can
             return None
         return value
+
+    @field_validator("model")
+    @classmethod
+    def _model_in_full(cls, value: str | None) -> str | None:
+        return None if value is None else full_name(value)
 
     @field_validator("shape")
     @classmethod

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from protea_ray.config.recipe import POOLINGS, AlphabetName, EmbeddingConfig, embedding_config, resolve
+from protea_ray.config.recipe import POOLINGS, AlphabetName, EmbeddingConfig, embedding_config, given_fields, resolve
 from protea_ray.encoder.collect import Embedded
 from protea_ray.errors import ConfigError, EncoderError, InputError, numbered
 from protea_ray.models.checkpoint import Checkpoint, letter_notes, open_checkpoint, read_config
@@ -72,13 +72,14 @@ _NAMED_ELSE = {  # fields of EmbeddingConfig that go by the original's name here
         ("chunk_size", "chunk_overlap", "chunk_mode"), f"one protein is one array here; for chunks {_STORE}"
     ),
 }
+_NO_PLACE = ("chunk_size", "chunk_overlap")  # of a whole recipe, these alone
 _DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
 _POOLED = tuple(name for name in POOLINGS if name != "none")
 
 
 def embed_dataset(
     sequences: Iterable[str] | Mapping[str, str],
-    model: str | Path | None = None,
+    model: str | Path | EmbeddingConfig | None = None,
     *,
     pooling_types: Sequence[str] = ("mean",),
     max_len: int | None = None,
@@ -100,9 +101,11 @@ def embed_dataset(
 
     An array is (width,) with the `pooling_types` (mean, max, cls, mean_max, std) end to end in the order given, or
     (residues, width) with `full_embeddings=True`, where pooling is not used. `model` is a hub id, a directory, or
-    None for the default; one that was never trained warns. `embed_dtype` is that of the arrays: float32 or float16,
-    by name, numpy's or torch's. Any other field of EmbeddingConfig (layers, dtype, attention, alphabet="3di" for
-    structure letters, ...) may be given by name. The model is loaded on every call, so give all sequences at once.
+    None for the default; one that was never trained warns. It may be an EmbeddingConfig: of that the fields count that
+    were given, and pooling and store_dtype win over the defaults here. `embed_dtype` is that of the arrays: float32 or
+    float16, by name, numpy's or torch's. Any other field of EmbeddingConfig (layers, dtype, attention, and
+    alphabet="3di" for structure letters) may be given by name. The model is loaded on every call, so give all sequences
+    at once.
 
     Where this differs from FastESM:
     * Special tokens are never pooled and have no row: mean and full embeddings are over the residues alone.
@@ -121,25 +124,49 @@ def embed_dataset(
     unset = {"tokenizer": tokenizer, "num_workers": num_workers, "sql": sql, "save": save}
     unset |= {"sql_db_path": sql_db_path, "save_path": save_path}
     problems = [f"{name}: {_NOT_HERE[name]}" for name, value in unset.items() if value]
+    base: dict[str, Any] = {"model": str(model or DEFAULT_MODEL), "revision": revision}
+    if isinstance(model, EmbeddingConfig):
+        base |= given_fields(model)
+        problems += [f"{name}: {_NAMED_ELSE[name]}" for name in _NO_PLACE if base.get(name)]
+        pooling_types, full_embeddings = _poolings_of(base, pooling_types, full_embeddings)
+        embed_dtype = base.get("store_dtype", embed_dtype) if embed_dtype == "float32" else embed_dtype
     problems += _problems(sequences, pooling_types, max_len, batch_size, embed_dtype, recipe)
-    problems += [] if _DEVICE.fullmatch(device) else [f"device: must be auto, cpu, cuda or cuda:N (got {device!r})"]
+    if not _DEVICE.fullmatch(device):
+        problems.append(f"device: must be auto, cpu, cuda or cuda:N (got {device!r}); a Mac's GPU is not used")
     known = [name for name in pooling_types or () if name in _POOLED] or ["mean"]
     config = _config(
         problems,
-        {"model": str(model or DEFAULT_MODEL), "revision": revision, "normalize": False}
+        {"normalize": False}
+        | base
         | {name: value for name, value in recipe.items() if name not in _NAMED_ELSE}
         | {"pooling": ["none"] if full_embeddings else known}
         | {"store_dtype": _dtype_name(embed_dtype) or "float32"}
         | ({"max_residues": max_len, "on_long": "truncate" if truncate else "reject"} if max_len else {}),
     )
+    order = None if full_embeddings else list(dict.fromkeys(pooling_types))
+    return _arrays(sequences, config, device, batch_size, order)
+
+
+def _arrays(
+    sequences: Iterable[str] | Mapping[str, str], config: EmbeddingConfig, device: str, batch_size: int | None,
+    order: list[str] | None,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Sequence as given, or its id in a mapping, to its array; each distinct protein is embedded once."""
     letters = _normalised(sequences, config.alphabet or "aa")
     distinct = list(dict.fromkeys(letters.values()))
     spelt = list(sequences.values()) if isinstance(sequences, Mapping) else list(letters)
     if not distinct:
         return {}
-    order = None if full_embeddings else list(dict.fromkeys(pooling_types))
     vectors = dict(zip(distinct, _embed(distinct, spelt, config, device, batch_size, order), strict=True))
     return {given: vectors[normal] for given, normal in letters.items()}
+
+
+def _poolings_of(base: Mapping[str, Any], asked: Sequence[str], full: bool) -> tuple[Sequence[str], bool]:
+    """Poolings, and whether residues are wanted instead, where a recipe names some and the caller left the default."""
+    named = base.get("pooling")
+    if named is None or tuple(asked) != ("mean",):
+        return asked, full
+    return [name for name in named if name != "none"] or asked, full or tuple(named) == ("none",)
 
 
 def _problems(
@@ -226,9 +253,10 @@ def _embed(
     if checkpoint.facts.reads_3di and config.alphabet is None and (why := why_3di([s.encode() for s in given])):
         raise ConfigError(f"sequences: {why}; {ANSWERS}", where="embed_dataset")
     for note in letter_notes(checkpoint):
-        warnings.warn(note, stacklevel=3)
+        warnings.warn(note, stacklevel=4)
     if not checkpoint.trained:
-        warnings.warn(f"{checkpoint.model} was never trained: its vectors carry no biology", stacklevel=3)
+        said = f"{checkpoint.model} was never trained: its vectors are random and carry no biology"
+        warnings.warn(said, stacklevel=4)
     longest = min(max(map(len, letters)), config.max_residues or sys.maxsize)
     encoder = encoder_here(checkpoint, config, device, batch_size and batch_size * longest)
     arrays: list[np.ndarray] = [np.empty(0)] * len(letters)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from protea_ray.config.known_models import full_name
 from protea_ray.config.recipe import ModelFacts, canonical_json
 from protea_ray.errors import CheckpointError, ProteaRayError
 from protea_ray.models.adapters import Adapter, digest_adapter, marked, read_adapter, require_base
@@ -29,6 +30,7 @@ from protea_ray.models.misnamed import (
     close_name,
     disguise,
     file_in_place_of_directory,
+    no_name,
     without_config,
 )
 from protea_ray.models.shipped import BUILT_IN, DEFAULT_MODEL, built_in
@@ -72,12 +74,12 @@ class Checkpoint:
 
 
 def open_checkpoint(model: str | None, revision: str | None = None, family: str = "auto") -> Checkpoint:
-    """Find and check a checkpoint: a directory, a hub id, a built-in name, or None for the default.
+    """Find and check a checkpoint: a directory, a hub id, a known or built-in name, or None for the default.
 
     A hub id is downloaded to the hub's own cache (`HF_HOME`), or served from there when the hub cannot be
     reached. Raises CheckpointError for whatever must not be used, ConfigError for a family that does not fit.
     """
-    model = DEFAULT_MODEL if model is None else model
+    model = DEFAULT_MODEL if model is None else _in_full(model)
     named, commit = locate(model, revision)
     path, adapter = with_base(named)
     config = read_config(path)
@@ -131,9 +133,19 @@ def locate(model: str, revision: str | None) -> tuple[Path, str | None]:
         return directory.absolute(), None
     if directory.exists():
         raise CheckpointError(file_in_place_of_directory(directory))
+    if "/" not in model and not model.startswith((".", "~")):
+        raise CheckpointError(no_name(model))
     if model.startswith((".", "/", "~")) or model.count("/") > 1:
         raise CheckpointError(f"there is no directory {model}; name one that holds config.json and {SINGLE}")
     return _from_hub(model, revision)
+
+
+def _in_full(model: str) -> str:
+    """The hub id of a short name; raises CheckpointError for one that is a directory too."""
+    try:
+        return full_name(model)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from None
 
 
 def _from_hub(model: str, revision: str | None) -> tuple[Path, str]:

@@ -11,16 +11,13 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+from protea_ray.config.known_models import KNOWN, nearest_name
+
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_config.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-PUBLISHED = (
-    *(f"facebook/esm2_{size}_UR50D" for size in ("t6_8M", "t12_35M", "t30_150M", "t33_650M", "t36_3B", "t48_15B")),
-    *(f"biohub/ESMC-{size}" for size in ("300M", "600M", "6B")),
-    "Rostlab/prot_t5_xl_uniref50", "Rostlab/prot_t5_xl_half_uniref50-enc", "Rostlab/prot_t5_xl_bfd", "Rostlab/ProstT5",
-    "ElnaggarLab/ankh-base", "ElnaggarLab/ankh-large",
-)  # fmt: skip
+PUBLISHED = tuple(known.hub_id for known in KNOWN)
 
 _EXPORTS = {  # how a name ends: what the file is
     (".onnx",): "an ONNX export",
@@ -125,6 +122,16 @@ def close_name(model: str) -> str:
     names |= {name.lower().split("/")[1]: name for name in PUBLISHED}
     like = get_close_matches(model.lower(), [n for n in names if names[n] != model], n=1, cutoff=0.85)
     return f" Did you mean {names[like[0]]}?" if like and model not in PUBLISHED else ""
+
+
+def no_name(model: str) -> str:
+    """Why a name without a slash is no model, and which known one may have been meant."""
+    near = nearest_name(model)
+    meant = close_name(model) or (f" Did you mean {near}?" if near else "")
+    return (
+        f"{model!r} is neither a directory nor a hub id (owner/name) nor a known name; `protea-ray models` lists "
+        f"those.{meant}"
+    )
 
 
 def _of_the_hub(directory: Path, names: Sequence[str]) -> str | None:

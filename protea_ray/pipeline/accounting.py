@@ -50,6 +50,10 @@ class Summary:
     token_budget: int  # smallest budget of any actor at the end, in tokens of a pack
     attention: str
     layers: str
+    current: str = ""  # the space that `current` points to at the end of the run
+    current_before: str | None = None  # and at its beginning; None: to none yet
+    current_trained: bool = True
+    current_notes: tuple[str, ...] = ()  # in words: where it points, whether and why it moved, how to move it
 
     def to_json(self) -> dict[str, Any]:
         """The first space's numbers at the top, every space's under `spaces`."""

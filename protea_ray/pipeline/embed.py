@@ -25,6 +25,7 @@ from protea_ray.models.checkpoint import Checkpoint, letter_notes, logit_tokens,
 from protea_ray.models.weights import verify_digests
 from protea_ray.pipeline.accounting import Summary, account
 from protea_ray.pipeline.calibration import Calibration, calibrate, remember
+from protea_ray.pipeline.current import Current, name_only_space, sentences, settle_current
 from protea_ray.pipeline.failures import interruptible, own_errors
 from protea_ray.pipeline.ingest import columns_of, ingest
 from protea_ray.pipeline.loop import Job, Tally, embed_units
@@ -36,7 +37,6 @@ from protea_ray.plan.units import Sizes
 from protea_ray.sequences.inputs import expand
 from protea_ray.sequences.parts import Source
 from protea_ray.sequences.read import require_amino_acids
-from protea_ray.store.aliases import CURRENT, list_aliases, move
 from protea_ray.store.columns import require_columns
 from protea_ray.store.commit import Writer
 from protea_ray.store.lease import Lease
@@ -161,14 +161,14 @@ def embed(
         ingested = ingest(sources, setting.location, setting.options, setting.run, writer, alphabet)
         if ingested.repeated:
             report.note(f"{first_of(ingested.repeated)}: byte for byte another input of this run; read once.")
+        name_only_space(setting.location, setting.run, writer)
         targets = make_targets(setting.location, setting.checkpoint, setting.recipes, setting.run)
         note_other_names(setting, targets, report)
         spaces = [t.space for t in targets]
         work = find_work(setting.location, ingested.labels, spaces, setting.options.retry_rejects, alphabet=alphabet)
         done = embed_work(setting, work, targets, writer, report, started, ingested.rejects)
         summary = summarise(setting, ingested.records, ingested.rejects, work, done, started)
-        if CURRENT not in list_aliases(setting.location):
-            move(setting.location, CURRENT, spaces[0], run=setting.run, writer=writer)
+        summary = with_current(summary, settle_current(setting.location, spaces, setting.run, writer))
         if work.proteins or ingested.read_now:
             record_run(setting.location, summary.run, summary.to_json(), writer=writer)
         return summary
@@ -236,6 +236,18 @@ def summarise(
         token_budget=int(min(done.calibration.token_budget, tally.budget)) if done.calibration else 0,
         attention=done.calibration.attention if done.calibration else "",
         layers=done.calibration.layers if done.calibration else "",
+    )
+
+
+def with_current(summary: Summary, current: Current) -> Summary:
+    """The summary of a run that knows where `current` points at its end."""
+    notes = tuple(sentences(current, [count.space for count in summary.spaces], summary.store))
+    return replace(
+        summary,
+        current=current.space,
+        current_before=current.before,
+        current_trained=current.trained,
+        current_notes=notes,
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,7 @@ from protea_ray.errors import ConfigError, StoreError, UnknownSpaceError, number
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.pipeline.acceptance import Acceptance, accept
 from protea_ray.pipeline.accounting import Summary
+from protea_ray.pipeline.current import name_only_space, require_untrained_alias, where_current
 from protea_ray.pipeline.embed import (
     MakeSpec,
     Setting,
@@ -29,6 +29,7 @@ from protea_ray.pipeline.embed import (
     note_other_names,
     space_names,
     summarise,
+    with_current,
 )
 from protea_ray.pipeline.failures import interruptible, own_errors
 from protea_ray.pipeline.progress import Reporter
@@ -82,20 +83,22 @@ class Reembedded:
 
 def reembed(
     store: str, fields: Mapping[str, Any], report: Reporter, *, alias: str = CURRENT, since: int | None = None,
-    make_spec: MakeSpec = EncoderSpec,
+    allow_untrained: bool = False, make_spec: MakeSpec = EncoderSpec,
 ) -> Reembedded:  # fmt: skip
     """Embed every protein of `store` with another checkpoint, and move `alias` to the new space once it is verified.
 
     `fields` are those of run.yaml; `model` must be one of them, and a recipe field that is absent is that of the
     space the alias points to. `since`: only proteins that this version of proteins.lance did not hold. `make_spec`: see
-    `embed`. Raises StoreError when the new space does not verify (the alias stays), and whatever `embed` raises.
+    `embed`. Raises StoreError when the new space does not verify (the alias stays), ConfigError for a model that was
+    never trained where the alias points to a trained space, unless `allow_untrained`, and whatever `embed` raises.
     """
-    return carry_out(prepare(store, fields, alias, make_spec), report, since)
+    return carry_out(prepare(store, fields, alias, make_spec, allow_untrained=allow_untrained), report, since)
 
 
 def prepare(
-    store: str, fields: Mapping[str, Any], alias: str = CURRENT, make_spec: MakeSpec = EncoderSpec
-) -> Reembedding:
+    store: str, fields: Mapping[str, Any], alias: str = CURRENT, make_spec: MakeSpec = EncoderSpec, *,
+    allow_untrained: bool = False,
+) -> Reembedding:  # fmt: skip
     """Check options, open the checkpoint and join Ray, before the lease is taken; nothing is written.
 
     Raises StoreError for a store without proteins and for an alias that cannot be, ConfigError and CheckpointError.
@@ -107,6 +110,8 @@ def prepare(
     base = _base(location, alias)
     asked = _config(base, None, fields).recipes[0]  # all mistakes first: reading the weights may take minutes
     checkpoint = open_checkpoint(asked.model, asked.revision, asked.family)
+    if not (checkpoint.trained or allow_untrained):
+        require_untrained_alias(location, alias, checkpoint.model)
     config = _config(base, checkpoint.facts.family, fields)
     return Reembedding(join(location, checkpoint, config, make_spec), alias, base)
 
@@ -158,7 +163,7 @@ def carry_out(planned: Reembedding, report: Reporter, since: int | None = None) 
         Lease.acquire(location, setting.options.heartbeat_seconds) as lease,
     ):
         writer = Writer(lease)
-        _name_only_space(planned, writer)
+        name_only_space(location, setting.run, writer)
         targets = make_targets(location, setting.checkpoint, setting.recipes, setting.run)
         note_other_names(setting, targets, report)
         space = targets[0].space
@@ -166,13 +171,15 @@ def carry_out(planned: Reembedding, report: Reporter, since: int | None = None) 
         work = find_work(location, None, [space], setting.options.retry_rejects, since, alphabet)
         done = embed_work(setting, work, targets, writer, report, started)
         summary = summarise(setting, work.counts[0].records, 0, work, done, started)
-        before = list_aliases(location).get(planned.alias)
+        before, first = (list_aliases(location).get(name) for name in (planned.alias, CURRENT))
         if _is_at(before, space) and not work.proteins:
+            summary = with_current(summary, where_current(location, first))
             return Reembedded(summary, planned.alias, space, space, False, None, None)
         accepted, stays = _judge(planned, targets[0], summary, since, report)
         moved = stays is None and not _is_at(before, space)
         if moved:
             move(location, planned.alias, space, run=setting.run, writer=writer)
+        summary = with_current(summary, where_current(location, first))
         was = before.space if before else None
         outcome = Reembedded(summary, planned.alias, was, space if moved else was, moved, accepted, stays)
         record_run(location, setting.run, outcome.to_json(), writer=writer, kind="reembed")
@@ -181,15 +188,6 @@ def carry_out(planned: Reembedding, report: Reporter, since: int | None = None) 
 
 def _is_at(alias: Alias | None, space: str) -> bool:
     return alias is not None and (alias.space, alias.version) == (space, None)
-
-
-def _name_only_space(planned: Reembedding, writer: Writer) -> None:
-    """`current` of a store with one space needs no alias; a second space would leave it without a meaning."""
-    location = planned.setting.location
-    if CURRENT not in list_aliases(location):
-        with suppress(UnknownSpaceError):
-            only, _ = resolve(location, CURRENT)
-            move(location, CURRENT, only, run=planned.setting.run, writer=writer)
 
 
 def _judge(

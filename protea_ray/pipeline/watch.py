@@ -59,12 +59,13 @@ def watch(
     since: int | None = None,
     interval: float = 60.0,
     rounds: int | None = None,
+    allow_untrained: bool = False,
     make_spec: MakeSpec = EncoderSpec,
 ) -> Iterator[Taken]:
     """Look at `source` every `interval` seconds, `rounds` times (None: until stopped), and re-embed new checkpoints.
 
-    An error of one checkpoint does not end the watch. `make_spec`: see `embed`. Raises ConfigError when `fields` name a
-    model themselves, KeyboardInterrupt on SIGTERM.
+    An error of one checkpoint does not end the watch. `make_spec`: see `embed`; `allow_untrained`: see `reembed`.
+    Raises ConfigError when `fields` name a model themselves, KeyboardInterrupt on SIGTERM.
     """
     if fields.get("model") or fields.get("revision"):
         raise ConfigError("the checkpoint comes from what is watched; leave out --model and --revision", where="watch")
@@ -77,7 +78,7 @@ def watch(
             seen = checkpoints.new(_look(look, report))
             if seen is None:
                 continue
-            taken = _take(store, seen, fields, report, alias, since, make_spec)
+            taken = _take(store, seen, fields, report, alias, since, make_spec, allow_untrained)
             if taken is None or not isinstance(taken.error, TRY_AGAIN):
                 checkpoints.done.add(seen.stamp)
             if taken is not None:
@@ -102,12 +103,12 @@ class NewCheckpoints:
 
 def _take(
     store: str, seen: Seen, fields: Mapping[str, Any], report: Reporter, alias: str, since: int | None,
-    make_spec: MakeSpec,
+    make_spec: MakeSpec, allow_untrained: bool,
 ) -> Taken | None:  # fmt: skip
     """Re-embed with one checkpoint; None when the alias has pointed to its space before."""
     named = {"model": seen.model, **({"revision": seen.revision} if seen.revision else {})}
     try:
-        planned = prepare(store, {**fields, **named}, alias, make_spec)
+        planned = prepare(store, {**fields, **named}, alias, make_spec, allow_untrained=allow_untrained)
         if _was_aliased(planned):
             return None
         report.note(f"new checkpoint: {seen.model}{f' at {seen.revision}' if seen.revision else ''}")

@@ -41,13 +41,14 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Side:
-    """One space of the comparison: its version, model, vector width and number of proteins."""
+    """One space of the comparison: its version, model, vector width, number of proteins, and whether it was trained."""
 
     space: str
     version: int
     model: str
     width: int
     proteins: int
+    trained: bool
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ def _by_length(cosine: np.ndarray | None, overlap: np.ndarray, lengths: np.ndarr
 
 
 def _side(view: View, vectors: np.ndarray, proteins: int) -> Side:
-    return Side(view.pin.space, view.pin.version, view.info.model, vectors.shape[1], proteins)
+    return Side(view.pin.space, view.pin.version, view.info.model, vectors.shape[1], proteins, view.info.trained)
 
 
 def _notes(left: View, right: View, ours: np.ndarray, theirs: np.ndarray) -> list[str]:

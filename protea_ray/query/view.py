@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from protea_ray.errors import ConfigError, StoreError
+from protea_ray.query.random_vectors import tell_untrained
 from protea_ray.sequences.records import PROTEINS_SCHEMA
 from protea_ray.store import aliases
 from protea_ray.store.keys import KeyIndex, join
@@ -28,6 +29,7 @@ DESCRIBES = ("id", "key", "length", "description")
 CHUNK = ("chunk_start", "chunk_end")
 MISSING = b"protea.missing"
 PIN = b"protea.pin"
+TRAINED = b"protea.trained"
 _IDS_OF_ONE_FILTER = 1000  # an IN list of 1,000 ids over 2 million rows costs 94 ms, with or without an index
 
 
@@ -52,13 +54,13 @@ class View:
 
     @classmethod
     def open(cls, location: Location, space: str | Pin, version: int | None = None) -> View:
-        """Resolve a space, alias or pin now; raises UnknownSpaceError, and StoreError for a version that is gone."""
-        if isinstance(space, Pin):
-            return cls(location, space)
-        name, at = aliases.resolve(location, space, version)
-        vectors = open_table(location.table(name), at)
-        proteins = open_table(location.table(PROTEINS_TABLE))
-        return cls(location, Pin(name, vectors.version, proteins.version))
+        """Resolve a space, alias or pin now; warns of a space that was never trained.
+
+        Raises UnknownSpaceError, and StoreError for a version that is gone.
+        """
+        view = cls(location, space if isinstance(space, Pin) else _pin_now(location, space, version))
+        tell_untrained(location, view.info)
+        return view
 
     @cached_property
     def vectors(self) -> lance.LanceDataset:
@@ -164,10 +166,25 @@ class View:
         return joined, without
 
     def stamped(self, table: pa.Table, unknown: Sequence[str] = (), no_vector: Sequence[str] = ()) -> pa.Table:
-        """Write the pin, the unknown ids and keys, and the ids without a vector into the table's metadata."""
+        """Write the pin, whether the space is trained, the unknown ids and keys, and the ids without a vector into the
+        table's metadata."""
         missing = {"unknown": list(unknown), "without_vector": list(no_vector)}
         metadata = {PIN: json.dumps(self.pin.to_json()).encode(), MISSING: json.dumps(missing).encode()}
+        metadata |= {TRAINED: json.dumps(self.info.trained).encode()}
         return table.replace_schema_metadata(metadata)
+
+
+def _pin_now(location: Location, space: str, version: int | None) -> Pin:
+    """The pin of a space or alias as it stands now."""
+    name, at = aliases.resolve(location, space, version)
+    vectors = open_table(location.table(name), at)
+    proteins = open_table(location.table(PROTEINS_TABLE))
+    return Pin(name, vectors.version, proteins.version)
+
+
+def is_trained(table: pa.Table) -> bool:
+    """Whether the rows that a query gave are of a trained space."""
+    return (table.schema.metadata or {}).get(TRAINED) != b"false"
 
 
 def matching(proteins: lance.LanceDataset, filter: str | None, columns: Sequence[str]) -> pa.Table:

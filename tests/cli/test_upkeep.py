@@ -131,15 +131,15 @@ def test_upkeep_compacts_and_a_dry_run_does_not(location: Location) -> None:
 
 def test_a_space_is_dropped_unless_an_alias_names_it(location: Location) -> None:
     with pytest.raises(StoreError, match="what current points to"):
-        call("drop-space", location.uri, SPACE)
+        call("drop-space", location.uri, SPACE, "--yes")
     assert call_json("drop-space", location.uri, "second", "--dry-run")["rows"] == 0
     assert location.exists("second")
 
-    call("drop-space", location.uri, "second")
+    call("drop-space", location.uri, "second", "--yes")
 
     assert not location.exists("second")
     with pytest.raises(UnknownSpaceError):
-        call("drop-space", location.uri, "second")
+        call("drop-space", location.uri, "second", "--yes")
 
 
 def test_an_alias_is_listed_moved_and_pinned_even_beside_a_writer(location: Location) -> None:

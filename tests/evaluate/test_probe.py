@@ -66,8 +66,8 @@ def test_two_workers_learn_a_class_from_the_vectors(store: Store, tmp_path: Path
     assert found["test"]["composition linear"]["accuracy"] < 0.6
     assert set(found["test"]["embedding mlp"]) == {"accuracy", "macro_f1", "mcc"}
     assert found["train_proteins"] + found["test_proteins"] == PROTEINS
-    assert (found["store"]["version"], found["store"]["trained"]) == (version, False)
-    assert any("carry no biology" in note for note in found["notes"])
+    assert (found["store"]["version"], found["store"]["trained"]) == (version, True)
+    assert not any("carry no biology" in note for note in found["notes"])
     assert len(found["losses"]) == 25
     assert found["losses"][-1]["embedding linear"] < found["losses"][0]["embedding linear"] / 2
     assert json.loads((tmp_path / "out" / "probe.json").read_text()) == found

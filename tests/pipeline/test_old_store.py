@@ -21,7 +21,10 @@ from protea_ray.store.location import open_location
 from protea_ray.store.verify import verify
 from tests import stores
 
-pytestmark = pytest.mark.usefixtures("cluster")
+pytestmark = [
+    pytest.mark.usefixtures("cluster"),
+    pytest.mark.filterwarnings("ignore::protea_ray.query.random_vectors.UntrainedSpaceWarning"),  # its spaces are
+]
 
 ARCHIVE = Path(__file__).parents[1] / "data" / "store-40497ec.tar.gz"
 POOLED, CHUNKED = "untrained_esm2_8m-2c45a9eb", "untrained_esm2_8m-3bbdb00a"

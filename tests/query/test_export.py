@@ -93,7 +93,7 @@ def test_anndata(store: Store, tmp_path: Path) -> None:
     assert np.array_equal(found.X, np.array([half(n) for n in range(20)], np.float32))
     assert found.obs["length"].tolist() == [len(build.sequence(n)) for n in range(20)]
     about = {name: found.uns[name] for name in ("space", "pooling", "model", "trained")}
-    assert about == {"space": "half", "pooling": "mean", "model": "m", "trained": False}
+    assert about == {"space": "half", "pooling": "mean", "model": "m", "trained": True}
 
 
 def test_rejects_as_fasta(store: Store, tmp_path: Path) -> None:

@@ -260,7 +260,7 @@ def test_status_tells_what_is_there(store: Store) -> None:
     }  # fmt: skip
     assert all(t["bytes"] > 0 for t in said["tables"])
     (space,) = said["spaces"]
-    assert (space["keys"], space["rows"], space["family"], space["trained"]) == (40, 40, "esm2", False)
+    assert (space["keys"], space["rows"], space["family"], space["trained"]) == (40, 40, "esm2", True)
     assert (space["widths"], space["residue_width"]) == ({"mean": 8}, 8)
     assert said["rejects"] == {"letters": 1}
     assert said["last_run"]["summary"] == {"stored": 40}

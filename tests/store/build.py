@@ -94,7 +94,7 @@ def info(name: str = "esm2-00000001", **changes: object) -> SpaceInfo:
         "run": "r1",
         "created": "2026-01-02T03:04:05+00:00",
         "versions": {"lance": "14"},
-        "trained": False,
+        "trained": True,
     }
     return SpaceInfo(**{**fields, **changes})  # type: ignore[arg-type]
 
