@@ -6,15 +6,23 @@ import io
 import subprocess
 import sys
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protea_ray.cli import show_rows, tables
 from protea_ray.cli.tables import NARROWEST_TEXT, Column, print_table, say, table_lines
 from protea_ray.display import text_table
+from protea_ray.store.aliases import move
+from protea_ray.store.location import open_location
+from protea_ray.store.spaces import ensure_space
+from tests.commands import call
+from tests.store import build
 
 SPACE = "untrained_esm2_8m_with_forty_letters-0f8864c7"
+OTHER = "untrained_esm2_8m_with_forty_letters-1f8864c7"
 DESCRIPTION = "Aspartate aminotransferase, mitochondrial OS=Oryctolagus cuniculus OX=9986 GN=GOT2 PE=1 SV=2"
 COLUMNS = [
     Column("rank", right=True),
@@ -77,7 +85,7 @@ def test_what_can_not_fit_is_stacked_with_every_column_whole() -> None:
     lines = table_lines(COLUMNS, ROWS, 60, "-")
     assert lines[0] == "rank:            1"
     assert lines[1] == "id:              sp|P12345|AATM_RABIT"
-    assert lines.count("") == len(ROWS) - 1
+    assert lines.count("") == len(ROWS)
     text = " ".join(line.strip() for line in lines)
     assert DESCRIPTION in text, "text is wrapped and none of it lost"
     assert "a" * 32 in text
@@ -126,7 +134,7 @@ def test_an_empty_table_has_its_header(capsys: pytest.CaptureFixture[str]) -> No
 def test_two_hundred_columns_are_stacked_on_a_terminal_and_one_line_in_a_pipe() -> None:
     columns = [Column(f"column{i}") for i in range(200)]
     row = [f"value{i}" for i in range(200)]
-    assert len(table_lines(columns, [row], 80, "-")) == 200
+    assert len(table_lines(columns, [row], 80, "-")) == 200 + 1
     assert len(table_lines(columns, [row], None, "")) == 2
 
 
@@ -191,3 +199,53 @@ def test_nothing_of_rich_is_loaded_for_a_plain_table() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["id", "P1", "False"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of UniProt-like ids, one of them wide, with two spaces of names of more than forty letters."""
+    path = tmp_path_factory.mktemp("tables") / "s"
+    ids = [f"sp|P{n:05d}|蛋白_RABIT" if n % 7 == 0 else f"tr|A0A0B4J2D{n}|GAL{n}_HUMAN" for n in range(40)]
+    location = open_location(path)
+    build.ingest(location, build.proteins(range(40), ids=ids))
+    for name in (SPACE, OTHER):
+        ensure_space(location, build.info(name), build.schema())
+        build.fill(location, name, range(40), "u", build.schema())
+    move(location, "current", SPACE, run="r1", writer=build.writer())
+    return path
+
+
+GAL3 = "tr|A0A0B4J2D3|GAL3_HUMAN"
+LOOKS = {  # the command, and names that must be there whole
+    "status": (["status"], [SPACE, OTHER]),
+    "upkeep": (["upkeep", "--dry-run"], [SPACE, OTHER]),
+    "where": (["query", "--where", "length > 0"], [GAL3, "sp|P00007|蛋白_RABIT"]),
+    "nearest": (["query", "--nearest", "tr|A0A0B4J2D1|GAL1_HUMAN"], ["GAL37_HUMAN ", "sp|P00021|蛋白_RABIT"]),
+    "drift": (["drift", SPACE, OTHER], [SPACE, OTHER]),
+    "alias": (["alias"], [SPACE]),
+}
+
+
+@pytest.mark.parametrize("width", [80, 200])
+@pytest.mark.parametrize("look", LOOKS)
+def test_every_table_over_a_store_fits_its_terminal(
+    look: str, width: int, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (tables, show_rows):
+        monkeypatch.setattr(module, "on_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    (command, *options), names = LOOKS[look]
+    done = call(command, store, *options)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.split("\n") if str(store) not in line]
+    assert max(map(columns_taken, lines)) <= width, done.stdout
+    assert all(name in done.stdout for name in names), done.stdout
+    assert ("left out: key" in done.stdout) == (look in ("where", "nearest") and width == 80)
+
+
+def test_a_pipe_gets_every_row_of_a_query(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    lines = call("query", store, "--where", "length > 0").stdout.splitlines()
+    assert len(lines) == 1 + 40
+    assert lines[0].split() == ["id", "length", "description", "key"]
+    assert {columns_taken(line) for line in lines[1:]} == {columns_taken(lines[1])}
