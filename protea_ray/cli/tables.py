@@ -48,6 +48,11 @@ def say(text: str) -> None:
     print(*([line] if width is None else _wrapped(line, width)), sep="\n", flush=True)
 
 
+def on_terminal() -> bool:
+    """Whether standard output is a person's terminal, not a pipe, a file or a notebook's cell."""
+    return sys.stdout.isatty()
+
+
 def table_lines(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None, rule: str) -> list[str]:
     """The lines of a table that fits `width` columns (None: any width), with a line of `rule` under the header.
 
@@ -142,86 +147,6 @@ def _wrapped(line: str, width: int) -> list[str]:
         else:
             lines.append(word)
     return lines
-
-
-def _widths(headers: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]) -> list[int]:
-    """Of each column, what its widest cell takes; the lines of a header stand below each other."""
-    return [max(map(cells, (*lines, *(row[i] for row in rows)))) for i, lines in enumerate(headers)]
-
-
-def _total(widths: Sequence[int]) -> int:
-    return sum(widths) + len(GAP) * (len(widths) - 1)
-
-
-def _without_lesser(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:
-    """The columns that stay: those with `keep` False go, the last first, until the others fit."""
-    kept = list(range(len(columns)))
-    for i in reversed(range(len(columns))):
-        if _total([widths[j] for j in kept]) > width and not columns[i].keep:
-            kept.remove(i)
-    return kept
-
-
-def _shorten(columns: Sequence[Column], widths: list[int], kept: Sequence[int], width: int) -> None:
-    """Take from the widths of free text what is too much, down to NARROWEST_TEXT."""
-    for i in kept:
-        too_much = _total([widths[j] for j in kept]) - width
-        if too_much > 0 and columns[i].text:
-            widths[i] = max(widths[i] - too_much, min(widths[i], NARROWEST_TEXT))
-
-
-def _short(cell: str, width: int) -> str:
-    """A cell that is wider than its column with an ellipsis at the end."""
-    if cells(cell) <= width:
-        return cell
-    from rich.cells import set_cell_size
-
-    return set_cell_size(cell, width - len(_ELLIPSIS)) + _ELLIPSIS
-
-
-def _grid(
-    columns: Sequence[Column],
-    headers: Sequence[Sequence[str]],
-    rows: Sequence[Sequence[str]],
-    widths: Sequence[int],
-    rule: str,
-) -> list[str]:
-    """Header, rule and rows; headers of fewer lines than others stand at the bottom."""
-    right = [column.right for column in columns]
-    upside_down = zip_longest(*(reversed(lines) for lines in headers), fillvalue="")
-    head = [aligned(line, widths, right) for line in upside_down][::-1]
-    ruled = [GAP.join(rule * width for width in widths)] if rule else []
-    return [*head, *ruled, *(aligned(row, widths, right) for row in rows)]
-
-
-def _stacked(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """Each row by itself: a line for each column that says something, free text wrapped, a blank line after it."""
-    indent = max(cells(column.name) for column in columns) + len(": ")
-    lines: list[str] = []
-    for row in rows:
-        for column, cell in ((c, text) for c, text in zip(columns, row, strict=True) if text):
-            first, *more = _wrapped(cell, max(width - indent, NARROWEST_TEXT)) if column.text else [cell]
-            lines.append(f"{column.name}: ".ljust(indent) + first)
-            lines += [" " * indent + part for part in more]
-        lines.append("")
-    return lines
-
-
-def _wrapped(line: str, width: int) -> list[str]:
-    """A line as several, broken between words; a word that is longer than a line stays whole (rich would cut it)."""
-    first, *words = line.split(" ")
-    lines = [first]
-    for word in words:
-        if cells(lines[-1]) + 1 + cells(word) <= width:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
-    return lines
-
-
-def on_terminal() -> bool:
-    """Whether standard output is a person's terminal, not a pipe, a file or a notebook's cell."""
-    return sys.stdout.isatty()
 
 
 def _width() -> int | None:
