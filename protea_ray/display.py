@@ -8,8 +8,9 @@ replaced. Names are never cut: whoever prints a table for a narrow terminal deci
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from typing import Any
 
 GAP = "  "  # between two columns
 _NUMBER = re.compile(r"-?[\d,]+(\.\d+)?( ?%| [kMGT]?B| bytes)?|-")
@@ -51,6 +52,31 @@ def html_table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]
     head = "".join(f"<th>{_html(cell)}</th>" for cell in header)
     body = "".join(f"<tr>{''.join(f'<td>{_html(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return f"<table><caption>{_html(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def record_text(title: str, values: Mapping[str, Any]) -> str:
+    """A result as a notebook shows it: a line for each value that says something, numbers with separators.
+
+    >>> print(record_text("Forgotten", {"proteins": 1200, "sources": ("a.fasta", "b.fasta"), "vectors": {}}))
+    Forgotten
+      proteins: 1,200
+      sources:  a.fasta, b.fasta
+    """
+    said = {name: text for name, value in values.items() if (text := _said(value))}
+    indent = max(map(len, said), default=0) + 2
+    lines = [f"  {f'{name}: ':<{indent}}" + text.replace("\n", f"\n  {' ' * indent}") for name, text in said.items()]
+    return "\n".join([title, *lines])
+
+
+def _said(value: Any) -> str:
+    """One value as text; empty for None and for what is empty."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{printable(str(name))} {_said(of_it)}" for name, of_it in value.items())
+    if isinstance(value, tuple | list):
+        return first_of([printable(_said(one)) for one in value])
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return "" if value is None else str(value)
 
 
 def first_of(names: Sequence[str], most: int = 3) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from protea_ray.cli.tables import Column, print_table, say
-from protea_ray.query.drift import Agreement, Drift
+from protea_ray.query.drift import Drift
 from protea_ray.store.aliases import Alias
 from protea_ray.store.forget import Forgotten, StoredSource
 
@@ -44,19 +44,8 @@ def print_aliases(aliases: Mapping[str, Alias]) -> None:
 
 def print_drift(found: Drift) -> None:
     """One row for the sample and one for each length bucket, then what the numbers mean."""
-    for name, side in (("A", found.a), ("B", found.b)):
-        say(f"{name}: {side.space} at version {side.version} ({side.model}), {side.proteins:,} proteins")
-    names = ("residues", "proteins", "cosine, mean", "cosine, 5 % below", f"same of {found.k} neighbours")
-    print_table([Column(name, right=True) for name in names], [_cells(row) for row in (found.whole, *found.buckets)])
-    say(
-        f"{found.whole.proteins:,} of {found.shared:,} proteins that both hold, pooling {found.pooling}; "
-        f"unrelated spaces share {found.chance:.1%} of the neighbours. "
-        "Cosine tells something only if B's model grew out of A's."
-    )
-    for note in found.notes:
-        say(f"note: {note}")
-
-
-def _cells(row: Agreement) -> list[str]:
-    cosines = ["-" if value is None else f"{value:.4f}" for value in (row.cosine_mean, row.cosine_low)]
-    return [row.residues, f"{row.proteins:,}", *cosines, f"{row.overlap:.1%}"]
+    for side in found.sides():
+        say(side)
+    print_table([Column(name, right=True) for name in found.columns()], found.rows())
+    for fact in found.facts():
+        say(fact)
