@@ -158,13 +158,17 @@ def test_a_type_checker_finds_keywords_that_are_misspelt(tmp_path: Path) -> None
     assert said == ['Type of "good" is "Summary"', 'Type of "len(protea_ray.open_store("store"))" is "int"']
 
 
+def copy_of_the_checkout(place: Path) -> Path:
+    """A build leaves files, and takes old ones in."""
+    left_out = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__")
+    return Path(shutil.copytree(ROOT, place, ignore=left_out))
+
+
 @pytest.mark.slow
 def test_the_wheel_holds_one_package_and_says_that_it_is_typed(tmp_path: Path) -> None:
-    left_out = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__")
-    shutil.copytree(ROOT, tmp_path / "source", ignore=left_out)  # a build leaves files, and takes old ones in
+    source = copy_of_the_checkout(tmp_path / "source")
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
-    command.append(str(tmp_path / "source"))
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, str(source)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
     (wheel,) = tmp_path.glob("*.whl")
@@ -172,3 +176,17 @@ def test_the_wheel_holds_one_package_and_says_that_it_is_typed(tmp_path: Path) -
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"protea_ray"}
     assert "protea_ray/py.typed" in names
     assert "protea_ray/cli/_flags.py" in names
+    assert "protea_ray/models/small/model.safetensors" in names
+
+
+@pytest.mark.slow
+def test_an_editable_install_is_a_path_that_type_checkers_follow(tmp_path: Path) -> None:
+    source = copy_of_the_checkout(tmp_path / "source")
+    code = f"import setuptools.build_meta; setuptools.build_meta.build_editable({str(tmp_path)!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=source, check=False)
+    assert done.returncode == 0, done.stderr
+
+    wheel = zipfile.ZipFile(next(tmp_path.glob("*.whl")))
+    (path,) = [name for name in wheel.namelist() if name.endswith(".pth")]
+    assert wheel.read(path).decode().strip() == str(source), "an import hook, which pyright does not run"
+    assert not [name for name in wheel.namelist() if name.endswith(".py")]
