@@ -10,6 +10,8 @@ import pytest
 from protea_ray.errors import ConfigError, StoreError, UnknownSpaceError
 from protea_ray.query.reader import Store, open_store
 from protea_ray.store import aliases
+from protea_ray.store.forget import forget
+from protea_ray.store.pointing import point
 from protea_ray.store.spaces import ensure_space
 from tests.store import build
 
@@ -79,6 +81,9 @@ def test_an_alias_is_moved_from_python(store: Store) -> None:
         store.point("current", "nothing")
     with pytest.raises(StoreError, match="name of a table"):
         store.point("proteins", SPACE)
+    with pytest.raises(StoreError, match="name of a table"):
+        point(store.location, "proteins", SPACE, dry_run=True)
+    assert point(store.location, "current", SPACE, dry_run=True).space == SPACE
     assert aliases.list_aliases(store.location)["current"].space == OTHER
 
 
@@ -86,6 +91,10 @@ def test_two_spaces_are_compared_from_python(store: Store) -> None:
     found = store.drift("current", OTHER, sample=5)
     assert (found.a.space, found.b.space, found.shared) == (SPACE, OTHER, 5)
     assert found.whole.cosine_mean == pytest.approx(1)
+    lines = repr(found).split("\n")
+    assert lines[0] == f"A: {SPACE} at version 2 (m), 5 proteins"
+    assert lines[2].split()[:2] == ["residues", "proteins"] and lines[3].split()[:2] == ["all", "5"]
+    assert f"<caption>{lines[0]}; B: {OTHER}" in found._repr_html_()
     with pytest.raises(ConfigError, match="max"):
         store.drift("current", OTHER, pooling="max")
 
@@ -96,3 +105,14 @@ def test_a_store_is_verified_from_python(store: Store) -> None:
     assert [(f.kind, f.table, f.count) for f in report.findings if f.kind == "missing"] == [("missing", SPACE, 2)]
     with pytest.raises(UnknownSpaceError):
         store.verify("nothing")
+
+
+def test_what_a_removal_took_out_is_readable(store: Store) -> None:
+    would = repr(forget(store.location, "b.fasta#2", dry_run=True)).split("\n")
+    assert would[:3] == ["would be forgotten", "  sources:  b.fasta#2", "  proteins: 1"]
+
+
+def test_results_are_tables_of_other_libraries_too(store: Store) -> None:
+    frame = store.get(["P00002", "P00001"]).to_pandas()
+    assert frame["id"].tolist() == ["P00002", "P00001"]
+    assert np.array_equal(np.stack(frame["mean"].to_list()), [build.vector(2), build.vector(1)])
