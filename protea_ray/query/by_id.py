@@ -25,7 +25,7 @@ def described(location: Location) -> str:
     spaces, aliases = len(list_spaces(location)), list_aliases(location)
     current = f", {CURRENT} -> {aliases[CURRENT].space}" if CURRENT in aliases else ""
     plural = "" if spaces == 1 else "s"
-    return f"{location.uri}: {count_records(location):,} protein records, {spaces} space{plural}{current}"
+    return f"{location.uri!r}: {count_records(location):,} protein records, {spaces} space{plural}{current}"
 
 
 def count_records(location: Location) -> int:

@@ -65,14 +65,14 @@ class Store:
             with outage_as_store_error():
                 return f"Store({by_id.described(self.location)})"
         except StoreError:
-            return f"Store({self.uri})"
+            return f"Store({self.uri!r})"
 
     def _repr_html_(self) -> str:
         """The status as tables, read now; the URI alone when the store cannot be read."""
         try:
             return self.status()._repr_html_()
         except StoreError:
-            return escape(f"Store({self.uri})")
+            return escape(f"Store({self.uri!r})")
 
     def __bool__(self) -> bool:
         return True  # `if store:` asks whether there is one, and not for its length

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ def test_what_is_not_there_is_said(store: Store, asked: object, said: str) -> No
 
 
 def test_the_line_of_a_store_counts_and_names_current(store: Store) -> None:
-    assert repr(store) == f"Store({store.uri}: 7 protein records, 2 spaces, current -> {SPACE})"
+    assert repr(store) == f"Store({store.uri!r}: 7 protein records, 2 spaces, current -> {SPACE})"
     assert len(repr(store.status())) < 1000
 
 
@@ -66,8 +67,8 @@ def test_an_unreadable_store_still_has_a_line(store: Store) -> None:
     for file in (Path(store.uri) / "proteins.lance").rglob("*"):
         if file.is_file():
             file.write_bytes(b"damaged")
-    assert repr(store) == f"Store({store.uri})"
-    assert store._repr_html_() == f"Store({store.uri})"
+    assert repr(store) == f"Store({store.uri!r})"
+    assert html.unescape(store._repr_html_()) == repr(store)
     assert store, "there is one, readable or not"
 
 
