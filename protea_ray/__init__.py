@@ -1,7 +1,14 @@
 """protea_ray: protein sequences to language-model embeddings at any scale, every protein accounted for.
 
-Names are loaded when they are first used, so that `import protea_ray` costs nothing. What is listed here is public;
-everything else may change.
+    embed, reembed              sequences into a store; another checkpoint over the proteins of a store
+    open_store                  a Store: its proteins by id or SQL, nearest neighbours, training data, export, verify
+    import_vectors, export      other programs' vectors into a store, and a store's out
+    forget                      a source out of a store
+    embed_dataset               a list of sequences to tensors in memory, no store (not normalised, unlike `embed`)
+    train_model                 a language model on the proteins of a store
+
+What is listed here is public; everything else may change. Names are loaded when they are first used, so that
+`import protea_ray` costs nothing.
 
     >>> import protea_ray
     >>> recipe = protea_ray.EmbeddingConfig(model="lab/model", pooling=["max", "mean"], layers=[0, 1])
@@ -91,14 +98,16 @@ _HOMES = {
 }  # every other name is an error
 
 
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        libraries = import_module("protea_ray.config.libraries")
-        return libraries.versions(("protea-ray",))["protea-ray"]
-    if name not in __all__:
-        raise AttributeError(f"module 'protea_ray' has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(import_module(f"protea_ray.{_HOMES.get(name, 'errors')}"), name)
+if not TYPE_CHECKING:  # to a type checker a module with __getattr__ has every name, misspelt ones too
+
+    def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            libraries = import_module("protea_ray.config.libraries")
+            return libraries.versions(("protea-ray",))["protea-ray"]
+        if name not in __all__:
+            raise AttributeError(f"module 'protea_ray' has no attribute {name!r}; it has {', '.join(__all__)}")
+        return getattr(import_module(f"protea_ray.{_HOMES.get(name, 'errors')}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

@@ -65,7 +65,8 @@ def print_upkeep(tables: Sequence[TableUpkeep], dry_run: bool) -> None:
         fragments = f"{t.fragments_before:,} -> {t.fragments_after:,}"
         rows.append((t.table, fragments, f"{t.versions_removed:,}", f"{t.files_removed:,}", decimal(t.bytes_removed)))
     numbers = ("fragments", "versions removed", "files removed", "freed")
-    print_table([Column("table"), *(Column(name, right=True) for name in numbers)], rows)
+    columns = [Column(name, right=True, keep=name != "fragments") for name in numbers]
+    print_table([Column("table"), *columns], rows)
     if dry_run:
         say("this is what would be done; nothing was changed")
 
@@ -82,7 +83,8 @@ def print_indexed(found: Sequence[Indexed]) -> None:
 def print_status(status: StoreStatus) -> None:
     """Spaces first: they are what a person came for."""
     say(f"{status.uri}: {status.proteins:,} protein records")
-    print_table([Column(name) for name in SPACE_COLUMNS], status.space_rows())
+    columns = [Column(name, right=name == "proteins") for name in SPACE_COLUMNS]
+    print_table(columns, status.space_rows())
     tables = [(t.name, f"{t.rows:,}", str(t.version), decimal(t.bytes)) for t in status.tables]
     print_table([Column("table"), *(Column(name, right=True) for name in ("rows", "version", "on disk"))], tables)
     for line in status.facts():

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from protea_ray.cli.tables import Column, print_table, say
+from protea_ray.cli.tables import Column, on_terminal, print_table, say
+
+LESSER = ("key", "n_ids", "source")  # left out first on a narrow terminal
+TEXT = ("description", "detail")
 
 
 def without_vectors(rows: pa.Table) -> pa.Table:
@@ -22,16 +25,24 @@ def _is_vector(kind: pa.DataType) -> bool:
 
 
 def print_rows(rows: pa.Table, at_most: int) -> None:
-    """The first rows as a table; ids and descriptions are data and never markup."""
+    """The rows as a table: the first ones on a terminal, all in a pipe."""
     if not len(rows):
-        print("0 proteins")
+        say("0 proteins")
         return
+    at_most = at_most if on_terminal() else len(rows)
     shown = [[_cell(value) for value in row.values()] for row in rows.slice(0, at_most).to_pylist()]
-    print_table([Column(name) for name in rows.schema.names], shown)
+    print_table([_column(field) for field in rows.schema], shown)
     if len(rows) > at_most:
         say(f"{len(rows) - at_most:,} more; --out FILE.parquet writes all of them, with vectors")
 
 
+def _column(field: pa.Field) -> Column:
+    """Numbers to the right; keys and counts of ids go first, descriptions may be shortened."""
+    number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+    return Column(field.name, right=number, keep=field.name not in LESSER, text=field.name in TEXT)
+
+
 def _cell(value: object) -> str:
-    text = f"{value:.4f}" if isinstance(value, float) else str(value)
-    return text[:80]
+    if value is None:
+        return ""
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

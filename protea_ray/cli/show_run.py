@@ -22,7 +22,9 @@ def print_plan(plan: DryRun, as_json: bool) -> None:
         numbers = (space.proteins, space.residues, space.windows)
         rest = (space.already_present, space.duplicate, space.rejected)
         rows.append((space.space, *(f"{n:,}" for n in numbers), decimal(space.bytes), *(f"{n:,}" for n in rest)))
-    print_table([Column("space"), *(Column(name, right=True) for name in names)], rows)
+    lesser = ("windows", "on disk")
+    columns = [Column(name, right=True, keep=name not in lesser) for name in names]
+    print_table([Column("space"), *columns], rows)
     say(
         f"{plan.records:,} records read; about {clock_time(plan.seconds)} of embedding on {plan.actors} "
         f"{plan.device} actor(s), after {clock_time(plan.startup_seconds)} of start-up. Nothing was written."

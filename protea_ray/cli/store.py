@@ -163,37 +163,21 @@ def alias(
     Needs no lease, so that readers can be moved back while a long run is writing.
     """
     from protea_ray.cli.show import print_aliases
+    from protea_ray.cli.tables import say
+    from protea_ray.errors import ConfigError
     from protea_ray.store.aliases import list_aliases
+    from protea_ray.store.pointing import point
 
     location = existing(store)
     if name is not None:
-        moved = point(location, name, space, version, dry_run)
-        print(f"{name} {'would point' if dry_run else 'points'} to {moved}")
+        if space is None:
+            raise ConfigError(f"name the space that {name} should point to", where="alias")
+        moved = point(location, name, space, version, dry_run=dry_run)
+        say(f"{name} {'would point' if dry_run else 'points'} to {moved.space}")
     else:
         print_aliases(list_aliases(location))
     aliases = {a.alias: {"space": a.space, "version": a.version} for a in list_aliases(location).values()}
     tell({"dry_run": dry_run, "aliases": aliases}, as_json)
-
-
-def point(location: Location, name: str, space: str | None, version: int | None, dry_run: bool) -> str:
-    """Check the move of an alias and, unless it is a dry run, make it; returns the own name of the space."""
-    from protea_ray.errors import ConfigError
-    from protea_ray.query.random_vectors import tell_untrained
-    from protea_ray.store.aliases import check_name, move, resolve
-    from protea_ray.store.commit import Writer
-    from protea_ray.store.runs import new_run_id
-    from protea_ray.store.spaces import open_space
-
-    if space is None:
-        raise ConfigError(f"name the space that {name} should point to", where="alias")
-    target, at = resolve(location, space, version)
-    info = open_space(location, target, at)
-    check_name(location, name)
-    if not dry_run:
-        move(location, name, target, version=at, run=new_run_id(), writer=Writer.unleased())
-        open_space(location, target, at)  # it may have been dropped meanwhile
-    tell_untrained(location, info)
-    return target
 
 
 def index(

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from protea_ray.display import record_text
 from protea_ray.errors import AccountingError, InputError, StoreError
 from protea_ray.exchange.formats import VectorFile
 from protea_ray.exchange.imported_space import ImportOptions, ImportShape, describe
@@ -88,7 +89,7 @@ def table_of(rows: Sequence[Row], unit: str, shape: ImportShape, schema: pa.Sche
     )
 
 
-@dataclass
+@dataclass(repr=False)
 class Imported:
     """What became of a file's items; `read` is the sum of the counts below it.
 
@@ -108,6 +109,9 @@ class Imported:
     unmatched_names: list[str] = field(default_factory=list)
     ambiguous: int = 0
     ambiguous_names: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return record_text("imported", self.to_json())
 
     def check(self) -> None:
         """Raises AccountingError unless every item is accounted for."""

@@ -60,7 +60,7 @@ class Reembedding:
         return space_names(self.setting.location, self.setting.checkpoint, self.setting.recipes)[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Reembedded:
     """One re-embedding. `before` and `after` are the spaces that the alias points to, and differ not when only a pinned
     version was given up; `accepted` is None when there was nothing to decide; `stays` says why a sound space did not
@@ -73,6 +73,11 @@ class Reembedded:
     moved: bool
     accepted: Acceptance | None
     stays: str | None
+
+    def __repr__(self) -> str:
+        moved = f"{self.alias} moved from {self.before or 'nowhere'} to {self.after}"
+        stays = f"{self.alias} points to {self.before or 'nowhere'}{f': {self.stays}' if self.stays else ''}"
+        return f"{self.summary!r}\n{moved if self.moved else stays}"
 
     def to_json(self) -> dict[str, Any]:
         """The run's accounting, and what became of the alias."""

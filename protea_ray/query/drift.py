@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from protea_ray.display import html_table, text_table
 from protea_ray.errors import ConfigError, StoreError
 from protea_ray.query.search import SAFE_NORM
 from protea_ray.query.view import CHUNK, View, matrix
@@ -38,6 +40,11 @@ class Agreement:
     cosine_low: float | None  # 5th percentile
     overlap: float
 
+    def cells(self) -> list[str]:
+        """Its row of text, under Drift.columns."""
+        cosines = ["-" if value is None else f"{value:.4f}" for value in (self.cosine_mean, self.cosine_low)]
+        return [self.residues, f"{self.proteins:,}", *cosines, f"{self.overlap:.1%}"]
+
 
 @dataclass(frozen=True)
 class Side:
@@ -51,7 +58,7 @@ class Side:
     trained: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Drift:
     """Two spaces compared over `whole.proteins` sampled ones of the `shared` that both hold.
 
@@ -67,6 +74,37 @@ class Drift:
     whole: Agreement
     buckets: tuple[Agreement, ...]
     notes: tuple[str, ...]
+
+    def sides(self) -> list[str]:
+        """What is compared, one line a space."""
+        return [
+            f"{name}: {side.space} at version {side.version} ({side.model}), {side.proteins:,} proteins"
+            for name, side in (("A", self.a), ("B", self.b))
+        ]
+
+    def columns(self) -> list[str]:
+        """Names of the columns of `rows`."""
+        return ["residues", "proteins", "cosine, mean", "cosine, 5 % below", f"same of {self.k} neighbours"]
+
+    def rows(self) -> list[list[str]]:
+        """A row of text for the whole sample, then one for each length bucket, under `columns`."""
+        return [row.cells() for row in (self.whole, *self.buckets)]
+
+    def facts(self) -> list[str]:
+        """What the numbers mean, and what they cannot say."""
+        meaning = (
+            f"{self.whole.proteins:,} of {self.shared:,} proteins that both hold, pooling {self.pooling}; "
+            f"unrelated spaces share {self.chance:.1%} of the neighbours. "
+            "Cosine tells something only if B's model grew out of A's."
+        )
+        return [meaning, *(f"note: {note}" for note in self.notes)]
+
+    def __repr__(self) -> str:
+        return "\n".join([*self.sides(), text_table(self.columns(), self.rows()), *self.facts()])
+
+    def _repr_html_(self) -> str:
+        table = html_table("; ".join(self.sides()), self.columns(), self.rows())
+        return table + "".join(f"<p>{escape(fact)}</p>" for fact in self.facts())
 
     def to_json(self) -> dict[str, Any]:
         """Plain values only."""

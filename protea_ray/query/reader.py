@@ -8,19 +8,19 @@ the space's name.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from protea_ray.config.paths import is_file
 from protea_ray.errors import StoreError
-from protea_ray.query import lookup, search
+from protea_ray.query import by_id, lookup, search
 from protea_ray.query.residues import ResidueMatrix
 from protea_ray.query.view import DESCRIBES, MISSING, Pin, View, distinct, matching, matrix
-from protea_ray.store.aliases import CURRENT
+from protea_ray.store.aliases import CURRENT, Alias, resolve
 from protea_ray.store.keys import key_array
 from protea_ray.store.location import PROTEINS_TABLE, REJECTS_TABLE, Location, open_location
 from protea_ray.store.object_store_errors import outage_as_store_error
@@ -31,10 +31,12 @@ from protea_ray.store.tables import find_table, open_table
 if TYPE_CHECKING:
     import ray.data
 
+    from protea_ray.query.drift import Drift
     from protea_ray.query.export import Exported
     from protea_ray.query.status import StoreStatus
     from protea_ray.query.training.labels import Labels
     from protea_ray.query.training.torch_dataset import TorchDataset
+    from protea_ray.store.findings import Report
 
 
 def open_store(uri: str | Path) -> Store:
@@ -58,14 +60,46 @@ class Store:
         self.location = location
 
     def __repr__(self) -> str:
-        return f"Store({self.uri!r})"
+        """What the store holds now, in one line; the URI alone when it cannot be read."""
+        try:
+            with outage_as_store_error():
+                return f"Store({by_id.described(self.location)})"
+        except StoreError:
+            return f"Store({self.uri!r})"
 
     def _repr_html_(self) -> str:
         """The status as tables, read now; the URI alone when the store cannot be read."""
         try:
             return self.status()._repr_html_()
         except StoreError:
-            return escape(repr(self))
+            return escape(f"Store({self.uri!r})")
+
+    def __bool__(self) -> bool:
+        return True  # `if store:` asks whether there is one, and not for its length
+
+    @outage_as_store_error()
+    def __len__(self) -> int:
+        """Protein records, as `status` counts them."""
+        return by_id.count_records(self.location)
+
+    def __iter__(self) -> Iterator[str]:
+        """The id of every protein record, in row order; an id that has two sequences comes twice."""
+        with outage_as_store_error():
+            yield from by_id.record_ids(self.location)
+
+    @outage_as_store_error()
+    def __contains__(self, id: object) -> bool:
+        """Whether a protein has this id or accession."""
+        return by_id.has_id(self, id)
+
+    @outage_as_store_error()
+    def __getitem__(self, id: str) -> dict[str, Any]:
+        """The protein `id` in the space `current`: a dict of id, key, length, description and NumPy vectors (D,).
+
+        `id` may be an accession. In a chunked space vectors are (chunks, D). Raises StoreError for an id that is
+        unknown or has no vector. Many proteins: `get` reads them in one pass.
+        """
+        return by_id.protein(self, id)
 
     @property
     def uri(self) -> str:
@@ -78,6 +112,36 @@ class Store:
         from protea_ray.query.status import status
 
         return status(self.location)
+
+    def verify(self, space: str | None = None) -> Report:
+        """Read everything and say what is missing, doubled, damaged or left over; `ok` of the report is the verdict.
+
+        `space` (a name or an alias) checks one space alone. Raises UnknownSpaceError.
+        """
+        from protea_ray.store.verify import verify
+
+        return verify(self.location, None if space is None else resolve(self.location, space)[0])
+
+    def drift(self, a: str, b: str, *, sample: int = 2_000, seed: int = 0, pooling: str | None = None) -> Drift:
+        """How far two spaces (names or aliases) are apart: cosine and shared neighbours, by length.
+
+        Raises ConfigError for a pooling that they do not share, UnknownSpaceError, and StoreError for less than three
+        shared proteins.
+        """
+        from protea_ray.query.drift import drift
+
+        return drift(self.location, a, b, sample=sample, seed=seed, pooling=pooling)
+
+    @outage_as_store_error()
+    def point(self, alias: str, space: str, *, version: int | None = None) -> Alias:
+        """Move `alias` to a space, or to what another alias points to, atomically; `version` pins one [the latest].
+
+        Needs no lease, so that readers can be moved back while a long run is writing. Raises UnknownSpaceError, and
+        StoreError for an alias that is the name of a table.
+        """
+        from protea_ray.store.pointing import point
+
+        return point(self.location, alias, space, version)
 
     @outage_as_store_error()
     def pin(self, space: str | Pin = CURRENT, version: int | None = None) -> Pin:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from protea_ray.display import record_text
 from protea_ray.errors import StoreError
 from protea_ray.sequences.records import KEY
 from protea_ray.store.columns import require_removable
@@ -59,7 +60,7 @@ class StoredSource:
         return f"{self.label}: {self.records:,} records, {when}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Forgotten:
     """What a removal took out, or, in a dry run, would take out: rows of each table, `vectors` by space."""
 
@@ -69,6 +70,9 @@ class Forgotten:
     keys: int  # proteins that no other source holds
     vectors: dict[str, int]
     dry_run: bool
+
+    def __repr__(self) -> str:
+        return record_text("would be forgotten" if self.dry_run else "forgotten", self.to_json())
 
     def to_json(self) -> dict[str, Any]:
         """Plain values only."""

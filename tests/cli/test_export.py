@@ -61,7 +61,7 @@ def test_a_store_shows_itself(location: Location) -> None:
     store = protea_ray.open_store(location.uri)
     status = store.status()
 
-    assert repr(store) == f"Store({location.uri!r})"
+    assert repr(store) == f"Store({location.uri!r}: 20 protein records, 2 spaces)"
     lines = repr(status).splitlines()
     assert lines[0] == f"{location.uri}: 20 protein records"
     assert any(line.startswith(SPACE) and "20" in line and "mean 8 x float32" in line for line in lines)
