@@ -29,7 +29,7 @@ def print_rows(rows: pa.Table, at_most: int) -> None:
     shown = [[_cell(value) for value in row.values()] for row in rows.slice(0, at_most).to_pylist()]
     print_table([Column(name) for name in rows.schema.names], shown)
     if len(rows) > at_most:
-        say(f"{len(rows) - at_most:,} more; --out FILE.parquet writes all of them, with vectors")
+        say(f"{len(rows) - at_most:,} more; --out FILE or --format csv gives all of them")
 
 
 def _cell(value: object) -> str:
