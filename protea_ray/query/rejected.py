@@ -96,7 +96,7 @@ def write_rejects(location: Location, rows: pa.Table, path: str | Path) -> Writt
     format = require_format(path, "rejects", ("rows", "letters"))
     if format.holds == "rows":
         return WrittenRejects(write_file(Content([rows]), path, format))
-    letters = _Letters(location, rows)
+    letters = _RejectedLetters(location, rows)
     written = write_file(Content(letters), path, format)
     without = sum(key not in letters.found for key in rows["key"].to_pylist())
     if not written:
@@ -105,7 +105,7 @@ def write_rejects(location: Location, rows: pa.Table, path: str | Path) -> Writt
     return WrittenRejects(written, without)
 
 
-class _Letters:
+class _RejectedLetters:
     """The stored letters of rejected proteins, each once, described by their first reject; `found` are their keys."""
 
     def __init__(self, location: Location, rows: pa.Table) -> None:

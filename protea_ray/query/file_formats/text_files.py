@@ -22,6 +22,7 @@ from protea_ray.query.view import matrix
 from protea_ray.sequences.text import fasta_text
 
 TextParts = Iterator[tuple[bytes, int]]  # text, and how many rows it holds
+_EFFORT = 4  # of gzip: 24 MB of vectors take 5.5 s and become 7.8 MB at 9, the default here; 0.34 s and 8.6 MB at 4
 Lines = Callable[[Iterable[pa.Table]], TextParts]
 
 
@@ -32,7 +33,7 @@ def text_file(lines: Lines) -> Callable[[Content, Path], int]:
         rows = 0
         # no time in the header: the same rows give the same bytes
         packed = path.suffix == ".gz"
-        with gzip.GzipFile(path, "wb", mtime=0) if packed else path.open("wb") as out:
+        with gzip.GzipFile(path, "wb", _EFFORT, mtime=0) if packed else path.open("wb") as out:
             for text, count in lines(content.tables()):
                 out.write(text)
                 rows += count
