@@ -125,7 +125,7 @@ def export(
     float32: bool = False,
     version: int | None = None,
 ) -> Exported:
-    """Write vectors of `store` to the local file `out`: .parquet, .npz, .h5ad or .h5.
+    """Write vectors of `store` to the local file `out`, whose ending decides the format (docs/files.md).
 
     `store` may be a URI or an open Store; the other arguments are those of `Store.export`.
     """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from protea_ray.cli.options import JSON, STORE, tells_untrained
+from protea_ray.cli.tables import say
 
 if TYPE_CHECKING:
     from protea_ray.exchange.importing import Imported
@@ -77,50 +78,42 @@ def _print_imported(done: Imported) -> None:
 @tells_untrained
 def export(
     store: STORE,
-    out: Annotated[str, typer.Argument(metavar="OUT", help="file to write: .parquet, .npz, .h5ad or .h5")],
+    out: Annotated[
+        str,
+        typer.Argument(metavar="OUT", help=".parquet .arrow .csv .tsv .jsonl .npz .h5ad .h5 .pt .fasta; text also .gz"),
+    ],
     space: Annotated[str, typer.Option("--space", help="space or alias")] = "current",
     ids: Annotated[list[str] | None, typer.Option("--id", help="a protein's id; repeat for several [all]")] = None,
     where: Annotated[str | None, typer.Option("--where", help="SQL over id, length, description, source")] = None,
     pooling: Annotated[
         str | None,
-        typer.Option("--pooling", help="vector column; none: residues, .h5 only [.parquet: all, others: mean]"),
+        typer.Option("--pooling", help="vector column; none: residues, .h5 and .pt only [tables: all, others: mean]"),
     ] = None,
     float32: Annotated[bool, typer.Option("--float32", help="single precision, for readers without half")] = False,
     version: Annotated[int | None, typer.Option("--version", min=1, help="of the space [the latest]")] = None,
-    rejects: Annotated[
-        bool, typer.Option("--rejects", help="write the letters of what the space rejected instead, as FASTA")
-    ] = False,
     as_json: JSON = False,
 ) -> None:
-    """Write vectors of STORE to OUT for other programs: Parquet, NumPy's npz, AnnData's h5ad, biotrainer's h5.
+    """Write proteins of STORE with their vectors to OUT, in the format of its ending, for other programs.
 
-    Exit code 1 when an --id is not in the store; the others are written.
+    Tables: Parquet, Arrow, CSV, TSV, JSON lines. Vectors: NumPy's npz, AnnData's h5ad, biotrainer's h5, fair-esm's
+    folder of .pt. Letters: FASTA. Exit code 1 when an --id is not in the store; the others are written.
     """
-    from protea_ray.errors import ConfigError
-    from protea_ray.query.export import export_rejects
     from protea_ray.query.reader import open_store
 
-    if rejects and (ids or where or pooling or float32 or version):
-        raise ConfigError("--rejects writes all rejects of the space; of the options only --space goes with it",
-                          where="export")  # fmt: skip
     opened = open_store(store)
-    if rejects:
-        done = export_rejects(opened, out, space=space)
-    else:
-        done = opened.export(out, space=space, ids=ids, where=where, pooling=pooling, float32=float32, version=version)
-    _print_exported(done, rejects)
+    done = opened.export(out, space=space, ids=ids, where=where, pooling=pooling, float32=float32, version=version)
+    _print_exported(done)
     if as_json:
         print(json.dumps({**done.to_json(), "trained": opened.view(space, version).info.trained}))
     if done.unknown:
         raise typer.Exit(1)
 
 
-def _print_exported(done: Exported, rejects: bool) -> None:
+def _print_exported(done: Exported) -> None:
     """What was written, what is not in the file, and why."""
-    print(f"{done.rows:,} {'proteins' if rejects else 'rows'} written to {done.path}")
+    say(f"{done.rows:,} rows written to {done.path}")
     if done.left_out:
-        why = "were rejected while they were read; their letters are in no table" if rejects else "have no vector"
-        print(f"  {done.left_out:,} left out: they {why}")
+        say(f"  {done.left_out:,} left out: they have no vector")
     if done.unknown:
         more = ", ..." if len(done.unknown) > 3 else ""
         print(

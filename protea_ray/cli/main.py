@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from protea_ray.cli import doctor, embed, exchange, models, query, store, tools, train
+from protea_ray.cli import doctor, embed, exchange, models, query, rejects, store, tools, train
 from protea_ray.errors import ProteaRayError
 from protea_ray.store.object_store_errors import outage_as_store_error
 
@@ -25,6 +25,7 @@ COMMANDS = {
     "train": train.train,
     "status": store.status,
     "query": query.query,
+    "rejects": rejects.rejects,
     "export": exchange.export,
     "import": exchange.import_,
     "alias": store.alias,

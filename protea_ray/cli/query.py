@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,9 +13,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from protea_ray.query.reader import Store
+    from protea_ray.query.view import View
 
 FAILED = 1
-ROWS_SHOWN = 20  # of a query that matches more; --out writes all of them
 
 
 @tells_untrained
@@ -32,8 +31,13 @@ def query(
         bool, typer.Option("--approximate", help="--nearest may use the vector index and miss a neighbour")
     ] = False,
     out: Annotated[
-        str | None, typer.Option("--out", metavar="FILE.parquet", help="write all rows, with vectors")
+        str | None,
+        typer.Option("--out", metavar="FILE", help="write all rows; the ending decides the format, as with export"),
     ] = None,
+    format: Annotated[
+        str | None, typer.Option("--format", help="table, csv, tsv, json or jsonl on standard output [table]")
+    ] = None,
+    vectors: Annotated[bool, typer.Option("--vectors", help="vectors too, on standard output")] = False,
     all_sequences: Annotated[
         bool, typer.Option("--all-sequences", help="every sequence of an --id, not the newest alone")
     ] = False,
@@ -42,30 +46,44 @@ def query(
     """Find proteins by id, by SQL or by similarity.
 
     An id may be an accession. Of an id with several sequences the newest is used, or shown with --all-sequences each.
-    Exit code 1 when an --id is unknown or has no vector; the others are shown.
+    Exit code 1 when an --id is unknown or has no vector (the others are shown), and when there is nothing to write to
+    --out; a --where that matches nothing prints 0 proteins and exits with 0.
     """
-    from protea_ray.config.paths import require_writable
+    from protea_ray.cli.rows_out import deliver, rows_out, say_written
     from protea_ray.errors import ConfigError, StoreError
     from protea_ray.query.reader import open_store
 
     if (ids is not None) + (nearest is not None) > 1 or not (ids or nearest or where or out):
         raise ConfigError("give --id or --nearest (either may go with --where), --where alone, or --out", where="query")
-    if out is not None:
-        require_writable(out, "--out")
+    to = rows_out(out, format, vectors, as_json, have_vectors=nearest is None)
     opened = open_store(store)
+    if out is not None and ids is None and nearest is None:
+        say_written(opened.export(out, space=space, where=where, pooling=pooling).rows, to)
+        return
+    view = opened.view(space)
     if nearest is not None:
-        rows = opened.nearest(nearest, k, space=space, pooling=pooling, where=where, approximate=approximate)
-    elif ids is not None:
-        rows = opened.get(ids, space=space, all_sequences=all_sequences)
+        rows = opened.nearest(nearest, k, space=view.pin, pooling=pooling, where=where, approximate=approximate)
     else:
-        rows = opened.to_arrow(space=space, where=where)
+        rows = _facts(opened, view, ids, where, to.columns(view, pooling), all_sequences)
     absent = _absent(rows, opened, space, by_id=ids is not None)
     if absent and not len(rows) and not as_json:
         raise StoreError(absent)
-    _deliver(rows, out, as_json)
+    deliver(rows, to, view, pooling)
     if absent and ids is not None:
         print(absent, file=sys.stderr)
         raise typer.Exit(FAILED)
+
+
+def _facts(
+    store: Store, view: View, ids: list[str] | None, where: str | None, columns: list[str] | None, all_sequences: bool
+) -> pa.Table:
+    """Proteins by id, by filter, or by both."""
+    from protea_ray.query.lookup import of_pairs
+
+    if ids is None:
+        return store.to_arrow(columns=columns, space=view.pin, where=where)
+    rows = store.get(ids, columns=columns, space=view.pin, all_sequences=all_sequences)
+    return rows if where is None else of_pairs(rows, view.records(where, ["id", "key"]))
 
 
 def _absent(rows: pa.Table, store: Store, space: str, by_id: bool) -> str:
@@ -81,26 +99,3 @@ def _absent(rows: pa.Table, store: Store, space: str, by_id: bool) -> str:
     parts += [examples_of_ids(store.view(space))] if unknown and not len(rows) else []
     parts += [f"no vector in this space: {', '.join(bare)}"] if bare else []
     return "; ".join(parts)
-
-
-def _deliver(rows: pa.Table, out: str | None, as_json: bool) -> None:
-    """Write rows with vectors to a file; print them without vectors, as JSON or as a table."""
-    from protea_ray.cli.show_rows import print_rows, without_vectors
-    from protea_ray.errors import StoreError
-    from protea_ray.query.reader import missing
-    from protea_ray.query.view import is_trained
-
-    if out is not None and not len(rows):
-        raise StoreError(f"no protein to write; {out} was not made")
-    if out is not None:
-        import pyarrow.parquet as pq
-
-        pq.write_table(rows, out)
-    facts = without_vectors(rows)
-    if as_json:
-        about = {"rows": len(rows), "out": out, "trained": is_trained(rows), **missing(rows)}
-        print(json.dumps({**about, "proteins": facts.to_pylist()}, default=str))
-    elif out is not None:
-        print(f"{len(rows)} rows written to {out}")
-    else:
-        print_rows(facts, ROWS_SHOWN)

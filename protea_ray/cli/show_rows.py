@@ -33,7 +33,7 @@ def print_rows(rows: pa.Table, at_most: int) -> None:
     shown = [[_cell(value) for value in row.values()] for row in rows.slice(0, at_most).to_pylist()]
     print_table([_column(field) for field in rows.schema], shown)
     if len(rows) > at_most:
-        say(f"{len(rows) - at_most:,} more; --out FILE.parquet writes all of them, with vectors")
+        say(f"{len(rows) - at_most:,} more; --out FILE or --format csv gives all of them")
 
 
 def _column(field: pa.Field) -> Column:

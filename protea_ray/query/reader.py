@@ -355,12 +355,21 @@ class Store:
     ) -> Exported:
         """Write proteins and vectors to a local file for other programs; its ending decides the format.
 
-        .parquet, .npz, .h5ad (AnnData) or .h5 (biotrainer): see `protea_ray.query.export.export`, which says what
-        each holds and what is raised.
+        See `protea_ray.query.export.export`, which lists the endings and says what each holds and what is raised.
         """
         from protea_ray.query.export import export  # not for readers who never export
 
         return export(self, path, space=space, ids=ids, where=where, pooling=pooling, float32=float32, version=version)
+
+    @outage_as_store_error()
+    def rejects(self, *, space: str | None = None, reason: str | None = None) -> pa.Table:
+        """What was rejected and is not stored: file, line, id, reason, detail, stage, space, and more columns.
+
+        `space` leaves what has no vector there, `reason` one kind. Raises ConfigError for a reason that is none.
+        """
+        from protea_ray.query.rejected import rejects
+
+        return rejects(self.location, space, reason)
 
     def _keys_of(self, view: View, id: str) -> tuple[bytes, set[bytes]]:
         """Key of the newest sequence of an id, and the keys of its others; raises StoreError for an unknown id."""

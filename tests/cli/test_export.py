@@ -45,13 +45,6 @@ def test_a_file_is_written_and_accounted_for(location: Location, tmp_path: Path)
     assert (same.rows, same.unknown) == (2, ())
 
 
-def test_rejects_go_alone(location: Location, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="only --space"):
-        call("export", location.uri, tmp_path / "r.fasta", "--rejects", "--where", "length > 3")
-    assert "0 proteins written" in call("export", location.uri, tmp_path / "r.fasta", "--rejects", "--space", SPACE)
-    assert (tmp_path / "r.fasta").read_text() == ""
-
-
 def test_the_ending_decides(location: Location, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the ending must be one of"):
         call("export", location.uri, tmp_path / "v.txt", "--space", SPACE)

@@ -84,7 +84,7 @@ def test_a_path_that_cannot_be_written_is_refused_before_anything_is_done(
     for arguments in (
         ("query", store, "--where", "length > 1", "--out", out),
         ("export", store, f"{out}.npz" if place != "." else out),
-        ("export", store, out, "--rejects"),
+        ("rejects", store, "--out", out),
         ("import", vectors, store, "--model", "m", "--unmatched", out),
         ("convert-protea", "config.json", "--out", out),
     ):

@@ -12,8 +12,10 @@ import pytest
 
 from protea_ray.errors import ConfigError, StoreError
 from protea_ray.query import export as exports
-from protea_ray.query.export import export, export_rejects
+from protea_ray.query.export import export
+from protea_ray.query.file_formats import endings
 from protea_ray.query.reader import Store, open_store
+from protea_ray.query.rejected import write_rejects
 from protea_ray.sequences.records import REJECTS_SCHEMA
 from protea_ray.store.spaces import ensure_space
 from tests.store import build
@@ -97,7 +99,7 @@ def test_anndata(store: Store, tmp_path: Path) -> None:
 
 
 def test_rejects_as_fasta(store: Store, tmp_path: Path) -> None:
-    done = export_rejects(store, tmp_path / "r.fasta", space="half")
+    done = write_rejects(store.location, store.rejects(space="half"), tmp_path / "r.fasta")
     assert (done.rows, done.left_out) == (2, 1)
     lines = (tmp_path / "r.fasta").read_text().split("\n")
     headers = [line for line in lines if line.startswith(">")]
@@ -119,7 +121,7 @@ def test_rejects_of_several_lines_keep_every_residue(tmp_path: Path) -> None:
     rows = pa.Table.from_pylist([{**reject, "key": key} for key in keys], REJECTS_SCHEMA)
     build.writer().append_table(location.table("rejects"), rows)
 
-    assert export_rejects(open_store(location.uri), tmp_path / "r.fasta").rows == 3
+    assert write_rejects(location, open_store(location.uri).rejects(), tmp_path / "r.fasta").rows == 3
     records = (tmp_path / "r.fasta").read_text().removeprefix(">").split("\n>")
     found = {record.split()[0]: "".join(record.split("\n")[1:]) for record in records}
     assert found == dict(zip(["l60", "l61", "l180"], letters, strict=True))
@@ -133,8 +135,8 @@ def test_nothing_to_write_is_an_error_and_leaves_no_file(store: Store, tmp_path:
 
 
 def test_what_cannot_be_written_is_said(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"\.parquet, \.npz, \.h5ad, \.h5"):
-        export(store, tmp_path / "v.csv", space="half")
+    with pytest.raises(ConfigError, match=r"\.parquet, \.arrow, \.csv, .*\.pt, \.fasta"):
+        export(store, tmp_path / "v.txt", space="half")
     with pytest.raises(ConfigError, match="no pooling 'max'"):
         export(store, tmp_path / "v.npz", space="half", pooling="max")
     with pytest.raises(ConfigError, match="Columns:"):
@@ -146,9 +148,9 @@ def test_what_would_stop_an_export_is_said_before_anything_is_read(
 ) -> None:
     monkeypatch.setattr(Store, "view", lambda *_: pytest.fail("the store was read"))
     with pytest.raises(ConfigError, match="2 problem") as caught:
-        export(store, tmp_path / "no" / "v.csv", space="half")
+        export(store, tmp_path / "no" / "v.txt", space="half")
     assert "no is not a directory" in str(caught.value)
-    monkeypatch.setattr(exports, "find_spec", lambda name: None)
+    monkeypatch.setattr(endings, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"h5py is not installed; pip install 'protea-ray\[bio\]'"):
         export(store, tmp_path / "v.h5", space="half")
 

@@ -61,6 +61,9 @@ def test_duckdb_reads_a_projection_and_the_single_precision_export(store: Store,
     export(store, tmp_path / "v.parquet", space="half", float32=True)
     rows = duckdb.sql(f"SELECT id, mean FROM '{tmp_path}/v.parquet' ORDER BY id").fetchall()
     assert np.array_equal(np.array(rows[4][1], np.float32), build.vector(4).astype(np.float16).astype(np.float32))
+    export(store, tmp_path / "h.parquet", space="half")
+    ((half,),) = duckdb.sql(f"SELECT mean FROM '{tmp_path}/h.parquet' WHERE id = 'P00004'").fetchall()
+    assert np.array_equal(np.array(half, np.float16), build.vector(4).astype(np.float16))
 
 
 @pytest.mark.filterwarnings("ignore")  # the other tools' own

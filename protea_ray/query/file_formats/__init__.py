@@ -1,0 +1,1 @@
+"""Files for other programs: one writer for each ending, and what each of them can hold."""
