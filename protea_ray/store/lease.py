@@ -101,6 +101,12 @@ def this_process(now: float, seconds: float) -> Holder:
     )
 
 
+def is_this_process(holder: Holder) -> bool:
+    """Whether a record is one of this process."""
+    ours = (socket.gethostname(), machine(), os.getpid(), process_start(os.getpid()) or "")
+    return (holder.host, holder.machine, holder.pid, holder.started) == ours
+
+
 def machine() -> str:
     """Boot and pid namespace of this process, which differ between containers and reboots under one host name."""
     try:
@@ -297,9 +303,15 @@ def _who_holds(location: Location, holder: Holder, now: float) -> str:
 
 
 def read_record(table: lance.LanceDataset) -> Holder | None:
-    """The lease's record; None in a new table."""
+    """The lease's record; None in a new table. Raises StoreError for one that cannot be read."""
     text = table.config().get(_RECORD)
-    return Holder.from_json(text) if text else None
+    try:
+        return Holder.from_json(text) if text else None
+    except (ValueError, TypeError) as error:
+        raise StoreError(
+            f"the record in {table.uri} cannot be read. When nobody writes the store, move this folder out of it: the "
+            "next command that writes makes it anew."
+        ) from error
 
 
 def fence_tables(location: Location) -> None:

@@ -23,7 +23,7 @@ from protea_ray.store.tables import ALL_VERSIONS, find_table, open_table
 
 _FRAGMENT_BYTES = 1 << 30  # commits cost 1 ms at 100 fragments and 101 ms at 50,000
 _FEWEST_ROWS, _MOST_ROWS = 1 << 12, 1 << 20
-_DROPPED = f"{PREFIX}dropped"
+DROPPED = f"{PREFIX}dropped"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def drop_space(
     with Lease.acquire(location, heartbeat_seconds) as lease:
         table = _table_to_drop(location, name)
         lease.check()
-        table.update_schema_metadata({_DROPPED: name}, replace=True)
+        table.update_schema_metadata({DROPPED: name}, replace=True)
         try:
             lance.LanceDataset.drop(table.uri)
         except (OSError, ValueError) as error:
@@ -89,7 +89,7 @@ def drop_space(
 def _table_to_drop(location: Location, name: str) -> lance.LanceDataset:
     """Open a space that may be dropped, or one whose drop was interrupted. Raises as `drop_space`."""
     table = find_table(location.table(name)) if name not in OWN_TABLES else None
-    if table is None or _DROPPED.encode() not in (table.schema.metadata or {}):
+    if table is None or DROPPED.encode() not in (table.schema.metadata or {}):
         open_space(location, name)  # raises with the list of spaces
     users = sorted(a.alias for a in list_aliases(location).values() if a.space == name)
     if users:
