@@ -60,15 +60,20 @@ def print_repair(done: Repaired, commands: Sequence[str]) -> None:
 
 
 def print_upkeep(tables: Sequence[TableUpkeep], dry_run: bool) -> None:
-    """One row a table."""
+    """One row a table, and all of them together."""
+    about = "about " if dry_run else ""
     rows: list[tuple[str, ...]] = []
     for t in tables:
         fragments = f"{t.fragments_before:,} -> {t.fragments_after:,}"
-        rows.append((t.table, fragments, f"{t.versions_removed:,}", f"{t.files_removed:,}", decimal(t.bytes_removed)))
-    numbers = ("fragments", "versions removed", "files removed", "freed")
+        freed = f"{about if t.bytes_removed else ''}{decimal(t.bytes_removed)}"
+        rows.append((t.table, fragments, f"{t.versions_removed:,}", f"{t.files_removed:,}", freed))
+    numbers = ("fragments", "versions removed", "data files removed", "freed")
     print_table([Column("table"), *(Column(name, right=True) for name in numbers)], rows)
+    freed = sum(t.bytes_removed for t in tables)
     if dry_run:
-        say("this is what would be done; nothing was changed")
+        say(f"{about}{decimal(freed)} would be freed; nothing was changed")
+    else:
+        say(f"{decimal(freed)} freed")
 
 
 def print_indexed(found: Sequence[Indexed]) -> None:

@@ -36,7 +36,7 @@ from protea_ray.store.commit import fence
 from protea_ray.store.location import LEASE_TABLE, Location
 from protea_ray.store.object_store_errors import message
 from protea_ray.store.retries import with_retries
-from protea_ray.store.tables import ensure_table, open_table
+from protea_ray.store.tables import ensure_table, find_table, open_table
 
 HELD, RELEASED, ABANDONED = "held", "released", "abandoned"
 _RECORD = "protea.lease"
@@ -312,6 +312,13 @@ def read_record(table: lance.LanceDataset) -> Holder | None:
             f"the record in {table.uri} cannot be read. When nobody writes the store, move this folder out of it: the "
             "next command that writes makes it anew."
         ) from error
+
+
+def will_fence(location: Location) -> bool:
+    """Whether whoever takes the lease next fences every table: its last holder did not release it in order."""
+    table = find_table(location.table(LEASE_TABLE))
+    holder = read_record(table) if table is not None else None
+    return holder is None or holder.state != RELEASED
 
 
 def fence_tables(location: Location) -> None:
