@@ -77,12 +77,13 @@ def print_upkeep(tables: Sequence[TableUpkeep], dry_run: bool) -> None:
 
 
 def print_indexed(found: Sequence[Indexed]) -> None:
-    """One line a vector column."""
+    """One line a vector column: what was done, why, and how many rows the index covers."""
     said = {"none": "nothing to do", "build": "index built", "extend": "index extended"}
     dry = {"none": "nothing to do", "build": "an index would be built", "extend": "the index would be extended"}
     for column in found:
         what = (dry if column.dry_run else said)[column.action]
-        print(f"{column.space}.{column.column}: {what}: {column.reason}")
+        covers = f"; {column.indexed:,} of {column.rows:,} rows are in it" if column.indexed else ""
+        say(f"{column.space}.{column.column}: {what}: {column.reason}{covers}")
 
 
 def print_status(status: StoreStatus) -> None:
