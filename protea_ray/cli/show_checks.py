@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from rich.filesize import decimal
 
 from protea_ray.cli.tables import Column, print_table, say
-from protea_ray.query.status import SPACE_COLUMNS, StoreStatus
 from protea_ray.store.findings import Report
 from protea_ray.store.index import Indexed
 from protea_ray.store.repair import Repaired
@@ -84,13 +83,3 @@ def print_indexed(found: Sequence[Indexed]) -> None:
         what = (dry if column.dry_run else said)[column.action]
         covers = f"; {column.indexed:,} of {column.rows:,} rows are in it" if column.indexed else ""
         say(f"{column.space}.{column.column}: {what}: {column.reason}{covers}")
-
-
-def print_status(status: StoreStatus) -> None:
-    """Spaces first: they are what a person came for."""
-    say(f"{status.uri}: {status.proteins:,} protein records")
-    print_table([Column(name) for name in SPACE_COLUMNS], status.space_rows())
-    tables = [(t.name, f"{t.rows:,}", str(t.version), decimal(t.bytes)) for t in status.tables]
-    print_table([Column("table"), *(Column(name, right=True) for name in ("rows", "version", "on disk"))], tables)
-    for line in status.facts():
-        say(line)

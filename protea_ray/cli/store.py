@@ -20,16 +20,30 @@ DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="say what would be done
 ONE_SPACE = Annotated[str | None, typer.Option("--space", help="space or alias; unset: all spaces")]
 
 
-def status(store: STORE, as_json: JSON = False) -> None:
-    """Tables, spaces, models and the last run of a store."""
-    from protea_ray.cli.show_checks import print_status
+def status(
+    store: STORE,
+    runs: Annotated[bool, typer.Option("--runs", help="the history of runs instead")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="print it again and again until Ctrl-C")] = False,
+    every: Annotated[float, typer.Option("--every", min=0.1, help="seconds between two looks of --watch")] = 5.0,
+    as_json: JSON = False,
+) -> None:
+    """Tables, spaces, models and the last run of a store; who is writing it, and how far that run is."""
+    from protea_ray.cli.show_status import print_runs, print_status, watch_status
     from protea_ray.query.reader import open_store
+    from protea_ray.query.status import plain
+    from protea_ray.store.runs import list_runs
 
-    store_status = open_store(store).status()
-    if as_json:
-        print(json.dumps(store_status.to_json()))
+    opened = open_store(store)
+    if runs:
+        found = list_runs(opened.location)
+        print_runs(found)
+        tell({"runs": plain(found)}, as_json)
+    elif watch:
+        watch_status(opened.status, every)
+    elif as_json:
+        print(json.dumps(opened.status().to_json()))
     else:
-        print_status(store_status)
+        print_status(opened.status())
 
 
 def verify(store: STORE, space: ONE_SPACE = None, as_json: JSON = False) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import lance
 from lance.optimize import Compaction, CompactionOptions
@@ -63,10 +64,9 @@ def foretell(
 
 def explain(table: lance.LanceDataset, gone: Sequence[int]) -> Removed:
     """What removing the versions `gone`, and every file that no version names, would free now."""
-    which = {"versions": list(gone)} if gone else {"retain_versions": ALL_VERSIONS}
-    stats = table.explain_cleanup_old_versions(  # pyright: ignore[reportArgumentType]
-        **which, delete_unverified=True, error_if_tagged_old_versions=False
-    ).stats
+    which: dict[str, Any] = {"versions": list(gone)} if gone else {"retain_versions": ALL_VERSIONS}
+    which |= {"delete_unverified": True, "error_if_tagged_old_versions": False}
+    stats = table.explain_cleanup_old_versions(**which).stats
     return Removed(stats.old_versions, stats.data_files_removed, stats.bytes_removed)
 
 

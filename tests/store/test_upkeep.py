@@ -147,7 +147,7 @@ def indexed(location: Location) -> None:
 
 @pytest.mark.parametrize("history", [deleted, pinned, grown, interrupted, indexed])
 def test_a_dry_run_foretells_what_is_done(tmp_path: Path, history: Callable[[Location], None]) -> None:
-    """Versions, files and fragments to the number; bytes within 2 %: only the size of versions in between is guessed."""
+    """Versions, files and fragments to the number; bytes within 2 %: the versions in between are guessed."""
     location = build.store(tmp_path / "s", range(40), with_residues=True)
     history(location)
     assert sum(t.bytes_removed for t in upkeep(location, dry_run=True)) == 0  # all younger than a day
