@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
+from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.store.aliases import CURRENT
 from protea_ray.store.findings import BEING_WRITTEN, DAMAGE, SOUND, Report
 from protea_ray.store.location import ALIASES_TABLE, LEASE_TABLE, OWN_TABLES, RUNS_TABLE, SOURCES_TABLE, Location
@@ -27,7 +28,7 @@ def command(*words: str) -> str:
 
 
 def embed_command(location: Location, info: SpaceInfo, inputs: Sequence[str]) -> str:
-    """The command that fills a space: its inputs, its checkpoint and every field of its identity.
+    """The command that fills a space: its inputs, its checkpoint, and what is not the default of its identity.
 
     `inputs`: paths as they were recorded; INPUT where none or too many are known. An imported space is filled by
     importing its file again.
@@ -43,9 +44,11 @@ def _options(info: SpaceInfo) -> Iterator[str]:
     yield from ("--model", info.model)
     if info.checkpoint.get("revision"):
         yield from ("--revision", str(info.checkpoint["revision"]))
-    recipe: dict[str, Any] = info.identity.get("config", {})
+    recipe = {f: v for f, v in info.identity.get("config", {}).items() if f in EmbeddingConfig.model_fields}
     for field, value in recipe.items():
-        flag = field.replace("_", "-")
+        flag, unset = field.replace("_", "-"), cast(Any, EmbeddingConfig.model_fields[field].default)
+        if field == "family" or value == (list(cast(Any, unset)) if isinstance(unset, tuple) else unset):
+            continue
         if isinstance(value, bool):
             yield f"--{flag}" if value else f"--no-{flag}"
         elif isinstance(value, list):

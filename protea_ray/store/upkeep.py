@@ -105,7 +105,7 @@ def _plan_upkeep(location: Location, name: str, before: Callable[[], datetime], 
     table = open_table(location.table(name))
     until = before()
     gone = _removable_versions(location, name, table, until)
-    named = {*(tag["version"] for tag in table.tags.list().values()), *_aliased_versions(location, name)}
+    named = {tag["version"] for tag in table.tags.list().values()}.union(_aliased_versions(location, name))
     made = table.versions()[-1]["timestamp"]
     latest_goes = table.version not in named and isinstance(made, datetime) and made <= until
     rows = _fragment_rows(table)

@@ -137,7 +137,7 @@ def test_a_store_with_proteins_and_no_vectors_is_unfinished(tmp_path: Path) -> N
     (line,) = (line for line in said if line.startswith("next"))
     words = shlex.split(line.removeprefix("next: "))
     assert words[:4] == ["protea-ray", "embed", "/data/a.fasta", location.uri]
-    assert words[4:] == ["--model", "m", "--layers", "0", "--pooling", "mean"]
+    assert words[4:] == ["--model", "m"]
     found = json.loads(commands.call("verify", location.uri, "--json").stdout.splitlines()[-1])
     assert (found["state"], found["ok"], len(found["findings"][0]["keys"])) == ("unfinished", False, 8)
     assert len(found["findings"][0]["ids"]) == 3
