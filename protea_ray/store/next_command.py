@@ -46,7 +46,7 @@ def _options(info: SpaceInfo) -> Iterator[str]:
         yield from ("--revision", str(info.checkpoint["revision"]))
     recipe = {f: v for f, v in info.identity.get("config", {}).items() if f in EmbeddingConfig.model_fields}
     for field, value in recipe.items():
-        flag, unset = field.replace("_", "-"), cast(Any, EmbeddingConfig.model_fields[field].default)
+        flag, unset = field.replace("_", "-"), EmbeddingConfig.model_fields[field].default
         if field == "family" or value == (list(cast(Any, unset)) if isinstance(unset, tuple) else unset):
             continue
         if isinstance(value, bool):
