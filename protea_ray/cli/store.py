@@ -15,45 +15,69 @@ if TYPE_CHECKING:
     from protea_ray.store.location import Location
 
 UNSOUND = 1
+STATE_CODES = {"sound": 0, "damaged": UNSOUND, "unfinished": 4, "being written": 5}
 FAILED = 1
 DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="say what would be done, change nothing")]
 ONE_SPACE = Annotated[str | None, typer.Option("--space", help="space or alias; unset: all spaces")]
 
 
-def status(store: STORE, as_json: JSON = False) -> None:
-    """Tables, spaces, models and the last run of a store."""
-    from protea_ray.cli.show_checks import print_status
+def status(
+    store: STORE,
+    runs: Annotated[bool, typer.Option("--runs", help="the history of runs instead")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="print it again and again until Ctrl-C")] = False,
+    every: Annotated[float, typer.Option("--every", min=0.1, help="seconds between two looks of --watch")] = 5.0,
+    as_json: JSON = False,
+) -> None:
+    """Tables, spaces, models and the last run of a store; who is writing it, and how far that run is."""
+    from protea_ray.cli.show_status import print_runs, print_status, watch_status
     from protea_ray.query.reader import open_store
+    from protea_ray.query.status import plain
+    from protea_ray.store.runs import list_runs
 
-    store_status = open_store(store).status()
-    if as_json:
-        print(json.dumps(store_status.to_json()))
+    opened = open_store(store)
+    if runs:
+        found = list_runs(opened.location)
+        print_runs(found)
+        tell({"runs": plain(found)}, as_json)
+    elif watch:
+        watch_status(opened.status, every)
+    elif as_json:
+        print(json.dumps(opened.status().to_json()))
     else:
-        print_status(store_status)
+        print_status(opened.status())
 
 
 def verify(store: STORE, space: ONE_SPACE = None, as_json: JSON = False) -> None:
-    """Read everything: what is missing, doubled, damaged or left over. Exit code 1 when the store is not sound."""
+    """Read everything: what is missing, doubled, damaged or left over, and the commands that mend it.
+
+    Exit code 0 for a sound store, 1 for a damaged one, 4 for an unfinished one, 5 for one that is being written.
+    """
     from protea_ray.cli.show_checks import print_findings
+    from protea_ray.store.next_command import ways_out
     from protea_ray.store.verify import verify
 
     location = existing(store)
     report = verify(location, named_space(location, space))
-    print_findings(report)
-    tell(report.to_json(), as_json)
-    if not report.ok:
-        raise typer.Exit(UNSOUND)
+    commands = ways_out(location, report)
+    print_findings(report, commands)
+    tell({**report.to_json(), "next": commands}, as_json)
+    if STATE_CODES[report.state]:
+        raise typer.Exit(STATE_CODES[report.state])
 
 
 def repair(store: STORE, space: ONE_SPACE = None, dry_run: DRY_RUN = False, as_json: JSON = False) -> None:
     """Verify, and take damaged units out, so that the next embed computes them again."""
     from protea_ray.cli.show_checks import print_repair
+    from protea_ray.store.next_command import ways_out
     from protea_ray.store.repair import repair
+    from protea_ray.store.verify import verify
 
     location = existing(store)
-    done = repair(location, named_space(location, space), dry_run=dry_run)
-    print_repair(done)
-    tell(done.to_json(), as_json)
+    named = named_space(location, space)
+    done = repair(location, named, dry_run=dry_run)
+    commands = ways_out(location, verify(location, named))
+    print_repair(done, commands)
+    tell({**done.to_json(), "next": commands}, as_json)
     if done.left:
         raise typer.Exit(UNSOUND)
 

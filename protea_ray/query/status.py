@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
 from protea_ray.display import html_table, text_table
+from protea_ray.query.space_status import SpaceStatus, read_spaces
 from protea_ray.store.aliases import list_aliases
-from protea_ray.store.lease import HELD, read_record
-from protea_ray.store.ledger import FIRST_ROW
+from protea_ray.store.lease import HELD, RELEASED, read_record
 from protea_ray.store.location import LEASE_TABLE, OWN_TABLES, PROTEINS_TABLE, REJECTS_TABLE, Location
-from protea_ray.store.rows import vector_facts
+from protea_ray.store.next_command import command
 from protea_ray.store.runs import last_run
-from protea_ray.store.spaces import SpaceInfo
 from protea_ray.store.tables import find_table, open_table
 
 
@@ -28,45 +28,16 @@ class TableStatus:
     bytes: int
 
 
-@dataclass(frozen=True)
-class SpaceStatus:
-    """One vector space: `widths` by pooling, `keys` proteins in `rows` rows, `tokens` the columns of stored logits."""
-
-    name: str
-    model: str
-    family: str
-    revision: str | None
-    trained: bool
-    imported: bool
-    rows: int
-    keys: int
-    version: int
-    widths: dict[str, int]
-    store_dtype: str
-    residue_width: int | None
-    tokens: list[str] | None
-    config: dict[str, Any]
-    run: str
-    created: str
-
-    def described_model(self) -> str:
-        """The model, and whether its weights were ever trained."""
-        return self.model if self.trained else f"{self.model} (untrained)"
-
-    def vectors(self) -> list[str]:
-        """What is stored of a protein: each pooling with its width, residue matrices, logits."""
-        stored = [f"{pooling} {width} x {self.store_dtype}" for pooling, width in self.widths.items()]
-        stored += [f"residues x {self.residue_width}"] if self.residue_width else []
-        return stored + ([f"logits x {len(self.tokens)}"] if self.tokens else [])
-
-
-SPACE_COLUMNS = ("space", "model", "proteins", "vectors", "alias")
+SPACE_COLUMNS = ("space", "model", "proteins", "vectors", "differs in", "created", "alias")
 TABLE_COLUMNS = ("table", "rows", "version", "bytes on disk")
 
 
 @dataclass(frozen=True, repr=False)
 class StoreStatus:
-    """The whole store. `rejects` counts by reason, `writer` says who holds the lease (None: nobody)."""
+    """The whole store. `rejects` counts by reason.
+
+    `writer` says who holds the lease (None: nobody), `interrupted` whose lease ended without being released.
+    """
 
     uri: str
     proteins: int
@@ -76,10 +47,11 @@ class StoreStatus:
     rejects: dict[str, int]
     last_run: dict[str, Any] | None
     writer: str | None
+    interrupted: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values only; times in ISO format."""
-        return _plain(asdict(self))
+        return plain(asdict(self))
 
     def space_rows(self) -> list[tuple[str, ...]]:
         """A row of text for each space, under SPACE_COLUMNS."""
@@ -87,27 +59,36 @@ class StoreStatus:
             (
                 space.name,
                 space.described_model(),
-                f"{space.keys:,}",
+                space.progress(),
                 ", ".join(space.vectors()),
+                space.differences(),
+                space.created[:10],
                 self._names(space.name),
             )
             for space in self.spaces
         ]
 
     def _names(self, space: str) -> str:
-        """The aliases that point to a space."""
-        return ", ".join(name for name, alias in self.aliases.items() if alias["space"] == space)
+        """The aliases that point to a space, with the version that they are pinned to: `train-v1@12`."""
+        at = {name: "" if alias["version"] is None else f"@{alias['version']}" for name, alias in self.aliases.items()}
+        return ", ".join(f"{name}{at[name]}" for name, alias in self.aliases.items() if alias["space"] == space)
 
     def facts(self) -> list[str]:
-        """Rejects by reason, the last run and the writer, one line each, as far as there are any."""
-        lines = []
+        """Rejects by reason, the last run, who writes or was interrupted, and what is missing, one line each."""
+        lines: list[str] = []
         if self.rejects:
             reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.rejects.items())
-            lines.append(f"rejected: {reasons} (see the table rejects for file, line and id)")
+            lines.append(f"rejected: {reasons} (`{command('rejects', self.uri)}` shows file, line and id)")
         if self.last_run:
-            lines.append(f"last run: {self.last_run['run']} ({self.last_run['kind']})")
+            lines.append(f"last run: {described_run(self.last_run)}")
         if self.writer:
             lines.append(f"being written by {self.writer}")
+        elif self.interrupted:
+            lines.append(f"interrupted: {self.interrupted}; what it finished is committed")
+        short = [space for space in self.spaces if space.missing]
+        lines += [f"{s.name}: {s.missing:,} of {s.wanted:,} proteins have no vector yet" for s in short]
+        if short and not self.writer:
+            lines.append(f"`{command('verify', self.uri)}` says what is missing, and the command that fills it")
         return lines
 
     def __repr__(self) -> str:
@@ -124,18 +105,19 @@ class StoreStatus:
 def status(location: Location) -> StoreStatus:
     """Read every table's latest version; raises StoreError for one that cannot be read."""
     tables = [_table(location, name) for name in location.tables()]
-    spaces = [_space(location, t) for t in tables if t.name not in OWN_TABLES]
     rows = {t.name: t.rows for t in tables}
+    writer, interrupted = _writer(location)
     aliases = {name: asdict(found) for name, found in list_aliases(location).items()}
     return StoreStatus(
         uri=location.uri,
         proteins=rows.get(PROTEINS_TABLE, 0),
         tables=tuple(tables),
-        spaces=tuple(s for s in spaces if s is not None),
+        spaces=read_spaces(location, [t.name for t in tables if t.name not in OWN_TABLES]),
         aliases=aliases,
         rejects=rejects_by_reason(location),
         last_run=last_run(location),
-        writer=_writer(location),
+        writer=writer,
+        interrupted=interrupted,
     )
 
 
@@ -143,28 +125,6 @@ def _table(location: Location, name: str) -> TableStatus:
     table = open_table(location.table(name))
     size = sum(sum(b.column("size_bytes").to_pylist()) for b in table.all_files())
     return TableStatus(name, table.count_rows(), table.version, size)
-
-
-def _space(location: Location, table: TableStatus) -> SpaceStatus | None:
-    vectors = open_table(location.table(table.name), table.version)
-    info = SpaceInfo.from_schema(vectors.schema)
-    if info is None:
-        return None
-    return SpaceStatus(
-        name=info.name,
-        model=info.model,
-        family=str(info.config.get("family", "")),
-        revision=info.checkpoint.get("revision"),
-        trained=info.trained,
-        imported=info.imported,
-        rows=table.rows,
-        keys=vectors.count_rows(FIRST_ROW),
-        version=table.version,
-        config=info.config,
-        run=info.run,
-        created=info.created,
-        **vector_facts(vectors.schema),
-    )
 
 
 def rejects_by_reason(location: Location) -> dict[str, int]:
@@ -177,17 +137,50 @@ def rejects_by_reason(location: Location) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _writer(location: Location) -> str | None:
+def described_run(run: Mapping[str, Any]) -> str:
+    """One run in words: its kind, when it ended, and how many proteins it stored."""
+    stored = run["summary"].get("stored")
+    count = "" if stored is None else f", {stored:,} stored"
+    return f"{run['run']} ({run['kind']}), ended {run['finished']:%Y-%m-%d %H:%M} UTC{count}"
+
+
+RUN_COLUMNS = ("ended", "kind", "space", "stored", "rejected", "residues/s", "seconds", "run")
+
+
+def run_rows(runs: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """A row of text for each run, under RUN_COLUMNS; what a kind of run does not count stays empty."""
+    return [
+        (
+            f"{run['finished']:%Y-%m-%d %H:%M}",
+            str(run["kind"]),
+            str(run["summary"].get("space", "")),
+            *(_number(run["summary"].get(name)) for name in ("stored", "rejected", "residues_per_second", "seconds")),
+            str(run["run"]),
+        )
+        for run in runs
+    ]
+
+
+def _number(value: Any) -> str:
+    return f"{value:,.0f}" if isinstance(value, int | float) else ""
+
+
+def _writer(location: Location) -> tuple[str | None, str | None]:
+    """Who holds the lease, and who lost it by an interrupt; both in words, or None."""
     table = find_table(location.table(LEASE_TABLE))
     holder = read_record(table) if table is not None else None
     now = time.time()
-    return holder.describe(now) if holder is not None and holder.state == HELD and holder.blocks(now) else None
+    if holder is None or holder.state == RELEASED:
+        return None, None
+    if holder.state == HELD and holder.blocks(now):
+        return holder.describe(now), None
+    return None, holder.describe(now)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Nested dicts, lists and tuples with every time in ISO format, which JSON can hold."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value.isoformat() if hasattr(value, "isoformat") else value

@@ -11,7 +11,7 @@ after the index was built are searched exactly, until `build_index` adds them to
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import lance
@@ -25,12 +25,16 @@ from protea_ray.store.spaces import open_space
 from protea_ray.store.tables import open_table
 
 MIN_ROWS = 50_000
+FEWEST_ROWS = 256  # Lance trains 256 codes; of fewer rows it makes an index without any of them, and says nothing
 VALUES_PER_CODE = 8  # one byte stands for 8 values: a tenth to a sixteenth of the vector
 
 
 @dataclass(frozen=True)
 class Indexed:
-    """What was done to the index of one vector column, or, in a dry run, would be; `reason` says why in words."""
+    """What was done to the index of one vector column, or, in a dry run, would be; `reason` says why in words.
+
+    `indexed`: how many rows the index covers afterwards, in a dry run now; 0 without an index.
+    """
 
     space: str
     column: str
@@ -38,6 +42,7 @@ class Indexed:
     action: str  # none, build or extend
     reason: str
     dry_run: bool
+    indexed: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain values only."""
@@ -58,9 +63,17 @@ def build_index(
 
     A column without an index gets one from `min_rows` rows on. An existing index is extended by the rows that were
     appended since. `force` builds it anew in any case. Raises UnknownSpaceError, ConfigError for a pooling that the
-    space does not have, LeaseHeldError, and StoreError when the index cannot be built.
+    space does not have and for `force` on fewer than FEWEST_ROWS rows, LeaseHeldError, and StoreError when the index
+    cannot be built.
     """
     columns = _columns(location, space, pooling)
+    rows = open_table(location.table(space)).count_rows()
+    if force and rows < FEWEST_ROWS:
+        raise ConfigError(
+            f"space {space} has {rows:,} rows and an index needs at least {FEWEST_ROWS}; exact search, which "
+            "`query --nearest` does without an index, reads so few in milliseconds",
+            where="index",
+        )
     if dry_run:
         table = open_table(location.table(space))
         return tuple(_plan_index(table, space, column, min_rows, force, dry_run) for column in columns)
@@ -86,18 +99,18 @@ def _plan_index(
     rows, covered = table.count_rows(), indexed_rows(table, column)
     if force:
         action, reason = "build", "it was asked for"
+    elif covered is not None and covered < rows and rows < FEWEST_ROWS:
+        action, reason = "none", f"the index covers {covered:,} of {rows:,} rows, and needs at least {FEWEST_ROWS}"
     elif covered is not None and covered < rows:
         action, reason = "extend", f"{rows - covered:,} rows came after the index was built"
     elif covered is not None:
         action, reason = "none", "every row is in the index"
-    elif rows < min_rows:
-        action, reason = (
-            "none",
-            f"exact search is quick over {rows:,} rows, below {min_rows:,}; --force builds it anyway",
-        )
+    elif rows < max(min_rows, FEWEST_ROWS):
+        advice = "--force builds it anyway" if rows >= FEWEST_ROWS else f"an index needs at least {FEWEST_ROWS}"
+        action, reason = "none", f"exact search is quick over {rows:,} rows, below {min_rows:,}; {advice}"
     else:
         action, reason = "build", f"{rows:,} rows, at least {min_rows:,}"
-    return Indexed(space, column, rows, action, reason, dry_run)
+    return Indexed(space, column, rows, action, reason, dry_run, covered or 0)
 
 
 def indexed_rows(table: lance.LanceDataset, column: str) -> int | None:
@@ -123,4 +136,10 @@ def _build(location: Location, space: str, column: str, min_rows: int, force: bo
             table.create_index(column, "IVF_PQ", metric="cosine", replace=True, num_sub_vectors=codes)
     except (OSError, ValueError, RuntimeError) as error:
         raise StoreError(f"{table.uri} could not be indexed by {column}: {message(error)}") from error
-    return planned
+    covered = indexed_rows(open_table(location.table(space)), column) or 0
+    if planned.action != "none" and covered < planned.rows:
+        raise StoreError(
+            f"Lance took {covered:,} of {planned.rows:,} rows of {space} into the index of {column}; approximate "
+            "searches read the others one by one. `protea-ray index --force` builds it anew"
+        )
+    return replace(planned, indexed=covered)

@@ -36,7 +36,7 @@ from protea_ray.store.commit import fence
 from protea_ray.store.location import LEASE_TABLE, Location
 from protea_ray.store.object_store_errors import message
 from protea_ray.store.retries import with_retries
-from protea_ray.store.tables import ensure_table, open_table
+from protea_ray.store.tables import ensure_table, find_table, open_table
 
 HELD, RELEASED, ABANDONED = "held", "released", "abandoned"
 _RECORD = "protea.lease"
@@ -99,6 +99,12 @@ def this_process(now: float, seconds: float) -> Holder:
         heartbeat=now,
         seconds=seconds,
     )
+
+
+def is_this_process(holder: Holder) -> bool:
+    """Whether a record is one of this process."""
+    ours = (socket.gethostname(), machine(), os.getpid(), process_start(os.getpid()) or "")
+    return (holder.host, holder.machine, holder.pid, holder.started) == ours
 
 
 def machine() -> str:
@@ -297,9 +303,22 @@ def _who_holds(location: Location, holder: Holder, now: float) -> str:
 
 
 def read_record(table: lance.LanceDataset) -> Holder | None:
-    """The lease's record; None in a new table."""
+    """The lease's record; None in a new table. Raises StoreError for one that cannot be read."""
     text = table.config().get(_RECORD)
-    return Holder.from_json(text) if text else None
+    try:
+        return Holder.from_json(text) if text else None
+    except (ValueError, TypeError) as error:
+        raise StoreError(
+            f"the record in {table.uri} cannot be read. When nobody writes the store, move this folder out of it: the "
+            "next command that writes makes it anew."
+        ) from error
+
+
+def will_fence(location: Location) -> bool:
+    """Whether whoever takes the lease next fences every table: its last holder did not release it in order."""
+    table = find_table(location.table(LEASE_TABLE))
+    holder = read_record(table) if table is not None else None
+    return holder is None or holder.state != RELEASED
 
 
 def fence_tables(location: Location) -> None:

@@ -51,6 +51,17 @@ def is_retryable(error: BaseException) -> bool:
     return is_outage(error) and not _FINAL.search(str(error))
 
 
+def is_panic(error: BaseException) -> bool:
+    """Whether Lance's own code gave up in the middle, which some damaged files make it do; it is no Exception."""
+    return type(error).__name__ == "PanicException"
+
+
+def raise_unless_damage(error: BaseException) -> None:
+    """Raise `error` again if it is an interrupt, a lack of memory or an outage; all else is damage."""
+    if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit | MemoryError) or is_outage(error):
+        raise error
+
+
 def is_missing_table(error: BaseException) -> bool:
     """Whether the store answered that there is no such table or version."""
     return bool(_MISSING.match(str(error)))
@@ -58,8 +69,10 @@ def is_missing_table(error: BaseException) -> bool:
 
 def is_store_failure(error: BaseException) -> bool:
     """Whether Lance could not read or write: an outage, a file that is gone or damaged. A wrong query is none."""
-    return is_outage(error) or (
-        isinstance(error, OSError | ValueError | RuntimeError) and bool(_FAILED.search(str(error)))
+    return (
+        is_outage(error)
+        or is_panic(error)
+        or (isinstance(error, OSError | ValueError | RuntimeError) and bool(_FAILED.search(str(error))))
     )
 
 
@@ -79,7 +92,7 @@ def outage_as_store_error() -> Generator[None]:
     """Turn Lance's own errors of a store into StoreError; all other errors are raised unchanged."""
     try:
         yield
-    except (OSError, ValueError, RuntimeError) as error:
+    except BaseException as error:
         if not is_store_failure(error):
             raise
         raise store_failure(error) from error

@@ -24,6 +24,8 @@ from protea_ray.store.sql import among
 from protea_ray.store.tables import count_rows, open_table
 from protea_ray.store.verify import verify
 
+_MENDED_ELSEWHERE = {"lost_table", "lost_alias", "dangling_alias"}  # by the next embed, or by moving an alias
+
 
 @dataclass(frozen=True)
 class Removal:
@@ -83,7 +85,7 @@ def _read_again(report: Report) -> tuple[str, ...]:
 def _left(report: Report) -> tuple[Finding, ...]:
     """Damage that neither a removal nor reading the sources again mends."""
     whole = (f for f in report.damage if f.unit is None and f.fragment is None)
-    return tuple(f for f in whole if not f.sources and f.kind != "lost_table")
+    return tuple(f for f in whole if not f.sources and f.kind not in _MENDED_ELSEWHERE)
 
 
 def _removals(location: Location, report: Report) -> Iterator[Removal]:

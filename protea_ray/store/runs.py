@@ -50,3 +50,10 @@ def last_run(location: Location) -> dict[str, Any] | None:
         return None
     row = table.take([rows - 1]).to_pylist()[0]
     return {**row, "summary": json.loads(row["summary"])}
+
+
+def list_runs(location: Location) -> list[dict[str, Any]]:
+    """Read every run, oldest first: run, kind, finished, and summary as a mapping."""
+    table = find_table(location.table(RUNS_TABLE))
+    rows: list[dict[str, Any]] = table.to_table(RUNS.names).to_pylist() if table is not None else []
+    return [{**row, "summary": json.loads(row["summary"])} for row in rows]

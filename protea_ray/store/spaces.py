@@ -60,12 +60,18 @@ class SpaceInfo:
 
     @classmethod
     def from_schema(cls, schema: pa.Schema) -> SpaceInfo | None:
-        """Read the fields from schema metadata; None for a table that is not a vector space of this package."""
+        """Read the fields from schema metadata; None for a table that is not a vector space of this package.
+
+        Raises StoreError for a description that cannot be read.
+        """
         metadata: dict[bytes, bytes] = schema.metadata or {}
         names = [f.name for f in fields(cls)]
         if any(f"{PREFIX}{n}".encode() not in metadata for n in names):
             return None
-        return cls(**{n: json.loads(metadata[f"{PREFIX}{n}".encode()]) for n in names})
+        try:
+            return cls(**{n: json.loads(metadata[f"{PREFIX}{n}".encode()]) for n in names})
+        except ValueError as error:
+            raise StoreError(f"the description of a space cannot be read: {error}") from error
 
 
 def ensure_space(location: Location, info: SpaceInfo, schema: pa.Schema) -> SpaceInfo:

@@ -11,7 +11,7 @@ import lance
 import pyarrow as pa
 
 from protea_ray.errors import StoreError
-from protea_ray.store.object_store_errors import is_missing_table, is_retryable, message
+from protea_ray.store.object_store_errors import is_missing_table, is_panic, is_retryable, message
 from protea_ray.store.retries import with_retries
 
 ALL_VERSIONS = 1_000_000_000  # for `retain_versions`: a cleanup that removes no version, only files that none names
@@ -22,7 +22,9 @@ def open_table(uri: str, version: int | None = None) -> lance.LanceDataset:
     """The table's latest or given version; raises StoreError when it is missing or cannot be read."""
     try:
         return _open(uri, version)
-    except (ValueError, OSError) as error:
+    except BaseException as error:
+        if not (isinstance(error, ValueError | OSError) or is_panic(error)):
+            raise
         what = f"{uri}" if version is None else f"version {version} of {uri}"
         reason = "does not exist" if is_missing_table(error) else f"cannot be read: {message(error)}"
         raise StoreError(f"{what} {reason}") from error

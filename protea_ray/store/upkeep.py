@@ -11,19 +11,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import lance
-from lance.optimize import Compaction, CompactionOptions
 
 from protea_ray.errors import StoreError, UnknownSpaceError
 from protea_ray.store.aliases import list_aliases
-from protea_ray.store.lease import Lease
+from protea_ray.store.lease import Lease, will_fence
 from protea_ray.store.location import LEASE_TABLE, OWN_TABLES, Location
 from protea_ray.store.object_store_errors import message
 from protea_ray.store.spaces import PREFIX, open_space
 from protea_ray.store.tables import ALL_VERSIONS, find_table, open_table
+from protea_ray.store.upkeep_plan import foretell
 
 _FRAGMENT_BYTES = 1 << 30  # commits cost 1 ms at 100 fragments and 101 ms at 50,000
 _FEWEST_ROWS, _MOST_ROWS = 1 << 12, 1 << 20
-_DROPPED = f"{PREFIX}dropped"
+DROPPED = f"{PREFIX}dropped"
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ def upkeep(
     """
     tables = [name for name in location.tables() if name != LEASE_TABLE]
     if dry_run:
-        return tuple(_plan_upkeep(location, name, lambda: now() - keep) for name in tables)
+        fenced = will_fence(location)
+        return tuple(_plan_upkeep(location, name, lambda: now() - keep, fenced) for name in tables)
     with Lease.acquire(location, heartbeat_seconds) as lease:
         return tuple(_tend(location, name, lambda: now() - keep, lease) for name in tables)
 
@@ -78,7 +79,7 @@ def drop_space(
     with Lease.acquire(location, heartbeat_seconds) as lease:
         table = _table_to_drop(location, name)
         lease.check()
-        table.update_schema_metadata({_DROPPED: name}, replace=True)
+        table.update_schema_metadata({DROPPED: name}, replace=True)
         try:
             lance.LanceDataset.drop(table.uri)
         except (OSError, ValueError) as error:
@@ -89,7 +90,7 @@ def drop_space(
 def _table_to_drop(location: Location, name: str) -> lance.LanceDataset:
     """Open a space that may be dropped, or one whose drop was interrupted. Raises as `drop_space`."""
     table = find_table(location.table(name)) if name not in OWN_TABLES else None
-    if table is None or _DROPPED.encode() not in (table.schema.metadata or {}):
+    if table is None or DROPPED.encode() not in (table.schema.metadata or {}):
         open_space(location, name)  # raises with the list of spaces
     users = sorted(a.alias for a in list_aliases(location).values() if a.space == name)
     if users:
@@ -99,15 +100,17 @@ def _table_to_drop(location: Location, name: str) -> lance.LanceDataset:
     return table
 
 
-def _plan_upkeep(location: Location, name: str, before: Callable[[], datetime]) -> TableUpkeep:
-    """What upkeep would do to a table. `before`: versions made until then may go."""
+def _plan_upkeep(location: Location, name: str, before: Callable[[], datetime], fenced: bool) -> TableUpkeep:
+    """What upkeep would do to a table. `before`: versions made until then may go; `fenced`: see `foretell`."""
     table = open_table(location.table(name))
-    gone = _removable_versions(location, name, table, before())
-    fragments = len(table.get_fragments())
-    plan = Compaction.plan(table, CompactionOptions(target_rows_per_fragment=_fragment_rows(table)))
-    merged = sum(len(task.fragments) - 1 for task in plan.tasks)
-    stats = _cleanup(table, gone, dry_run=True)
-    return _upkeep_of(name, fragments, fragments - merged, stats)
+    until = before()
+    gone = _removable_versions(location, name, table, until)
+    named = {tag["version"] for tag in table.tags.list().values()}.union(_aliased_versions(location, name))
+    made = table.versions()[-1]["timestamp"]
+    latest_goes = table.version not in named and isinstance(made, datetime) and made <= until
+    rows = _fragment_rows(table)
+    after, removed = foretell(table, gone, rows, named=named, latest_goes=latest_goes, fenced=fenced)
+    return TableUpkeep(name, len(table.get_fragments()), after, removed.versions, removed.files, removed.bytes)
 
 
 def _tend(location: Location, name: str, before: Callable[[], datetime], lease: Lease) -> TableUpkeep:
@@ -118,7 +121,7 @@ def _tend(location: Location, name: str, before: Callable[[], datetime], lease: 
     table.optimize.compact_files(target_rows_per_fragment=_fragment_rows(table))
     table = open_table(location.table(name))
     lease.check()
-    stats = _cleanup(table, _removable_versions(location, name, table, before()), dry_run=False)
+    stats = _cleanup(table, _removable_versions(location, name, table, before()))
     return _upkeep_of(name, fragments, len(table.get_fragments()), stats)
 
 
@@ -147,10 +150,7 @@ def _aliased_versions(location: Location, name: str) -> Iterator[int]:
             yield alias.version
 
 
-def _cleanup(table: lance.LanceDataset, gone: list[int], *, dry_run: bool) -> lance.CleanupStats:
-    """Remove the versions `gone` and every file that no version names; in a dry run count them."""
+def _cleanup(table: lance.LanceDataset, gone: list[int]) -> lance.CleanupStats:
+    """Remove the versions `gone` and every file that no version names."""
     which: dict[str, Any] = {"versions": gone} if gone else {"retain_versions": ALL_VERSIONS}
-    which |= {"delete_unverified": True, "error_if_tagged_old_versions": False}
-    if dry_run:
-        return table.explain_cleanup_old_versions(**which).stats
-    return table.cleanup_old_versions(**which)
+    return table.cleanup_old_versions(**which, delete_unverified=True, error_if_tagged_old_versions=False)

@@ -22,7 +22,7 @@ from protea_ray.sequences.records import key_of
 from protea_ray.store.findings import Finding, first_keys
 from protea_ray.store.keys import concat_keys
 from protea_ray.store.location import PROTEINS_TABLE, REJECTS_TABLE, SOURCES_TABLE, Location
-from protea_ray.store.object_store_errors import is_outage, message
+from protea_ray.store.object_store_errors import message, raise_unless_damage
 from protea_ray.store.sql import equals
 from protea_ray.store.tables import find_table
 
@@ -59,9 +59,8 @@ def read_records(location: Location) -> Records:
     ):
         try:
             reader(location, read)
-        except (OSError, ValueError, KeyError) as error:
-            if is_outage(error):
-                raise
+        except BaseException as error:  # as in verify_space.py
+            raise_unless_damage(error)
             read.unreadable.add(name)
             read.findings.append(Finding("unreadable", name, message(error)[:300]))
     read.findings += [*_wrong_counts(read), *_repeated_sources(read), *_unrecorded(read)]
@@ -177,7 +176,7 @@ def _unrecorded(read: Records) -> Iterator[Finding]:
     for table, counts in ((PROTEINS_TABLE, read.proteins), (REJECTS_TABLE, read.rejects)):
         for label, number in sorted((counts or Counter[str]()).items()):
             if label not in recorded:
-                detail = f"{number} rows of {label}, whose ingest or removal did not finish; embed or forget it again"
+                detail = f"{number} rows of {label}, whose ingest or removal did not finish"
                 yield Finding("unrecorded_source", table, detail, number, sources=(label,))
 
 
@@ -187,7 +186,7 @@ def lost_tables(location: Location, read: Records, vectors: Mapping[str, int]) -
         table: tuple(sorted(str(row["source"]) for row in read.recorded or () if row[table]))
         for table in (PROTEINS_TABLE, REJECTS_TABLE)
     }
-    again = "run `protea-ray repair`, then embed the same inputs again: vectors that are there are kept"
+    again = "vectors that are there are kept"
     held = sum(vectors.values())
     if read.proteins is None and PROTEINS_TABLE not in read.unreadable and (said[PROTEINS_TABLE] or held):
         detail = f"is gone, though {len(said[PROTEINS_TABLE])} sources and {held} vectors speak of it; {again}"
@@ -197,8 +196,8 @@ def lost_tables(location: Location, read: Records, vectors: Mapping[str, int]) -
         yield Finding("lost_table", REJECTS_TABLE, detail, sources=said[REJECTS_TABLE])
     labels = tuple(sorted({*(read.proteins or ()), *(read.rejects or ())}))
     if read.recorded is None and SOURCES_TABLE not in read.unreadable and labels:
-        detail = f"is gone, though other tables hold rows of {len(labels)} sources; embed the same inputs again"
+        detail = f"is gone, though other tables hold rows of {len(labels)} sources"
         yield Finding("lost_table", SOURCES_TABLE, detail, sources=labels)
     for name in location.tables_without_version():
         if not (name == PROTEINS_TABLE and (said[PROTEINS_TABLE] or held)):
-            yield Finding("lost_table", name, "has data files and no version that names them; embed again to fill it")
+            yield Finding("lost_table", name, "has data files and no version that names them")

@@ -20,7 +20,7 @@ import pyarrow as pa
 from protea_ray.store.findings import Finding, first_keys
 from protea_ray.store.keys import concat_keys, words
 from protea_ray.store.location import Location
-from protea_ray.store.object_store_errors import is_outage, message
+from protea_ray.store.object_store_errors import message, raise_unless_damage
 from protea_ray.store.rows import CHECKSUM, matrix_widths, row_checksums, vector_facts
 from protea_ray.store.tables import open_table
 
@@ -82,11 +82,8 @@ def _read_fragment(
             rows.parts.append(batch.select(["key", "chunk_start", "unit"]))
             for kind, unit, key in _faults(batch, facts):
                 faults[kind, unit].append(key)
-    except (KeyboardInterrupt, SystemExit, MemoryError):
-        raise
     except BaseException as error:  # a damaged file makes Lance raise, and some damage makes it panic
-        if is_outage(error):
-            raise
+        raise_unless_damage(error)
         return [*_by_unit(name, faults), *_unreadable(table, name, fragment, error)]
     return list(_by_unit(name, faults))
 
@@ -134,11 +131,8 @@ def _unreadable(
     detail = f"{fragment.metadata.num_rows} rows in data file {file} cannot be read: {message(error)[:300]}"
     try:
         units = table.scanner(columns=["unit"], fragments=[fragment]).to_table()["unit"].unique().to_pylist()
-    except (KeyboardInterrupt, SystemExit, MemoryError):
-        raise
     except BaseException as second:
-        if is_outage(second):
-            raise
+        raise_unless_damage(second)
         units = [None]
     for unit in units:
         yield Finding("unreadable", name, detail, fragment.metadata.num_rows, unit=unit, fragment=fragment.fragment_id)

@@ -15,6 +15,7 @@ from protea_ray.errors import ConfigError, ProteaRayError, StoreError, UnknownSp
 from protea_ray.store import aliases
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location
+from protea_ray.store.runs import record_run
 from protea_ray.store.spaces import ensure_space
 from tests import stores
 from tests.store import build
@@ -41,6 +42,7 @@ def location(tmp_path: Path) -> Location:
     found = build.store(tmp_path / "s", range(20))
     ensure_space(found, build.info("second"), build.schema())
     aliases.move(found, "current", SPACE, run="r1", writer=build.writer())
+    record_run(found, "r1", {"stored": 20}, writer=build.writer())
     return found
 
 
@@ -53,10 +55,12 @@ def test_a_sound_space_verifies(location: Location) -> None:
 
     assert (found["ok"], found["findings"]) == (True, [])
     assert found["rows"] == {"proteins": 20, SPACE: 20}
-    assert "sound: rows read" in call("verify", location.uri, "--space", "current")
+    said = call("verify", location.uri, "--space", "current").splitlines()
+    assert said[0].startswith("sound: ")
+    assert said[-1] == f"rows read: proteins 20, {SPACE} 20"
 
 
-def test_damage_is_named_by_table_unit_and_key_then_repaired(location: Location) -> None:
+def test_damage_is_named_by_table_unit_and_id_then_repaired(location: Location) -> None:
     build.fill(location, SPACE, [3, 4], "r2.again", build.schema())
 
     found = call_json("verify", location.uri, "--space", "current", code=1)
@@ -67,8 +71,9 @@ def test_damage_is_named_by_table_unit_and_key_then_repaired(location: Location)
     assert set(finding["keys"]) == {build.key(3).hex(), build.key(4).hex()}
     assert SPACE in text
     assert "r2.again" in text
-    assert build.key(3).hex() in text
-    assert "protea-ray repair" in text
+    assert "P00003, P00004" in text
+    assert build.key(3).hex() not in text
+    assert f"next (1): protea-ray repair {location.uri}" in text
 
     before = versions(location)
     planned = call_json("repair", location.uri, "--dry-run")
@@ -104,15 +109,15 @@ def test_a_store_that_lost_its_proteins_is_not_sound(location: Location) -> None
 
     text = call("verify", location.uri, code=1)
 
-    assert "lost_table: proteins: is gone, though 1 sources and 20 vectors speak of it; run `protea-ray repair`" in text
-    assert "NOT SOUND" in text
+    assert "lost_table: proteins: is gone, though 1 sources and 20 vectors speak of it" in text
+    assert text.startswith("damaged: proteins\n")
     assert "no_protein" not in text
     assert "a.fasta#1: would be read again" in call("repair", location.uri, "--dry-run")
     assert call_json("repair", location.uri)["sources"] == ["a.fasta#1"]
 
 
 def test_missing_proteins_make_a_store_unsound(location: Location) -> None:
-    found = call_json("verify", location.uri, code=1)
+    found = call_json("verify", location.uri, code=4)
 
     assert [(f["kind"], f["table"], f["count"]) for f in found["findings"]] == [("missing", "second", 20)]
 

@@ -66,6 +66,7 @@ def test_a_forced_index_finds_nearly_all_and_exact_stays_exact(location: Locatio
     (built,) = build_index(location, SPACE, force=True)
 
     assert (built.action, indexed_rows(open_table(location.table(SPACE)), "mean")) == ("build", N)
+    assert built.indexed == N
     hits = 0
     for id in queries:
         assert store.nearest(id, space=SPACE)["key"] == exact[id]["key"]
@@ -91,6 +92,29 @@ def test_later_rows_are_found_at_once_and_taken_in(location: Location) -> None:
     assert indexed_rows(open_table(location.table(SPACE)), "mean") == N + 50
     (again,) = build_index(location, SPACE)
     assert again.action == "none"
+
+
+def test_too_few_rows_are_refused_and_an_empty_index_of_before_is_told(tmp_path: Path) -> None:
+    """Of 255 rows Lance makes an index without rows; 256 are the fewest that it takes."""
+    name = build.info().name
+    location = build.store(tmp_path / "few", range(255), per_unit=255)
+    for dry_run in (True, False):
+        with pytest.raises(ConfigError, match="has 255 rows and an index needs at least 256"):
+            build_index(location, name, force=True, dry_run=dry_run)
+    (found,) = build_index(location, name, min_rows=10)
+    assert (found.action, found.indexed) == ("none", 0)
+    assert "an index needs at least 256" in found.reason
+    open_table(location.table(name)).create_index("mean", "IVF_PQ", metric="cosine", num_sub_vectors=1)
+    before = open_table(location.table(name)).version
+    for _ in range(2):  # a store on disk may hold such an index
+        (found,) = build_index(location, name, min_rows=10)
+        assert (found.action, found.reason) == ("none", "the index covers 0 of 255 rows, and needs at least 256")
+    assert open_table(location.table(name)).version == before
+    build.fill(location, name, [255], "last", build.schema())
+    (found,) = build_index(location, name, min_rows=10)
+    assert (found.action, found.indexed, found.rows) == ("extend", 256, 256)
+    (found,) = build_index(location, name, min_rows=10)
+    assert (found.action, found.reason) == ("none", "every row is in the index")
 
 
 def test_refusals(location: Location) -> None:
