@@ -15,13 +15,14 @@ import ray.data
 from protea_ray.cluster.waiting import waiting_is_told
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.config.run import RunConfig
+from protea_ray.display import first_of
 from protea_ray.encoder.layout import Layout, layout
 from protea_ray.models.families.base import Shape
 from protea_ray.pipeline.calibration import calibrate
 from protea_ray.pipeline.embed import MakeSpec, Setting, prepare, space_names
 from protea_ray.pipeline.ingest import columns_of, scan_all
 from protea_ray.pipeline.pool import pool_for, remote
-from protea_ray.pipeline.progress import LineReporter
+from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.reading import grouped
 from protea_ray.pipeline.work import missing_of
 from protea_ray.pipeline.worker import EncoderSpec
@@ -70,12 +71,19 @@ class DryRun:
     spaces: tuple[SpacePlan, ...]
 
 
-@waiting_is_told(None, LineReporter().note)
-def dry_run(inputs: Sequence[str], store: str, config: RunConfig, make_spec: MakeSpec = EncoderSpec) -> DryRun:
+def dry_run(
+    inputs: Sequence[str], store: str, config: RunConfig, report: Reporter, make_spec: MakeSpec = EncoderSpec
+) -> DryRun:
     """Read the inputs, compare them with the store, time the model; raises what `embed` would raise."""
     began = time.perf_counter()
-    setting, sources = prepare(inputs, store, config, make_spec)
-    startup = time.perf_counter() - began
+    setting, sources = prepare(inputs, store, config, report, make_spec)
+    with waiting_is_told(report, report.warn) as report:
+        return predict(setting, sources, report, time.perf_counter() - began)
+
+
+def predict(setting: Setting, sources: Sequence[Source], report: Reporter, startup: float) -> DryRun:
+    """The plan of a run that was prepared in `startup` seconds."""
+    report.phase(f"reading {first_of([source.name for source in sources])}")
     names = space_names(setting.location, setting.checkpoint, setting.recipes)
     seen = _records(sources, setting).to_arrow_refs()
     task = remote(_compare, num_cpus=1)
@@ -87,7 +95,7 @@ def dry_run(inputs: Sequence[str], store: str, config: RunConfig, make_spec: Mak
     pool = pool_for(setting.options, setting.device, max(len(found.lengths), 1))
     seconds = 0.0
     if len(found.lengths):
-        one = calibrate(setting.encoder, setting.checkpoint, setting.recipes, pool.num_gpus)
+        one = calibrate(setting.encoder, setting.checkpoint, setting.recipes, pool.num_gpus, report)
         seconds = float(one.cost.of(found.lengths).sum()) / pool.actors
         startup += one.load_seconds + one.first_forward_seconds
     return DryRun(

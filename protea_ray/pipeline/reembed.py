@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from protea_ray.cluster.waiting import waiting_is_told
@@ -23,14 +23,17 @@ from protea_ray.pipeline.accounting import Summary
 from protea_ray.pipeline.embed import (
     MakeSpec,
     Setting,
+    current_space,
     embed_work,
     join,
     make_targets,
     note_other_names,
     space_names,
+    stops_recorded,
     summarise,
 )
 from protea_ray.pipeline.failures import interruptible, own_errors
+from protea_ray.pipeline.loop import Tally
 from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.work import find_work
 from protea_ray.pipeline.worker import EncoderSpec, Target
@@ -90,11 +93,15 @@ def reembed(
     space the alias points to. `since`: only proteins that this version of proteins.lance did not hold. `make_spec`: see
     `embed`. Raises StoreError when the new space does not verify (the alias stays), and whatever `embed` raises.
     """
-    return carry_out(prepare(store, fields, alias, make_spec), report, since)
+    return carry_out(prepare(store, fields, report, alias, make_spec), report, since)
 
 
 def prepare(
-    store: str, fields: Mapping[str, Any], alias: str = CURRENT, make_spec: MakeSpec = EncoderSpec
+    store: str,
+    fields: Mapping[str, Any],
+    report: Reporter,
+    alias: str = CURRENT,
+    make_spec: MakeSpec = EncoderSpec,
 ) -> Reembedding:
     """Check options, open the checkpoint and join Ray, before the lease is taken; nothing is written.
 
@@ -106,9 +113,10 @@ def prepare(
     check_name(location, alias)
     base = _base(location, alias)
     asked = _config(base, None, fields).recipes[0]  # all mistakes first: reading the weights may take minutes
+    report.phase(f"opening the checkpoint {asked.model}")
     checkpoint = open_checkpoint(asked.model, asked.revision, asked.family)
     config = _config(base, checkpoint.facts.family, fields)
-    return Reembedding(join(location, checkpoint, config, make_spec), alias, base)
+    return Reembedding(join(location, checkpoint, config, report, make_spec), alias, base)
 
 
 def _base(location: Location, alias: str) -> SpaceInfo | None:
@@ -154,7 +162,7 @@ def carry_out(planned: Reembedding, report: Reporter, since: int | None = None) 
     setting, location = planned.setting, planned.setting.location
     with (
         interruptible(),
-        waiting_is_told(report, report.note) as report,
+        waiting_is_told(report, report.warn) as report,
         Lease.acquire(location, setting.options.heartbeat_seconds) as lease,
     ):
         writer = Writer(lease)
@@ -163,9 +171,14 @@ def carry_out(planned: Reembedding, report: Reporter, since: int | None = None) 
         note_other_names(setting, targets, report)
         space = targets[0].space
         alphabet = setting.recipes[0].alphabet
+        report.phase(f"finding the proteins that have no vector in {space}")
         work = find_work(location, None, [space], setting.options.retry_rejects, since, alphabet)
-        done = embed_work(setting, work, targets, writer, report, started)
-        summary = summarise(setting, work.counts[0].records, 0, work, done, started)
+        tally = Tally.of([space])
+        current, _ = current_space(location)
+        with stops_recorded(setting, work, tally, writer, started):
+            done = embed_work(setting, work, targets, writer, report, started, tally)
+        summary = summarise(setting, work.counts[0].records, 0, None, work, done, started)
+        summary = replace(summary, current_before=current or None)
         before = list_aliases(location).get(planned.alias)
         if _is_at(before, space) and not work.proteins:
             return Reembedded(summary, planned.alias, space, space, False, None, None)
@@ -173,6 +186,8 @@ def carry_out(planned: Reembedding, report: Reporter, since: int | None = None) 
         moved = stays is None and not _is_at(before, space)
         if moved:
             move(location, planned.alias, space, run=setting.run, writer=writer)
+        now, trained = current_space(location)
+        summary = replace(summary, current=now, current_trained=trained)
         was = before.space if before else None
         outcome = Reembedded(summary, planned.alias, was, space if moved else was, moved, accepted, stays)
         record_run(location, setting.run, outcome.to_json(), writer=writer, kind="reembed")
@@ -196,7 +211,7 @@ def _judge(
     planned: Reembedding, target: Target, summary: Summary, since: int | None, report: Reporter
 ) -> tuple[Acceptance, str | None]:
     """Verify; returns what was seen, and why the alias must stay although nothing is wrong. Raises StoreError."""
-    report.note(f"verifying {target.space}")
+    report.phase(f"verifying {target.space}")
     accepted = accept(planned.setting, target)
     if accepted.problems:
         raise StoreError(_why_not(planned, target.space, accepted.problems))

@@ -107,7 +107,7 @@ def _take(
     """Re-embed with one checkpoint; None when the alias has pointed to its space before."""
     named = {"model": seen.model, **({"revision": seen.revision} if seen.revision else {})}
     try:
-        planned = prepare(store, {**fields, **named}, alias, make_spec)
+        planned = prepare(store, {**fields, **named}, report, alias, make_spec)
         if _was_aliased(planned):
             return None
         report.note(f"new checkpoint: {seen.model}{f' at {seen.revision}' if seen.revision else ''}")

@@ -272,11 +272,11 @@ def test_a_run_over_tables_without_rows_ends_well(tmp_path: Path, esm2: Path) ->
     (tmp_path / "in" / "header.csv").write_text("id,sequence\n")
     lance.write_dataset(schema.empty_table(), str(tmp_path / "in" / "none.lance"))
     store, config = str(tmp_path / "s"), run_config({"model": str(esm2)})
-    assert dry_run([str(tmp_path / "in")], store, config, ToySpec).records == 0
+    assert dry_run([str(tmp_path / "in")], store, config, LineReporter(), ToySpec).records == 0
     for _ in range(2):
         summary = embed([str(tmp_path / "in")], store, config, LineReporter(), ToySpec)
         assert (summary.records, summary.spaces[0].stored) == (0, 0)
         assert len(rows(tmp_path / "s", "sources")) == 3
     (tmp_path / "in" / "p.fasta").write_text(">a\nMKV\n")
-    assert dry_run([str(tmp_path / "in")], store, config, ToySpec).records == 1
+    assert dry_run([str(tmp_path / "in")], store, config, LineReporter(), ToySpec).records == 1
     assert embed([str(tmp_path / "in")], store, config, LineReporter(), ToySpec).spaces[0].stored == 1

@@ -24,7 +24,7 @@ def test_time_left_follows_cost_and_not_the_number_of_proteins() -> None:
     meter.advance(proteins=90, residues=9_000, seconds=100.0, took=10.0, rejects=1)  # a quarter of the work
 
     assert meter.fraction == 0.25
-    assert meter.line() == "90 of 100 proteins,  25% of the work, 900 residues/s, 0:30 left, 1 rejected"
+    assert meter.line() == "25 %  90/100 proteins  1 rejected  900 residues/s  0:30 left"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (75, "1:15"), (4000, "1:06:40")])
@@ -42,4 +42,4 @@ def test_lines_come_each_thirty_seconds_and_at_the_end(capsys: pytest.CaptureFix
 
     printed = capsys.readouterr().err.splitlines()
 
-    assert [line.split(" proteins")[0] for line in printed] == ["2 of 4", "4 of 4"]
+    assert [line.split()[2] for line in printed] == ["2/4", "4/4"]

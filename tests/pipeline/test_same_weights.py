@@ -100,7 +100,7 @@ def test_a_moved_checkpoint_costs_nothing(esm2: Path, moved: Path, tmp_path: Pat
     first = embed(inputs, str(store), run_config({"model": str(esm2)}), LineReporter(), ToySpec).spaces[0]
     asked = run_config({"model": str(moved)})
 
-    plan = dry_run(inputs, str(store), asked, ToySpec)
+    plan = dry_run(inputs, str(store), asked, LineReporter(), ToySpec)
     second = embed(inputs, str(store), asked, LineReporter(), ToySpec)
     again = reembed(str(store), {"model": str(moved)}, LineReporter(), make_spec=ToySpec)
 

@@ -56,8 +56,8 @@ def test_residues_and_rejects_of_the_run_that_prints_them(
     summary = embed([str(mixed)], str(tmp_path / "s"), run_config(fields), LineReporter(), ToySpec)
 
     assert (summary.residues, summary.spaces[0].rejected) == (residues, rejected)
-    lines = [line for line in capsys.readouterr().err.splitlines() if "of the work" in line]
-    assert lines[-1].endswith(f"{rejected} rejected")
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("100 %")]
+    assert f"  {rejected} rejected  " in lines[-1]
 
 
 @pytest.mark.usefixtures("cluster")
@@ -65,7 +65,7 @@ def test_a_second_run_does_not_print_the_first_ones_start_up(mixed: Path, esm2: 
     """The calibration is remembered, so no first pass was timed; the load is what this run's actors took."""
     fields: dict[str, Any] = {"model": str(esm2), "window_overlap": 3}  # a recipe of its own: not remembered yet
 
-    foretold = dry_run([str(mixed)], str(tmp_path / "a"), run_config(fields), ToySpec)
+    foretold = dry_run([str(mixed)], str(tmp_path / "a"), run_config(fields), LineReporter(), ToySpec)
     for remembered in (cache_directory() / "calibrations").glob("*.json"):
         figures = json.loads(remembered.read_text())
         remembered.write_text(json.dumps({**figures, "load_seconds": 1234.5, "first_forward_seconds": 1234.5}))
