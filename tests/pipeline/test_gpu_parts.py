@@ -22,6 +22,7 @@ from protea_ray.errors import ConfigError, EncoderError
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.pipeline import acceptance, calibration, embed, pool, worker
 from protea_ray.pipeline.attempts import Attempt
+from protea_ray.pipeline.progress import LineReporter
 from protea_ray.pipeline.worker import EmbedUnits, EncoderSpec, Protein
 
 SPEC = EncoderSpec("a model", None, Path("nowhere"), "here", {}, "esm2", "cpu", None)
