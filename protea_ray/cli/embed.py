@@ -9,7 +9,8 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -45,16 +46,20 @@ def safe_to_rerun() -> Iterator[None]:
 
 
 @contextmanager
-def closing_ray(loud: Loudness) -> Iterator[None]:
-    """End the local cluster that the block started, and say so: it takes 2 to 7 s in which nothing else happens."""
+def ray_session(loud: Loudness) -> Iterator[None]:
+    """A block that may start Ray: an interrupt becomes the message, and a local cluster that it started is ended.
+
+    The end takes 2 to 7 s in which nothing else happens, so it is said.
+    """
     before = _ray_runs()
     try:
-        yield
+        with safe_to_rerun():
+            yield
     finally:
         if _ray_runs() and not before:
             from protea_ray.pipeline.progress import reporter
 
-            with reporter(loud) as report:
+            with suppress(KeyboardInterrupt), reporter(loud) as report:  # the result is there, or was said not to be
                 report.phase("closing Ray")
                 sys.modules["ray"].shutdown()
 
@@ -94,23 +99,25 @@ def embed(
     fields.setdefault("model", DEFAULT_MODEL)
     settings = run_config(fields)
     if dry_run:
-        plan_only(inputs, store, settings, loud, as_json)
+        plan_only(inputs, store, settings, loud, started, as_json)
         return
-    with safe_to_rerun(), closing_ray(loud):
+    with ray_session(loud):
         summary = run_now(inputs, store, settings, loud, started)
         finish(summary, settings.run.max_rejects, summary.to_json() if as_json else None)
 
 
-def plan_only(inputs: list[str], store: str, settings: RunConfig, loud: Loudness, as_json: bool) -> None:
+def plan_only(
+    inputs: list[str], store: str, settings: RunConfig, loud: Loudness, started: float, as_json: bool
+) -> None:
     """Print what the run would do and take."""
     from protea_ray.pipeline.progress import reporter
 
-    with safe_to_rerun(), closing_ray(loud):
+    with ray_session(loud):
         with reporter(loud) as report:
             report.phase(STARTING)
             from protea_ray.pipeline.dry_run import dry_run as predict  # imports Ray
 
-            plan = predict(inputs, store, settings, report)
+            plan = predict(inputs, store, settings, report, started=started)
         from protea_ray.cli.show_run import print_plan
 
         print_plan(plan, as_json)
@@ -189,7 +196,7 @@ def reembed(
     from protea_ray.pipeline.progress import reporter
 
     fields = load_fields(config, assignments or [], overrides(given))
-    with safe_to_rerun(), closing_ray(loud):
+    with ray_session(loud):
         with reporter(loud) as report:
             report.phase(STARTING)
             from protea_ray.pipeline.reembed import carry_out, prepare  # imports Ray
@@ -226,6 +233,7 @@ def tell_each(taken: Iterator[Taken], as_json: bool) -> None:
     last = None
     for last in taken:
         if last.outcome is not None:
+            print(f"{datetime.now():%H:%M:%S} {last.seen.model}")
             tell(last.outcome)
         if as_json:
             facts = last.outcome.to_json() if last.outcome else {"error": str(last.error)}

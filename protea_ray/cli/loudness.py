@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,4 +22,8 @@ def loudness(verbose: bool, quiet: bool) -> Loudness:
         from protea_ray.errors import ConfigError
 
         raise ConfigError("give --verbose or --quiet, not both", where="arguments")
+    if verbose:
+        handler = logging.StreamHandler()  # what is a warning is said without it
+        logging.getLogger("protea_ray").addHandler(handler)
+        logging.getLogger("protea_ray").setLevel(logging.INFO)
     return "verbose" if verbose else "quiet" if quiet else "normal"

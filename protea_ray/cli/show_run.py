@@ -26,12 +26,21 @@ def print_plan(plan: DryRun, as_json: bool) -> None:
         rest = (space.already_present, space.duplicate, space.rejected)
         rows.append((space.space, *(f"{n:,}" for n in numbers), decimal(space.bytes), *(f"{n:,}" for n in rest)))
     print_table([Column("space"), *(Column(name, right=True) for name in names)], rows)
-    say(
-        f"{plan.records:,} records read; about {clock_time(plan.seconds)} of embedding on {plan.actors} "
-        f"{plan.device} actor(s), after {clock_time(plan.startup_seconds)} of start-up. Nothing was written."
-    )
+    say(f"{plan.records:,} records read. {foretold(plan)} Nothing was written.")
     if as_json:
         print(json.dumps({"in": plan.records, "dry_run": True, **asdict(plan)}))
+
+
+def foretold(plan: DryRun) -> str:
+    """What the run would take, what that is known from, and how wrong it may be."""
+    if not plan.seconds:
+        return f"Nothing to embed: about {clock_time(plan.startup_seconds)} of start-up."
+    timed = "by an earlier run" if plan.remembered else "just now"
+    return (
+        f"About {clock_time(plan.startup_seconds)} of start-up, then about {clock_time(plan.seconds)} of embedding on "
+        f"{plan.actors} {plan.device} actor(s). The model was timed here {timed}: on a machine that does other work "
+        "as well both take several times as long."
+    )
 
 
 def print_summary(summary: Summary) -> None:

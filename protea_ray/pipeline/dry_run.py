@@ -57,8 +57,9 @@ class SpacePlan:
 class DryRun:
     """The whole run. `seconds` is predicted compute on `actors` actors, from the first forward pass on.
 
-    `startup_seconds` is what comes before it: what Ray and the checkpoint took in this dry run, and the load of an
-    encoder with its first pass. Reading and writing the proteins is in neither.
+    `startup_seconds` is what comes before it: what this dry run took for the same, from the command to the comparison
+    with the store, and the load of an encoder with its first pass. Writing the proteins is in neither. `remembered`:
+    the model was timed by an earlier run on this machine.
     """
 
     store: str
@@ -68,21 +69,30 @@ class DryRun:
     actors: int
     seconds: float
     startup_seconds: float
+    remembered: bool
     spaces: tuple[SpacePlan, ...]
 
 
 def dry_run(
-    inputs: Sequence[str], store: str, config: RunConfig, report: Reporter, make_spec: MakeSpec = EncoderSpec
+    inputs: Sequence[str],
+    store: str,
+    config: RunConfig,
+    report: Reporter,
+    make_spec: MakeSpec = EncoderSpec,
+    started: float | None = None,
 ) -> DryRun:
-    """Read the inputs, compare them with the store, time the model; raises what `embed` would raise."""
-    began = time.perf_counter()
+    """Read the inputs, compare them with the store, time the model; raises what `embed` would raise.
+
+    `started` is when the command was given, in seconds since the epoch.
+    """
+    started = started or time.time()
     setting, sources = prepare(inputs, store, config, report, make_spec)
     with waiting_is_told(report, report.warn) as report:
-        return predict(setting, sources, report, time.perf_counter() - began)
+        return _predict(setting, sources, report, started)
 
 
-def predict(setting: Setting, sources: Sequence[Source], report: Reporter, startup: float) -> DryRun:
-    """The plan of a run that was prepared in `startup` seconds."""
+def _predict(setting: Setting, sources: Sequence[Source], report: Reporter, started: float) -> DryRun:
+    """The plan of a run whose command was given at `started`."""
     report.phase(f"reading {first_of([source.name for source in sources])}")
     names = space_names(setting.location, setting.checkpoint, setting.recipes)
     seen = _records(sources, setting).to_arrow_refs()
@@ -93,10 +103,11 @@ def predict(setting: Setting, sources: Sequence[Source], report: Reporter, start
         for position, (recipe, name, count) in enumerate(zip(setting.recipes, names, found.counts, strict=True))
     )
     pool = pool_for(setting.options, setting.device, max(len(found.lengths), 1))
-    seconds = 0.0
+    seconds, startup, remembered = 0.0, time.time() - started, False
     if len(found.lengths):
         one = calibrate(setting.encoder, setting.checkpoint, setting.recipes, pool.num_gpus, report)
         seconds = float(one.cost.of(found.lengths).sum()) / pool.actors
+        remembered = one.remembered
         startup += one.load_seconds + one.first_forward_seconds
     return DryRun(
         store=setting.location.uri,
@@ -106,6 +117,7 @@ def predict(setting: Setting, sources: Sequence[Source], report: Reporter, start
         actors=pool.actors,
         seconds=seconds,
         startup_seconds=round(startup, 3),
+        remembered=remembered,
         spaces=spaces,
     )
 
