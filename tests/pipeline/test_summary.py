@@ -16,6 +16,7 @@ from protea_ray.pipeline.dry_run import dry_run
 from protea_ray.pipeline.embed import embed
 from protea_ray.pipeline.loop import Tally
 from protea_ray.pipeline.progress import LineReporter
+from protea_ray.pipeline.reasons import RejectReason
 from protea_ray.plan.delta import Counts
 from tests.toy import ToySpec
 
@@ -56,6 +57,14 @@ def test_residues_and_rejects_of_the_run_that_prints_them(
     summary = embed([str(mixed)], str(tmp_path / "s"), run_config(fields), LineReporter(), ToySpec)
 
     assert (summary.residues, summary.spaces[0].rejected) == (residues, rejected)
+    reasons = [RejectReason("empty_sequence", 1, f"{mixed}:9"), RejectReason("illegal_letter", 1, f"{mixed}:7")]
+    too_long = [RejectReason("too_long", 1, f"{mixed}:3")] if on_long == "reject" else []
+    assert list(summary.reasons) == [*reasons, *too_long]
+    space = summary.spaces[0].space
+    assert (summary.current, summary.current_before, summary.current_trained) == (space, None, summary.trained)
+    again = embed([str(mixed)], str(tmp_path / "s"), run_config(fields), LineReporter(), ToySpec)
+    assert (again.current, again.current_before) == (space, space)
+    assert again.reasons == summary.reasons  # those of earlier runs are rejected records of this one
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("100 %")]
     assert f"  {rejected} rejected  " in lines[-1]
 
