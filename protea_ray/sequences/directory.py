@@ -116,11 +116,11 @@ def _few(items: Sequence[str], whole: bool) -> str:
     """The first names, three at most and no more than fit, and how many more there are; all of them if `whole`."""
     if whole:
         return ", ".join(items)
-    for most in range(min(_NAMED, len(items)), 0, -1):
-        more = [f"and {len(items) - most} more"] if most < len(items) else []
-        line = ", ".join([*items[:most], *more])
-        if len(line) <= _LONGEST or most == 1:
-            break
+    lines = [
+        ", ".join([*items[:most], *([f"and {len(items) - most} more"] if most < len(items) else [])])
+        for most in range(min(_NAMED, len(items)), 0, -1)
+    ]
+    line = next((line for line in lines if len(line) <= _LONGEST), lines[-1])
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."
 
 
