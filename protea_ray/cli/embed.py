@@ -191,6 +191,7 @@ def reembed(
     No input files. Recipe flags that are left out are those of the space the alias points to. The same command again
     resumes; after the end it does nothing.
     """
+    started = time.time()
     loud = loudness(verbose, quiet)
     from protea_ray.config.run import load_fields
     from protea_ray.pipeline.progress import reporter
@@ -207,7 +208,7 @@ def reembed(
                 tell_each(watched(store, watch, fields, report, **how), as_json)
                 return
             planned = prepare(store, fields, report, alias)
-            done = carry_out(planned, report, since)
+            done = carry_out(planned, report, since, started)
         tell(done)
         finish(done.summary, planned.setting.options.max_rejects, done.to_json() if as_json else None)
 

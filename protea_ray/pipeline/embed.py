@@ -226,6 +226,7 @@ def embed_work(
     options = setting.options
     gpus = float(setting.device == "cuda")
     calibration = calibrate(setting.encoder, setting.checkpoint, setting.recipes, gpus, report)
+    report.phase(f"planning units of {work.proteins:,} proteins")
     pool = pool_for(options, setting.device, work.proteins)
     for line in calibration.lines(setting.recipes[0]):
         report.detail(line)

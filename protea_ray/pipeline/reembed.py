@@ -93,7 +93,8 @@ def reembed(
     space the alias points to. `since`: only proteins that this version of proteins.lance did not hold. `make_spec`: see
     `embed`. Raises StoreError when the new space does not verify (the alias stays), and whatever `embed` raises.
     """
-    return carry_out(prepare(store, fields, report, alias, make_spec), report, since)
+    started = time.time()
+    return carry_out(prepare(store, fields, report, alias, make_spec), report, since, started)
 
 
 def prepare(
@@ -156,9 +157,14 @@ def inherited(base: SpaceInfo | None, family: str | None) -> dict[str, Any]:
 
 
 @own_errors()
-def carry_out(planned: Reembedding, report: Reporter, since: int | None = None) -> Reembedded:
-    """Fill, verify, move, under one lease. Raises as `reembed`."""
-    started = time.time()
+def carry_out(
+    planned: Reembedding, report: Reporter, since: int | None = None, started: float | None = None
+) -> Reembedded:
+    """Fill, verify, move, under one lease. Raises as `reembed`.
+
+    `started` is when the command was given, in seconds since the epoch.
+    """
+    started = started or time.time()
     setting, location = planned.setting, planned.setting.location
     with (
         interruptible(),
@@ -187,7 +193,8 @@ def carry_out(planned: Reembedding, report: Reporter, since: int | None = None) 
         if moved:
             move(location, planned.alias, space, run=setting.run, writer=writer)
         now, trained = current_space(location)
-        summary = replace(summary, current=now, current_trained=trained)
+        seconds = round(time.time() - started, 3)
+        summary = replace(summary, current=now, current_trained=trained, seconds=seconds)
         was = before.space if before else None
         outcome = Reembedded(summary, planned.alias, was, space if moved else was, moved, accepted, stays)
         record_run(location, setting.run, outcome.to_json(), writer=writer, kind="reembed")
