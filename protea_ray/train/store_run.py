@@ -47,7 +47,8 @@ def train_on_store(
     )
     report.phase("keeping proteins that share words on one side of the split")
     proteins = split(proteins, config, options)
-    report.phase(f"opening {config.model}" if config.model else f"making fresh weights of shape {config.shape}")
+    weights = f"opening {config.model}" if config.model else f"making fresh weights of shape {config.shape}"
+    report.phase(weights if options.workers == 0 else f"starting the workers, {weights}")
     if options.workers == 0:
         done = train_here(config, options, proteins, place, report=report)
     else:
