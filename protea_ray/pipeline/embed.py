@@ -12,19 +12,16 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from protea_ray.cluster.connect import LOCAL, connect, wanted_address
 from protea_ray.cluster.waiting import waiting_is_told
-from protea_ray.config.libraries import OF_EMBEDDING, versions
 from protea_ray.config.paths import require_paths
-from protea_ray.config.recipe import EmbeddingConfig, identity, misfits, resolve, space_name
+from protea_ray.config.recipe import EmbeddingConfig, misfits, resolve, space_name
 from protea_ray.config.run import RunConfig, RunOptions
 from protea_ray.display import first_of
 from protea_ray.errors import ConfigError, UnknownSpaceError
-from protea_ray.models.checkpoint import Checkpoint, letter_notes, logit_tokens, open_checkpoint
-from protea_ray.models.weights import verify_digests
+from protea_ray.models.checkpoint import Checkpoint, letter_notes, open_checkpoint
 from protea_ray.pipeline.accounting import Summary, account, in_words
 from protea_ray.pipeline.calibration import Calibration, calibrate, remember
 from protea_ray.pipeline.failures import interruptible, own_errors
@@ -34,6 +31,7 @@ from protea_ray.pipeline.loop import Job, Tally, embed_units
 from protea_ray.pipeline.pool import at_most, device_of, pool_for, require_reach, require_room
 from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.reasons import reasons_of
+from protea_ray.pipeline.targets import make_targets
 from protea_ray.pipeline.work import UnitPolicy, Work, cut_units, find_work
 from protea_ray.pipeline.worker import EncoderSpec, Target
 from protea_ray.plan.units import Sizes
@@ -46,9 +44,8 @@ from protea_ray.store.columns import require_columns
 from protea_ray.store.commit import Writer
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location, open_location
-from protea_ray.store.rows import space_schema
 from protea_ray.store.runs import new_run_id, record_run
-from protea_ray.store.spaces import SpaceInfo, ensure_space, list_spaces, open_space, same_space
+from protea_ray.store.spaces import open_space
 
 MakeSpec = Callable[..., EncoderSpec]  # from the fields of EncoderSpec to what an actor loads
 
@@ -302,59 +299,8 @@ def current_space(location: Location) -> tuple[str, bool]:
     return "", True
 
 
-def make_targets(
-    location: Location, checkpoint: Checkpoint, recipes: Sequence[EmbeddingConfig], run: str
-) -> list[Target]:
-    """Open or create the table of every recipe.
-
-    Raises StoreError for a table that holds something else, and CheckpointError when a commit of a hub id does not
-    have the weights that an earlier run recorded for it.
-    """
-    _require_recorded_weights(location, checkpoint)
-    names = space_names(location, checkpoint, recipes)
-    return [_target(location, checkpoint, recipe, run, name) for recipe, name in zip(recipes, names, strict=True)]
-
-
-def space_names(location: Location, checkpoint: Checkpoint, recipes: Sequence[EmbeddingConfig]) -> list[str]:
-    """The space of each recipe: the store's own if it has one of the same weights and recipe, else a new name."""
-    spaces = list_spaces(location)
-    return [
-        same_space(location, spaces, identity(recipe, checkpoint.files), space_name(recipe, checkpoint.files))
-        for recipe in recipes
-    ]
-
-
 def note_other_names(setting: Setting, targets: Sequence[Target], report: Reporter) -> None:
     """Say so where the store has vectors of the same weights under the name of another directory or hub id."""
     for target in targets:
         if target.space != space_name(target.config, setting.checkpoint.files):
             report.note(f"{setting.checkpoint.model} has the weights and the recipe of {target.space}: the same space.")
-
-
-def _require_recorded_weights(location: Location, checkpoint: Checkpoint) -> None:
-    """One commit has one set of weights: another digest under it is a damaged download, not a new model."""
-    for space in list_spaces(location):
-        known = space.checkpoint
-        if checkpoint.revision and (known["model"], known["revision"]) == (checkpoint.model, checkpoint.revision):
-            verify_digests(checkpoint.path, known["files"])
-
-
-def _target(location: Location, checkpoint: Checkpoint, recipe: EmbeddingConfig, run: str, name: str) -> Target:
-    hidden = checkpoint.shape.hidden
-    info = SpaceInfo(
-        name=name,
-        identity=identity(recipe, checkpoint.files),
-        config=recipe.model_dump(mode="json"),
-        checkpoint={"model": checkpoint.model, "revision": checkpoint.revision, "files": checkpoint.files},
-        versions=versions(OF_EMBEDDING),
-        run=run,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        hidden=hidden,
-        trained=checkpoint.trained,
-        imported=False,
-    )
-    residue_width = recipe.width(hidden) if recipe.keeps_residues else None
-    tokens = logit_tokens(checkpoint) if recipe.keeps_logits else None
-    schema = space_schema(recipe.widths(hidden), recipe.store_dtype, residue_width, {}, tokens)
-    ensure_space(location, info, schema)
-    return Target(info.name, location.table(info.name), schema, recipe)

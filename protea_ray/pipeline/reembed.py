@@ -26,15 +26,14 @@ from protea_ray.pipeline.embed import (
     current_space,
     embed_work,
     join,
-    make_targets,
     note_other_names,
-    space_names,
     stops_recorded,
     summarise,
 )
 from protea_ray.pipeline.failures import interruptible, own_errors
 from protea_ray.pipeline.loop import Tally
 from protea_ray.pipeline.progress import Reporter
+from protea_ray.pipeline.targets import make_targets, space_names
 from protea_ray.pipeline.work import find_work
 from protea_ray.pipeline.worker import EncoderSpec, Target
 from protea_ray.store.aliases import CURRENT, Alias, check_name, list_aliases, move, resolve

@@ -21,9 +21,10 @@ from protea_ray.config.run import run_config
 from protea_ray.errors import CheckpointError, ConfigError, StoreError
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.pipeline import embed as driver
-from protea_ray.pipeline.embed import embed, make_targets
+from protea_ray.pipeline.embed import embed
 from protea_ray.pipeline.progress import LineReporter
 from protea_ray.pipeline.reembed import Reembedded, inherited, prepare, reembed
+from protea_ray.pipeline.targets import make_targets
 from protea_ray.pipeline.watch import watch
 from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.query.reader import open_store

@@ -20,9 +20,10 @@ from protea_ray.errors import CheckpointError, ConfigError
 from protea_ray.models.checkpoint import Checkpoint, open_checkpoint
 from protea_ray.pipeline import embed as embedding
 from protea_ray.pipeline.dry_run import dry_run
-from protea_ray.pipeline.embed import embed, make_targets, space_names
+from protea_ray.pipeline.embed import embed
 from protea_ray.pipeline.progress import LineReporter
 from protea_ray.pipeline.reembed import reembed
+from protea_ray.pipeline.targets import make_targets, space_names
 from protea_ray.pipeline.watch import watch
 from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.query.reader import open_store
