@@ -9,14 +9,17 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from protea_ray.cli.loudness import QUIET, VERBOSE, loudness
 from protea_ray.cli.options import ASSIGNMENTS, FILE, INPUT_FIELDS, JSON, STORE, fields_of, overrides
 
 if TYPE_CHECKING:
+    from protea_ray.cluster.phases import Loudness
     from protea_ray.config.run import RunConfig
     from protea_ray.pipeline.accounting import Summary
     from protea_ray.pipeline.reembed import Reembedded
@@ -28,6 +31,7 @@ UNTRAINED = (
     "The model was never trained: these vectors are random and carry no biology. They show that everything works; for "
     "real ones leave out --model (small, which ships with the package), or name one that `protea-ray models` lists."
 )
+STARTING = "starting"
 WATCH = "Watch (instead of --model)"
 
 
@@ -39,6 +43,30 @@ def safe_to_rerun() -> Iterator[None]:
     except KeyboardInterrupt:
         print(RERUN, file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def ray_session(loud: Loudness) -> Iterator[None]:
+    """A block that may start Ray: an interrupt becomes the message, and a local cluster that it started is ended.
+
+    The end takes 2 to 7 s in which nothing else happens, so it is said.
+    """
+    before = _ray_runs()
+    try:
+        with safe_to_rerun():
+            yield
+    finally:
+        if _ray_runs() and not before:
+            from protea_ray.pipeline.progress import reporter
+
+            with suppress(KeyboardInterrupt), reporter(loud) as report:  # the result is there, or was said not to be
+                report.phase("closing Ray")
+                sys.modules["ray"].shutdown()
+
+
+def _ray_runs() -> bool:
+    """Whether this process has a Ray cluster; Ray is not imported to find out."""
+    return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
 
 
 @fields_of()
@@ -53,10 +81,13 @@ def embed(
     assignments: ASSIGNMENTS = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan, embed and write nothing")] = False,
     as_json: JSON = False,
+    verbose: VERBOSE = False,
+    quiet: QUIET = False,
     **given: Any,
 ) -> None:
     """Embed every protein of INPUT... into STORE, exactly once; the same command again resumes."""
     started = time.time()
+    loud = loudness(verbose, quiet)
     *inputs, store = split_paths(paths)
     from protea_ray.config.paths import require_paths
 
@@ -68,13 +99,28 @@ def embed(
     fields.setdefault("model", DEFAULT_MODEL)
     settings = run_config(fields)
     if dry_run:
-        from protea_ray.cli.show_run import print_plan
-        from protea_ray.pipeline.dry_run import dry_run as predict
-
-        print_plan(predict(inputs, store, settings), as_json)
+        plan_only(inputs, store, settings, loud, started, as_json)
         return
-    summary = run_now(inputs, store, settings, started)
-    finish(summary, settings.run.max_rejects, summary.to_json() if as_json else None)
+    with ray_session(loud):
+        summary = run_now(inputs, store, settings, loud, started)
+        finish(summary, settings.run.max_rejects, summary.to_json() if as_json else None)
+
+
+def plan_only(
+    inputs: list[str], store: str, settings: RunConfig, loud: Loudness, started: float, as_json: bool
+) -> None:
+    """Print what the run would do and take."""
+    from protea_ray.pipeline.progress import reporter
+
+    with ray_session(loud):
+        with reporter(loud) as report:
+            report.phase(STARTING)
+            from protea_ray.pipeline.dry_run import dry_run as predict  # imports Ray
+
+            plan = predict(inputs, store, settings, report, started=started)
+        from protea_ray.cli.show_run import print_plan
+
+        print_plan(plan, as_json)
 
 
 def split_paths(paths: list[str]) -> list[str]:
@@ -86,12 +132,14 @@ def split_paths(paths: list[str]) -> list[str]:
     return paths
 
 
-def run_now(inputs: list[str], store: str, settings: RunConfig, started: float) -> Summary:
+def run_now(inputs: list[str], store: str, settings: RunConfig, loud: Loudness, started: float) -> Summary:
     """Embed with progress on standard error; `started` is when the command was given, in seconds since the epoch."""
-    from protea_ray.pipeline.embed import embed as run
     from protea_ray.pipeline.progress import reporter
 
-    with safe_to_rerun(), reporter() as report:
+    with reporter(loud) as report:
+        report.phase(STARTING)
+        from protea_ray.pipeline.embed import embed as run  # imports Ray
+
         return run(inputs, store, settings, report, started=started)
 
 
@@ -104,9 +152,12 @@ def finish(summary: Summary, max_rejects: int | None, facts: dict[str, Any] | No
         print(UNTRAINED, file=sys.stderr)
     if facts is not None:
         print(json.dumps(facts))
-    rejected = max(count.rejected for count in summary.spaces)
-    if max_rejects is not None and rejected > max_rejects:
-        print(f"{rejected} records were rejected, more than --max-rejects {max_rejects}.", file=sys.stderr)
+    if max_rejects is not None and summary.rejected > max_rejects:
+        reasons = ", ".join(map(str, summary.reasons))
+        print(
+            f"{summary.rejected} records were rejected, more than --max-rejects {max_rejects}: {reasons}",
+            file=sys.stderr,
+        )
         raise typer.Exit(TOO_MANY_REJECTS)
 
 
@@ -134,6 +185,8 @@ def reembed(
     config: FILE = None,
     assignments: ASSIGNMENTS = None,
     as_json: JSON = False,
+    verbose: VERBOSE = False,
+    quiet: QUIET = False,
     **given: Any,
 ) -> None:
     """Embed the proteins of STORE with another checkpoint, verify the new space, then move the alias to it.
@@ -141,22 +194,27 @@ def reembed(
     No input files. Recipe flags that are left out are those of the space the alias points to. The same command again
     resumes; after the end it does nothing.
     """
+    started = time.time()
+    loud = loudness(verbose, quiet)
     from protea_ray.config.run import load_fields
     from protea_ray.pipeline.progress import reporter
-    from protea_ray.pipeline.reembed import carry_out, prepare
-    from protea_ray.pipeline.watch import watch as watched
 
     fields = load_fields(config, assignments or [], overrides(given))
-    with safe_to_rerun(), reporter() as report:
-        if watch is not None:
-            how = {"alias": alias, "since": since, "interval": interval, "rounds": rounds}
-            how |= {"allow_untrained": allow_untrained}
-            tell_each(watched(store, watch, fields, report, **how), as_json)
-            return
-        planned = prepare(store, fields, alias, allow_untrained=allow_untrained)
-        done = carry_out(planned, report, since)
-    tell(done)
-    finish(done.summary, planned.setting.options.max_rejects, done.to_json() if as_json else None)
+    with ray_session(loud):
+        with reporter(loud) as report:
+            report.phase(STARTING)
+            from protea_ray.pipeline.reembed import carry_out, prepare  # imports Ray
+            from protea_ray.pipeline.watch import watch as watched
+
+            if watch is not None:
+                how = {"alias": alias, "since": since, "interval": interval, "rounds": rounds}
+                how |= {"allow_untrained": allow_untrained}
+                tell_each(watched(store, watch, fields, report, **how), as_json)
+                return
+            planned = prepare(store, fields, report, alias, allow_untrained=allow_untrained)
+            done = carry_out(planned, report, since, started)
+        tell(done)
+        finish(done.summary, planned.setting.options.max_rejects, done.to_json() if as_json else None)
 
 
 def tell(done: Reembedded) -> None:
@@ -180,6 +238,7 @@ def tell_each(taken: Iterator[Taken], as_json: bool) -> None:
     last = None
     for last in taken:
         if last.outcome is not None:
+            print(f"{datetime.now():%H:%M:%S} {last.seen.model}")
             tell(last.outcome)
         if as_json:
             facts = last.outcome.to_json() if last.outcome else {"error": str(last.error)}

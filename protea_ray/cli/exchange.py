@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from protea_ray.cli.embed import ray_session
 from protea_ray.cli.options import JSON, STORE, tells_untrained
 from protea_ray.cli.tables import say
 
@@ -44,13 +45,16 @@ def import_(
     """
     from protea_ray.api import import_vectors
     from protea_ray.config.paths import require_writable
+    from protea_ray.pipeline.progress import reporter
 
     if unmatched is not None:
         require_writable(unmatched, "--unmatched")
-    done = import_vectors(
-        vectors, store, model=model, pooling=pooling, layer=layer, store_dtype=store_dtype, fasta=fasta or (),
-        dataset=dataset,
-    )  # fmt: skip
+    with ray_session("normal"), reporter() as report:
+        report.phase(f"importing {vectors}")
+        done = import_vectors(
+            vectors, store, model=model, pooling=pooling, layer=layer, store_dtype=store_dtype, fasta=fasta or (),
+            dataset=dataset,
+        )  # fmt: skip
     if unmatched is not None:
         names = [*done.unmatched_names, *done.ambiguous_names]
         unmatched.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")

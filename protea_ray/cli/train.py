@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from protea_ray.cli.embed import INTERRUPTED, safe_to_rerun
+from protea_ray.cli.loudness import QUIET, VERBOSE, loudness
 from protea_ray.cli.options import ASSIGNMENTS, FILE, JSON, STORE, training_fields, training_overrides
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def train(
     config: FILE = None,
     assignments: ASSIGNMENTS = None,
     as_json: JSON = False,
+    verbose: VERBOSE = False,
+    quiet: QUIET = False,
     **given: Any,
 ) -> None:
     """Train a masked language model on the proteins of STORE; the same command again goes on or ends at once.
@@ -46,6 +49,7 @@ def train(
     Needs --shape (fresh weights) or --model (weights to continue). Every checkpoint in OUT/checkpoints is a model that
     `embed --model` opens.
     """
+    loud = loudness(verbose, quiet)
     from protea_ray.config.paths import require_training_paths
 
     require_training_paths(store, out)  # before the second that the imports take
@@ -59,11 +63,12 @@ def train(
         print_prediction(predict(store, recipe, options, rate), as_json)
         return
     start = recipe.model or f"fresh weights of shape {recipe.shape}"
-    print(f"Training on the proteins of {store}, from {start}, into {out}", file=sys.stderr, flush=True)
     from protea_ray.train.lines import training_lines
-    from protea_ray.train.store_run import train_on_store
 
-    with safe_to_rerun(), training_lines() as report:
+    with safe_to_rerun(), training_lines(loud) as report:
+        report.phase(f"training on the proteins of {store}, from {start}, into {out}")
+        from protea_ray.train.store_run import train_on_store  # imports torch
+
         done = train_on_store(store, out, recipe, options, report, attribution)
     finish(store, done, recipe.crop, as_json)
 

@@ -28,6 +28,7 @@ from protea_ray.cluster.token import ensure_private_token
 from protea_ray.config.run import RunOptions
 
 LOCAL_OBJECT_STORE = 512 << 20  # bytes; units in flight are a few MB, Ray's default would take 30 % of the memory
+LOCAL = "local"
 _DIRECT = "no_grpc_proxy"  # hosts that gRPC reaches without a proxy; it reads small letters only
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -40,7 +41,7 @@ def connect(options: RunOptions) -> None:
     _quieten()
     if ray.is_initialized():
         return
-    address = (options.address or os.environ.get("RAY_ADDRESS") or "local").strip()
+    address = wanted_address(options)
     # Ray's C++ side writes to our standard error: a warning on every actor pool of Ray Data, which the level
     # removes. What matters comes as an exception.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
@@ -48,10 +49,15 @@ def connect(options: RunOptions) -> None:
     with warnings.catch_warnings():
         # Ray starts its processes by fork and exec at once; nothing of lance runs in between
         warnings.filterwarnings("ignore", message="lance is not fork-safe")
-        if address == "local":
+        if address == LOCAL:
             _start()
         else:
             _join(address)
+
+
+def wanted_address(options: RunOptions) -> str:
+    """The cluster that was named, by option or RAY_ADDRESS; LOCAL for one on this machine."""
+    return (options.address or os.environ.get("RAY_ADDRESS") or LOCAL).strip()
 
 
 def hush() -> None:
@@ -89,7 +95,7 @@ def _init_local() -> None:
     place = ray_directory()
     with _silent_stderr(), _same_environment(), _no_usage_statistics():
         ray.init(
-            address="local",
+            address=LOCAL,
             num_cpus=usable_cores() + 1,
             include_dashboard=False,
             object_store_memory=LOCAL_OBJECT_STORE,

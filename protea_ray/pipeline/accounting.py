@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.errors import AccountingError
+from protea_ray.pipeline.reasons import RejectReason
 from protea_ray.plan.delta import Counts
 
 
@@ -50,10 +52,17 @@ class Summary:
     token_budget: int  # smallest budget of any actor at the end, in tokens of a pack
     attention: str
     layers: str
+    recipes: tuple[str, ...]  # what each space holds, in words
+    reasons: tuple[RejectReason, ...]  # of the space with the most rejects
     current: str = ""  # the space that `current` points to at the end of the run
     current_before: str | None = None  # and at its beginning; None: to none yet
     current_trained: bool = True
     current_notes: tuple[str, ...] = ()  # in words: where it points, whether and why it moved, how to move it
+
+    @property
+    def rejected(self) -> int:
+        """Records that have no place in the space with the most rejects."""
+        return max(count.rejected for count in self.spaces)
 
     def to_json(self) -> dict[str, Any]:
         """The first space's numbers at the top, every space's under `spaces`."""
@@ -81,6 +90,18 @@ class Summary:
         from protea_ray.display import html_table
 
         return html_table(self._title(), SPACE_COLUMNS, self.space_rows())
+
+
+def in_words(recipe: EmbeddingConfig) -> str:
+    """What a space of this recipe holds.
+
+    >>> in_words(EmbeddingConfig(model="m", layers=(0, 1), pooling=("mean", "max")))
+    'layers 0, 1 from the end (mean), pooling mean, max, stored as float16'
+    """
+    several = f" ({recipe.layer_agg})" if len(recipe.layers) > 1 else ""
+    layers = ", ".join(map(str, recipe.layers))
+    counted = f"layers {layers} from the end{several}" if several else f"layer {layers} from the end"
+    return f"{counted}, pooling {', '.join(recipe.pooling)}, stored as {recipe.store_dtype}"
 
 
 def account(

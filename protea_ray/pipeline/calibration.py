@@ -28,6 +28,7 @@ from protea_ray.encoder.canary import check_canaries
 from protea_ray.models.checkpoint import Checkpoint
 from protea_ray.models.families import Shape
 from protea_ray.pipeline.pool import remote
+from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.plan.cost import Cost, transformer_cost
 
@@ -70,7 +71,7 @@ class Calibration:
 
 
 def calibrate(
-    spec: EncoderSpec, checkpoint: Checkpoint, recipes: Sequence[EmbeddingConfig], gpus: float
+    spec: EncoderSpec, checkpoint: Checkpoint, recipes: Sequence[EmbeddingConfig], gpus: float, report: Reporter
 ) -> Calibration:
     """Load the encoder where the actors will run, embed the canaries and time packs of two lengths; or remember it.
 
@@ -79,6 +80,7 @@ def calibrate(
     place = _place(spec, checkpoint, recipes)
     if (remembered := _remembered(place)) is not None:
         return remembered
+    report.phase(f"seeing how fast {checkpoint.model} is on this {spec.device}")
     task = remote(_measure, num_cpus=0 if gpus else 1, num_gpus=gpus, max_retries=1)
     measured: Any = ray.get(task.remote(spec, recipes, operations(checkpoint.shape, recipes[0])))
     _write(place, measured)

@@ -15,14 +15,16 @@ import ray.data
 from protea_ray.cluster.waiting import waiting_is_told
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.config.run import RunConfig
+from protea_ray.display import first_of
 from protea_ray.encoder.layout import Layout, layout
 from protea_ray.models.families.base import Shape
 from protea_ray.pipeline.calibration import calibrate
-from protea_ray.pipeline.embed import MakeSpec, Setting, prepare, space_names
+from protea_ray.pipeline.embed import MakeSpec, Setting, prepare
 from protea_ray.pipeline.ingest import columns_of, scan_all
 from protea_ray.pipeline.pool import pool_for, remote
-from protea_ray.pipeline.progress import LineReporter
+from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.reading import grouped
+from protea_ray.pipeline.targets import space_names
 from protea_ray.pipeline.work import missing_of
 from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.plan.delta import Counts
@@ -56,8 +58,9 @@ class SpacePlan:
 class DryRun:
     """The whole run. `seconds` is predicted compute on `actors` actors, from the first forward pass on.
 
-    `startup_seconds` is what comes before it: what Ray and the checkpoint took in this dry run, and the load of an
-    encoder with its first pass. Reading and writing the proteins is in neither.
+    `startup_seconds` is what comes before it: what this dry run took for the same, from the command to the comparison
+    with the store, and the load of an encoder with its first pass. Writing the proteins is in neither. `remembered`:
+    the model was timed by an earlier run on this machine.
     """
 
     store: str
@@ -67,15 +70,31 @@ class DryRun:
     actors: int
     seconds: float
     startup_seconds: float
+    remembered: bool
     spaces: tuple[SpacePlan, ...]
 
 
-@waiting_is_told(None, LineReporter().note)
-def dry_run(inputs: Sequence[str], store: str, config: RunConfig, make_spec: MakeSpec = EncoderSpec) -> DryRun:
-    """Read the inputs, compare them with the store, time the model; raises what `embed` would raise."""
-    began = time.perf_counter()
-    setting, sources = prepare(inputs, store, config, make_spec)
-    startup = time.perf_counter() - began
+def dry_run(
+    inputs: Sequence[str],
+    store: str,
+    config: RunConfig,
+    report: Reporter,
+    make_spec: MakeSpec = EncoderSpec,
+    started: float | None = None,
+) -> DryRun:
+    """Read the inputs, compare them with the store, time the model; raises what `embed` would raise.
+
+    `started` is when the command was given, in seconds since the epoch.
+    """
+    started = started or time.time()
+    setting, sources = prepare(inputs, store, config, report, make_spec)
+    with waiting_is_told(report, report.warn) as report:
+        return _predict(setting, sources, report, started)
+
+
+def _predict(setting: Setting, sources: Sequence[Source], report: Reporter, started: float) -> DryRun:
+    """The plan of a run whose command was given at `started`."""
+    report.phase(f"reading {first_of([source.name for source in sources])}")
     names = space_names(setting.location, setting.checkpoint, setting.recipes)
     seen = _records(sources, setting).to_arrow_refs()
     task = remote(_compare, num_cpus=1)
@@ -85,10 +104,11 @@ def dry_run(inputs: Sequence[str], store: str, config: RunConfig, make_spec: Mak
         for position, (recipe, name, count) in enumerate(zip(setting.recipes, names, found.counts, strict=True))
     )
     pool = pool_for(setting.options, setting.device, max(len(found.lengths), 1))
-    seconds = 0.0
+    seconds, startup, remembered = 0.0, time.time() - started, False
     if len(found.lengths):
-        one = calibrate(setting.encoder, setting.checkpoint, setting.recipes, pool.num_gpus)
+        one = calibrate(setting.encoder, setting.checkpoint, setting.recipes, pool.num_gpus, report)
         seconds = float(one.cost.of(found.lengths).sum()) / pool.actors
+        remembered = one.remembered
         startup += one.load_seconds + one.first_forward_seconds
     return DryRun(
         store=setting.location.uri,
@@ -98,6 +118,7 @@ def dry_run(inputs: Sequence[str], store: str, config: RunConfig, make_spec: Mak
         actors=pool.actors,
         seconds=seconds,
         startup_seconds=round(startup, 3),
+        remembered=remembered,
         spaces=spaces,
     )
 

@@ -10,27 +10,29 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from typing import Any
 
-from protea_ray.cluster.connect import connect
+from protea_ray.cluster.connect import LOCAL, connect, wanted_address
 from protea_ray.cluster.waiting import waiting_is_told
-from protea_ray.config.libraries import OF_EMBEDDING, versions
 from protea_ray.config.paths import require_paths
-from protea_ray.config.recipe import EmbeddingConfig, identity, misfits, resolve, space_name
+from protea_ray.config.recipe import EmbeddingConfig, misfits, resolve, space_name
 from protea_ray.config.run import RunConfig, RunOptions
 from protea_ray.display import first_of
 from protea_ray.errors import ConfigError
-from protea_ray.models.checkpoint import Checkpoint, letter_notes, logit_tokens, open_checkpoint
-from protea_ray.models.weights import verify_digests
-from protea_ray.pipeline.accounting import Summary, account
+from protea_ray.models.checkpoint import Checkpoint, letter_notes, open_checkpoint
+from protea_ray.pipeline.accounting import Summary, account, in_words
 from protea_ray.pipeline.calibration import Calibration, calibrate, remember
 from protea_ray.pipeline.current import Current, name_only_space, sentences, settle_current
 from protea_ray.pipeline.failures import interruptible, own_errors
 from protea_ray.pipeline.ingest import columns_of, ingest
+from protea_ray.pipeline.interrupted import committed, interruption_recorded
 from protea_ray.pipeline.loop import Job, Tally, embed_units
 from protea_ray.pipeline.pool import at_most, device_of, pool_for, require_reach, require_room
 from protea_ray.pipeline.progress import Reporter
+from protea_ray.pipeline.reasons import reasons_of
+from protea_ray.pipeline.targets import make_targets
 from protea_ray.pipeline.work import UnitPolicy, Work, cut_units, find_work
 from protea_ray.pipeline.worker import EncoderSpec, Target
 from protea_ray.plan.units import Sizes
@@ -41,9 +43,7 @@ from protea_ray.store.columns import require_columns
 from protea_ray.store.commit import Writer
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location, open_location
-from protea_ray.store.rows import space_schema
 from protea_ray.store.runs import new_run_id, record_run
-from protea_ray.store.spaces import SpaceInfo, ensure_space, list_spaces, same_space
 
 MakeSpec = Callable[..., EncoderSpec]  # from the fields of EncoderSpec to what an actor loads
 
@@ -91,7 +91,9 @@ class Embedding:
     calibration: Calibration | None = None
 
 
-def prepare(inputs: Sequence[str], store: str, config: RunConfig, make_spec: MakeSpec) -> tuple[Setting, list[Source]]:
+def prepare(
+    inputs: Sequence[str], store: str, config: RunConfig, report: Reporter, make_spec: MakeSpec
+) -> tuple[Setting, list[Source]]:
     """List the inputs, open the checkpoint, join Ray and resolve the recipes, in this order; nothing is written.
 
     Raises InputError for inputs that hold no sequences, ConfigError for a store that is a file and for recipes that
@@ -99,25 +101,31 @@ def prepare(inputs: Sequence[str], store: str, config: RunConfig, make_spec: Mak
     used, and StoreError for a table to which nothing can be appended.
     """
     require_paths(inputs, store)
+    report.phase(f"looking at {first_of(inputs)}")
     location = open_location(store)
     require_columns(location)
     first = config.recipes[0]
     columns = columns_of(config.run, first.alphabet)
     sources = expand(inputs, columns, location.uri)
+    report.phase(f"opening the checkpoint {first.model}")
     checkpoint = open_checkpoint(first.model, first.revision, first.family)
     if checkpoint.facts.reads_3di and first.alphabet is None:
         require_amino_acids(sources, columns)
-    setting = join(location, checkpoint, config, make_spec)
+    setting = join(location, checkpoint, config, report, make_spec)
     require_reach(sources)
     return setting, sources
 
 
-def join(location: Location, checkpoint: Checkpoint, config: RunConfig, make_spec: MakeSpec) -> Setting:
+def join(
+    location: Location, checkpoint: Checkpoint, config: RunConfig, report: Reporter, make_spec: MakeSpec
+) -> Setting:
     """Join the Ray cluster and resolve the recipes for its device; raises ConfigError for recipes that do not fit.
 
     Whatever does not depend on the device is an error before Ray starts.
     """
     require_fitting(config, checkpoint)
+    address = wanted_address(config.run)
+    report.phase("starting Ray" if address == LOCAL else f"joining the Ray cluster at {address}")
     connect(config.run)
     require_room()
     device = device_of(config.run)
@@ -150,14 +158,15 @@ def embed(
     finished units were committed.
     """
     started = started or time.time()
-    setting, sources = prepare(inputs, store, config, make_spec)
+    setting, sources = prepare(inputs, store, config, report, make_spec)
     with (
         interruptible(),
-        waiting_is_told(report, report.note) as report,
+        waiting_is_told(report, report.warn) as report,
         Lease.acquire(setting.location, setting.options.heartbeat_seconds) as lease,
     ):
         writer = Writer(lease)
         alphabet = setting.recipes[0].alphabet
+        report.phase(f"reading {first_of([source.name for source in sources])} into {store}")
         ingested = ingest(sources, setting.location, setting.options, setting.run, writer, alphabet)
         if ingested.repeated:
             report.note(f"{first_of(ingested.repeated)}: byte for byte another input of this run; read once.")
@@ -165,13 +174,28 @@ def embed(
         targets = make_targets(setting.location, setting.checkpoint, setting.recipes, setting.run)
         note_other_names(setting, targets, report)
         spaces = [t.space for t in targets]
+        report.phase("finding the proteins that have no vector yet")
         work = find_work(setting.location, ingested.labels, spaces, setting.options.retry_rejects, alphabet=alphabet)
-        done = embed_work(setting, work, targets, writer, report, started, ingested.rejects)
-        summary = summarise(setting, ingested.records, ingested.rejects, work, done, started)
+        tally = Tally.of(spaces)
+        with stops_recorded(setting, work, tally, writer, started):
+            done = embed_work(setting, work, targets, writer, report, started, tally, ingested.rejects)
+        report.phase("checking the accounting")
+        summary = summarise(setting, ingested.records, ingested.rejects, ingested.labels, work, done, started)
         summary = with_current(summary, settle_current(setting.location, spaces, setting.run, writer))
         if work.proteins or ingested.read_now:
             record_run(setting.location, summary.run, summary.to_json(), writer=writer)
         return summary
+
+
+def stops_recorded(
+    setting: Setting, work: Work, tally: Tally, writer: Writer, started: float
+) -> AbstractContextManager[None]:
+    """Within the block, Ctrl-C and SIGTERM leave a row in `runs`."""
+
+    def facts() -> dict[str, Any]:
+        return committed(tally, work.proteins, setting.checkpoint.model, started)
+
+    return interruption_recorded(setting.location, setting.run, writer, facts)
 
 
 def embed_work(
@@ -181,20 +205,25 @@ def embed_work(
     writer: Writer,
     report: Reporter,
     started: float,
+    tally: Tally,
     ingest_rejects: int = 0,
 ) -> Embedding:
     """Calibrate, cut into units, embed and commit under the lease; nothing at all when no protein is wanted.
 
-    `started`: seconds since the epoch, from which start-up is counted. `ingest_rejects`: records of this run's inputs
+    `started`: seconds since the epoch, from which start-up is counted. `tally` counts what was done, also when the run
+    is stopped. `ingest_rejects`: records of this run's inputs
     that are no proteins, for the progress line alone.
     """
     if not work.proteins:
-        return Embedding(Tally.of([t.space for t in targets]))
+        return Embedding(tally)
     options = setting.options
-    calibration = calibrate(setting.encoder, setting.checkpoint, setting.recipes, float(setting.device == "cuda"))
+    gpus = float(setting.device == "cuda")
+    calibration = calibrate(setting.encoder, setting.checkpoint, setting.recipes, gpus, report)
+    report.phase(f"planning units of {work.proteins:,} proteins")
     pool = pool_for(options, setting.device, work.proteins)
-    told = [*calibration.lines(setting.recipes[0]), *letter_notes(setting.checkpoint)]
-    for line in [*told, *([pool.shortage] if pool.shortage else [])]:
+    for line in calibration.lines(setting.recipes[0]):
+        report.detail(line)
+    for line in [*letter_notes(setting.checkpoint), *([pool.shortage] if pool.shortage else [])]:
         report.note(line)
     encoder = replace(setting.encoder, token_budget=calibration.token_budget)
     sizes = Sizes(options.unit_seconds, pool.actors)
@@ -203,9 +232,11 @@ def embed_work(
     units = cut_units(work.wanted, policy)
     pool = at_most(pool, units.count)
     rejects = ingest_rejects + max(count.rejected for count in work.counts)
-    report.start(work.proteins, work.residues, units.seconds, rejects)
+    foretold = calibration.load_seconds + calibration.first_forward_seconds + units.seconds / pool.actors
+    report.start(work.proteins, work.residues, units.seconds, rejects, foretold)
+    report.phase(f"loading {setting.checkpoint.model} in {pool.actors} {setting.device} actor(s)")
     job = Job(setting.location, tuple(targets), encoder, pool, options, setting.run, writer)
-    tally = embed_units(job, units, report)
+    embed_units(job, units, report, tally)
     if tally.budget < calibration.token_budget:
         smaller = replace(calibration, token_budget=int(tally.budget))
         remember(setting.encoder, setting.checkpoint, setting.recipes, smaller)
@@ -213,11 +244,21 @@ def embed_work(
 
 
 def summarise(
-    setting: Setting, records: int, ingest_rejects: int, work: Work, done: Embedding, started: float
+    setting: Setting,
+    records: int,
+    ingest_rejects: int,
+    labels: Sequence[str] | None,
+    work: Work,
+    done: Embedding,
+    started: float,
 ) -> Summary:
-    """The accounting of a run over `records`, `ingest_rejects` of which were no proteins; raises AccountingError."""
+    """The accounting of a run over `records`, `ingest_rejects` of which were no proteins; raises AccountingError.
+
+    `labels`: the sources of the records, None for all of the store. Where `current` points is added by `with_current`.
+    """
     tally = done.tally
     counts = account(records, ingest_rejects, list(tally.stored), work.counts, tally.stored, tally.rejected)
+    most = max(counts, key=lambda count: count.rejected)
     return Summary(
         run=setting.run,
         store=setting.location.uri,
@@ -236,6 +277,8 @@ def summarise(
         token_budget=int(min(done.calibration.token_budget, tally.budget)) if done.calibration else 0,
         attention=done.calibration.attention if done.calibration else "",
         layers=done.calibration.layers if done.calibration else "",
+        recipes=tuple(in_words(recipe) for recipe in setting.recipes),
+        reasons=reasons_of(setting.location, labels, most.space) if most.rejected else (),
     )
 
 
@@ -251,59 +294,8 @@ def with_current(summary: Summary, current: Current) -> Summary:
     )
 
 
-def make_targets(
-    location: Location, checkpoint: Checkpoint, recipes: Sequence[EmbeddingConfig], run: str
-) -> list[Target]:
-    """Open or create the table of every recipe.
-
-    Raises StoreError for a table that holds something else, and CheckpointError when a commit of a hub id does not
-    have the weights that an earlier run recorded for it.
-    """
-    _require_recorded_weights(location, checkpoint)
-    names = space_names(location, checkpoint, recipes)
-    return [_target(location, checkpoint, recipe, run, name) for recipe, name in zip(recipes, names, strict=True)]
-
-
-def space_names(location: Location, checkpoint: Checkpoint, recipes: Sequence[EmbeddingConfig]) -> list[str]:
-    """The space of each recipe: the store's own if it has one of the same weights and recipe, else a new name."""
-    spaces = list_spaces(location)
-    return [
-        same_space(location, spaces, identity(recipe, checkpoint.files), space_name(recipe, checkpoint.files))
-        for recipe in recipes
-    ]
-
-
 def note_other_names(setting: Setting, targets: Sequence[Target], report: Reporter) -> None:
     """Say so where the store has vectors of the same weights under the name of another directory or hub id."""
     for target in targets:
         if target.space != space_name(target.config, setting.checkpoint.files):
             report.note(f"{setting.checkpoint.model} has the weights and the recipe of {target.space}: the same space.")
-
-
-def _require_recorded_weights(location: Location, checkpoint: Checkpoint) -> None:
-    """One commit has one set of weights: another digest under it is a damaged download, not a new model."""
-    for space in list_spaces(location):
-        known = space.checkpoint
-        if checkpoint.revision and (known["model"], known["revision"]) == (checkpoint.model, checkpoint.revision):
-            verify_digests(checkpoint.path, known["files"])
-
-
-def _target(location: Location, checkpoint: Checkpoint, recipe: EmbeddingConfig, run: str, name: str) -> Target:
-    hidden = checkpoint.shape.hidden
-    info = SpaceInfo(
-        name=name,
-        identity=identity(recipe, checkpoint.files),
-        config=recipe.model_dump(mode="json"),
-        checkpoint={"model": checkpoint.model, "revision": checkpoint.revision, "files": checkpoint.files},
-        versions=versions(OF_EMBEDDING),
-        run=run,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        hidden=hidden,
-        trained=checkpoint.trained,
-        imported=False,
-    )
-    residue_width = recipe.width(hidden) if recipe.keeps_residues else None
-    tokens = logit_tokens(checkpoint) if recipe.keeps_logits else None
-    schema = space_schema(recipe.widths(hidden), recipe.store_dtype, residue_width, {}, tokens)
-    ensure_space(location, info, schema)
-    return Target(info.name, location.table(info.name), schema, recipe)

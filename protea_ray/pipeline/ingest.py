@@ -195,6 +195,10 @@ def _read(
     if not jobs:
         return
     proteins, rejects = location.table(PROTEINS_TABLE), location.table(REJECTS_TABLE)
+    if len(jobs) == 1 and all(is_small(piece.part.source.size) for piece in jobs[0]):
+        # a data set of one task takes Ray seconds to start, for what is read here in a tenth of one
+        yield jobs[0], read_job(jobs[0], columns, run, proteins, rejects, limit)
+        return
 
     def read(row: dict[str, Any]) -> dict[str, Any]:
         result = read_job(row["job"], columns, run, proteins, rejects, limit)

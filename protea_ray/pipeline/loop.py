@@ -79,9 +79,8 @@ class Job:
         return {t.space: GroupCommitter(self.writer, t.uri, **limits) for t in self.targets}
 
 
-def embed_units(job: Job, units: Units, report: Reporter) -> Tally:
-    """Embed every unit once and commit it; on any way out, finished units are committed first."""
-    tally = Tally.of([t.space for t in job.targets])
+def embed_units(job: Job, units: Units, report: Reporter, tally: Tally) -> None:
+    """Embed every unit once, commit it and count it in `tally`; on any way out, finished units are committed first."""
     committers = job.committers()
     try:
         with _flushed(committers.values()), own_errors():
@@ -96,9 +95,9 @@ def embed_units(job: Job, units: Units, report: Reporter) -> Tally:
                     result["seconds"],
                     len({reject["key"] for reject in result["rejects"]}),  # one protein may miss several spaces
                 )
+            report.phase("committing the last units")
     finally:
         AttemptLog(job.run).forget()
-    return tally
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from protea_ray.cluster.waiting import waiting_is_told
@@ -25,14 +25,15 @@ from protea_ray.pipeline.embed import (
     Setting,
     embed_work,
     join,
-    make_targets,
     note_other_names,
-    space_names,
+    stops_recorded,
     summarise,
     with_current,
 )
 from protea_ray.pipeline.failures import interruptible, own_errors
+from protea_ray.pipeline.loop import Tally
 from protea_ray.pipeline.progress import Reporter
+from protea_ray.pipeline.targets import make_targets, space_names
 from protea_ray.pipeline.work import find_work
 from protea_ray.pipeline.worker import EncoderSpec, Target
 from protea_ray.store.aliases import CURRENT, Alias, check_name, list_aliases, move, resolve
@@ -97,13 +98,20 @@ def reembed(
     `embed`. Raises StoreError when the new space does not verify (the alias stays), ConfigError for a model that was
     never trained where the alias points to a trained space, unless `allow_untrained`, and whatever `embed` raises.
     """
-    return carry_out(prepare(store, fields, alias, make_spec, allow_untrained=allow_untrained), report, since)
+    started = time.time()
+    planned = prepare(store, fields, report, alias, make_spec, allow_untrained=allow_untrained)
+    return carry_out(planned, report, since, started)
 
 
 def prepare(
-    store: str, fields: Mapping[str, Any], alias: str = CURRENT, make_spec: MakeSpec = EncoderSpec, *,
+    store: str,
+    fields: Mapping[str, Any],
+    report: Reporter,
+    alias: str = CURRENT,
+    make_spec: MakeSpec = EncoderSpec,
+    *,
     allow_untrained: bool = False,
-) -> Reembedding:  # fmt: skip
+) -> Reembedding:
     """Check options, open the checkpoint and join Ray, before the lease is taken; nothing is written.
 
     Raises StoreError for a store without proteins and for an alias that cannot be, ConfigError and CheckpointError.
@@ -114,11 +122,12 @@ def prepare(
     check_name(location, alias)
     base = _base(location, alias)
     asked = _config(base, None, fields).recipes[0]  # all mistakes first: reading the weights may take minutes
+    report.phase(f"opening the checkpoint {asked.model}")
     checkpoint = open_checkpoint(asked.model, asked.revision, asked.family)
     if not (checkpoint.trained or allow_untrained):
         require_untrained_alias(location, alias, checkpoint.model)
     config = _config(base, checkpoint.facts.family, fields)
-    return Reembedding(join(location, checkpoint, config, make_spec), alias, base)
+    return Reembedding(join(location, checkpoint, config, report, make_spec), alias, base)
 
 
 def _base(location: Location, alias: str) -> SpaceInfo | None:
@@ -158,13 +167,18 @@ def inherited(base: SpaceInfo | None, family: str | None) -> dict[str, Any]:
 
 
 @own_errors()
-def carry_out(planned: Reembedding, report: Reporter, since: int | None = None) -> Reembedded:
-    """Fill, verify, move, under one lease. Raises as `reembed`."""
-    started = time.time()
+def carry_out(
+    planned: Reembedding, report: Reporter, since: int | None = None, started: float | None = None
+) -> Reembedded:
+    """Fill, verify, move, under one lease. Raises as `reembed`.
+
+    `started` is when the command was given, in seconds since the epoch.
+    """
+    started = started or time.time()
     setting, location = planned.setting, planned.setting.location
     with (
         interruptible(),
-        waiting_is_told(report, report.note) as report,
+        waiting_is_told(report, report.warn) as report,
         Lease.acquire(location, setting.options.heartbeat_seconds) as lease,
     ):
         writer = Writer(lease)
@@ -173,9 +187,12 @@ def carry_out(planned: Reembedding, report: Reporter, since: int | None = None) 
         note_other_names(setting, targets, report)
         space = targets[0].space
         alphabet = setting.recipes[0].alphabet
+        report.phase(f"finding the proteins that have no vector in {space}")
         work = find_work(location, None, [space], setting.options.retry_rejects, since, alphabet)
-        done = embed_work(setting, work, targets, writer, report, started)
-        summary = summarise(setting, work.counts[0].records, 0, work, done, started)
+        tally = Tally.of([space])
+        with stops_recorded(setting, work, tally, writer, started):
+            done = embed_work(setting, work, targets, writer, report, started, tally)
+        summary = summarise(setting, work.counts[0].records, 0, None, work, done, started)
         before, first = (list_aliases(location).get(name) for name in (planned.alias, CURRENT))
         if _is_at(before, space) and not work.proteins:
             summary = with_current(summary, where_current(location, first))
@@ -185,6 +202,7 @@ def carry_out(planned: Reembedding, report: Reporter, since: int | None = None) 
         if moved:
             move(location, planned.alias, space, run=setting.run, writer=writer)
         summary = with_current(summary, where_current(location, first))
+        summary = replace(summary, seconds=round(time.time() - started, 3))
         was = before.space if before else None
         outcome = Reembedded(summary, planned.alias, was, space if moved else was, moved, accepted, stays)
         record_run(location, setting.run, outcome.to_json(), writer=writer, kind="reembed")
@@ -199,7 +217,7 @@ def _judge(
     planned: Reembedding, target: Target, summary: Summary, since: int | None, report: Reporter
 ) -> tuple[Acceptance, str | None]:
     """Verify; returns what was seen, and why the alias must stay although nothing is wrong. Raises StoreError."""
-    report.note(f"verifying {target.space}")
+    report.phase(f"verifying {target.space}")
     accepted = accept(planned.setting, target)
     if accepted.problems:
         raise StoreError(_why_not(planned, target.space, accepted.problems))

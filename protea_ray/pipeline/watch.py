@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,10 @@ def watch(
         raise ConfigError("the checkpoint comes from what is watched; leave out --model and --revision", where="watch")
     look = looker(source)
     checkpoints = NewCheckpoints()
+    report.note(timed(f"watching {source} every {interval:g} s (Ctrl-C stops)"))
     with interruptible():
         for number in count() if rounds is None else range(rounds):
+            report.phase(None)
             if number:
                 time.sleep(interval)
             seen = checkpoints.new(_look(look, report))
@@ -82,6 +85,7 @@ def watch(
             if taken is None or not isinstance(taken.error, TRY_AGAIN):
                 checkpoints.done.add(seen.stamp)
             if taken is not None:
+                report.phase(None)  # the caller prints what became of it
                 yield taken
 
 
@@ -107,15 +111,21 @@ def _take(
 ) -> Taken | None:  # fmt: skip
     """Re-embed with one checkpoint; None when the alias has pointed to its space before."""
     named = {"model": seen.model, **({"revision": seen.revision} if seen.revision else {})}
+    started = time.time()
     try:
-        planned = prepare(store, {**fields, **named}, alias, make_spec, allow_untrained=allow_untrained)
+        planned = prepare(store, {**fields, **named}, report, alias, make_spec, allow_untrained=allow_untrained)
         if _was_aliased(planned):
             return None
-        report.note(f"new checkpoint: {seen.model}{f' at {seen.revision}' if seen.revision else ''}")
-        return Taken(seen, carry_out(planned, report, since), None)
+        report.note(timed(f"new checkpoint: {seen.model}{f' at {seen.revision}' if seen.revision else ''}"))
+        return Taken(seen, carry_out(planned, report, since, started), None)
     except ProteaRayError as error:
-        report.note(f"{seen.model} is not taken: {error}")
+        report.warn(timed(f"{seen.model} is not taken: {error}"))
         return Taken(seen, None, error)
+
+
+def timed(text: str) -> str:
+    """The text after the time of day: a watch runs for days."""
+    return f"{datetime.now():%H:%M:%S} {text}"
 
 
 def _was_aliased(planned: Reembedding) -> bool:
@@ -128,7 +138,7 @@ def _look(look: Callable[[], Seen | None], report: Reporter) -> Seen | None:
     try:
         return look()
     except OSError as error:
-        report.note(f"cannot look for a checkpoint: {type(error).__name__}: {error}")
+        report.warn(timed(f"cannot look for a checkpoint: {type(error).__name__}: {error}"))
         return None
 
 

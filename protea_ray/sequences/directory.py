@@ -22,6 +22,7 @@ _A_STORE = (
 )
 _REMOTE_READERS = 16  # files of a remote directory that are opened at a time: each waits for a server's answer
 _NAMED = 3  # of what was left aside
+_LONGEST = 150  # characters of a list of names
 _REASON = 90  # characters of a reason in the line
 _log = logging.getLogger(__name__)
 
@@ -61,10 +62,17 @@ def directory_sources(place: Place, root: str, judge: Judge) -> list[Source]:
     if not sources:
         aside = _left_aside(walked, root, skipped) or "it is empty"
         raise InputError(f"{place.uri(root)}: no sequence file in this directory ({aside})")
-    aside = _left_aside(walked, root, [_short(words) for words in skipped])
-    if aside:
-        _log.warning("%s: %s", place.uri(root), aside)
+    tell_left_aside(place.uri(root), walked, root, [_short(words) for words in skipped])
     return sources
+
+
+def tell_left_aside(uri: str, walked: Walked, root: str, skipped: Sequence[str]) -> None:
+    """Log what was left aside, a list of at most 150 characters of each kind; all names for INFO (--verbose)."""
+    told = _left_aside(walked, root, skipped)
+    if told:
+        _log.warning("%s: %s", uri, told)
+        if (whole := _left_aside(walked, root, skipped, whole=True)) != told:
+            _log.info("%s: %s", uri, whole)
 
 
 def _each(place: Place, walked: Walked, judge: Judge) -> list[Judged]:
@@ -77,19 +85,19 @@ def _each(place: Place, walked: Walked, judge: Judge) -> list[Judged]:
         return list(pool.map(judged, walked.entries))
 
 
-def _left_aside(walked: Walked, root: str, skipped: Sequence[str]) -> str:
-    """What was left aside in one line, the first few by name; nothing when nothing was."""
+def _left_aside(walked: Walked, root: str, skipped: Sequence[str], *, whole: bool = False) -> str:
+    """What was left aside in one line, the first few by name (`whole`: all); nothing when nothing was."""
 
     def named(paths: Sequence[str]) -> str:
-        return _few([path.removeprefix(root).lstrip("/") or path for path in sorted(paths)])
+        return _few([path.removeprefix(root).lstrip("/") or path for path in sorted(paths)], whole)
 
     phrases: list[str] = []
     if skipped:
-        phrases.append(f"left aside {len(skipped)} file(s): {_few(skipped)}")
+        phrases.append(f"left aside {len(skipped)} file(s): {_few(skipped, whole)}")
     if walked.side_files:
         names = [last_name(path) for path in sorted(walked.side_files)]
         names.sort(key=_looks_like_data, reverse=True)
-        phrases.append(f"left aside {len(names)} name(s) that begin with _ or .: {_few(names)}")
+        phrases.append(f"left aside {len(names)} name(s) that begin with _ or .: {_few(names, whole)}")
     if walked.stores:
         phrases.append(f"left aside the tables of {len(walked.stores)} store(s): {named(walked.stores)}")
     if walked.delta_tables:
@@ -104,9 +112,16 @@ def _looks_like_data(name: str) -> bool:
     return name.startswith("_") and "." in name
 
 
-def _few(items: Sequence[str]) -> str:
-    more = f", and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
-    return ", ".join(items[:_NAMED]) + more
+def _few(items: Sequence[str], whole: bool) -> str:
+    """The first names, three at most and no more than fit, and how many more there are; all of them if `whole`."""
+    if whole:
+        return ", ".join(items)
+    lines = [
+        ", ".join([*items[:most], *([f"and {len(items) - most} more"] if most < len(items) else [])])
+        for most in range(min(_NAMED, len(items)), 0, -1)
+    ]
+    line = next((line for line in lines if len(line) <= _LONGEST), lines[-1])
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."
 
 
 def _short(words: str) -> str:

@@ -6,33 +6,48 @@ in place and validations stay above it.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from protea_ray.cluster.phases import Loudness, Phase, own_stderr, repeated, write_line
 from protea_ray.display import clock_time
 
 _BESIDE = ("unigram", "composition", "composition x both")  # baselines that fit a line
 
 
 class TrainingLines:
-    """Turns the reports of a run into text. `say` gets whole lines, `show` what replaces the line before it."""
+    """Turns the reports of a run into text. `say` gets whole lines, `show` what replaces the line before it.
 
-    def __init__(self, say: Callable[[str], None], show: Callable[[str, float], None]) -> None:
+    `started` is the phase of a run that does not take steps yet; it is said by whoever holds it.
+    """
+
+    def __init__(
+        self, say: Callable[[str], None], show: Callable[[str, float], None], started: Phase | None = None
+    ) -> None:
         self._say, self._show = say, show
+        self._phase = started or Phase(lambda _: None)
         self._baselines: dict[str, float] = {}
         self._validation: Mapping[str, Any] | None = None
 
+    def phase(self, text: str) -> None:
+        """Report what begins now and may take seconds; it ends with the next phase or the first report of steps."""
+        self._phase.begin(text)
+
     def note(self, text: str) -> None:
         """Say one thing that happened."""
+        self._phase.heard()
         self._say(text)
 
     def __call__(self, facts: Mapping[str, Any]) -> None:
         """Take a report of the run, a mapping with `kind`."""
+        self._phase.heard()
+        if facts["kind"] in ("progress", "validation"):
+            self._phase.begin(None)
         match facts["kind"]:
             case "baselines":
                 self._baselines = dict(facts["nats"])
@@ -66,22 +81,42 @@ class TrainingLines:
 
 
 @contextmanager
-def training_lines() -> Iterator[TrainingLines]:
+def training_lines(loudness: Loudness = "normal") -> Iterator[TrainingLines]:
     """A bar where standard error is a terminal, lines elsewhere; standard output stays free for results."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield TrainingLines(_print, lambda text, _: _print(text))
-        return
-    with Progress(BarColumn(), TextColumn("{task.description}"), console=console, transient=True) as progress:
+    with own_stderr() as stream:
+        console = Console(file=stream)
+        if loudness == "quiet":
+            yield TrainingLines(lambda _: None, lambda text, _: None)
+        elif console.is_terminal and not console.is_dumb_terminal:
+            with _bar(console) as lines:
+                yield lines
+        else:
+            say = partial(write_line, stream=stream)
+            phase = Phase(say)
+            with repeated(phase.look):
+                yield TrainingLines(say, lambda text, _: say(text), phase)
+
+
+@contextmanager
+def _bar(console: Console) -> Iterator[TrainingLines]:
+    """One live line: the phase of a run that starts, then its steps."""
+    bar = Progress(
+        BarColumn(20), TextColumn("{task.description}"), console=console, transient=True, redirect_stdout=False
+    )
+    with bar as progress:
         task = progress.add_task("", total=1.0, visible=False)
-        yield TrainingLines(
-            lambda text: progress.console.print(text, highlight=False, markup=False),
-            lambda text, done: progress.update(task, visible=True, completed=done, description=text),
-        )
+        phase = Phase(lambda _: None)
 
+        def look() -> None:
+            if (line := phase.line()) is not None:
+                progress.update(task, visible=True, description=line)
 
-def _print(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+        with repeated(look):
+            yield TrainingLines(
+                lambda text: progress.console.print(text, highlight=False, markup=False),
+                lambda text, done: progress.update(task, visible=True, completed=done, description=text),
+                phase,
+            )
 
 
 def _listed(baselines: Mapping[str, float]) -> str:

@@ -39,18 +39,23 @@ def train_on_store(
     held = held_plan(place)
     require_same_recipe(config, held, place)
     shape_of(config)
+    report.phase(f"reading the proteins of {store}")
     proteins = from_store(store, held["data"]["version"] if held else None)
     report.note(
         f"{len(proteins):,} proteins, {proteins.lengths.sum():,} residues at version {proteins.pin['version']}; "
         "which of them share words is looked up, or found out"
     )
+    report.phase("keeping proteins that share words on one side of the split")
     proteins = split(proteins, config, options)
+    weights = f"opening {config.model}" if config.model else f"making fresh weights of shape {config.shape}"
+    report.phase(weights if options.workers == 0 else f"starting the workers, {weights}")
     if options.workers == 0:
         done = train_here(config, options, proteins, place, report=report)
     else:
         from protea_ray.train.ray_workers import train_on_workers  # imports Ray's part
 
         done = train_on_workers(config, options, proteins, place, report)
+    report.phase("writing the curve and the model card")
     for note in write_results(place, command_line(store, out, config), credit):
         report.note(note)
     return done

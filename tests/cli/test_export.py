@@ -75,7 +75,8 @@ def test_a_store_that_is_gone_still_has_a_representation(tmp_path: Path) -> None
 
 def test_a_summary_shows_its_accounting() -> None:
     counts = (SpaceCount("esm2-1", 1200, 3, 4, 5), SpaceCount("esm2-2", 1212, 0, 0, 0))
-    summary = Summary("r1", "s", NASTY, False, "cpu", 2, 1212, counts, 99_000, 3.0, 2.0, 1.0, 1.0, 0.5, 4096, "a", "b")
+    summary = Summary("r1", "s", NASTY, False, "cpu", 2, 1212, counts, 99_000, 3.0, 2.0, 1.0, 1.0, 0.5, 4096, "a", "b",
+                      ("layer 0", "layer 1"), (), "esm2-1", None, False)  # fmt: skip
 
     title, header, first, second = repr(summary).splitlines()
     assert title == f"s: {NASTY} (untrained), 99,000 residues embedded in 3.0 s"

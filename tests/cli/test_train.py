@@ -112,7 +112,7 @@ def test_a_run_ends_with_a_model_a_card_and_the_next_commands(store: Path, finis
     card = (out / "README.md").read_text()
 
     assert (facts["step"], facts["steps"]) == (12, 12)
-    assert done.stderr.startswith(f"Training on the proteins of {store}, from fresh weights of shape")
+    assert done.stderr.startswith(f"training on the proteins of {store}, from fresh weights of shape")
     assert "step 12 of 12: loss " in done.stderr
     assert "composition x both" in done.stderr.split("validation")[-1]
     assert f"{facts['validation']['loss_20']:.3f}" in card

@@ -125,7 +125,7 @@ def test_both_spaces_are_whole(both: Both) -> None:
 def test_the_same_commands_have_nothing_to_do(both: Both) -> None:
     for alphabet in ("aa", "3di"):
         config = run_config(fields(both.model, alphabet=alphabet))
-        planned = dry_run([str(both.store.parent / f"{alphabet}.fasta")], str(both.store), config)
+        planned = dry_run([str(both.store.parent / f"{alphabet}.fasta")], str(both.store), config, LineReporter())
         assert (planned.spaces[0].proteins, planned.spaces[0].already_present) == (0, 3)
 
 

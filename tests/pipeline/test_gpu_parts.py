@@ -22,6 +22,7 @@ from protea_ray.errors import ConfigError, EncoderError
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.pipeline import acceptance, calibration, embed, pool, worker
 from protea_ray.pipeline.attempts import Attempt
+from protea_ray.pipeline.progress import LineReporter
 from protea_ray.pipeline.worker import EmbedUnits, EncoderSpec, Protein
 
 SPEC = EncoderSpec("a model", None, Path("nowhere"), "here", {}, "esm2", "cpu", None)
@@ -52,7 +53,7 @@ def test_a_calibration_runs_where_the_actors_will(
     monkeypatch.setattr(calibration, "_place", lambda *_: Path("nowhere"))
     monkeypatch.setattr(calibration, "remote", ask)
     with pytest.raises(AskedError) as caught:
-        calibration.calibrate(SPEC, SimpleNamespace(), [], gpus)  # type: ignore[arg-type]
+        calibration.calibrate(SPEC, SimpleNamespace(model="m"), [], gpus, LineReporter())  # type: ignore[arg-type]
     assert caught.value.options == resources | {"max_retries": 1}
 
 
@@ -72,14 +73,14 @@ def test_proteins_are_recomputed_where_they_were_computed(
 
 @pytest.mark.parametrize(("device", "gpus"), [("cuda", 1.0), ("cpu", 0.0)])
 def test_a_run_calibrates_on_its_device(device: str, gpus: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    def calibrate(spec: Any, checkpoint: Any, recipes: Any, asked: float) -> Any:
+    def calibrate(spec: Any, checkpoint: Any, recipes: Any, asked: float, report: Any) -> Any:
         raise AskedError(asked)
 
     monkeypatch.setattr(embed, "calibrate", calibrate)
     setting: Any = SimpleNamespace(device=device, options=None, encoder=None, checkpoint=None, recipes=())
     nothing: Any = None
     with pytest.raises(AskedError) as caught:
-        embed.embed_work(setting, SimpleNamespace(proteins=1), [], nothing, nothing, 0.0)  # type: ignore[arg-type]
+        embed.embed_work(setting, SimpleNamespace(proteins=1), [], nothing, nothing, 0.0, nothing)  # type: ignore[arg-type]
     assert caught.value.options == gpus
 
 

@@ -272,11 +272,27 @@ def test_a_run_over_tables_without_rows_ends_well(tmp_path: Path, esm2: Path) ->
     (tmp_path / "in" / "header.csv").write_text("id,sequence\n")
     lance.write_dataset(schema.empty_table(), str(tmp_path / "in" / "none.lance"))
     store, config = str(tmp_path / "s"), run_config({"model": str(esm2)})
-    assert dry_run([str(tmp_path / "in")], store, config, ToySpec).records == 0
+    assert dry_run([str(tmp_path / "in")], store, config, LineReporter(), ToySpec).records == 0
     for _ in range(2):
         summary = embed([str(tmp_path / "in")], store, config, LineReporter(), ToySpec)
         assert (summary.records, summary.spaces[0].stored) == (0, 0)
         assert len(rows(tmp_path / "s", "sources")) == 3
     (tmp_path / "in" / "p.fasta").write_text(">a\nMKV\n")
-    assert dry_run([str(tmp_path / "in")], store, config, ToySpec).records == 1
+    assert dry_run([str(tmp_path / "in")], store, config, LineReporter(), ToySpec).records == 1
     assert embed([str(tmp_path / "in")], store, config, LineReporter(), ToySpec).spaces[0].stored == 1
+
+
+def test_one_batch_of_small_sources_is_read_without_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray takes seconds to start a data set of one task; no cluster is there to ask."""
+
+    def started(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a data set was started")
+
+    monkeypatch.setattr(ingesting.ray.data, "from_items", started)
+    monkeypatch.setattr(ingesting.ray, "get", lambda tasks: tasks)
+    monkeypatch.setattr(ingesting, "remote", lambda function, **_: None)
+    fastas(tmp_path / "in", 3)
+    location = open_location(str(tmp_path / "s"))
+    found = ingest(expand([str(tmp_path / "in")]), location, RunOptions(), "r1", build.writer())
+    assert (found.records, found.read_now) == (3, 3)
+    assert sorted(lance.dataset(location.table("proteins")).to_table()["id"].to_pylist()) == ["p0", "p1", "p2"]

@@ -138,7 +138,7 @@ def test_a_dry_run_counts_their_bytes(fasta: Path, esm2: Path, tmp_path: Path) -
     sizes = []
     for outputs in (BOTH, BOTH[:1]):
         config = run_config({"model": str(esm2), **CUT, "outputs": outputs, "chunk_size": 80, "chunk_overlap": 20})
-        (space,) = dry_run([str(fasta)], str(tmp_path / "s"), config).spaces
+        (space,) = dry_run([str(fasta)], str(tmp_path / "s"), config, LineReporter()).spaces
         sizes.append(space.bytes)
     stored = 1 + 40 + 80 + 80 + 80 + 70 + 10  # residues of all spans
 

@@ -124,7 +124,7 @@ def test_rejection_is_accounted_for_and_not_tried_again(fasta: Path, esm2: Path,
 def test_a_dry_run_knows_the_length_rule(
     fields: dict[str, Any], windows: int, rejected: int, fasta: Path, esm2: Path, spec: Spec, tmp_path: Path
 ) -> None:
-    (space,) = dry_run([str(fasta)], str(tmp_path / "s"), settings(esm2, **fields), spec).spaces
+    (space,) = dry_run([str(fasta)], str(tmp_path / "s"), settings(esm2, **fields), LineReporter(), spec).spaces
 
     assert (space.windows, space.rejected, space.proteins) == (windows, rejected, 3 - rejected)
 

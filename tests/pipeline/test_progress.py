@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import io
+import sys
 
+import pytest
+from rich.console import Console
+
+from protea_ray.cluster.phases import Loudness
 from protea_ray.display import clock_time
-from protea_ray.pipeline.progress import LineReporter, Meter
+from protea_ray.pipeline.progress import BarReporter, LineReporter, Meter
 
 
 class Clock:
@@ -24,7 +29,7 @@ def test_time_left_follows_cost_and_not_the_number_of_proteins() -> None:
     meter.advance(proteins=90, residues=9_000, seconds=100.0, took=10.0, rejects=1)  # a quarter of the work
 
     assert meter.fraction == 0.25
-    assert meter.line() == "90 of 100 proteins,  25% of the work, 900 residues/s, 0:30 left, 1 rejected"
+    assert meter.line() == "25 %  90/100 proteins  1 rejected  900 residues/s  0:30 left"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (75, "1:15"), (4000, "1:06:40")])
@@ -42,4 +47,77 @@ def test_lines_come_each_thirty_seconds_and_at_the_end(capsys: pytest.CaptureFix
 
     printed = capsys.readouterr().err.splitlines()
 
-    assert [line.split(" proteins")[0] for line in printed] == ["2 of 4", "4 of 4"]
+    assert [line.split()[2] for line in printed] == ["2/4", "4/4"]
+
+
+def test_before_the_first_unit_the_time_left_is_what_was_foretold() -> None:
+    clock = Clock()
+    meter = Meter(100, 50_000, 400.0, clock, foretold=75.0)
+    clock.now += 15
+    assert meter.line() == "0 %  0/100 proteins  about 1:00 left"
+    clock.now += 75
+    assert meter.line() == "0 %  0/100 proteins  longer than foretold"
+
+
+def test_how_much_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    said: dict[Loudness, list[str]] = {}
+    for loudness in ("quiet", "normal", "verbose"):
+        lines = LineReporter(Clock(), loudness)
+        lines.phase("phase")
+        lines.note("note")
+        lines.detail("detail")
+        lines.warn("warning")
+        lines.start(1, 100, 1.0)
+        lines.advance(1, 100, 1.0, 1.0, 0)
+        said[loudness] = capsys.readouterr().err.splitlines()
+    assert said["quiet"] == ["warning"]
+    assert said["normal"][:3] == ["phase ...", "note", "warning"]
+    assert said["verbose"][:4] == ["phase ...", "note", "detail", "warning"]
+    assert said["normal"][-1].startswith("100 %  1/1 proteins")
+
+
+def test_a_long_unit_does_not_silence_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    lines = LineReporter(clock)
+    lines.start(4, 400, 40.0)
+    lines.advance(1, 100, 10.0, 5.0, 0)
+    for seconds in (29, 1, 29, 1):
+        clock.now += seconds
+        lines.look()
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def bar(width: int) -> BarReporter:
+    return BarReporter(Console(file=io.StringIO(), force_terminal=True, width=width))
+
+
+@pytest.mark.parametrize(
+    ("width", "columns", "words"),
+    [
+        (100, 20, "50 %  1,234,567/2,469,134 proteins  3 rejected  39k residues/s  "),
+        (80, 0, "50 %  1,234,567/2,469,134 proteins  3 rejected  39k residues/s  "),
+        (60, 0, "50 %  1,234,567/2,469,134 proteins  3 rejected  "),
+        (50, 0, "50 %  1,234,567/2,469,134 proteins  "),
+        (42, 20, "50 %  "),
+        (20, 0, "50 %  "),
+    ],
+)
+def test_the_bar_fits_the_terminal(width: int, columns: int, words: str) -> None:
+    """What matters least goes first: the rate, rejects, counts; share and time left stay."""
+    reporter, shown = bar(width), io.StringIO()
+    reporter.start(2_469_134, 800_000_000, 2.0)
+    reporter.advance(1_234_567, 390_000, 1.0, 10.0, 3)
+    Console(file=shown, width=width).print(reporter.render())
+    reporter.phase(None)
+    (line,) = shown.getvalue().splitlines()
+    assert len(line.rstrip()) < width
+    assert words + "0:10 left" in line
+    assert line.index(words) == (columns + 2 if columns else 0)
+
+
+def test_results_go_where_standard_output_leads_while_the_live_line_is_shown() -> None:
+    reporter = bar(80)
+    before = sys.stdout
+    reporter.phase("starting Ray")
+    assert sys.stdout is before
+    reporter.phase(None)

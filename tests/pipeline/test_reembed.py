@@ -21,9 +21,10 @@ from protea_ray.config.run import run_config
 from protea_ray.errors import CheckpointError, ConfigError, StoreError
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.pipeline import embed as driver
-from protea_ray.pipeline.embed import embed, make_targets
+from protea_ray.pipeline.embed import embed
 from protea_ray.pipeline.progress import LineReporter
 from protea_ray.pipeline.reembed import Reembedded, inherited, prepare, reembed
+from protea_ray.pipeline.targets import make_targets
 from protea_ray.pipeline.watch import watch
 from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.query.reader import open_store
@@ -181,7 +182,7 @@ def test_wrong_vectors_leave_the_alias_and_are_named(
 ) -> None:
     """A worker whose hardware is broken writes finite rows with good checksums: only the model itself can tell."""
     first = current(store)
-    planned = prepare(str(store), {"model": str(second)})
+    planned = prepare(str(store), {"model": str(second)}, LineReporter())
     setting = planned.setting
     (target,) = make_targets(setting.location, setting.checkpoint, setting.recipes, "broken")
     sequences = stores.sequences(store)
@@ -288,18 +289,18 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(store: Path, 
         ({"model": str(second), "layers": [9]}, "9 is deeper than the model"),
     ):
         with pytest.raises(ConfigError, match=message):
-            prepare(str(store), fields)
+            prepare(str(store), fields, LineReporter())
     with pytest.raises(StoreError, match="name of a table"):
-        prepare(str(store), {"model": str(second)}, alias="proteins")
+        prepare(str(store), {"model": str(second)}, LineReporter(), alias="proteins")
     with pytest.raises(StoreError, match="holds no proteins"):
-        prepare(str(tmp_path / "nothing"), {"model": str(second)})
+        prepare(str(tmp_path / "nothing"), {"model": str(second)}, LineReporter())
     with pytest.raises(ConfigError, match="leave out --model"):
         next(watch(str(store), str(second), {"model": "x"}, LineReporter()))
     assert versions(store) == was
 
 
 def test_a_recipe_is_inherited_without_what_belongs_to_the_checkpoint(old: Path, esm2: Path) -> None:
-    info = prepare(str(old), {"model": str(esm2)}).base
+    info = prepare(str(old), {"model": str(esm2)}, LineReporter()).base
     assert info is not None
 
     same, other = inherited(info, "esm2"), inherited(info, "ankh")

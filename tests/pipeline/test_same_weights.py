@@ -20,9 +20,10 @@ from protea_ray.errors import CheckpointError, ConfigError
 from protea_ray.models.checkpoint import Checkpoint, open_checkpoint
 from protea_ray.pipeline import embed as embedding
 from protea_ray.pipeline.dry_run import dry_run
-from protea_ray.pipeline.embed import embed, make_targets, space_names
+from protea_ray.pipeline.embed import embed
 from protea_ray.pipeline.progress import LineReporter
 from protea_ray.pipeline.reembed import reembed
+from protea_ray.pipeline.targets import make_targets, space_names
 from protea_ray.pipeline.watch import watch
 from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.query.reader import open_store
@@ -100,7 +101,7 @@ def test_a_moved_checkpoint_costs_nothing(esm2: Path, moved: Path, tmp_path: Pat
     first = embed(inputs, str(store), run_config({"model": str(esm2)}), LineReporter(), ToySpec).spaces[0]
     asked = run_config({"model": str(moved)})
 
-    plan = dry_run(inputs, str(store), asked, ToySpec)
+    plan = dry_run(inputs, str(store), asked, LineReporter(), ToySpec)
     second = embed(inputs, str(store), asked, LineReporter(), ToySpec)
     again = reembed(str(store), {"model": str(moved)}, LineReporter(), make_spec=ToySpec)
 
@@ -137,10 +138,9 @@ def test_every_misfit_of_recipe_and_checkpoint_is_told_before_ray_starts(
     write_fasta(fasta, 3, seed=1)
     shared = {"model": str(esm2), "window_overlap": 1022, "dtype": "float16", "run": {"device": "cpu"}}
     config = run_config({**shared, "recipes": [{"layers": [4]}, {"layers": [4, 7]}]})
-    more = [LineReporter()] if command is embed else []
 
     with pytest.raises(ConfigError) as caught:
-        command([str(fasta)], str(tmp_path / "s"), config, *more)
+        command([str(fasta)], str(tmp_path / "s"), config, LineReporter())
 
     told = " | ".join(caught.value.problems)
     for words in ("4 is deeper", "7 is deeper", "window_overlap 1022", "float16 is 4 times slower"):

@@ -16,6 +16,7 @@ from protea_ray.pipeline.dry_run import dry_run
 from protea_ray.pipeline.embed import embed
 from protea_ray.pipeline.loop import Tally
 from protea_ray.pipeline.progress import LineReporter
+from protea_ray.pipeline.reasons import RejectReason
 from protea_ray.plan.delta import Counts
 from tests.toy import ToySpec
 
@@ -56,8 +57,16 @@ def test_residues_and_rejects_of_the_run_that_prints_them(
     summary = embed([str(mixed)], str(tmp_path / "s"), run_config(fields), LineReporter(), ToySpec)
 
     assert (summary.residues, summary.spaces[0].rejected) == (residues, rejected)
-    lines = [line for line in capsys.readouterr().err.splitlines() if "of the work" in line]
-    assert lines[-1].endswith(f"{rejected} rejected")
+    reasons = [RejectReason("empty_sequence", 1, f"{mixed}:9"), RejectReason("illegal_letter", 1, f"{mixed}:7")]
+    too_long = [RejectReason("too_long", 1, f"{mixed}:3")] if on_long == "reject" else []
+    assert list(summary.reasons) == [*reasons, *too_long]
+    space = summary.spaces[0].space
+    assert (summary.current, summary.current_before, summary.current_trained) == (space, None, summary.trained)
+    again = embed([str(mixed)], str(tmp_path / "s"), run_config(fields), LineReporter(), ToySpec)
+    assert (again.current, again.current_before) == (space, space)
+    assert again.reasons == summary.reasons  # those of earlier runs are rejected records of this one
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("100 %")]
+    assert f"  {rejected} rejected  " in lines[-1]
 
 
 @pytest.mark.usefixtures("cluster")
@@ -65,7 +74,7 @@ def test_a_second_run_does_not_print_the_first_ones_start_up(mixed: Path, esm2: 
     """The calibration is remembered, so no first pass was timed; the load is what this run's actors took."""
     fields: dict[str, Any] = {"model": str(esm2), "window_overlap": 3}  # a recipe of its own: not remembered yet
 
-    foretold = dry_run([str(mixed)], str(tmp_path / "a"), run_config(fields), ToySpec)
+    foretold = dry_run([str(mixed)], str(tmp_path / "a"), run_config(fields), LineReporter(), ToySpec)
     for remembered in (cache_directory() / "calibrations").glob("*.json"):
         figures = json.loads(remembered.read_text())
         remembered.write_text(json.dumps({**figures, "load_seconds": 1234.5, "first_forward_seconds": 1234.5}))

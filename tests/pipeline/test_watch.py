@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -86,7 +87,9 @@ def test_a_commit_of_the_hub_is_whole_at_once(monkeypatch: pytest.MonkeyPatch) -
     assert asked == [("owner/name", None), ("owner/name", "tuned"), ("owner/name", None)]
 
 
-def test_a_hub_that_does_not_answer_is_asked_again_and_a_bad_name_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_does_not_answer_is_asked_again_and_a_bad_name_is_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     import huggingface_hub
 
@@ -95,6 +98,11 @@ def test_a_hub_that_does_not_answer_is_asked_again_and_a_bad_name_is_not(monkeyp
 
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", unreachable)
     assert list(watch("s", "owner/name", {}, LineReporter(), interval=0, rounds=2)) == []
+    first, *others = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"\d\d:\d\d:\d\d watching owner/name every 0 s \(Ctrl-C stops\)", first)
+    assert [re.sub(r"^\d\d:\d\d:\d\d ", "", line)[:35] for line in others] == [
+        "cannot look for a checkpoint: OSErr"
+    ] * 2
     monkeypatch.undo()
     with pytest.raises(ConfigError, match="neither a directory nor a hub id"):
         head_of("owner/na me")

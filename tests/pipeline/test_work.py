@@ -19,7 +19,7 @@ from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.pipeline import attempts, work
 from protea_ray.pipeline.acceptance import RECOMPUTED, _first_row, _sample
 from protea_ray.pipeline.calibration import Calibration
-from protea_ray.pipeline.embed import make_targets
+from protea_ray.pipeline.targets import make_targets
 from protea_ray.pipeline.worker import EmbedUnits
 from protea_ray.plan.cost import Cost
 from protea_ray.sequences.records import KEY

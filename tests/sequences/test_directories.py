@@ -203,6 +203,20 @@ def test_what_is_left_aside_is_one_short_line(data: Path, caplog: pytest.LogCapt
     assert line == f"{data}: {words}labels02.tsv (no column 'sequence'), and 37 more"
 
 
+def test_long_names_are_left_to_verbose(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """At most 200 characters for everybody, all names for those who ask."""
+    names = [f"{'a_rather_long_name_of_a_table_' * 3}{number}.tsv" for number in range(6)]
+    for name in names:
+        written(data, b"id\tlabel\na\tx\n", name)
+    with caplog.at_level("INFO"):
+        assert below(data) == ["a.fasta"]
+    short, whole = caplog.records
+    assert (short.levelname, whole.levelname) == ("WARNING", "INFO")
+    assert len(short.getMessage().removeprefix(f"{data}: ")) <= 200
+    assert short.getMessage() == (f"{data}: left aside 6 file(s): {names[0]} (no column 'sequence'), and 5 more")
+    assert all(name in whole.getMessage() for name in names)
+
+
 # parts without rows
 
 
