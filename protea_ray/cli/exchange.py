@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from protea_ray.cli.options import JSON, STORE
+from protea_ray.cli.options import JSON, NEW_STORE, STORE
 
 if TYPE_CHECKING:
     from protea_ray.exchange.importing import Imported
@@ -20,7 +20,7 @@ def import_(
     vectors: Annotated[
         str, typer.Argument(metavar="VECTORS", help="FastESM's SQLite or .pth, fair-esm's folder, or .h5 files")
     ],
-    store: STORE,
+    store: NEW_STORE,
     model: Annotated[str, typer.Option("--model", help="what computed the vectors; part of the space's name")],
     pooling: Annotated[str, typer.Option("--pooling", help="column of vectors whose file does not name it")] = "mean",
     layer: Annotated[

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from protea_ray.cli.options import takes_lists
+
 
 def synth(
     output: Annotated[str, typer.Argument(help="FASTA file to write; it must not exist yet")],
@@ -25,6 +27,7 @@ def synth(
     print(f"{proteins} synthetic proteins written to {output}")
 
 
+@takes_lists(outputs=("attention", "contacts"))
 def maps(
     source: Annotated[str, typer.Argument(metavar="INPUT", help="sequence file, directory, URL or - (standard input)")],
     out: Annotated[str, typer.Argument(metavar="OUT.npz", help="file to write")],

@@ -61,6 +61,9 @@ class RunConfig(BaseModel):
     run: RunOptions = RunOptions()
 
 
+_RUN_FIELDS = [*(f"run.{name}" for name in RunOptions.model_fields), "recipes"]
+
+
 def run_config(fields: dict[str, Any], *, where: str = "configuration") -> RunConfig:
     """Build a RunConfig from the fields of run.yaml; raises ConfigError with every mistake of every part.
 
@@ -77,7 +80,7 @@ def run_config(fields: dict[str, Any], *, where: str = "configuration") -> RunCo
     recipes: list[EmbeddingConfig] = []
     for position, variant in enumerate(several):
         try:
-            recipes.append(embedding_config({**shared, **variant}))
+            recipes.append(embedding_config({**shared, **variant}, elsewhere=_RUN_FIELDS))
         except ConfigError as error:
             label = f"recipes[{position}]: " if len(several) > 1 else ""
             problems += [label + p for p in error.problems]
@@ -88,7 +91,7 @@ def run_config(fields: dict[str, Any], *, where: str = "configuration") -> RunCo
         given: dict[str, Any] = fields.get("run") or {}
         options = RunOptions(**given)
     except ValidationError as error:
-        problems += [f"run.{line}" for line in explain(error, RunOptions)]
+        problems += explain(error, RunOptions, "run.", EmbeddingConfig.model_fields)
     except TypeError:
         problems.append(f"run: must be a mapping of fields (got {fields['run']!r})")
     problems += _mixed_checkpoints(recipes)

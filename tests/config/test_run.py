@@ -44,7 +44,7 @@ def test_mistakes_of_all_parts_come_at_once():
         }
     )
     assert len(found) == 5
-    starts = ("recipes[0]: layers", "recipes[1]: pooling", "recipes[2]", "run.actors", "run.unknown field 'colour'")
+    starts = ("recipes[0]: layers", "recipes[1]: pooling", "recipes[2]", "run.actors", "unknown field 'run.colour'")
     assert [any(problem.startswith(start) for problem in found) for start in starts] == [True] * 5
 
 
