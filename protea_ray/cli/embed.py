@@ -67,6 +67,9 @@ def embed(
     fields = load_fields(config, assignments or [], overrides(given))
     fields.setdefault("model", DEFAULT_MODEL)
     settings = run_config(fields)
+    from protea_ray.pipeline.first_look import look_at_inputs
+
+    look_at_inputs(inputs, settings)
     if dry_run:
         from protea_ray.cli.show_run import print_plan
         from protea_ray.pipeline.dry_run import dry_run as predict
@@ -138,12 +141,15 @@ def reembed(
     No input files. Recipe flags that are left out are those of the space the alias points to. The same command again
     resumes; after the end it does nothing.
     """
-    from protea_ray.config.run import load_fields
+    from protea_ray.config.run import load_fields, require_fields
+
+    fields = load_fields(config, assignments or [], overrides(given))
+    _require_a_model(fields, watch)
+    require_fields(fields)  # before the seconds that the imports take
     from protea_ray.pipeline.progress import reporter
     from protea_ray.pipeline.reembed import carry_out, prepare
     from protea_ray.pipeline.watch import watch as watched
 
-    fields = load_fields(config, assignments or [], overrides(given))
     with safe_to_rerun(), reporter() as report:
         if watch is not None:
             how = {"alias": alias, "since": since, "interval": interval, "rounds": rounds}
@@ -153,6 +159,13 @@ def reembed(
         done = carry_out(planned, report, since)
     tell(done)
     finish(done.summary, planned.setting.options.max_rejects, done.to_json() if as_json else None)
+
+
+def _require_a_model(fields: dict[str, Any], watch: str | None) -> None:
+    from protea_ray.errors import ConfigError
+
+    if not fields.get("model") and watch is None:
+        raise ConfigError("name the new checkpoint with --model", where="reembed")
 
 
 def tell(done: Reembedded) -> None:

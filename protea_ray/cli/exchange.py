@@ -41,8 +41,11 @@ def import_(
     Ids are matched as they stand, then by accession. An id of several sequences is left out and counted. Exit code 1,
     and no space, when nothing can be stored.
     """
+    from protea_ray.config.paths import require_inputs, require_new_store, require_writable
+
+    require_new_store(store)
+    require_inputs([vectors, *(fasta or ())])
     from protea_ray.api import import_vectors
-    from protea_ray.config.paths import require_writable
 
     if unmatched is not None:
         require_writable(unmatched, "--unmatched")
@@ -134,11 +137,12 @@ def convert_protea(
     """Turn a PROTEA embedding config into a run.yaml for `embed --config`, and say what means something else here."""
     import yaml
 
-    from protea_ray.config.paths import require_writable
+    from protea_ray.config.paths import require_inputs, require_writable
     from protea_ray.exchange.protea_config import convert, read_protea
 
     if out is not None:
         require_writable(out, "--out")
+    require_inputs([file])
     converted = convert(read_protea(file))
     notes = "".join(f"# {note}\n" for note in converted.notes)
     recipe = yaml.safe_dump(converted.config_fields, sort_keys=False)

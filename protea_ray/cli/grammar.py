@@ -42,7 +42,7 @@ class CheckedCommand(TyperCommand):
         if "extra argument" not in error.format_message():
             return None
         repeatable = [word for one in self.params if getattr(one, "multiple", False) for word in one.opts]
-        extra = error.format_message().partition("(")[2].rstrip(").").split()
+        extra = error.format_message().rpartition("(")[2].rstrip(").").split()
         return meant_again(given, repeatable, extra)
 
 

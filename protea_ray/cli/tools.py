@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from protea_ray.cli.options import takes_lists
+
+LEFT_OUT_SHOWN = 10  # of the records without a map; the rest is counted
 
 
 def synth(
@@ -45,10 +48,20 @@ def maps(
 
     Arrays: id, and for protein number i attention_i (layers, heads, L, L) and contacts_i (L, L).
     """
-    from protea_ray.encoder.maps import write_maps
+    from protea_ray.config.map_options import require_map_options
+    from protea_ray.config.paths import require_inputs
 
     wanted = [name.strip() for name in outputs.split(",")]
+    require_map_options(Path(out), wanted)  # before the seconds that the imports take
+    require_inputs([source])
+    from protea_ray.encoder.maps import write_maps
+
     done = write_maps(source, out, outputs=wanted, ids=ids, model=model, revision=revision, alphabet=alphabet)
     print(f"maps of {done.proteins} protein(s) written to {done.path}")
+    if done.left_out:
+        shown = "".join(f"\n  {problem}" for problem in done.left_out[:LEFT_OUT_SHOWN])
+        more = len(done.left_out) - LEFT_OUT_SHOWN
+        print(f"{len(done.left_out)} record(s) left out:{shown}{f'{chr(10)}  and {more} more' if more > 0 else ''}",
+              file=sys.stderr)  # fmt: skip
     if not done.trained:
         print("The model was never trained: these maps carry no biology.", file=sys.stderr)

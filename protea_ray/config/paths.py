@@ -5,6 +5,8 @@ Only what needs no library is checked here. Whether an input holds sequences is 
 
 from __future__ import annotations
 
+import glob
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
@@ -46,6 +48,13 @@ def require_paths(inputs: Sequence[str], store: str) -> None:
     missing = [f"{given}: {problem}" for given in inputs if (problem := _missing(given))]
     if problems:
         raise ConfigError([*problems, *missing], where="arguments")
+    if missing:
+        raise InputError(missing)
+
+
+def require_inputs(inputs: Sequence[str]) -> None:
+    """Raise InputError that names every local input which does not exist."""
+    missing = [f"{given}: {problem}" for given in inputs if (problem := _missing(given))]
     if missing:
         raise InputError(missing)
 
@@ -140,10 +149,12 @@ def is_file(store: str) -> bool:
 
 
 def _missing(given: str) -> str | None:
-    """Why `given` is a plain local path that names nothing; `-`, URLs, chains and patterns are looked up later."""
-    if given == "-" or "://" in given or "::" in given or _PATTERN & set(given):
+    """Why `given` is a local path or pattern that names nothing; `-`, URLs and chains are looked up later."""
+    if given == "-" or "://" in given or "::" in given:
         return None
     path = Path(given).expanduser()
+    if _PATTERN & set(given):
+        return _matches_nothing(path)
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -153,6 +164,13 @@ def _missing(given: str) -> str | None:
     except (OSError, ValueError) as error:  # no permission, a name too long, a loop of links, NUL
         return f"cannot be read ({getattr(error, 'strerror', None) or error})"
     return None
+
+
+def _matches_nothing(path: Path) -> str | None:
+    """Why a pattern names nothing. `**` is left to the reader of inputs, whose rules for it are others."""
+    if "**" in str(path) or os.path.lexists(path) or any(glob.iglob(str(path), include_hidden=True)):
+        return None
+    return "no file matches this pattern"
 
 
 def _nearest(path: Path, wanted: Callable[[Path], bool] = Path.exists) -> str:
@@ -217,7 +235,8 @@ def _no_store(store: str) -> str | None:
         )
     if Path(store).expanduser().is_dir():
         return f"STORE {store} is a directory without {_PROTEINS}, so no store; write {_TRAIN}"
-    return f"there is no store at {store}; protea-ray embed INPUT {store} makes one"
+    hint = _nearest(Path(store).expanduser(), _holds_tables)
+    return f"there is no store at {store}{hint or f'; protea-ray embed INPUT {store} makes one'}"
 
 
 def _no_place(store: str, out: str) -> str | None:

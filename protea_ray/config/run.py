@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, cast
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from protea_ray.config.paths import require_inputs
 from protea_ray.config.recipe import EmbeddingConfig, embedding_config, explain
 from protea_ray.errors import ConfigError
 
@@ -100,6 +101,16 @@ def run_config(fields: dict[str, Any], *, where: str = "configuration") -> RunCo
     return RunConfig(recipes=tuple(recipes), run=options)
 
 
+def require_fields(fields: dict[str, Any]) -> None:
+    """Raise ConfigError with the mistakes of single fields, for a recipe whose other fields are not known yet."""
+    try:
+        run_config({"model": "any", **fields})
+    except ConfigError as error:
+        problems = [problem for problem in error.problems if "combination: " not in problem]
+        if problems:
+            raise ConfigError(problems) from None
+
+
 def _mixed_checkpoints(recipes: list[EmbeddingConfig]) -> list[str]:
     """One pass can serve several recipes only if they share weights and arithmetic."""
     shared = ("model", "revision", "family", "dtype", "attention", "quantization", "max_residues", "on_long")
@@ -134,6 +145,7 @@ def load_fields(path: str | None, assignments: list[str], overrides: dict[str, A
 
 def _read_yaml(path: str) -> dict[str, Any]:
     loaded: Any
+    require_inputs([path])
     try:
         loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

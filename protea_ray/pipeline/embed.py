@@ -34,6 +34,7 @@ from protea_ray.pipeline.work import UnitPolicy, Work, cut_units, find_work
 from protea_ray.pipeline.worker import EncoderSpec, Target
 from protea_ray.plan.units import Sizes
 from protea_ray.sequences.inputs import expand
+from protea_ray.sequences.nucleotides import require_no_nucleotides
 from protea_ray.sequences.parts import Source
 from protea_ray.sequences.read import require_amino_acids
 from protea_ray.store.aliases import CURRENT, list_aliases, move
@@ -104,6 +105,8 @@ def prepare(inputs: Sequence[str], store: str, config: RunConfig, make_spec: Mak
     first = config.recipes[0]
     columns = columns_of(config.run, first.alphabet)
     sources = expand(inputs, columns, location.uri)
+    if first.alphabet is None:
+        require_no_nucleotides(sources, columns)
     checkpoint = open_checkpoint(first.model, first.revision, first.family)
     if checkpoint.facts.reads_3di and first.alphabet is None:
         require_amino_acids(sources, columns)
