@@ -146,6 +146,10 @@ def reembed(
     fields = load_fields(config, assignments or [], overrides(given))
     _require_a_model(fields, watch)
     require_fields(fields)  # before the seconds that the imports take
+    if watch is None:
+        from protea_ray.pipeline.first_look import look_for_checkpoint
+
+        look_for_checkpoint(fields["model"], fields.get("revision"))
     from protea_ray.pipeline.progress import reporter
     from protea_ray.pipeline.reembed import carry_out, prepare
     from protea_ray.pipeline.watch import watch as watched

@@ -168,7 +168,7 @@ def _missing(given: str) -> str | None:
 
 def _matches_nothing(path: Path) -> str | None:
     """Why a pattern names nothing. `**` is left to the reader of inputs, whose rules for it are others."""
-    if "**" in str(path) or os.path.lexists(path) or any(glob.iglob(str(path), include_hidden=True)):
+    if "**" in str(path) or os.path.lexists(path) or any(glob.iglob(str(path), include_hidden=True)):  # noqa: PTH207
         return None
     return "no file matches this pattern"
 

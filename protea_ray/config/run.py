@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from protea_ray.config.paths import require_inputs
 from protea_ray.config.recipe import EmbeddingConfig, embedding_config, explain
-from protea_ray.errors import ConfigError
+from protea_ray.errors import ConfigError, InputError
 
 
 def _switch(value: Any) -> Any:
@@ -145,9 +145,11 @@ def load_fields(path: str | None, assignments: list[str], overrides: dict[str, A
 
 def _read_yaml(path: str) -> dict[str, Any]:
     loaded: Any
-    require_inputs([path])
     try:
+        require_inputs([path])
         loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except InputError as error:
+        raise ConfigError(error.problems, where="--config") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot be read as YAML: {error}", where=path) from None
     if loaded is None:

@@ -26,6 +26,7 @@ from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.models.shipped import DEFAULT_MODEL
 from protea_ray.sequences.inputs import Columns, expand, scan
 from protea_ray.sequences.nucleotides import require_no_nucleotides
+from protea_ray.sequences.parts import Source
 from protea_ray.sequences.read import read_part, require_amino_acids
 
 MAX_MAP_RESIDUES = 1022
@@ -122,13 +123,14 @@ def write_maps(
     fields = {"model": model or DEFAULT_MODEL, "revision": revision, "dtype": "float32", "alphabet": alphabet}
     config = embedding_config(fields, where="maps")
     columns = Columns(alphabet=config.alphabet or "aa")
+    places = expand([source], columns)
     if alphabet is None:
-        require_no_nucleotides(expand([source], columns), columns)
-    found = _proteins(source, ids, columns)
+        require_no_nucleotides(places, columns)
+    found = _proteins(places, source, ids, columns)
     proteins = found.proteins
     checkpoint = open_checkpoint(model, revision)
     if checkpoint.facts.reads_3di and alphabet is None:
-        require_amino_acids(expand([source], columns), columns)
+        require_amino_acids(places, columns)
     encoder = encoder_here(checkpoint, config, compiled="off")  # attention is written out, in a few proteins
     if "contacts" in outputs and encoder.core.stack.contacts is None:
         raise ConfigError(f"{checkpoint.model} has no contact head; use --outputs attention, or an ESM-2", where="maps")
@@ -152,14 +154,14 @@ class _Found:
     left_out: list[str]
 
 
-def _proteins(source: str, ids: Sequence[str] | None, columns: Columns) -> _Found:
+def _proteins(places: Sequence[Source], source: str, ids: Sequence[str] | None, columns: Columns) -> _Found:
     """The proteins in `ids`, or all that can be had when None.
 
     Raises InputError with every problem of those in `ids`, and when no protein is left.
     """
     found, left_out = list[tuple[str, str]](), list[str]()
     known = set[str]()
-    for kind, row in _records(source, columns):
+    for kind, row in _records(places, columns):
         if ids is not None and row["id"] not in ids:
             continue
         known.add(row["id"])
@@ -179,8 +181,8 @@ def _proteins(source: str, ids: Sequence[str] | None, columns: Columns) -> _Foun
     return _Found(found, left_out)
 
 
-def _records(source: str, columns: Columns) -> Iterator[tuple[str, dict[str, Any]]]:
-    for place in expand([source], columns):
+def _records(places: Sequence[Source], columns: Columns) -> Iterator[tuple[str, dict[str, Any]]]:
+    for place in places:
         for part in scan(place, columns, _PART_BYTES).parts:
             for batch in read_part(part, columns, place.uri, ""):
                 yield from (("protein", row) for row in batch.proteins.to_pylist())

@@ -1,4 +1,4 @@
-"""DNA and RNA among inputs that should be proteins: every letter of them is an amino acid too, so no letter is wrong."""
+"""DNA and RNA where proteins should be: each of their letters is an amino acid too, so no record is rejected."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from protea_ray.sequences.parts import Columns, Part, Source
 from protea_ray.sequences.read import LOOKED_AT, records_of
 
 LOOKED_AT_SOURCES = 16  # the first of many: one file of the wrong kind seldom comes alone
+_ADVICE = (
+    "its first records look like DNA or RNA, not proteins (A, C, G, T, U and N alone); translate it first, or say "
+    "that these are amino acids with --alphabet aa, in Python alphabet='aa'"
+)
 _NUCLEOTIDES = frozenset("ACGTUN")
 _LETTERS = 100  # a quarter of a protein's letters are A, C, G, T or N: that many by chance in 1 of 10^59
 _MEAN_LENGTH = 30  # residues; a list of short peptides may hold those letters alone
@@ -39,8 +43,4 @@ def require_no_nucleotides(sources: Iterable[Source], columns: Columns) -> None:
             if looks_like_nucleotides(bytes(one.letters) for one in islice(records_of(part, columns), LOOKED_AT)):
                 wrong.append(source.name)
     if wrong:
-        raise ConfigError(
-            [f"{name}: its first records look like DNA or RNA, not proteins (A, C, G, T, U and N alone); translate "
-             "it first, or say that these are amino acids with --alphabet aa, in Python alphabet='aa'" for name in wrong],
-            where="alphabet",
-        )  # fmt: skip
+        raise ConfigError([f"{name}: {_ADVICE}" for name in wrong], where="alphabet")
