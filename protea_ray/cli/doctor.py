@@ -154,9 +154,11 @@ def doctor(
     acceptance: Annotated[
         bool, typer.Option("--acceptance", help="check that all of it runs here, is right and fast, in ten minutes")
     ] = False,
-    only: Annotated[str, typer.Option(help="of the acceptance: numbers,quantised,memory,speed,training,pipeline")] = "",
+    only: Annotated[
+        str, typer.Option(help="parts of the acceptance: numbers,quantised,memory,speed,training,pipeline [all]")
+    ] = "",
     device: Annotated[str, typer.Option(help="of the acceptance: auto, cpu, cuda")] = "auto",
-    minutes: Annotated[float | None, typer.Option(help="of each part of the acceptance, in place of its own")] = None,
+    minutes: Annotated[float | None, typer.Option(help="of each part of the acceptance [its own]")] = None,
     proteins: Annotated[
         str | None, typer.Option(help="of the acceptance: FASTA or Parquet; unset: synthetic ones")
     ] = None,

@@ -28,6 +28,7 @@ UNTRAINED = (
     "The model was never trained: these vectors carry no biology. They show that everything works; name a real "
     "checkpoint with --model, for example --model facebook/esm2_t33_650M_UR50D."
 )
+NEW_MODEL = "hub id or directory of the new checkpoint [required without --watch]"
 WATCH = "Watch (instead of --model)"
 
 
@@ -113,7 +114,11 @@ def finish(summary: Summary, max_rejects: int | None, facts: dict[str, Any] | No
         raise typer.Exit(TOO_MANY_REJECTS)
 
 
-@fields_of(inherits=True, model="hub id or directory of the new checkpoint", **dict.fromkeys(INPUT_FIELDS))
+@fields_of(
+    inherits=True,
+    model=NEW_MODEL,
+    **dict.fromkeys(INPUT_FIELDS),
+)
 def reembed(
     store: STORE,
     alias: Annotated[str, typer.Option("--alias", help="moves when the new space is verified")] = "current",

@@ -24,10 +24,11 @@ def import_(
     model: Annotated[str, typer.Option("--model", help="what computed the vectors; part of the space's name")],
     pooling: Annotated[str, typer.Option("--pooling", help="column of vectors whose file does not name it")] = "mean",
     layer: Annotated[
-        int | None, typer.Option("--layer", help="one of several in fair-esm's or FANTASIA's files")
+        int | None, typer.Option("--layer", help="one of several in fair-esm's or FANTASIA's files [the only one]")
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option("--dataset", help="path below each group of an .h5 file, where there are several")
+        str | None,
+        typer.Option("--dataset", help="path below each group of an .h5 file [the only one]"),
     ] = None,
     store_dtype: Annotated[str, typer.Option("--store-dtype", help="float16 or float32")] = "float16",
     fasta: Annotated[list[str] | None, typer.Option("--fasta", help="proteins to add to the store first")] = None,

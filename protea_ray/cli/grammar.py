@@ -31,18 +31,22 @@ class CheckedCommand(TyperCommand):
         try:
             return super().parse_args(ctx, args)
         except UsageError as error:
-            again = self._with_repeated(given, error)
+            again = self._as_meant(given, error)
             if again is None:
                 raise
-            raise ConfigError(f"the option is written before each of its values; write {quoted([*words, *again])}",
+            command = quoted([*words, *again])
+            raise ConfigError(f"an option has one value, and is written again for another; write {command}",
                               where="arguments") from None  # fmt: skip
 
-    def _with_repeated(self, given: list[str], error: UsageError) -> list[str] | None:
-        """The arguments that were meant when words too many stand behind an option that may be repeated."""
+    def _as_meant(self, given: list[str], error: UsageError) -> list[str] | None:
+        """The arguments that were meant when words too many stand behind an option that takes several."""
         if "extra argument" not in error.format_message():
             return None
-        repeatable = [word for one in self.params if getattr(one, "multiple", False) for word in one.opts]
         extra = error.format_message().rpartition("(")[2].rstrip(").").split()
+        lists = dict.fromkeys(getattr(self.callback, "lists", {}), extra)
+        if found := meant(given, lists):
+            return found[1]
+        repeatable = [word for one in self.params if getattr(one, "multiple", False) for word in one.opts]
         return meant_again(given, repeatable, extra)
 
 

@@ -17,6 +17,7 @@ from protea_ray.cli._flags import RECIPE_FLAGS, RUN_FLAGS, TRAINING_FLAGS, TRAIN
 Command = Callable[..., None]
 RECIPE, RUN = "Recipe (part of the space's identity)", "Run (changes no number)"
 TRAINING = "Recipe (part of the plan)"
+INHERITED = "the space's"
 INPUT_FIELDS = ("limit", "id_column", "sequence_column")  # say how sources are read
 
 
@@ -41,7 +42,7 @@ ASSIGNMENTS = Annotated[
 def fields_of(*, inherits: bool = False, **texts: str | None) -> Callable[[Command], Command]:
     """Add every flag to a command with `**given`; `texts` gives a field another help, or None to leave it out.
 
-    `inherits`: an unset recipe flag is that of an earlier space, so its help does not name a default.
+    `inherits`: an unset recipe flag is that of an earlier space, so its help names no other default.
     """
     recipe = _parameters(RECIPE_FLAGS, RECIPE, texts, shows_unset=not inherits)
     run = _parameters(RUN_FLAGS, RUN, texts, shows_unset=True)
@@ -66,7 +67,7 @@ def takes_lists(**lists: Sequence[str]) -> Callable[[Command], Command]:
 
 
 def _lists(*tables: Mapping[str, Flag]) -> dict[str, Sequence[str]]:
-    """The words of every option that takes several."""
+    """The words of every option that takes several; none where any word may be meant, or whole numbers are."""
     return {flag.flag: flag.choices for table in tables for flag in table.values() if flag.kind == "list"}
 
 
@@ -91,7 +92,8 @@ def _parameters(
     """The flags as keyword parameters that typer reads."""
     parameters = []
     for field, flag in flags.items():
-        hint = f" [{flag.unset}]" if flag.unset and shows_unset else ""
+        unset = flag.unset if shows_unset else INHERITED
+        hint = f" [{unset}]" if unset else ""
         if (text := texts.get(field, flag.help + hint)) is None:
             continue
         kind = bool if flag.kind == "switch" else str

@@ -46,6 +46,11 @@ def carry_out(command: Any, arguments: Sequence[str] | None = None, program: str
     except BrokenPipeError:
         _discard_output()
         return UNREAD
+    except SystemExit as left:
+        if not isinstance(left.__context__, BrokenPipeError):  # which typer turns into exit code 1
+            raise
+        _discard_output()
+        return UNREAD
     except OSError as error:
         if error.filename is None and error.errno not in _OF_THE_MACHINE:
             raise
@@ -77,6 +82,8 @@ def _usage_in_words(error: UsageError) -> str:
 
 
 def _told(sentence: str, code: int) -> int:
+    if sys.stderr is None:  # closed by whoever started this process; print would take standard output instead
+        return code
     try:
         print(f"error: {sentence}", file=sys.stderr, flush=True)
     except OSError:  # nobody reads that either; the exit code stays

@@ -39,7 +39,7 @@ def maps(
     model: Annotated[
         str | None, typer.Option("--model", help="hub id or directory; unset: small, which ships with the package")
     ] = None,
-    revision: Annotated[str | None, typer.Option("--revision", help="40-hex commit of a hub id")] = None,
+    revision: Annotated[str | None, typer.Option("--revision", help="40-hex commit of a hub id [resolved]")] = None,
     alphabet: Annotated[
         str | None, typer.Option("--alphabet", help="aa, or 3di for structure letters (ProstT5) [aa]")
     ] = None,

@@ -125,9 +125,7 @@ def _foreign(store: str) -> str | None:
         return f"STORE {store} cannot be read ({error.strerror})"
     if not held:
         return None
-    return (
-        f"STORE {store} holds {_contents(held)} and no store; name a new or empty directory, such as {path / 'store'}"
-    )
+    return f"STORE {store} holds {_contents(held)}, and no store; name a new or empty directory, as {path / 'store'}"
 
 
 def _is_litter(name: str) -> bool:

@@ -46,8 +46,10 @@ class RunOptions(BaseModel):
     part_bytes: int = Field(default=64 << 20, ge=1 << 10, description="bytes of one parallel part of a plain FASTA")
     id_column: str = Field(default="id", min_length=1, description="column of tabular inputs that holds the id")
     sequence_column: str = Field(default="sequence", min_length=1, description="column that holds the letters")
-    limit: int | None = Field(default=None, gt=0, description="read only the first N records")
-    max_rejects: int | None = Field(default=None, ge=0, description="exit code 3 when a run rejects more than this")
+    limit: int | None = Field(default=None, gt=0, description="read only the first N records; unset: all")
+    max_rejects: int | None = Field(
+        default=None, ge=0, description="exit code 3 when a run rejects more than this; unset: any number may be"
+    )
     retry_rejects: bool = Field(default=False, description="try again what an earlier run rejected while embedding")
     heartbeat_seconds: float = Field(default=30.0, gt=0, description="a lease older than this may be taken over")
     address: str | None = Field(default=None, description="a running Ray cluster; unset: RAY_ADDRESS, else local")
