@@ -5,10 +5,7 @@ Inputs and store must be reachable from every node (an object store, or a shared
 
 from __future__ import annotations
 
-import sys
-
 from protea_ray.cli.main import run
 
 if __name__ == "__main__":
-    sys.argv = [sys.argv[0], "embed", *sys.argv[1:]]
-    run()
+    run("embed", "python -m jobs.embed")

@@ -5,10 +5,7 @@ Store and checkpoint must be reachable from every node. The proteins come from t
 
 from __future__ import annotations
 
-import sys
-
 from protea_ray.cli.main import run
 
 if __name__ == "__main__":
-    sys.argv = [sys.argv[0], "reembed", *sys.argv[1:]]
-    run()
+    run("reembed", "python -m jobs.reembed")

@@ -5,10 +5,7 @@ STORE must be reachable from every node, and OUT a directory that all of them sh
 
 from __future__ import annotations
 
-import sys
-
 from protea_ray.cli.main import run
 
 if __name__ == "__main__":
-    sys.argv = [sys.argv[0], "train", *sys.argv[1:]]
-    run()
+    run("train", "python -m jobs.train")

@@ -81,9 +81,9 @@ class RunFields(TypedDict, total=False):
     sequence_column: str
     """column that holds the letters"""
     limit: int | None
-    """read only the first N records"""
+    """read only the first N records; unset: all"""
     max_rejects: int | None
-    """exit code 3 when a run rejects more than this"""
+    """exit code 3 when a run rejects more than this; unset: any number may be"""
     retry_rejects: bool
     """try again what an earlier run rejected while embedding"""
     heartbeat_seconds: float

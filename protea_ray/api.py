@@ -158,8 +158,6 @@ def import_vectors(
     from protea_ray.exchange.formats import open_source
     from protea_ray.exchange.imported_space import ImportOptions
     from protea_ray.exchange.importing import import_vectors as take
-    from protea_ray.pipeline.current import name_only_space
-    from protea_ray.pipeline.ingest import ingest
     from protea_ray.query.reader import open_store
     from protea_ray.store.commit import Writer
     from protea_ray.store.lease import Lease
@@ -168,6 +166,9 @@ def import_vectors(
 
     options = ImportOptions(model, pooling, layer, store_dtype, dataset)
     source, location, run = open_source(vectors, dataset), open_location(store), new_run_id()
+    from protea_ray.pipeline.current import name_only_space  # these import Ray, which a mistake need not wait for
+    from protea_ray.pipeline.ingest import ingest
+
     proteins = _sources(_texts(fasta), location.uri)
     if not proteins:
         open_store(location.uri)  # a store that is not there has nothing to match, and must not be made by the lease

@@ -8,7 +8,7 @@
     │   ├── LeaseHeldError     another driver is writing this store
     │   ├── LeaseLostError     this driver was replaced while it ran
     │   ├── CommitError        the store did not take a commit
-    │   └── UnknownSpaceError  no such space or alias
+    │   └── UnknownSpaceError  no such space or alias                     (exit code 2: an option names it)
     ├── ClusterError       Ray cannot be started here                         (exit code 1)
     ├── EncoderError       the forward pass cannot do what was asked           (exit code 1)
     ├── TrainingError      a training run that cannot go on                    (exit code 1)
@@ -20,7 +20,7 @@ lists all of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 class ProteaRayError(Exception):
@@ -70,6 +70,8 @@ class CommitError(StoreError):
 class UnknownSpaceError(StoreError):
     """No vector space or alias of that name; the message lists those that exist."""
 
+    exit_code = 2
+
 
 class ClusterError(ProteaRayError):
     """Ray cannot be started on this machine."""
@@ -92,3 +94,20 @@ def numbered(title: str, problems: Sequence[str]) -> str:
     if len(problems) == 1:
         return f"{title.split(':')[0]}: {problems[0]}"
     return "\n".join([title, *(f"  {i}. {p}" for i, p in enumerate(problems, 1))])
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The known word that is nearest to a misspelt one, to append to a message; empty where none is near.
+
+    Of dotted names (run.actors) the last part counts.
+
+    >>> did_you_mean("unit_second", ["model", "run.unit_seconds"])
+    '; did you mean run.unit_seconds?'
+    >>> did_you_mean("zebra", ["model"])
+    ''
+    """
+    from difflib import get_close_matches  # only a mistake pays for the import
+
+    by_word = {name.rpartition(".")[2].lower(): name for name in known}
+    found = get_close_matches(word.rpartition(".")[2].lower(), by_word, n=1, cutoff=0.6)
+    return f"; did you mean {by_word[found[0]]}?" if found else ""

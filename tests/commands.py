@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -12,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from typer.testing import CliRunner
+from typer.main import get_command
 
 from protea_ray.cli.main import app
-from protea_ray.errors import ProteaRayError
+from protea_ray.cli.outcome import carry_out
 
 PROGRAM = [sys.executable, "-m", "protea_ray.cli.main"]
 
@@ -65,12 +66,10 @@ def call(*arguments: object) -> Done:
 
     Starting a process and a cluster of its own takes 10 s; tests of what a command says need neither.
     """
-    done = CliRunner().invoke(app, [str(a) for a in arguments])
-    if isinstance(done.exception, ProteaRayError):
-        return Done(done.exception.exit_code, done.stdout, f"{done.stderr}error: {done.exception}\n")
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return Done(done.exit_code, done.stdout, done.stderr)
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = carry_out(get_command(app), [str(a) for a in arguments])
+    return Done(code, out.getvalue(), err.getvalue())
 
 
 def call_json(*arguments: object) -> dict[str, Any]:

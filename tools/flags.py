@@ -38,12 +38,14 @@ from typing import Literal, NamedTuple
 
 
 class Flag(NamedTuple):
-    """One flag. `unset`: what holds without it; `kind`: a switch takes no value, a list takes several with commas."""
+    """One flag. `unset`: what holds without it; `kind`: a switch takes no value, a list takes several with commas;
+    `choices`: the only words it takes, empty where there are more."""
 
     flag: str
     help: str
     unset: str
     kind: Literal["text", "list", "switch"]
+    choices: tuple[str, ...] = ()
 
 
 '''
@@ -118,7 +120,7 @@ def _in_table(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:g}"
-    return _shown(value).replace("|", "\\|") or ("no" if value is False else "")
+    return "no" if value is False else _shown(value).replace("|", "\\|")
 
 
 def _flag(name: str, field: FieldInfo, *, in_recipe: bool, unset: str = "") -> str:
@@ -128,7 +130,8 @@ def _flag(name: str, field: FieldInfo, *, in_recipe: bool, unset: str = "") -> s
         flag += "/--no-" + name.replace("_", "-")
     text, usual = _help(field, kind)
     unset = unset or usual
-    return f"{name!r}: Flag({flag!r}, {text!r}, {unset!r}, {kind!r}),\n"
+    choices = tuple(_choices(field.annotation))
+    return f"{name!r}: Flag({flag!r}, {text!r}, {unset!r}, {kind!r}{f', {choices!r}' if choices else ''}),\n"
 
 
 def _help(field: FieldInfo, kind: str) -> tuple[str, str]:
@@ -148,7 +151,7 @@ def _shown(default: Any) -> str:
     if isinstance(default, tuple):
         return ",".join(str(item) for item in default)
     if isinstance(default, bool):
-        return "on" if default else ""
+        return "on" if default else "off"
     return str(default) if isinstance(default, str | int | float) else ""
 
 

@@ -122,9 +122,9 @@ class Watcher(LineReporter):
         self.began, self.cpu, self.units = 0.0, 0.0, 0
         self.memory: list[tuple[int, int]] = []
 
-    def start(self, proteins: int, residues: int, seconds: float, rejects: int = 0) -> None:
+    def start(self, proteins: int, residues: int, seconds: float, rejects: int = 0, foretold: float = 0.0) -> None:
         """Embedding begins."""
-        super().start(proteins, residues, seconds, rejects)
+        super().start(proteins, residues, seconds, rejects, foretold)
         self.began, self.cpu = time.time(), time.process_time()
 
     def advance(self, proteins: int, residues: int, seconds: float, took: float, rejects: int) -> None:

@@ -1,7 +1,7 @@
 """`protea-ray doctor`: what a run would use on this machine, and whether anybody could get in.
 
-Everything is found without starting a cluster. What imports Ray or torch is imported when it is asked for, because
-`--help` loads this file.
+Everything is found without starting a cluster; one that is named is joined and left again. What imports Ray or torch
+is imported when it is asked for, because `--help` loads this file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import typer
 
 from protea_ray.cli.options import JSON
 from protea_ray.config.libraries import SHOWN, versions
-from protea_ray.errors import ConfigError
+from protea_ray.errors import ConfigError, ProteaRayError
 
 UNSAFE = 1
 DASHBOARD_PORT = 8265  # Ray's own default
@@ -31,22 +31,23 @@ _JOBS = "/api/jobs/"  # what a stranger must not see: the same address takes new
 
 @dataclass(frozen=True)
 class Fact:
-    """One line of the report; `problem` says what to do where something is not safe."""
+    """One line of the report; `problem` says what to do where something is not safe, or `sign` something else."""
 
     name: str
     value: str
     problem: str | None = None
+    sign: str = "NOT SAFE"
 
 
 def examine(address: str | None = None, dashboards: Iterable[str] = ()) -> list[Fact]:
     """Every fact that `protea-ray doctor` prints. `address` is a cluster's, `dashboards` are more URLs to ask."""
     facts = [Fact(name, number) for name, number in versions(SHOWN).items()]
-    facts += [Fact("python", platform.python_version()), *_machine(), _attention(), _token()]
+    facts += [Fact("python", platform.python_version()), *_machine(), _attention(), _token(), *_cluster(address)]
     return facts + [_dashboard(url) for url in dict.fromkeys([*_likely_dashboards(address), *dashboards])]
 
 
 def to_json(facts: Iterable[Fact]) -> dict[str, Any]:
-    """`ok` (nothing is unsafe), and the facts."""
+    """`ok` (nothing is unsafe or unreachable), and the facts."""
     listed = [asdict(fact) for fact in facts]
     return {"ok": all(fact["problem"] is None for fact in listed), "facts": listed}
 
@@ -101,6 +102,19 @@ def _token() -> Fact:
     return Fact("Ray token", f"{mode}, {path}", f"others can read it: chmod 600 {path}" if loose else None)
 
 
+def _cluster(address: str | None) -> Iterator[Fact]:
+    """The cluster that a run would join, if any was named."""
+    named = (address or os.environ.get("RAY_ADDRESS") or "local").strip()
+    if named == "local":
+        return
+    from protea_ray.cluster.members import members
+
+    try:
+        yield Fact("cluster", f"{named}: {members(named).in_words()}")
+    except ProteaRayError as error:
+        yield Fact("cluster", f"{named}: none that can be joined", str(error), "NO CLUSTER")
+
+
 def _likely_dashboards(address: str | None) -> list[str]:
     """URLs at which a dashboard would be: of this machine, and of the head of the cluster that would be joined."""
     hosts = ["127.0.0.1", platform.node()]
@@ -140,9 +154,11 @@ def doctor(
     acceptance: Annotated[
         bool, typer.Option("--acceptance", help="check that all of it runs here, is right and fast, in ten minutes")
     ] = False,
-    only: Annotated[str, typer.Option(help="of the acceptance: numbers,quantised,memory,speed,training,pipeline")] = "",
+    only: Annotated[
+        str, typer.Option(help="parts of the acceptance: numbers,quantised,memory,speed,training,pipeline [all]")
+    ] = "",
     device: Annotated[str, typer.Option(help="of the acceptance: auto, cpu, cuda")] = "auto",
-    minutes: Annotated[float | None, typer.Option(help="of each part of the acceptance, in place of its own")] = None,
+    minutes: Annotated[float | None, typer.Option(help="of each part of the acceptance [its own]")] = None,
     proteins: Annotated[
         str | None, typer.Option(help="of the acceptance: FASTA or Parquet; unset: synthetic ones")
     ] = None,
@@ -152,6 +168,7 @@ def doctor(
 ) -> None:
     """Versions, device, attention kernel, cores, memory, and open doors. Exit code 1 when something is not safe.
 
+    With --address or RAY_ADDRESS also the nodes and GPUs of that cluster; exit code 1 when none can be joined.
     With --acceptance: every kernel and precision against plain transformers, speed, memory, training, the pipeline.
     """
     given = {"OUT": out, "--only": only, "--minutes": minutes, "--proteins": proteins}
@@ -166,7 +183,7 @@ def doctor(
         print(f"{fact.name:<14}{fact.value}")
     for fact in facts:
         if fact.problem:
-            print(f"NOT SAFE: {fact.name}: {fact.problem}")
+            print(f"{fact.sign}: {fact.name}: {fact.problem}")
     if as_json:
         print(json.dumps(to_json(facts)))
     if any(fact.problem for fact in facts):

@@ -32,6 +32,7 @@ UNTRAINED = (
     "real ones leave out --model (small, which ships with the package), or name one that `protea-ray models` lists."
 )
 STARTING = "starting"
+NEW_MODEL = "hub id or directory of the new checkpoint [required without --watch]"
 WATCH = "Watch (instead of --model)"
 
 
@@ -98,6 +99,9 @@ def embed(
     fields = load_fields(config, assignments or [], overrides(given))
     fields.setdefault("model", DEFAULT_MODEL)
     settings = run_config(fields)
+    from protea_ray.pipeline.first_look import look_at_inputs
+
+    look_at_inputs(inputs, settings)
     if dry_run:
         plan_only(inputs, store, settings, loud, started, as_json)
         return
@@ -161,7 +165,11 @@ def finish(summary: Summary, max_rejects: int | None, facts: dict[str, Any] | No
         raise typer.Exit(TOO_MANY_REJECTS)
 
 
-@fields_of(inherits=True, model="hub id or directory of the new checkpoint", **dict.fromkeys(INPUT_FIELDS))
+@fields_of(
+    inherits=True,
+    model=NEW_MODEL,
+    **dict.fromkeys(INPUT_FIELDS),
+)
 def reembed(
     store: STORE,
     alias: Annotated[str, typer.Option("--alias", help="moves when the new space is verified")] = "current",
@@ -196,10 +204,16 @@ def reembed(
     """
     started = time.time()
     loud = loudness(verbose, quiet)
-    from protea_ray.config.run import load_fields
+    from protea_ray.config.run import load_fields, require_fields
     from protea_ray.pipeline.progress import reporter
 
     fields = load_fields(config, assignments or [], overrides(given))
+    _require_a_model(fields, watch)
+    require_fields(fields)  # before the seconds that the imports take
+    if watch is None:
+        from protea_ray.pipeline.first_look import look_for_checkpoint
+
+        look_for_checkpoint(fields["model"], fields.get("revision"))
     with ray_session(loud):
         with reporter(loud) as report:
             report.phase(STARTING)
@@ -215,6 +229,13 @@ def reembed(
             done = carry_out(planned, report, since, started)
         tell(done)
         finish(done.summary, planned.setting.options.max_rejects, done.to_json() if as_json else None)
+
+
+def _require_a_model(fields: dict[str, Any], watch: str | None) -> None:
+    from protea_ray.errors import ConfigError
+
+    if not fields.get("model") and watch is None:
+        raise ConfigError("name the new checkpoint with --model", where="reembed")
 
 
 def tell(done: Reembedded) -> None:

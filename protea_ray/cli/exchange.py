@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from protea_ray.cli.embed import ray_session
-from protea_ray.cli.options import JSON, STORE, tells_untrained
+from protea_ray.cli.options import JSON, NEW_STORE, STORE, tells_untrained
 from protea_ray.cli.tables import say
 
 if TYPE_CHECKING:
@@ -22,14 +22,15 @@ def import_(
     vectors: Annotated[
         str, typer.Argument(metavar="VECTORS", help="FastESM's SQLite or .pth, fair-esm's folder, or .h5 files")
     ],
-    store: STORE,
+    store: NEW_STORE,
     model: Annotated[str, typer.Option("--model", help="what computed the vectors; part of the space's name")],
     pooling: Annotated[str, typer.Option("--pooling", help="column of vectors whose file does not name it")] = "mean",
     layer: Annotated[
-        int | None, typer.Option("--layer", help="one of several in fair-esm's or FANTASIA's files")
+        int | None, typer.Option("--layer", help="one of several in fair-esm's or FANTASIA's files [the only one]")
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option("--dataset", help="path below each group of an .h5 file, where there are several")
+        str | None,
+        typer.Option("--dataset", help="path below each group of an .h5 file [the only one]"),
     ] = None,
     store_dtype: Annotated[str, typer.Option("--store-dtype", help="float16 or float32")] = "float16",
     fasta: Annotated[list[str] | None, typer.Option("--fasta", help="proteins to add to the store first")] = None,
@@ -43,8 +44,11 @@ def import_(
     Ids are matched as they stand, then by accession. An id of several sequences is left out and counted. Exit code 1,
     and no space, when nothing can be stored.
     """
+    from protea_ray.config.paths import require_inputs, require_new_store, require_writable
+
+    require_new_store(store)
+    require_inputs([vectors, *(fasta or ())])
     from protea_ray.api import import_vectors
-    from protea_ray.config.paths import require_writable
     from protea_ray.pipeline.progress import reporter
 
     if unmatched is not None:
@@ -132,11 +136,12 @@ def convert_protea(
     """Turn a PROTEA embedding config into a run.yaml for `embed --config`, and say what means something else here."""
     import yaml
 
-    from protea_ray.config.paths import require_writable
+    from protea_ray.config.paths import require_inputs, require_writable
     from protea_ray.exchange.protea_config import convert, read_protea
 
     if out is not None:
         require_writable(out, "--out")
+    require_inputs([file])
     converted = convert(read_protea(file))
     notes = "".join(f"# {note}\n" for note in converted.notes)
     recipe = yaml.safe_dump(converted.config_fields, sort_keys=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -18,9 +18,20 @@ from protea_ray.cli._flags import RECIPE_FLAGS, RUN_FLAGS, TRAINING_FLAGS, TRAIN
 Command = Callable[..., None]
 RECIPE, RUN = "Recipe (part of the space's identity)", "Run (changes no number)"
 TRAINING = "Recipe (part of the plan)"
+INHERITED = "the space's"
 INPUT_FIELDS = ("limit", "id_column", "sequence_column")  # say how sources are read
 
-STORE = Annotated[str, typer.Argument(metavar="STORE", help="directory, s3:// or gs:// URI")]
+
+def _existing(store: str) -> str:
+    """Look for a local store while the command line is read: a typo costs no import."""
+    from protea_ray.config.paths import require_store
+
+    require_store(store)
+    return store
+
+
+STORE = Annotated[str, typer.Argument(metavar="STORE", help="directory, s3:// or gs:// URI", callback=_existing)]
+NEW_STORE = Annotated[str, typer.Argument(metavar="STORE", help="directory, s3:// or gs:// URI; new, or a store")]
 JSON = Annotated[bool, typer.Option("--json", help="last line of standard output is one JSON object")]
 FILE = Annotated[str | None, typer.Option("--config", help="run.yaml with any of these fields", rich_help_panel=RUN)]
 ASSIGNMENTS = Annotated[
@@ -32,16 +43,18 @@ ASSIGNMENTS = Annotated[
 def fields_of(*, inherits: bool = False, **texts: str | None) -> Callable[[Command], Command]:
     """Add every flag to a command with `**given`; `texts` gives a field another help, or None to leave it out.
 
-    `inherits`: an unset recipe flag is that of an earlier space, so its help does not name a default.
+    `inherits`: an unset recipe flag is that of an earlier space, so its help names no other default.
     """
     recipe = _parameters(RECIPE_FLAGS, RECIPE, texts, shows_unset=not inherits)
-    return _declare([*recipe, *_parameters(RUN_FLAGS, RUN, texts, shows_unset=True)])
+    run = _parameters(RUN_FLAGS, RUN, texts, shows_unset=True)
+    return _declare([*recipe, *run], _lists(RECIPE_FLAGS, RUN_FLAGS))
 
 
 def training_fields() -> Callable[[Command], Command]:
     """Add every field of a training run to a command with `**given`."""
     recipe = _parameters(TRAINING_FLAGS, TRAINING, {}, shows_unset=True)
-    return _declare([*recipe, *_parameters(TRAINING_RUN_FLAGS, RUN, {}, shows_unset=True)])
+    run = _parameters(TRAINING_RUN_FLAGS, RUN, {}, shows_unset=True)
+    return _declare([*recipe, *run], _lists(TRAINING_FLAGS, TRAINING_RUN_FLAGS))
 
 
 def tells_untrained(command: Command) -> Command:
@@ -57,8 +70,23 @@ def tells_untrained(command: Command) -> Command:
     return told
 
 
-def _declare(flags: list[inspect.Parameter]) -> Callable[[Command], Command]:
-    """Put flags behind a command's arguments and before its own options."""
+def takes_lists(**lists: Sequence[str]) -> Callable[[Command], Command]:
+    """Say which options of a command take several of these words with commas, so that spaces are noticed."""
+
+    def declare(command: Command) -> Command:
+        vars(command)["lists"] = {f"--{name.replace('_', '-')}": words for name, words in lists.items()}
+        return command
+
+    return declare
+
+
+def _lists(*tables: Mapping[str, Flag]) -> dict[str, Sequence[str]]:
+    """The words of every option that takes several; none where any word may be meant, or whole numbers are."""
+    return {flag.flag: flag.choices for table in tables for flag in table.values() if flag.kind == "list"}
+
+
+def _declare(flags: list[inspect.Parameter], lists: Mapping[str, Sequence[str]]) -> Callable[[Command], Command]:
+    """Put flags behind a command's arguments and before its own options; `lists`: see `takes_lists`."""
 
     def declare(command: Command) -> Command:
         signature = inspect.signature(command, eval_str=True)
@@ -66,6 +94,7 @@ def _declare(flags: list[inspect.Parameter]) -> Callable[[Command], Command]:
         first = [p for p in own if p.default is p.empty]
         rest = [p.replace(kind=p.KEYWORD_ONLY) for p in own if p.default is not p.empty]
         vars(command)["__signature__"] = signature.replace(parameters=[*first, *flags, *rest])
+        vars(command)["lists"] = lists
         return command
 
     return declare
@@ -77,7 +106,8 @@ def _parameters(
     """The flags as keyword parameters that typer reads."""
     parameters = []
     for field, flag in flags.items():
-        hint = f" [{flag.unset}]" if flag.unset and shows_unset else ""
+        unset = flag.unset if shows_unset else INHERITED
+        hint = f" [{unset}]" if unset else ""
         if (text := texts.get(field, flag.help + hint)) is None:
             continue
         kind = bool if flag.kind == "switch" else str

@@ -26,7 +26,9 @@ def query(
     nearest: Annotated[str | None, typer.Option("--nearest", metavar="ID", help="most similar proteins")] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="how many with --nearest")] = 10,
     space: Annotated[str, typer.Option("--space", help="space or alias")] = "current",
-    pooling: Annotated[str | None, typer.Option("--pooling", help="vector column of --nearest")] = None,
+    pooling: Annotated[
+        str | None, typer.Option("--pooling", help="vector column of --nearest [mean, else the first]")
+    ] = None,
     approximate: Annotated[
         bool, typer.Option("--approximate", help="--nearest may use the vector index and miss a neighbour")
     ] = False,

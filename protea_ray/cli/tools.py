@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from protea_ray.cli.options import takes_lists
+
+LEFT_OUT_SHOWN = 10  # of the records without a map; the rest is counted
 
 
 def synth(
@@ -25,6 +30,7 @@ def synth(
     print(f"{proteins} synthetic proteins written to {output}")
 
 
+@takes_lists(outputs=("attention", "contacts"))
 def maps(
     source: Annotated[str, typer.Argument(metavar="INPUT", help="sequence file, directory, URL or - (standard input)")],
     out: Annotated[str, typer.Argument(metavar="OUT.npz", help="file to write")],
@@ -33,7 +39,7 @@ def maps(
     model: Annotated[
         str | None, typer.Option("--model", help="hub id or directory; unset: small, which ships with the package")
     ] = None,
-    revision: Annotated[str | None, typer.Option("--revision", help="40-hex commit of a hub id")] = None,
+    revision: Annotated[str | None, typer.Option("--revision", help="40-hex commit of a hub id [resolved]")] = None,
     alphabet: Annotated[
         str | None, typer.Option("--alphabet", help="aa, or 3di for structure letters (ProstT5) [aa]")
     ] = None,
@@ -42,10 +48,20 @@ def maps(
 
     Arrays: id, and for protein number i attention_i (layers, heads, L, L) and contacts_i (L, L).
     """
-    from protea_ray.encoder.maps import write_maps
+    from protea_ray.config.map_options import require_map_options
+    from protea_ray.config.paths import require_inputs
 
     wanted = [name.strip() for name in outputs.split(",")]
+    require_map_options(Path(out), wanted)  # before the seconds that the imports take
+    require_inputs([source])
+    from protea_ray.encoder.maps import write_maps
+
     done = write_maps(source, out, outputs=wanted, ids=ids, model=model, revision=revision, alphabet=alphabet)
     print(f"maps of {done.proteins} protein(s) written to {done.path}")
+    if done.left_out:
+        shown = "".join(f"\n  {problem}" for problem in done.left_out[:LEFT_OUT_SHOWN])
+        more = len(done.left_out) - LEFT_OUT_SHOWN
+        print(f"{len(done.left_out)} record(s) left out:{shown}{f'{chr(10)}  and {more} more' if more > 0 else ''}",
+              file=sys.stderr)  # fmt: skip
     if not done.trained:
         print("The model was never trained: these maps carry no biology.", file=sys.stderr)

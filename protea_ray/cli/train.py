@@ -15,7 +15,7 @@ import typer
 
 from protea_ray.cli.embed import INTERRUPTED, safe_to_rerun
 from protea_ray.cli.loudness import QUIET, VERBOSE, loudness
-from protea_ray.cli.options import ASSIGNMENTS, FILE, JSON, STORE, training_fields, training_overrides
+from protea_ray.cli.options import ASSIGNMENTS, FILE, JSON, NEW_STORE, training_fields, training_overrides
 
 if TYPE_CHECKING:
     from protea_ray.train.prediction import TrainingPrediction
@@ -27,7 +27,7 @@ OUT = Annotated[str, typer.Argument(metavar="OUT", help="directory: new, empty, 
 
 @training_fields()
 def train(
-    store: STORE,
+    store: NEW_STORE,
     out: OUT,
     attribution: Annotated[
         str | None,

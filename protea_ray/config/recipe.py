@@ -13,14 +13,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from protea_ray.config.known_models import full_name
-from protea_ray.errors import ConfigError
+from protea_ray.errors import ConfigError, did_you_mean
 
 Pooling = Literal["mean", "max", "cls", "mean_max", "std", "none"]
 Dtype = Literal["float32", "float16", "bfloat16"]
@@ -234,8 +234,10 @@ def given_fields(recipe: EmbeddingConfig | Mapping[str, Any]) -> dict[str, Any]:
     return dict(recipe)
 
 
-def embedding_config(fields: dict[str, Any], *, where: str = "EmbeddingConfig") -> EmbeddingConfig:
-    """Build a recipe from untrusted fields; raises ConfigError that lists every mistake.
+def embedding_config(
+    fields: dict[str, Any], *, where: str = "EmbeddingConfig", elsewhere: Iterable[str] = ()
+) -> EmbeddingConfig:
+    """Build a recipe from untrusted fields; raises ConfigError that lists every mistake. `elsewhere`: see `explain`.
 
     >>> from protea_ray.errors import ConfigError
     >>> try:
@@ -248,7 +250,8 @@ def embedding_config(fields: dict[str, Any], *, where: str = "EmbeddingConfig") 
     try:
         return EmbeddingConfig(**fields)
     except ValidationError as error:
-        raise ConfigError(explain(error, EmbeddingConfig) + _combinations(fields, error), where=where) from None
+        problems = explain(error, EmbeddingConfig, elsewhere=elsewhere) + _combinations(fields, error)
+        raise ConfigError(problems, where=where) from None
 
 
 def _combinations(fields: dict[str, Any], error: ValidationError) -> list[str]:
@@ -265,17 +268,27 @@ def _combinations(fields: dict[str, Any], error: ValidationError) -> list[str]:
     return []
 
 
-def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """The errors of pydantic in words, one line each: the field, what is wrong with it, the value that was given."""
-    lines: list[str] = []
-    for item in error.errors():
-        field = ".".join(str(part) for part in item["loc"]) or "combination"
-        if item["type"] == "extra_forbidden":
-            known = ", ".join(model.model_fields)
-            lines.append(f"unknown field {field!r}; known fields: {known}")
-        else:
-            lines.append(f"{field}: {item['msg'].removeprefix('Value error, ')} (got {item['input']!r})"[:400])
-    return lines
+def explain(
+    error: ValidationError, model: type[BaseModel], group: str = "", elsewhere: Iterable[str] = ()
+) -> list[str]:
+    """The errors of pydantic in words, one line each: the field, what is wrong with it, the value that was given.
+
+    `group` stands before every field, as in run.actors; `elsewhere` are fields of other groups that may be meant.
+    """
+    return [_explained(item, model, group, elsewhere) for item in error.errors()]
+
+
+def _explained(item: Any, model: type[BaseModel], group: str, elsewhere: Iterable[str]) -> str:
+    field = ".".join(str(part) for part in item["loc"]) or "combination"
+    if item["type"] == "extra_forbidden":
+        fields = [group + name for name in model.model_fields]
+        hint = did_you_mean(field, [*elsewhere, *fields])
+        return f"unknown field {group + field!r}{hint or '; known fields: ' + ', '.join(fields)}"
+    if item["type"] == "literal_error":
+        words = re.findall(r"'([^']*)'", item["ctx"]["expected"])
+        listed = f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
+        return f"{group}{item['loc'][0]}: {item['input']!r} is not {listed}{did_you_mean(str(item['input']), words)}"
+    return f"{group}{field}: {item['msg'].removeprefix('Value error, ')} (got {item['input']!r})"[:400]
 
 
 def resolve(config: EmbeddingConfig, facts: ModelFacts, device: str, revision: str | None) -> EmbeddingConfig:

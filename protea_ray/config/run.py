@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal, cast
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from protea_ray.config.paths import require_inputs
 from protea_ray.config.recipe import EmbeddingConfig, embedding_config, explain, given_fields
-from protea_ray.errors import ConfigError
+from protea_ray.errors import ConfigError, InputError
 
 
 def _switch(value: Any) -> Any:
@@ -55,8 +56,10 @@ class RunOptions(BaseModel):
     part_bytes: int = Field(default=64 << 20, ge=1 << 10, description="bytes of one parallel part of a plain FASTA")
     id_column: str = Field(default="id", min_length=1, description="column of tabular inputs that holds the id")
     sequence_column: str = Field(default="sequence", min_length=1, description="column that holds the letters")
-    limit: int | None = Field(default=None, gt=0, description="read only the first N records")
-    max_rejects: int | None = Field(default=None, ge=0, description="exit code 3 when a run rejects more than this")
+    limit: int | None = Field(default=None, gt=0, description="read only the first N records; unset: all")
+    max_rejects: int | None = Field(
+        default=None, ge=0, description="exit code 3 when a run rejects more than this; unset: any number may be"
+    )
     retry_rejects: bool = Field(default=False, description="try again what an earlier run rejected while embedding")
     heartbeat_seconds: float = Field(default=30.0, gt=0, description="a lease older than this may be taken over")
     address: str | None = Field(default=None, description="a running Ray cluster; unset: RAY_ADDRESS, else local")
@@ -69,6 +72,9 @@ class RunConfig(BaseModel):
 
     recipes: tuple[EmbeddingConfig, ...] = Field(min_length=1)
     run: RunOptions = RunOptions()
+
+
+_RUN_FIELDS = [*(f"run.{name}" for name in RunOptions.model_fields), "recipes"]
 
 
 def run_config(fields: dict[str, Any], *, where: str = "configuration") -> RunConfig:
@@ -87,7 +93,7 @@ def run_config(fields: dict[str, Any], *, where: str = "configuration") -> RunCo
     recipes: list[EmbeddingConfig] = []
     for position, variant in enumerate(several):
         try:
-            recipes.append(embedding_config({**shared, **given_fields(variant)}))
+            recipes.append(embedding_config({**shared, **given_fields(variant)}, elsewhere=_RUN_FIELDS))
         except ConfigError as error:
             label = f"recipes[{position}]: " if len(several) > 1 else ""
             problems += [label + p for p in error.problems]
@@ -98,13 +104,23 @@ def run_config(fields: dict[str, Any], *, where: str = "configuration") -> RunCo
         given: dict[str, Any] = fields.get("run") or {}
         options = RunOptions(**given)
     except ValidationError as error:
-        problems += [f"run.{line}" for line in explain(error, RunOptions)]
+        problems += explain(error, RunOptions, "run.", EmbeddingConfig.model_fields)
     except TypeError:
         problems.append(f"run: must be a mapping of fields (got {fields['run']!r})")
     problems += _mixed_checkpoints(recipes)
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)), where=where)
     return RunConfig(recipes=tuple(recipes), run=options)
+
+
+def require_fields(fields: dict[str, Any]) -> None:
+    """Raise ConfigError with the mistakes of single fields, for a recipe whose other fields are not known yet."""
+    try:
+        run_config({"model": "any", **fields})
+    except ConfigError as error:
+        problems = [problem for problem in error.problems if "combination: " not in problem]
+        if problems:
+            raise ConfigError(problems) from None
 
 
 def _mixed_checkpoints(recipes: list[EmbeddingConfig]) -> list[str]:
@@ -142,7 +158,10 @@ def load_fields(path: str | None, assignments: list[str], overrides: dict[str, A
 def _read_yaml(path: str) -> dict[str, Any]:
     loaded: Any
     try:
+        require_inputs([path])
         loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except InputError as error:
+        raise ConfigError(error.problems, where="--config") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot be read as YAML: {error}", where=path) from None
     if loaded is None:

@@ -211,7 +211,7 @@ def training_run(fields: Mapping[str, Any], *, where: str = "configuration") -> 
         try:
             options = TrainingOptions(**cast("dict[str, Any]", given))
         except ValidationError as error:
-            problems += [f"run.{line}" for line in explain(error, TrainingOptions)]
+            problems += explain(error, TrainingOptions, "run.", TrainingConfig.model_fields)
     else:
         problems.append(f"run: must be a mapping of fields (got {given!r})")
     if config is None or problems:

@@ -17,13 +17,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from protea_ray.config.map_options import require_map_options
 from protea_ray.config.recipe import embedding_config
 from protea_ray.encoder.encoder import Encoder
 from protea_ray.encoder.in_memory import encoder_here
-from protea_ray.errors import ConfigError, EncoderError, InputError
+from protea_ray.errors import ConfigError, EncoderError, InputError, did_you_mean
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.models.shipped import DEFAULT_MODEL
 from protea_ray.sequences.inputs import Columns, expand, scan
+from protea_ray.sequences.nucleotides import require_no_nucleotides
+from protea_ray.sequences.parts import Source
 from protea_ray.sequences.read import read_part, require_amino_acids
 
 MAX_MAP_RESIDUES = 1022
@@ -91,11 +94,15 @@ _PART_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Maps:
-    """The file that `write_maps` wrote: its path and number of proteins. `trained` False: the maps carry no biology."""
+    """The file that `write_maps` wrote: its path and number of proteins. `trained` False: the maps carry no biology.
+
+    `left_out`: each record of the source that is no protein or is too long, in words.
+    """
 
     path: str
     proteins: int
     trained: bool
+    left_out: tuple[str, ...] = ()
 
 
 def write_maps(
@@ -107,18 +114,23 @@ def write_maps(
     Arrays are `id` (n,) and for protein number i `attention_i` (layers, heads, L, L), whose rows sum to less than 1
     because special tokens are left out, and `contacts_i` (L, L), the probability of contact (ESM-2 alone). `model`
     None is the default; `alphabet` is aa (None), or 3di for ProstT5. Raises ConfigError for outputs that
-    the model does not have and for letters that may be of either alphabet, InputError that names every protein that is
-    missing, rejected, or longer than 1,022 residues, and CheckpointError; nothing is written then.
+    the model does not have and for letters that may be of either alphabet, InputError that names every protein of `ids`
+    that is missing, rejected, or longer than 1,022 residues, and CheckpointError; nothing is written then. Without
+    `ids` such records are left out and named in the result.
     """
     out = Path(out)
-    _require_options(out, outputs)
+    require_map_options(out, outputs)
     fields = {"model": model or DEFAULT_MODEL, "revision": revision, "dtype": "float32", "alphabet": alphabet}
     config = embedding_config(fields, where="maps")
     columns = Columns(alphabet=config.alphabet or "aa")
-    proteins = _proteins(source, ids, columns)
+    places = expand([source], columns)
+    if alphabet is None:
+        require_no_nucleotides(places, columns)
+    found = _proteins(places, source, ids, columns)
+    proteins = found.proteins
     checkpoint = open_checkpoint(model, revision)
     if checkpoint.facts.reads_3di and alphabet is None:
-        require_amino_acids(expand([source], columns), columns)
+        require_amino_acids(places, columns)
     encoder = encoder_here(checkpoint, config, compiled="off")  # attention is written out, in a few proteins
     if "contacts" in outputs and encoder.core.stack.contacts is None:
         raise ConfigError(f"{checkpoint.model} has no contact head; use --outputs attention, or an ESM-2", where="maps")
@@ -131,42 +143,46 @@ def write_maps(
         unfinished.replace(out)
     finally:
         unfinished.unlink(missing_ok=True)
-    return Maps(str(out), len(proteins), checkpoint.trained)
+    return Maps(str(out), len(proteins), checkpoint.trained, tuple(found.left_out))
 
 
-def _require_options(out: Path, outputs: Sequence[str]) -> None:
-    problems = [f"outputs: {name!r} is not one of {', '.join(OUTPUTS)}" for name in outputs if name not in OUTPUTS]
-    problems += [] if outputs else [f"outputs: none given; choose from {', '.join(OUTPUTS)}"]
-    problems += [] if out.suffix == ".npz" else [f"{out}: the ending must be .npz"]
-    problems += [] if out.parent.is_dir() else [f"{out}: there is no directory {out.parent}"]
-    if problems:
-        raise ConfigError(problems, where="maps")
+@dataclass(frozen=True)
+class _Found:
+    """(id, letters) of the proteins to make maps of, and in words each record that is none or is too long."""
+
+    proteins: list[tuple[str, str]]
+    left_out: list[str]
 
 
-def _proteins(source: str, ids: Sequence[str] | None, columns: Columns) -> list[tuple[str, str]]:
-    """(id, letters) of the proteins in `ids` (all when None); raises InputError with every problem of every protein."""
-    found: list[tuple[str, str]] = []
-    problems: list[str] = []
-    for kind, row in _records(source, columns):
+def _proteins(places: Sequence[Source], source: str, ids: Sequence[str] | None, columns: Columns) -> _Found:
+    """The proteins in `ids`, or all that can be had when None.
+
+    Raises InputError with every problem of those in `ids`, and when no protein is left.
+    """
+    found, left_out = list[tuple[str, str]](), list[str]()
+    known = set[str]()
+    for kind, row in _records(places, columns):
         if ids is not None and row["id"] not in ids:
             continue
+        known.add(row["id"])
         if kind == "reject":
-            problems.append(f"{source}, line {row['line']}: {row['id'] or 'a record'} is no protein: {row['detail']}")
+            left_out.append(f"{source}, line {row['line']}: {row['id'] or 'a record'} is no protein: {row['detail']}")
         elif row["length"] > MAX_MAP_RESIDUES:
-            problems.append(
+            left_out.append(
                 f"{row['id']} has {row['length']} residues; maps grow with the square and are refused beyond "
-                f"{MAX_MAP_RESIDUES}. Leave it out, or cut a domain"
+                f"{MAX_MAP_RESIDUES}: cut a domain"
             )
-        found.append((row["id"], row.get("sequence", "")))
-    known = {id for id, _ in found}
-    problems += [f"{source} has no protein {id!r}" for id in dict.fromkeys(ids or ()) if id not in known]
-    if problems or not found:
-        raise InputError(problems or [f"{source} has no proteins"])
-    return found
+        else:
+            found.append((row["id"], row["sequence"]))
+    absent = [f"{source} has no protein {id!r}{did_you_mean(id, known)}" for id in dict.fromkeys(ids or ())
+              if id not in known]  # fmt: skip
+    if absent or not found or (ids is not None and left_out):
+        raise InputError([*left_out, *absent] or [f"{source} has no proteins"])
+    return _Found(found, left_out)
 
 
-def _records(source: str, columns: Columns) -> Iterator[tuple[str, dict[str, Any]]]:
-    for place in expand([source], columns):
+def _records(places: Sequence[Source], columns: Columns) -> Iterator[tuple[str, dict[str, Any]]]:
+    for place in places:
         for part in scan(place, columns, _PART_BYTES).parts:
             for batch in read_part(part, columns, place.uri, ""):
                 yield from (("protein", row) for row in batch.proteins.to_pylist())

@@ -37,6 +37,7 @@ from protea_ray.pipeline.work import UnitPolicy, Work, cut_units, find_work
 from protea_ray.pipeline.worker import EncoderSpec, Target
 from protea_ray.plan.units import Sizes
 from protea_ray.sequences.inputs import expand
+from protea_ray.sequences.nucleotides import require_no_nucleotides
 from protea_ray.sequences.parts import Source
 from protea_ray.sequences.read import require_amino_acids
 from protea_ray.store.columns import require_columns
@@ -107,6 +108,8 @@ def prepare(
     first = config.recipes[0]
     columns = columns_of(config.run, first.alphabet)
     sources = expand(inputs, columns, location.uri)
+    if first.alphabet is None:
+        require_no_nucleotides(sources, columns)
     report.phase(f"opening the checkpoint {first.model}")
     checkpoint = open_checkpoint(first.model, first.revision, first.family)
     if checkpoint.facts.reads_3di and first.alphabet is None:

@@ -195,7 +195,8 @@ def matching(proteins: lance.LanceDataset, filter: str | None, columns: Sequence
         if is_outage(error):
             raise
         known = ", ".join(PROTEINS_SCHEMA.names)
-        raise ConfigError(f"{filter!r}: {message(error)}. Columns: {known}", where="where") from None
+        said = message(error).rstrip(".? ")
+        raise ConfigError(f"{filter!r}: {said}. Columns: {known}", where="where") from None
 
 
 def distinct(records: pa.Table) -> pa.Table:

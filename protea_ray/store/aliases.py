@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from protea_ray.errors import StoreError, UnknownSpaceError
+from protea_ray.errors import StoreError, UnknownSpaceError, did_you_mean
 from protea_ray.store.location import ALIASES_TABLE, OWN_TABLES, Location, table_name
 from protea_ray.store.spaces import list_spaces, open_space
 from protea_ray.store.tables import ensure_table, find_table
@@ -95,4 +95,5 @@ def resolve(location: Location, name: str = CURRENT, version: int | None = None)
     known = f"spaces: {', '.join(spaces) or 'none yet'}; aliases: {', '.join(sorted(aliases)) or 'none'}"
     if name == CURRENT and spaces:
         raise UnknownSpaceError(f"{location.uri} has {len(spaces)} spaces and no alias {CURRENT!r}; name one. {known}")
-    raise UnknownSpaceError(f"{location.uri} has no space or alias {name!r}; {known}")
+    hint = did_you_mean(name, [*spaces, *aliases])
+    raise UnknownSpaceError(f"{location.uri} has no space or alias {name!r}{hint}; {known}")

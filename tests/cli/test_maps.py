@@ -49,12 +49,24 @@ def test_maps_of_the_command_line_equal_transformers(fasta: Path, esm2: Path, tm
 
 def test_every_protein_that_stands_in_the_way_is_named(fasta: Path, esm2: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
-        write_maps(str(fasta), tmp_path / "m.npz", model=str(esm2))
+        write_maps(str(fasta), tmp_path / "m.npz", ids=["long", "longer", "gap"], model=str(esm2))
     assert [word in str(caught.value) for word in ("long has 1023", "longer has 2000", "line 9: gap")] == [True] * 3
     with pytest.raises(InputError, match="has no protein 'c'") as caught:
         write_maps(str(fasta), tmp_path / "m.npz", ids=["a", "c"], model=str(esm2))
     assert len(caught.value.problems) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bad_record_is_left_out_and_named(fasta: Path, esm2: Path, tmp_path: Path) -> None:
+    done = commands.call("maps", fasta, tmp_path / "m.npz", "--model", esm2)
+
+    assert done.returncode == 0, done.stderr
+    assert "maps of 2 protein(s)" in done.stdout
+    assert [
+        word in done.stderr for word in ("3 record(s) left out", "long has 1023", "longer has 2000", "line 9: gap")
+    ] == [True] * 4
+    with np.load(tmp_path / "m.npz", allow_pickle=False) as found:
+        assert found["id"].tolist() == list(PROTEINS)
 
 
 def test_options_that_cannot_work_are_all_named(fasta: Path, tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def load(directory: Path) -> dict[str, torch.Tensor]:
 def commands_known() -> set[str]:
     from protea_ray.cli.main import COMMANDS
 
-    return set(COMMANDS)
+    return {name for group in COMMANDS.values() for name in group}
 
 
 @pytest.mark.slow
@@ -205,8 +205,9 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
-def test_the_commands_of_the_page_have_the_options_that_they_name() -> None:
+def test_the_commands_of_the_page_have_the_options_that_they_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is parsed as the program would; what it would then do is stopped."""
+    monkeypatch.setattr("protea_ray.config.paths.require_store", lambda store: None)  # the page's stores are not here
     lines = [line for block in blocks("bash") for line in block.splitlines() if line]
     parsed = [shlex.split(line, comments=True) for line in lines]
 

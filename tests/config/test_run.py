@@ -44,7 +44,7 @@ def test_mistakes_of_all_parts_come_at_once():
         }
     )
     assert len(found) == 5
-    starts = ("recipes[0]: layers", "recipes[1]: pooling", "recipes[2]", "run.actors", "run.unknown field 'colour'")
+    starts = ("recipes[0]: layers", "recipes[1]: pooling", "recipes[2]", "run.actors", "unknown field 'run.colour'")
     assert [any(problem.startswith(start) for problem in found) for start in starts] == [True] * 5
 
 
@@ -107,7 +107,7 @@ def test_a_file_that_is_no_configuration(tmp_path: Path, text: str):
 
 def test_a_file_that_cannot_be_read(tmp_path: Path):
     for path in (tmp_path / "none.yaml", tmp_path):
-        with pytest.raises(ConfigError, match="cannot be read"):
+        with pytest.raises(ConfigError, match=r"no such file|cannot be read"):
             load_fields(str(path), [], {})
 
 
