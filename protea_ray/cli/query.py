@@ -24,12 +24,28 @@ def query(
     ids: Annotated[list[str] | None, typer.Option("--id", help="a protein's id; repeat for several")] = None,
     where: Annotated[str | None, typer.Option("--where", help="SQL over id, length, description, source")] = None,
     nearest: Annotated[str | None, typer.Option("--nearest", metavar="ID", help="most similar proteins")] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="how many with --nearest")] = 10,
+    sequences: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sequence", metavar="LETTERS", help="proteins most similar to these letters; repeat for several"
+        ),
+    ] = None,
+    fasta: Annotated[
+        list[str] | None,
+        typer.Option("--fasta", metavar="FILE", help="... to each sequence of a file, - for standard input; repeat"),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="how many neighbours of each query")] = 10,
     space: Annotated[str, typer.Option("--space", help="space or alias")] = "current",
-    pooling: Annotated[str | None, typer.Option("--pooling", help="vector column of --nearest")] = None,
+    pooling: Annotated[
+        str | None, typer.Option("--pooling", help="vector column that is searched [mean, else the first]")
+    ] = None,
     approximate: Annotated[
-        bool, typer.Option("--approximate", help="--nearest may use the vector index and miss a neighbour")
+        bool, typer.Option("--approximate", help="a search may use the vector index and miss a neighbour")
     ] = False,
+    model: Annotated[
+        str | None, typer.Option("--model", help="where the space's checkpoint is now, if it was moved")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda: what embeds new sequences")] = "auto",
     out: Annotated[
         str | None, typer.Option("--out", metavar="FILE.parquet", help="write all rows, with vectors")
     ] = None,
@@ -42,18 +58,33 @@ def query(
 
     An id may be an accession. Of an id with several sequences the newest is used, or shown with --all-sequences each.
     Exit code 1 when an --id is unknown or has no vector; the others are shown.
+
+    --sequence and --fasta search with new proteins: they are embedded here as the space was, and nothing is written. A
+    record that is no protein is named and left out; exit code 1 when none is left.
     """
     from protea_ray.config.paths import require_writable
     from protea_ray.errors import ConfigError, StoreError
     from protea_ray.query.reader import open_store
 
-    if (ids is not None) + (nearest is not None) > 1 or not (ids or nearest or where or out):
-        raise ConfigError("give --id or --nearest (either may go with --where), --where alone, or --out", where="query")
+    new = bool(sequences or fasta)
+    if bool(ids) + bool(nearest) + new > 1 or not (ids or nearest or new or where or out):
+        raise ConfigError(
+            "give one of --id, --nearest, or --sequence and --fasta (--where may go with each), --where alone, or --out",
+            where="query",
+        )
+    if not new and (model or device != "auto"):
+        raise ConfigError("--model and --device are of --sequence and --fasta", where="query")
     if out is not None:
         require_writable(out, "--out")
     opened = open_store(store)
     if nearest is not None:
         rows = opened.nearest(nearest, k, space=space, pooling=pooling, where=where, approximate=approximate)
+    elif new:
+        print(f"searching {opened.uri} with new sequences ...", file=sys.stderr, flush=True)
+        rows = opened.search(
+            sequences, k, fasta=fasta or (), space=space, pooling=pooling, where=where, approximate=approximate,
+            model=model, device=device,
+        )  # fmt: skip
     elif ids is not None:
         rows = opened.get(ids, space=space, all_sequences=all_sequences)
     else:

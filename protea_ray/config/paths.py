@@ -33,6 +33,12 @@ def require_paths(inputs: Sequence[str], store: str) -> None:
         raise InputError(missing)
 
 
+def require_inputs(inputs: Sequence[str]) -> None:
+    """Raise one InputError for all local inputs that do not exist."""
+    if missing := [f"{given}: {problem}" for given in inputs if (problem := _missing(given))]:
+        raise InputError(missing)
+
+
 def is_file(store: str) -> bool:
     """Whether what was given as a store is a local file."""
     return "://" not in store and Path(store).expanduser().is_file()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -151,7 +152,7 @@ class _Best:
         ends = np.searchsorted(self._query, np.arange(len(self.floor) + 1))
         keys = list(_keys(self._high, self._low))
         similarity = self._similarity.tolist()
-        return [Neighbours(keys[a:b], similarity[a:b]) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        return [Neighbours(keys[a:b], similarity[a:b]) for a, b in pairwise(ends.tolist())]
 
 
 def _repeats(*sorted_columns: np.ndarray) -> np.ndarray:
