@@ -26,9 +26,7 @@ def query(
     nearest: Annotated[str | None, typer.Option("--nearest", metavar="ID", help="most similar proteins")] = None,
     sequences: Annotated[
         list[str] | None,
-        typer.Option(
-            "--sequence", metavar="LETTERS", help="proteins most similar to these letters; repeat for several"
-        ),
+        typer.Option("--sequence", metavar="LETTERS", help="most similar to these letters; repeat for several"),
     ] = None,
     fasta: Annotated[
         list[str] | None,
@@ -65,11 +63,12 @@ def query(
     from protea_ray.config.paths import require_writable
     from protea_ray.errors import ConfigError, StoreError
     from protea_ray.query.reader import open_store
+    from protea_ray.query.similar import Wanted, similar_to_new
 
     new = bool(sequences or fasta)
     if bool(ids) + bool(nearest) + new > 1 or not (ids or nearest or new or where or out):
         raise ConfigError(
-            "give one of --id, --nearest, or --sequence and --fasta (--where may go with each), --where alone, or --out",
+            "give one of --id, --nearest, or --sequence and --fasta (each also with --where), or --where, or --out",
             where="query",
         )
     if not new and (model or device != "auto"):
@@ -80,11 +79,8 @@ def query(
     if nearest is not None:
         rows = opened.nearest(nearest, k, space=space, pooling=pooling, where=where, approximate=approximate)
     elif new:
-        print(f"searching {opened.uri} with new sequences ...", file=sys.stderr, flush=True)
-        rows = opened.search(
-            sequences, k, fasta=fasta or (), space=space, pooling=pooling, where=where, approximate=approximate,
-            model=model, device=device,
-        )  # fmt: skip
+        wanted = Wanted(k, pooling, where, approximate)
+        rows = similar_to_new(opened.view(space), sequences, fasta or (), wanted, model, device, tell=_tell)
     elif ids is not None:
         rows = opened.get(ids, space=space, all_sequences=all_sequences)
     else:
@@ -96,6 +92,10 @@ def query(
     if absent and ids is not None:
         print(absent, file=sys.stderr)
         raise typer.Exit(FAILED)
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _absent(rows: pa.Table, store: Store, space: str, by_id: bool) -> str:

@@ -6,7 +6,7 @@ space's dtype. A sequence that the space holds already is not embedded again; it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,8 +31,9 @@ _NAMED = 3  # proteins in a sentence
 
 
 def vectors_of(
-    view: View, proteins: Sequence[NewProtein], pooling: str, model: str | None = None, device: str = "auto"
-) -> tuple[list[NewProtein], QueryRows, list[str]]:
+    view: View, proteins: Sequence[NewProtein], pooling: str, model: str | None, device: str,
+    tell: Callable[[str], None],
+) -> tuple[list[NewProtein], QueryRows, list[str]]:  # fmt: skip
     """The proteins that have a vector, their rows of `pooling`, and a sentence for each that has none.
 
     `model` is where the space's checkpoint is now, if it was moved. Raises StoreError for an imported space,
@@ -44,6 +45,7 @@ def vectors_of(
     new = {p.key: p.letters for p in proteins if p.key not in rows}
     problems: dict[bytes, str] = {}
     if new:
+        tell(f"embedding {len(new):,} sequence(s) with {model or view.info.model}, as space {view.info.name} was")
         encoder = _encoder(view, list(new.values()), pooling, model, device)
         keys = list(new)
         for result in encoder.embed(list(new.values())):

@@ -168,9 +168,9 @@ class Store:
         embedded in this process by the space's own recipe and checkpoint, and nothing is written: the neighbours are
         those that `nearest` would give had the file been embedded into the store, and a query that is stored finds
         itself. `model` says where the checkpoint is now, if it was moved; `device` is auto, cpu or cuda. A record
-        that is no protein is left out, logged, and named by `missing(table)["rejected"]`. Raises ConfigError, InputError
-        when no query is left, StoreError for a space whose vectors were imported, and CheckpointError for another
-        checkpoint than the one that was recorded.
+        that is no protein is left out, logged, and named by `missing(table)["rejected"]`. Raises ConfigError,
+        InputError when no query is left, StoreError for a space whose vectors were imported, and CheckpointError for
+        another checkpoint than the one that was recorded.
         """
         wanted = Wanted(k, pooling, where, approximate)
         files = [str(file) for file in ([fasta] if isinstance(fasta, str | Path) else fasta)]

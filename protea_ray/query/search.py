@@ -51,7 +51,8 @@ def search(
 
     `approximate` lets Lance use the column's index, if it has one; a filter is always applied exactly.
     """
-    if allowed is None and (approximate or len(queries.rows) <= _FEW_ROWS):
+    as_stored = queries.rows.dtype == view.facts["store_dtype"]  # Lance rounds a query to the column's type
+    if allowed is None and (approximate or (as_stored and len(queries.rows) <= _FEW_ROWS)):
         how = BY_INDEX if approximate else EXACT
         return [_search_with_lance(view, queries.of(query), k, pooling, how) for query in range(queries.count)]
     return search_in_one_pass(view, queries, k, pooling, allowed)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from protea_ray.query.view import View, matrix
 from protea_ray.store.keys import key_array
 
 Queries = str | Sequence[str] | Mapping[str, str] | Sequence[float] | np.ndarray | pa.Array | pa.ChunkedArray
+_log = logging.getLogger(__name__)
 _KINDS = "letters, a list of them, {name: letters}, a vector (D,), or vectors (n, D)"
 
 
@@ -52,9 +54,10 @@ def similar_to_stored(view: View, id: str, wanted: Wanted) -> pa.Table:
 
 
 def similar_to_new(
-    view: View, queries: Any, files: Sequence[str], wanted: Wanted, model: str | None = None, device: str = "auto"
-) -> pa.Table:
-    """The proteins nearest to each query, which may be among them; see `Store.search`."""
+    view: View, queries: Any, files: Sequence[str], wanted: Wanted, model: str | None = None, device: str = "auto",
+    tell: Callable[[str], None] = _log.info,
+) -> pa.Table:  # fmt: skip
+    """The proteins nearest to each query, which may be among them; see `Store.search`. `tell` hears what takes long."""
     pooling = search.pooling_of(view, wanted.pooling)
     vectors = None if queries is None else _vectors(queries, view.facts["widths"][pooling])
     allowed = search.allowed_keys(view, wanted.where)
@@ -65,24 +68,28 @@ def similar_to_new(
         names = _numbered(len(vectors))
         rows = QueryRows(vectors, np.arange(len(vectors)), len(vectors))
     else:
-        names, rows, problems = _sequences(view, queries, files, pooling, model, device)
+        names, rows, problems = _sequences(view, queries, files, pooling, model, device, tell)
+    tell(f"searching {view.vectors.count_rows():,} rows of {view.pin.space}")
     found = search.search(view, rows, wanted.k, pooling, allowed, wanted.approximate)
     return view.stamped(search.described_each(view, names, found), rejected=problems)
 
 
 def _sequences(
-    view: View, queries: Any, files: Sequence[str], pooling: str, model: str | None, device: str
-) -> tuple[list[str], QueryRows, list[str]]:
+    view: View, queries: Any, files: Sequence[str], pooling: str, model: str | None, device: str,
+    tell: Callable[[str], None],
+) -> tuple[list[str], QueryRows, list[str]]:  # fmt: skip
     """Names and rows of the sequences that were given and read, and what was left out, which is logged too."""
     from protea_ray.query.new_sequences import read_new, require_alphabet  # 0.1 s, and not for ids and vectors
     from protea_ray.query.own_recipe import vectors_of
 
     given = _named(queries)
     require_inputs(files)
+    if files:
+        tell(f"reading {', '.join(files)}"[:200])
     alphabet = view.info.config.get("alphabet") or "aa"
     new = read_new(given, files, alphabet)
     require_alphabet(new.proteins, list(given.values()), view.info.name, alphabet)
-    kept, rows, without = vectors_of(view, new.proteins, pooling, model, device)
+    kept, rows, without = vectors_of(view, new.proteins, pooling, model, device, tell)
     problems = [*new.problems, *without]
     lookup.say(f"left out: {problem}" for problem in problems)
     return [p.name for p in kept], rows, problems
