@@ -131,16 +131,17 @@ def _vectors(queries: Any, width: int) -> np.ndarray | None:
         raise ConfigError(f"the queries are rows of several lengths; give {_KINDS}", where="search") from None
     if given.dtype.kind not in "fiu":
         return None
-    problems = list(_vector_problems(np.atleast_2d(given), given.ndim, width))
+    problems = list(_vector_problems(given, width))
     if problems:
         raise ConfigError(problems, where="search")
     return np.atleast_2d(given).astype(np.float32)
 
 
-def _vector_problems(given: np.ndarray, dimensions: int, width: int) -> Iterator[str]:
-    if dimensions not in (1, 2) or given.shape[-1] != width or not len(given):
-        yield f"vectors of the space have {width} values, and the query has the shape {given.shape}; give {_KINDS}"
+def _vector_problems(queries: np.ndarray, width: int) -> Iterator[str]:
+    if queries.ndim not in (1, 2) or queries.shape[-1] != width or not len(queries):
+        yield f"vectors of the space have {width} values, and the query has the shape {queries.shape}; give {_KINDS}"
         return
+    given = np.atleast_2d(queries)
     strange = np.flatnonzero(~np.isfinite(given).all(axis=1))
     if len(strange):
         yield f"vector {strange[0] + 1} of {len(given)} holds NaN or infinity"
