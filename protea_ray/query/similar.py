@@ -85,7 +85,7 @@ def _sequences(
     given = _named(queries)
     require_inputs(files)
     if files:
-        tell(f"reading {', '.join(files)}"[:200])
+        tell(f"reading {', '.join('standard input' if file == '-' else file for file in files)}"[:200])
     alphabet = view.info.config.get("alphabet") or "aa"
     new = read_new(given, files, alphabet)
     require_alphabet(new.proteins, list(given.values()), view.info.name, alphabet)

@@ -73,7 +73,7 @@ def view(store: Store, request: pytest.FixtureRequest, monkeypatch: pytest.Monke
     found = store.view("chunked")
     whole, schema = found.vectors.to_batches, found.vectors.schema
 
-    def cut(**how: object) -> list[pa.RecordBatch]:
+    def cut(**how: Any) -> list[pa.RecordBatch]:
         table = pa.Table.from_batches(whole(**how)).combine_chunks()
         return table.to_batches(max_chunksize=request.param)
 
