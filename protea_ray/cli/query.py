@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -61,25 +62,19 @@ def query(
     record that is no protein is named and left out; exit code 1 when none is left.
     """
     from protea_ray.config.paths import require_writable
-    from protea_ray.errors import ConfigError, StoreError
+    from protea_ray.errors import StoreError
     from protea_ray.query.reader import open_store
-    from protea_ray.query.similar import Wanted, similar_to_new
+    from protea_ray.query.similar import SearchOptions, similar_to_new
 
     new = bool(sequences or fasta)
-    if bool(ids) + bool(nearest) + new > 1 or not (ids or nearest or new or where or out):
-        raise ConfigError(
-            "give one of --id, --nearest, or --sequence and --fasta (each also with --where), or --where, or --out",
-            where="query",
-        )
-    if not new and (model or device != "auto"):
-        raise ConfigError("--model and --device are of --sequence and --fasta", where="query")
+    _require_one_way([ids, nearest, new], where or out, new, model or device != "auto")
     if out is not None:
         require_writable(out, "--out")
     opened = open_store(store)
     if nearest is not None:
         rows = opened.nearest(nearest, k, space=space, pooling=pooling, where=where, approximate=approximate)
     elif new:
-        wanted = Wanted(k, pooling, where, approximate)
+        wanted = SearchOptions(k, pooling, where, approximate)
         rows = similar_to_new(opened.view(space), sequences, fasta or (), wanted, model, device, tell=_tell)
     elif ids is not None:
         rows = opened.get(ids, space=space, all_sequences=all_sequences)
@@ -92,6 +87,20 @@ def query(
     if absent and ids is not None:
         print(absent, file=sys.stderr)
         raise typer.Exit(FAILED)
+
+
+def _require_one_way(ways: Sequence[object], rest: object, new: bool, embeds: object) -> None:
+    """Raise ConfigError unless one of `ways` was asked for, or `rest`; `embeds`: options of new sequences were given."""
+    from protea_ray.errors import ConfigError
+
+    asked = sum(map(bool, ways))
+    if asked > 1 or not (asked or rest):
+        raise ConfigError(
+            "give one of --id, --nearest, or --sequence and --fasta (each also with --where), or --where, or --out",
+            where="query",
+        )
+    if embeds and not new:
+        raise ConfigError("--model and --device are of --sequence and --fasta", where="query")
 
 
 def _tell(text: str) -> None:

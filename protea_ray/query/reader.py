@@ -19,7 +19,7 @@ from protea_ray.config.paths import is_file
 from protea_ray.errors import ConfigError, StoreError
 from protea_ray.query import lookup
 from protea_ray.query.residues import ResidueMatrix
-from protea_ray.query.similar import Queries, Wanted, similar_to_new, similar_to_stored
+from protea_ray.query.similar import Queries, SearchOptions, similar_to_new, similar_to_stored
 from protea_ray.query.stored_protein import matrix_of
 from protea_ray.query.view import DESCRIBES, MISSING, Pin, View, distinct, matching
 from protea_ray.store.aliases import CURRENT
@@ -143,7 +143,7 @@ class Store:
         over protein columns. `id` may be an accession; of several sequences under it the newest is the query, and an
         earlier one among the neighbours is logged. Raises StoreError for an id that is unknown or has no vector.
         """
-        wanted = Wanted(k, pooling, where, approximate)
+        wanted = SearchOptions(k, pooling, where, approximate)
         return similar_to_stored(self.view(space, version), id, wanted)
 
     @outage_as_store_error()
@@ -172,7 +172,7 @@ class Store:
         InputError when no query is left, StoreError for a space whose vectors were imported, and CheckpointError for
         another checkpoint than the one that was recorded.
         """
-        wanted = Wanted(k, pooling, where, approximate)
+        wanted = SearchOptions(k, pooling, where, approximate)
         files = [str(file) for file in ([fasta] if isinstance(fasta, str | Path) else fasta)]
         if queries is None and not files:
             raise ConfigError("no query was given; give sequences, vectors or fasta=FILE", where="search")

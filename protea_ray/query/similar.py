@@ -25,7 +25,7 @@ _KINDS = "letters, a list of them, {name: letters}, a vector (D,), or vectors (n
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SearchOptions:
     """What is wanted of a search: `k` proteins by `pooling`, that match the SQL filter `where`."""
 
     k: int = 10
@@ -38,7 +38,7 @@ class Wanted:
             raise ConfigError(f"k must be a whole number of at least 1 (got {self.k!r})", where="search")
 
 
-def similar_to_stored(view: View, id: str, wanted: Wanted) -> pa.Table:
+def similar_to_stored(view: View, id: str, wanted: SearchOptions) -> pa.Table:
     """The proteins nearest to a stored one, which is left out; see `Store.nearest`."""
     pooling = search.pooling_of(view, wanted.pooling)
     key, earlier = keys_of_id(view, id)
@@ -54,7 +54,7 @@ def similar_to_stored(view: View, id: str, wanted: Wanted) -> pa.Table:
 
 
 def similar_to_new(
-    view: View, queries: Any, files: Sequence[str], wanted: Wanted, model: str | None = None, device: str = "auto",
+    view: View, queries: Any, files: Sequence[str], wanted: SearchOptions, model: str | None = None, device: str = "auto",
     tell: Callable[[str], None] = _log.info,
 ) -> pa.Table:  # fmt: skip
     """The proteins nearest to each query, which may be among them; see `Store.search`. `tell` hears what takes long."""
