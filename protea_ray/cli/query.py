@@ -90,7 +90,7 @@ def query(
 
 
 def _require_one_way(ways: Sequence[object], rest: object, new: bool, embeds: object) -> None:
-    """Raise ConfigError unless one of `ways` was asked for, or `rest`; `embeds`: options of new sequences were given."""
+    """Raise ConfigError unless one of `ways` was asked for, or `rest`; `embeds`: options of new ones were given."""
     from protea_ray.errors import ConfigError
 
     asked = sum(map(bool, ways))

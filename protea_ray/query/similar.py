@@ -54,8 +54,8 @@ def similar_to_stored(view: View, id: str, wanted: SearchOptions) -> pa.Table:
 
 
 def similar_to_new(
-    view: View, queries: Any, files: Sequence[str], wanted: SearchOptions, model: str | None = None, device: str = "auto",
-    tell: Callable[[str], None] = _log.info,
+    view: View, queries: Any, files: Sequence[str], wanted: SearchOptions, model: str | None = None,
+    device: str = "auto", tell: Callable[[str], None] = _log.info,
 ) -> pa.Table:  # fmt: skip
     """The proteins nearest to each query, which may be among them; see `Store.search`. `tell` hears what takes long."""
     pooling = search.pooling_of(view, wanted.pooling)
