@@ -21,7 +21,7 @@ from rich.table import Table
 from benchmarks.cluster.model import Outcome, Policy, play
 from benchmarks.cluster.schedule import Schedule
 from benchmarks.cluster.simulate import cost_for, draw, known_lengths
-from protea_ray.cli.show import wide_console
+from benchmarks.encoder.show import wide_console
 from protea_ray.plan.cost import Cost
 from protea_ray.plan.units import SHARES, Sizes, Unit, cut
 

@@ -10,18 +10,18 @@ from rich.table import Table
 
 from protea_ray.errors import ConfigError
 
-
 _WIDE = 160  # columns where there is no terminal to ask
 
 
-def _console() -> Console:
+def wide_console() -> Console:
+    """Standard output, as wide as the terminal, or 160 columns where there is none."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=_WIDE)
 
 
 def show(found: dict[str, Any], model: str) -> None:
     """Every way on one model. `found` is what benchmarks/encoder/__main__.py prints with --json."""
-    console = _console()
+    console = wide_console()
     records = [r for r in found["records"] if r["model"] == model]
     first = records[0]
     peaks = ", ".join(
@@ -42,7 +42,7 @@ def show(found: dict[str, Any], model: str) -> None:
 
 def show_more(found: dict[str, Any]) -> None:
     """Rates by length, and the pipeline beside the encoder."""
-    console = _console()
+    console = wide_console()
     _buckets(found, console)
     _pipeline(found, console)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,14 +25,26 @@ def query(
     ids: Annotated[list[str] | None, typer.Option("--id", help="a protein's id; repeat for several")] = None,
     where: Annotated[str | None, typer.Option("--where", help="SQL over id, length, description, source")] = None,
     nearest: Annotated[str | None, typer.Option("--nearest", metavar="ID", help="most similar proteins")] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="how many with --nearest")] = 10,
+    sequences: Annotated[
+        list[str] | None,
+        typer.Option("--sequence", metavar="LETTERS", help="most similar to these letters; repeat for several"),
+    ] = None,
+    fasta: Annotated[
+        list[str] | None,
+        typer.Option("--fasta", metavar="FILE", help="... to each sequence of a file, - for standard input; repeat"),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="how many neighbours of each query")] = 10,
     space: Annotated[str, typer.Option("--space", help="space or alias")] = "current",
     pooling: Annotated[
-        str | None, typer.Option("--pooling", help="vector column of --nearest [mean, else the first]")
+        str | None, typer.Option("--pooling", help="vector column that is searched [mean, else the first]")
     ] = None,
     approximate: Annotated[
-        bool, typer.Option("--approximate", help="--nearest may use the vector index and miss a neighbour")
+        bool, typer.Option("--approximate", help="a search may use the vector index and miss a neighbour")
     ] = False,
+    model: Annotated[
+        str | None, typer.Option("--model", help="where the space's checkpoint is now, if it was moved")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda: what embeds new sequences")] = "auto",
     out: Annotated[
         str | None,
         typer.Option("--out", metavar="FILE", help="write all rows; the ending decides the format, as with export"),
@@ -50,21 +63,28 @@ def query(
     An id may be an accession. Of an id with several sequences the newest is used, or shown with --all-sequences each.
     Exit code 1 when an --id is unknown or has no vector (the others are shown), and when there is nothing to write to
     --out; a --where that matches nothing prints 0 proteins and exits with 0.
+
+    --sequence and --fasta search with new proteins: they are embedded here as the space was, and nothing is written. A
+    record that is no protein is named and left out; exit code 1 when none is left.
     """
     from protea_ray.cli.rows_out import deliver, rows_out, say_written
-    from protea_ray.errors import ConfigError, StoreError
+    from protea_ray.errors import StoreError
     from protea_ray.query.reader import open_store
+    from protea_ray.query.similar import SearchOptions, similar_to_new
 
-    if (ids is not None) + (nearest is not None) > 1 or not (ids or nearest or where or out):
-        raise ConfigError("give --id or --nearest (either may go with --where), --where alone, or --out", where="query")
-    to = rows_out(out, format, vectors, as_json, have_vectors=nearest is None)
+    new = bool(sequences or fasta)
+    _require_one_way([ids, nearest, new], where or out, new, model or device != "auto")
+    to = rows_out(out, format, vectors, as_json, have_vectors=not (nearest or new))
     opened = open_store(store)
-    if out is not None and ids is None and nearest is None:
+    if out is not None and not (ids or nearest or new):
         say_written(opened.export(out, space=space, where=where, pooling=pooling).rows, to)
         return
     view = opened.view(space)
     if nearest is not None:
         rows = opened.nearest(nearest, k, space=view.pin, pooling=pooling, where=where, approximate=approximate)
+    elif new:
+        wanted = SearchOptions(k, pooling, where, approximate)
+        rows = similar_to_new(view, sequences, fasta or (), wanted, model, device, tell=_tell)
     else:
         rows = _facts(opened, view, ids, where, to.columns(view, pooling), all_sequences)
     absent = _absent(rows, opened, space, by_id=ids is not None)
@@ -86,6 +106,24 @@ def _facts(
         return store.to_arrow(columns=columns, space=view.pin, where=where)
     rows = store.get(ids, columns=columns, space=view.pin, all_sequences=all_sequences)
     return rows if where is None else of_pairs(rows, view.records(where, ["id", "key"]))
+
+
+def _require_one_way(ways: Sequence[object], rest: object, new: bool, embeds: object) -> None:
+    """Raise ConfigError unless one of `ways` was asked for, or `rest`; `embeds`: options of new ones were given."""
+    from protea_ray.errors import ConfigError
+
+    asked = sum(map(bool, ways))
+    if asked > 1 or not (asked or rest):
+        raise ConfigError(
+            "give one of --id, --nearest, or --sequence and --fasta (each also with --where), or --where, or --out",
+            where="query",
+        )
+    if embeds and not new:
+        raise ConfigError("--model and --device are of --sequence and --fasta", where="query")
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _absent(rows: pa.Table, store: Store, space: str, by_id: bool) -> str:

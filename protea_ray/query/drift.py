@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from protea_ray.display import html_table, text_table
 from protea_ray.errors import ConfigError, StoreError
-from protea_ray.query.search import SAFE_NORM
+from protea_ray.query.one_pass import SAFE_NORM
 from protea_ray.query.view import CHUNK, View, matrix
 from protea_ray.store.keys import KeyIndex, words
 from protea_ray.store.ledger import FIRST_ROW

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from protea_ray.config.paths import is_file
-from protea_ray.errors import StoreError
-from protea_ray.query import by_id, lookup, search
+from protea_ray.errors import ConfigError, StoreError
+from protea_ray.query import by_id, lookup
 from protea_ray.query.residues import ResidueMatrix
-from protea_ray.query.view import DESCRIBES, MISSING, Pin, View, distinct, matching, matrix
+from protea_ray.query.similar import Queries, SearchOptions, similar_to_new, similar_to_stored
+from protea_ray.query.stored_protein import matrix_of
+from protea_ray.query.view import DESCRIBES, MISSING, Pin, View, distinct, matching
 from protea_ray.store.aliases import CURRENT, Alias, resolve
-from protea_ray.store.keys import key_array
-from protea_ray.store.location import PROTEINS_TABLE, REJECTS_TABLE, Location, open_location
+from protea_ray.store.location import PROTEINS_TABLE, Location, open_location
 from protea_ray.store.object_store_errors import outage_as_store_error
-from protea_ray.store.rows import LOGITS, RESIDUES, matrix_widths
-from protea_ray.store.sql import both, equals
-from protea_ray.store.tables import find_table, open_table
+from protea_ray.store.rows import LOGITS, RESIDUES
+from protea_ray.store.tables import open_table
 
 if TYPE_CHECKING:
     import ray.data
@@ -207,18 +207,40 @@ class Store:
         over protein columns. `id` may be an accession; of several sequences under it the newest is the query, and an
         earlier one among the neighbours is logged. Raises StoreError for an id that is unknown or has no vector.
         """
-        view = self.view(space, version)
-        pooling = search.pooling_of(view, pooling)
-        key, earlier = self._keys_of(view, id)
-        queries = matrix(view.rows_of(key_array([key]), [pooling])[pooling])
-        if not len(queries):
-            raise StoreError(f"protein {id!r} has no vector in space {view.pin.space}{self._reason(id, view)}")
-        allowed = search.allowed_keys(view, where)
-        found = search.nearest(view, key, queries, k, pooling, allowed, approximate)
-        ranks = [str(rank) for rank, other in enumerate(found.keys, 1) if other in earlier]
-        if ranks:
-            lookup.say([f"neighbour {', '.join(ranks)} of {id} is {id} itself, with another of its sequences"])
-        return view.stamped(search.described(view, found))
+        wanted = SearchOptions(k, pooling, where, approximate)
+        return similar_to_stored(self.view(space, version), id, wanted)
+
+    @outage_as_store_error()
+    def search(
+        self,
+        queries: Queries | None = None,
+        k: int = 10,
+        *,
+        fasta: str | Path | Sequence[str | Path] = (),
+        space: str | Pin = CURRENT,
+        pooling: str | None = None,
+        where: str | None = None,
+        version: int | None = None,
+        approximate: bool = False,
+        model: str | None = None,
+        device: str = "auto",
+    ) -> pa.Table:
+        """The `k` proteins most similar to each query: query, then the columns of `nearest`.
+
+        `queries` are letters, a list of them, {name: letters}, a vector (D,) or vectors (n, D); `fasta` are files with
+        sequences, of any kind that `embed` reads. Sequences without a name are called query1, query2, ... New ones are
+        embedded in this process by the space's own recipe and checkpoint, and nothing is written: the neighbours are
+        those that `nearest` would give had the file been embedded into the store, and a query that is stored finds
+        itself. `model` says where the checkpoint is now, if it was moved; `device` is auto, cpu or cuda. A record
+        that is no protein is left out, logged, and named by `missing(table)["rejected"]`. Raises ConfigError,
+        InputError when no query is left, StoreError for a space whose vectors were imported, and CheckpointError for
+        another checkpoint than the one that was recorded.
+        """
+        wanted = SearchOptions(k, pooling, where, approximate)
+        files = [str(file) for file in ([fasta] if isinstance(fasta, str | Path) else fasta)]
+        if queries is None and not files:
+            raise ConfigError("no query was given; give sequences, vectors or fasta=FILE", where="search")
+        return similar_to_new(self.view(space, version), queries, files, wanted, model, device)
 
     @outage_as_store_error()
     def to_arrow(
@@ -253,7 +275,7 @@ class Store:
         Of an id with several sequences it is that of the newest. Raises StoreError for an id without one, and for a
         space that keeps no residues.
         """
-        return self._matrix(RESIDUES, "--pooling none", id, chunk, self.view(space, version))
+        return matrix_of(self.view(space, version), RESIDUES, "--pooling none", id, chunk)
 
     @outage_as_store_error()
     def logits(
@@ -264,21 +286,7 @@ class Store:
         Column i is the checkpoint's token i, named by `.tokens[i]` (empty where the vocabulary has none). Raises
         StoreError as `residues`.
         """
-        return self._matrix(LOGITS, "--outputs embeddings,logits", id, chunk, self.view(space, version))
-
-    def _matrix(self, column: str, flag: str, id: str, chunk: int, view: View) -> ResidueMatrix:
-        """One blob of one row; `flag` is what would have stored it."""
-        width = matrix_widths(view.facts).get(column)
-        if width is None:
-            raise StoreError(f"space {view.pin.space} keeps no {column}; embed with {flag}")
-        mine = equals("key", self._keys_of(view, id)[0])
-        rows = view.vectors.to_table(columns=["chunk_start"], filter=mine, with_row_id=True).sort_by("chunk_start")
-        if not 0 <= chunk < len(rows):
-            have = f"{len(rows)} chunk(s)" if len(rows) else "no vector"
-            raise StoreError(f"protein {id!r} has {have} in space {view.pin.space}{self._reason(id, view)}")
-        row_id, start = rows["_rowid"][chunk].as_py(), rows["chunk_start"][chunk].as_py()
-        tokens = tuple(view.facts["tokens"]) if column == LOGITS else None
-        return ResidueMatrix(view.vectors, row_id, start, width, view.facts["store_dtype"], column, tokens)
+        return matrix_of(self.view(space, version), LOGITS, "--outputs embeddings,logits", id, chunk)
 
     @outage_as_store_error()
     def dataset(
@@ -371,25 +379,9 @@ class Store:
 
         return rejects(self.location, space, reason)
 
-    def _keys_of(self, view: View, id: str) -> tuple[bytes, set[bytes]]:
-        """Key of the newest sequence of an id, and the keys of its others; raises StoreError for an unknown id."""
-        found = lookup.find_ids(view, [id])
-        if found.unknown:
-            why = self._reason(id, view) or found.why_unknown(id) or f"; {lookup.examples_of_ids(view)}"
-            raise StoreError(f"{self.uri} has no protein with the id {id!r}{why}")
-        records = lookup.records_of(view, found, ())
-        key = lookup.newest(view, records)["key"][0].as_py()
-        return key, set(records["key"].to_pylist()) - {key}
-
-    def _reason(self, id: str, view: View) -> str:
-        """Why a record is not there, if it was rejected."""
-        table = find_table(self.location.table(REJECTS_TABLE))
-        wanted = both(equals("id", id), f"space IS NULL OR {equals('space', view.pin.space)}")
-        rows = table.to_table(columns=["reason", "detail"], filter=wanted).to_pylist() if table is not None else []
-        return f": rejected, {rows[-1]['reason']} ({rows[-1]['detail']})" if rows else ""
-
 
 def missing(table: pa.Table) -> dict[str, list[str]]:
-    """What a query was asked for and did not find: `unknown` ids or keys (hex), and ids `without_vector`."""
+    """What a query was asked for and did not find: `unknown` ids or keys (hex), ids `without_vector`, and of a search,
+    where there are any, a sentence for each `rejected` query."""
     raw = (table.schema.metadata or {}).get(MISSING)
     return json.loads(raw) if raw else {"unknown": [], "without_vector": []}

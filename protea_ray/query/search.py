@@ -1,105 +1,84 @@
-"""Nearest neighbours by cosine, per protein: exact, unless a vector index may be used."""
+"""Nearest neighbours by cosine, per protein: exact, unless a vector index may be used.
+
+One query is searched by Lance, in a third of the time of `one_pass`; many, or those with a filter, go through the space
+once together.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from protea_ray.errors import ConfigError
-from protea_ray.query.view import View, matrix
+from protea_ray.query.one_pass import Neighbours, QueryRows, search_in_one_pass
+from protea_ray.query.view import View
 from protea_ray.store.keys import KeyIndex, key_array
 
-SAFE_NORM = 1e-12
 EXACT = {"use_index": False}
 BY_INDEX = {"refine_factor": 10}  # ten times as many rows by their codes, ranked anew by their vectors
-
-
-@dataclass(frozen=True)
-class Neighbours:
-    """Keys and cosine similarities, best first."""
-
-    keys: list[bytes]
-    similarity: list[float]
+_FEW_ROWS = 3  # of queries that Lance searches sooner one by one: 0.18 s each against 0.5 s for all (100,000 x 1,280)
 
 
 def pooling_of(view: View, pooling: str | None) -> str:
     """The column to search: `pooling`, else mean, else the first; raises ConfigError that lists those that exist."""
     have = view.poolings
-    if pooling is None:
-        return "mean" if "mean" in have or not have else have[0]
+    if pooling is None and have:
+        return "mean" if "mean" in have else have[0]
     if pooling not in have:
+        asked = f" {pooling!r}" if pooling else "s: it keeps matrices of residues alone, which are not searched"
         raise ConfigError(
-            f"space {view.pin.space} has no pooling {pooling!r}; it has {', '.join(have) or 'none'}", where="pooling"
+            f"space {view.pin.space} has no pooling{asked}; it has {', '.join(have) or 'none'}", where="pooling"
         )
     return pooling
 
 
 def nearest(
-    view: View,
-    key: bytes,
-    queries: np.ndarray,
-    k: int,
-    pooling: str,
-    allowed: KeyIndex | None,
-    approximate: bool = False,
+    view: View, key: bytes, rows: np.ndarray, k: int, pooling: str, allowed: KeyIndex | None, approximate: bool = False
 ) -> Neighbours:
-    """The `k` proteins whose best row is most similar to the best of `queries` (c, D); `key` itself is left out.
+    """The `k` proteins whose best row is most similar to the best of `rows` (c, D); `key` itself is left out."""
+    (found,) = search(view, QueryRows(rows, np.zeros(len(rows), np.int64), 1), k + 1, pooling, allowed, approximate)
+    others = [pair for pair in zip(found.keys, found.similarity, strict=True) if pair[0] != key][:k]
+    return Neighbours([other for other, _ in others], [similarity for _, similarity in others])
+
+
+def search(
+    view: View, queries: QueryRows, k: int, pooling: str, allowed: KeyIndex | None, approximate: bool = False
+) -> list[Neighbours]:
+    """The `k` proteins nearest to each query, best first; of equal similarity the smaller key comes first.
 
     `approximate` lets Lance use the column's index, if it has one; a filter is always applied exactly.
     """
-    how = BY_INDEX if approximate else EXACT
+    as_stored = queries.rows.dtype == view.facts["store_dtype"]  # Lance rounds a query to the column's type
+    if allowed is None and (approximate or (as_stored and len(queries.rows) <= _FEW_ROWS)):
+        how = BY_INDEX if approximate else EXACT
+        return [_search_with_lance(view, queries.of(query), k, pooling, how) for query in range(queries.count)]
+    return search_in_one_pass(view, queries, k, pooling, allowed)
+
+
+def _search_with_lance(view: View, rows: np.ndarray, k: int, pooling: str, how: dict[str, Any]) -> Neighbours:
     best: dict[bytes, float] = {}
-    for query in queries:
-        if allowed is None:
-            scan = _search_space(view, query, key, k, pooling, how)
-        else:
-            scan = _compare_allowed(view, query, key, pooling, allowed)
-        for other, similarity in scan:
+    for row in rows:
+        for other, similarity in _search_row(view, row, k, pooling, how):
             best[other] = max(best.get(other, -2.0), similarity)
     ranked = sorted(best.items(), key=lambda item: (-item[1], item[0]))[:k]
     return Neighbours([n for n, _ in ranked], [s for _, s in ranked])
 
 
-def _search_space(
-    view: View, query: np.ndarray, key: bytes, k: int, pooling: str, how: dict[str, Any]
-) -> list[tuple[bytes, float]]:
-    """Search with Lance, for four times as many rows until `k` other proteins are found: one may hold many chunks."""
-    rows, asked = view.vectors.count_rows(), k + 1
+def _search_row(view: View, row: np.ndarray, k: int, pooling: str, how: dict[str, Any]) -> list[tuple[bytes, float]]:
+    """Search with one vector, for four times as many rows until `k` proteins are found: one may hold many chunks."""
+    rows, asked = view.vectors.count_rows(), k
     while True:
-        search = {"column": pooling, "q": query, "k": min(asked, rows), "metric": "cosine", **how}
+        search = {"column": pooling, "q": row, "k": min(asked, rows), "metric": "cosine", **how}
         table = view.vectors.scanner(columns=["key", "_distance"], nearest=search).to_table()
         found: dict[bytes, float] = {}
         for other, distance in zip(table["key"].to_pylist(), table["_distance"].to_pylist(), strict=True):
-            if other != key:
-                found.setdefault(other, 1.0 - distance)
+            found.setdefault(other, 1.0 - distance)
         if len(found) >= k or asked >= rows:
             return list(found.items())[:k]
         asked *= 4
-
-
-def _compare_allowed(
-    view: View, query: np.ndarray, key: bytes, pooling: str, allowed: KeyIndex
-) -> list[tuple[bytes, float]]:
-    """Similarity of every allowed protein's best row, by one pass over the space whatever the filter lets through."""
-    wanted = query.astype(np.float32) / max(float(np.linalg.norm(query.astype(np.float32))), SAFE_NORM)
-    found: dict[bytes, float] = {}
-    for batch in view.vectors.to_batches(columns=["key", pooling]):
-        rows = np.flatnonzero(allowed.contains(batch.column("key")))
-        keys = batch.column("key").take(pa.array(rows)).to_pylist()
-        similar = _cosine(matrix(batch.column(pooling))[rows], wanted)
-        for other, similarity in zip(keys, similar.tolist(), strict=True):
-            if other != key:
-                found[other] = max(found.get(other, -2.0), similarity)
-    return list(found.items())
-
-
-def _cosine(rows: np.ndarray, unit: np.ndarray) -> np.ndarray:
-    """(n,) cosine of each of `rows` (n, D) with `unit` (D,), a vector of length 1."""
-    wide = rows.astype(np.float32)
-    return wide @ unit / np.maximum(np.linalg.norm(wide, axis=1), SAFE_NORM)
 
 
 def allowed_keys(view: View, where: str | None) -> KeyIndex | None:
@@ -109,6 +88,18 @@ def allowed_keys(view: View, where: str | None) -> KeyIndex | None:
 
 def described(view: View, found: Neighbours) -> pa.Table:
     """Neighbours with rank, similarity and the first record of each key; `n_ids` counts the ids that share it."""
+    return _described(view, found, list(range(1, len(found.keys) + 1)))
+
+
+def described_each(view: View, names: Sequence[str], found: Sequence[Neighbours]) -> pa.Table:
+    """The neighbours of several queries as one table, whose column `query` has their names."""
+    together = Neighbours([k for one in found for k in one.keys], [s for one in found for s in one.similarity])
+    table = _described(view, together, [rank for one in found for rank in range(1, len(one.keys) + 1)])
+    query = [name for name, one in zip(names, found, strict=True) for _ in one.keys]
+    return table.add_column(0, "query", pa.array(query, pa.string()))
+
+
+def _described(view: View, found: Neighbours, ranks: list[int]) -> pa.Table:
     records = view.records_by("key", found.keys, ["id", "key", "length", "description"])
     first: dict[bytes, dict] = {}
     ids: dict[bytes, set[str]] = {}
@@ -119,7 +110,7 @@ def described(view: View, found: Neighbours) -> pa.Table:
     rows = [first.get(key, blank) for key in found.keys]
     return pa.table(
         {
-            "rank": pa.array(range(1, len(rows) + 1), pa.int32()),
+            "rank": pa.array(ranks, pa.int32()),
             "id": pa.array([r["id"] for r in rows], pa.string()),
             "similarity": pa.array(found.similarity, pa.float32()),
             "length": pa.array([r["length"] for r in rows], pa.int32()),

@@ -165,10 +165,13 @@ class View:
         without = np.setdiff1d(np.arange(len(records)), left)
         return joined, without
 
-    def stamped(self, table: pa.Table, unknown: Sequence[str] = (), no_vector: Sequence[str] = ()) -> pa.Table:
-        """Write the pin, whether the space is trained, the unknown ids and keys, and the ids without a vector into the
-        table's metadata."""
+    def stamped(
+        self, table: pa.Table, unknown: Sequence[str] = (), no_vector: Sequence[str] = (), rejected: Sequence[str] = ()
+    ) -> pa.Table:
+        """Write the pin, whether the space is trained, the unknown ids and keys, the ids without a vector, and rejected
+        queries into the table's metadata."""
         missing = {"unknown": list(unknown), "without_vector": list(no_vector)}
+        missing |= {"rejected": list(rejected)} if rejected else {}
         metadata = {PIN: json.dumps(self.pin.to_json()).encode(), MISSING: json.dumps(missing).encode()}
         metadata |= {TRAINED: json.dumps(self.info.trained).encode()}
         return table.replace_schema_metadata(metadata)
