@@ -1,14 +1,13 @@
-"""What forget, alias and drift print for people."""
+"""What forget and drift print for people."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console
 
 from protea_ray.cli.tables import Column, print_table
 from protea_ray.query.drift import Agreement, Drift
-from protea_ray.store.aliases import Alias
 from protea_ray.store.forget import Forgotten, StoredSource
 
 
@@ -33,15 +32,6 @@ def print_forgotten(done: Forgotten) -> None:
         print(f"{space}: {rows:,} rows {would}removed")
     if not done.dry_run:
         print("earlier versions, and pins of them, keep these rows until `protea-ray upkeep` removes the versions")
-
-
-def print_aliases(aliases: Mapping[str, Alias]) -> None:
-    """Where every alias points."""
-    for name, found in sorted(aliases.items()):
-        version = "" if found.version is None else f" at version {found.version}"
-        print(f"{name}: {found.space}{version}, moved {found.moved_at:%Y-%m-%d %H:%M} UTC by {found.run}")
-    if not aliases:
-        print("no aliases")
 
 
 def print_drift(found: Drift) -> None:

@@ -80,9 +80,19 @@ class Store:
         return status(self.location)
 
     @outage_as_store_error()
-    def pin(self, space: str | Pin = CURRENT, version: int | None = None) -> Pin:
-        """What the other methods would read now; give it to them later to read the same."""
-        return self.view(space, version).pin
+    def pin(self, space: str | Pin = CURRENT, version: int | None = None, *, keep: str | None = None) -> Pin:
+        """What the other methods would read now; give it to them later to read the same.
+
+        `keep` is the name of an alias that is made for the pin: without one, `upkeep` removes the versions in time.
+        That writes one row to the store. Raises StoreError for an alias that points elsewhere, CommitError where the
+        store may not be written.
+        """
+        pin = self.view(space, version).pin
+        if keep is not None:
+            from protea_ray.store.pins import keep_pin  # not for those who only read
+
+            keep_pin(self.location, keep, (pin.space, pin.version, pin.proteins))
+        return pin
 
     @outage_as_store_error()
     def view(self, space: str | Pin = CURRENT, version: int | None = None) -> View:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -19,6 +19,7 @@ from protea_ray.store.keys import KeyIndex, join
 from protea_ray.store.ledger import ROW_ID, of_alphabet
 from protea_ray.store.location import PROTEINS_TABLE, SOURCES_TABLE, Location
 from protea_ray.store.object_store_errors import is_outage, message
+from protea_ray.store.pins import open_pinned
 from protea_ray.store.rows import LOGITS, RESIDUES, vector_facts
 from protea_ray.store.spaces import SpaceInfo
 from protea_ray.store.sql import among, both
@@ -40,7 +41,28 @@ class Pin:
     proteins: int
 
     def to_json(self) -> dict[str, Any]:
+        """Plain values, which `from_json` takes again."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, recorded: str | Mapping[str, Any]) -> Pin:
+        """Read a pin from JSON text or from the object that `to_json` gave.
+
+        Raises ConfigError that says what is missing.
+
+        >>> Pin.from_json('{"space": "esm2-1a2b3c4d", "version": 7, "proteins": 5}')
+        Pin(space='esm2-1a2b3c4d', version=7, proteins=5)
+        """
+        try:
+            found = json.loads(recorded) if isinstance(recorded, str) else dict(recorded)
+            pin = cls(found["space"], found["version"], found["proteins"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise ConfigError(f"{recorded!r:.200} is no pin: an object with space, version and proteins is wanted, as "
+                              "`Pin.to_json` gives it", where="pin") from error  # fmt: skip
+        if not isinstance(pin.space, str) or not all(type(n) is int and n > 0 for n in (pin.version, pin.proteins)):
+            raise ConfigError(f"{recorded!r:.200} is no pin: space is a name, version and proteins are whole numbers "
+                              "from 1", where="pin")  # fmt: skip
+        return pin
 
 
 class View:
@@ -55,20 +77,20 @@ class View:
         """Resolve a space, alias or pin now; raises UnknownSpaceError, and StoreError for a version that is gone."""
         if isinstance(space, Pin):
             return cls(location, space)
-        name, at = aliases.resolve(location, space, version)
-        vectors = open_table(location.table(name), at)
-        proteins = open_table(location.table(PROTEINS_TABLE))
+        name, at, beside = aliases.resolve_pinned(location, space, version)
+        vectors = _open(location, name, at)
+        proteins = _open(location, PROTEINS_TABLE, beside)
         return cls(location, Pin(name, vectors.version, proteins.version))
 
     @cached_property
     def vectors(self) -> lance.LanceDataset:
         """The space's table."""
-        return open_table(self.location.table(self.pin.space), self.pin.version)
+        return open_pinned(self.location, self.pin.space, self.pin.version)
 
     @cached_property
     def proteins(self) -> lance.LanceDataset:
         """The proteins' table."""
-        return open_table(self.location.table(PROTEINS_TABLE), self.pin.proteins)
+        return open_pinned(self.location, PROTEINS_TABLE, self.pin.proteins)
 
     @cached_property
     def info(self) -> SpaceInfo:
@@ -168,6 +190,10 @@ class View:
         missing = {"unknown": list(unknown), "without_vector": list(no_vector)}
         metadata = {PIN: json.dumps(self.pin.to_json()).encode(), MISSING: json.dumps(missing).encode()}
         return table.replace_schema_metadata(metadata)
+
+
+def _open(location: Location, name: str, version: int | None) -> lance.LanceDataset:
+    return open_table(location.table(name)) if version is None else open_pinned(location, name, version)
 
 
 def matching(proteins: lance.LanceDataset, filter: str | None, columns: Sequence[str]) -> pa.Table:
