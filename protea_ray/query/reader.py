@@ -232,20 +232,20 @@ class Store:
         space: str | Pin = CURRENT,
         *,
         columns: Sequence[str] | None = None,
-        filter: str | None = None,
+        where: str | None = None,
         version: int | None = None,
         labels: str | Path | pa.Table | Labels | None = None,
     ) -> ray.data.Dataset:
         """A Ray Data data set: proteins and vectors joined by key, read in parallel by the fragment.
 
-        `filter` is SQL over protein columns; `columns` None reads id and every pooled vector. `labels` (Parquet,
+        `where` is SQL over protein columns; `columns` None reads id and every pooled vector. `labels` (Parquet,
         CSV, TSV or a table, with a column `id`) keeps the labelled proteins only and adds their label columns.
         """
         from protea_ray.query.training.labels import read_labels
         from protea_ray.query.training.ray_dataset import ray_dataset
 
         known = None if labels is None else read_labels(labels)
-        return ray_dataset(self.view(space, version), columns, filter, known)
+        return ray_dataset(self.view(space, version), columns, where, known)
 
     @outage_as_store_error()
     def torch(
@@ -253,7 +253,7 @@ class Store:
         space: str | Pin = CURRENT,
         *,
         columns: Sequence[str] | None = None,
-        filter: str | None = None,
+        where: str | None = None,
         version: int | None = None,
         labels: str | Path | pa.Table | Labels | None = None,
         batch_size: int | None = None,
@@ -266,7 +266,7 @@ class Store:
     ) -> TorchDataset:
         """A PyTorch iterable data set of whole batches, the same at every reading of the same pin and seed.
 
-        `columns`, `filter` and `labels` as in `dataset`; the column `residues` gives padded matrices, in batches of
+        `columns`, `where` and `labels` as in `dataset`; the column `residues` gives padded matrices, in batches of
         similar length of at most `token_budget` residues. Raises ConfigError that lists what cannot work.
         """
         from protea_ray.query.training.labels import read_labels
@@ -276,7 +276,7 @@ class Store:
         return torch_dataset(
             self.view(space, version),
             columns,
-            filter,
+            where,
             known,
             batch_size=batch_size,
             token_budget=token_budget,

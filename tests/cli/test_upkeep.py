@@ -11,9 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from protea_ray.cli.main import app
-from protea_ray.errors import ConfigError, ProteaRayError, StoreError, UnknownSpaceError
+from protea_ray.errors import ProteaRayError, StoreError, UnknownSpaceError
 from protea_ray.store import aliases
-from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location
 from protea_ray.store.spaces import ensure_space
 from tests import stores

@@ -19,6 +19,7 @@ import pyarrow as pa
 from protea_ray.errors import ConfigError, InputError, StoreError
 from protea_ray.query import lookup
 from protea_ray.query.training.labels import LabelMatch, LabelReport, Labels, examples_of, label_report, match_labels
+from protea_ray.query.training.read_process import ReadProcess, is_forked
 from protea_ray.query.view import CHUNK, Pin, View, distinct, matching
 from protea_ray.store.keys import KeyIndex, join
 from protea_ray.store.ledger import ROW_ID
@@ -50,15 +51,15 @@ class Examples:
 
     @property
     def digest(self) -> int:
-        """A CRC-32 of the row numbers: equal for the same examples in the same order."""
+        """A CRC-32 of the row numbers, by which states of earlier versions name the examples; upkeep changes it."""
         parts = (self.vectors, self.records, self.labels)
         return zlib.crc32(b"".join(zlib.crc32(np.ascontiguousarray(p).data).to_bytes(4, "big") for p in parts))
 
 
-def find_examples(view: View, filter: str | None, labels: Labels | None) -> tuple[Examples, LabelReport | None]:
+def find_examples(view: View, where: str | None, labels: Labels | None) -> tuple[Examples, LabelReport | None]:
     """Join records to vectors, and to labels if there are any, at the view's pin.
 
-    `filter` is SQL over protein columns. With labels only labelled records are kept, of an id with several sequences
+    `where` is SQL over protein columns. With labels only labelled records are kept, of an id with several sequences
     the newest, and the report counts what did not join. Raises ConfigError for a filter that is not valid SQL or that
     no protein passes, InputError for labels of which none is used, StoreError where nothing has a vector.
     """
@@ -67,10 +68,10 @@ def find_examples(view: View, filter: str | None, labels: Labels | None) -> tupl
         raise StoreError(f"space {view.pin.space} holds no vector at version {view.pin.version}; its latest version is "
                          f"{view.vectors.latest_version}")  # fmt: skip
     if labels is None:
-        return _joined(rows, _distinct_records(view, _records(view, filter))), None
+        return _joined(rows, _distinct_records(view, _records(view, where))), None
     match = match_labels(labels, view.proteins.to_table(columns=["id"])["id"])
     lookup.say(match.sentences)
-    records = _records(view, filter, match)
+    records = _records(view, where, match)
     newest, several = _newest(view, records, rows["key"])
     found = _joined(rows, _distinct_records(view, records.filter(pa.array(newest))))
     used = found.labels >= 0
@@ -93,13 +94,13 @@ def _joined(rows: pa.Table, records: pa.Table) -> Examples:
     return Examples(rows[ROW_ID].to_numpy()[left], records[ROW_ID].to_numpy()[right], label[right], residues)
 
 
-def _records(view: View, filter: str | None, match: LabelMatch | None = None) -> pa.Table:
+def _records(view: View, where: str | None, match: LabelMatch | None = None) -> pa.Table:
     """Key, row id and label row of every record that passes the filter; raises ConfigError when none does."""
     ids = ["id"] if match is not None else []
-    found = matching(view.proteins, filter, ["key", ROW_ID, *ids])
+    found = matching(view.proteins, where, ["key", ROW_ID, *ids])
     if not len(found):
-        what = "the store holds no proteins" if filter is None else f"no protein of the store passes {filter!r}"
-        raise ConfigError(what, where="filter")
+        what = "the store holds no proteins" if where is None else f"no protein of the store passes {where!r}"
+        raise ConfigError(what, where="where")
     label = np.full(len(found), -1, np.int32) if match is None else match.rows(found["id"])
     return found.select(["key", ROW_ID]).append_column("label", pa.array(label))
 
@@ -183,12 +184,26 @@ class Reader:
         self.labels = labels
 
     def __getstate__(self) -> dict:
-        return {k: v for k, v in vars(self).items() if k != "view"}
+        return {k: v for k, v in vars(self).items() if k not in ("view", "_process")}
 
     @cached_property
     def view(self) -> View:
         """The tables at the pin."""
         return View(self.location, self.pin)
+
+    @cached_property
+    def _process(self) -> ReadProcess:
+        """What reads for a forked process."""
+        return ReadProcess(self)
+
+    def load(self, examples: Examples) -> tuple[pa.Table, list[np.ndarray] | None]:
+        """The rows of these examples, and their residue matrices if they were chosen.
+
+        In a forked process another one reads them (see read_process.py).
+        """
+        if is_forked():
+            return self._process.load(examples)
+        return self.read(examples), self.read_residues(examples) if self.columns.residues else None
 
     @outage_as_store_error()
     def read(self, examples: Examples) -> pa.Table:
@@ -221,3 +236,21 @@ def _take_columns(table: lance.LanceDataset, rows: np.ndarray, columns: Sequence
         once, back = np.unique(rows, return_inverse=True)
         taken = table._take_rows(once.tolist(), columns=list(columns)).take(pa.array(back))
     return {name: taken[name] for name in columns}
+
+
+@outage_as_store_error()
+def content_digest(view: View, examples: Examples, labels: Labels | None) -> int:
+    """A CRC-32 of what the examples are: keys, spans, ids and labels in their order, wherever the rows lie.
+
+    It stays when upkeep moves rows and when others are added. Costs a scan of the keys and ids.
+    """
+    read = _take_columns(view.vectors, examples.vectors, ("key", "chunk_start"))
+    read |= _take_columns(view.proteins, examples.records, ("id",))
+    if labels is not None:
+        rows = pa.array(examples.labels)
+        read |= {f"label {name}": labels.columns[name].take(rows) for name in labels.columns.column_names}
+    table = pa.table(read).replace_schema_metadata().combine_chunks()
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=1 << 16)
+    return zlib.crc32(sink.getvalue())

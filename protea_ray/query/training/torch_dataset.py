@@ -14,9 +14,11 @@ loads of 21 MB (1,280 half-precision values a row): one being read, one being ba
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,8 +28,17 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from protea_ray.errors import ConfigError
 from protea_ray.query.training.epoch import BatchLayout, Epoch
-from protea_ray.query.training.examples import MASK, Examples, Reader, SelectedColumns, find_examples
+from protea_ray.query.training.examples import (
+    MASK,
+    Examples,
+    Reader,
+    SelectedColumns,
+    content_digest,
+    find_examples,
+)
 from protea_ray.query.training.labels import LabelReport, Labels
+from protea_ray.query.training.passes import PassLog
+from protea_ray.query.training.read_process import is_forked
 from protea_ray.query.view import Pin, View, matrix
 from protea_ray.store.rows import RESIDUES
 
@@ -35,6 +46,12 @@ if TYPE_CHECKING:
     from protea_ray.query.training.loader import EpochLoader
 
 Batch = dict[str, Any]
+_FORKED = (
+    "the workers of this DataLoader were forked, and Lance's threads do not survive a fork: their rows come through "
+    "processes of their own, which costs about a second at the start of each pass. "
+    'multiprocessing_context="spawn", persistent_workers=True starts once, and so does data.loader(workers)'
+)
+_log = logging.getLogger("protea_ray")
 
 
 def read_batches(reader: Reader, examples: Examples, plan: Epoch, loads: Sequence[int], skip: int) -> Iterator[Batch]:
@@ -80,9 +97,8 @@ class LoadedRows:
 
 
 def _read_load(reader: Reader, examples: Examples) -> LoadedRows:
-    table = reader.read(examples)
-    columns = {name: _array(table[name]) for name in table.column_names}
-    return LoadedRows(columns, reader.read_residues(examples) if reader.columns.residues else None)
+    table, residues = reader.load(examples)
+    return LoadedRows({name: _array(table[name]) for name in table.column_names}, residues)
 
 
 def _array(column: pa.ChunkedArray) -> np.ndarray | pa.Array:
@@ -138,8 +154,8 @@ class TorchDataset(IterableDataset):
 
     A pass is one epoch, and a whole pass moves `epoch` on by one. Where the training loop iterates the data set itself,
     `state_dict` is right after each batch, and another process resumes from it. Through workers the state is that of
-    `loader(workers)`. A plain torch DataLoader (`batch_size=None`, spawned workers) gives each worker a share of the
-    batches; it has no state, and needs `set_epoch` before each of its epochs.
+    `loader(workers)`. A plain torch DataLoader (`batch_size=None`) gives each worker a share of the batches. It has no
+    state, and every pass through its workers, whole or broken off, is the next epoch.
     """
 
     def __init__(self, reader: Reader, examples: Examples, layout: BatchLayout, report: LabelReport | None) -> None:
@@ -147,7 +163,9 @@ class TorchDataset(IterableDataset):
         self.examples = examples
         self.layout = layout
         self.report = report
-        self._go_to(Position(epoch=0))
+        self._passes = PassLog()
+        self._passes_of_worker = 0
+        self.set_epoch(0)
 
     @property
     def pin(self) -> Pin:
@@ -157,13 +175,15 @@ class TorchDataset(IterableDataset):
     @property
     def epoch(self) -> int:
         """Number of the epoch that the next batch belongs to."""
-        return self._epoch
+        counted = get_worker_info() is None and not self._in_workers
+        return self._passes.following() if counted else self._epoch
 
     def __len__(self) -> int:
         return sum(self._plan(self.epoch).sizes)
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of an epoch."""
+        self._passes.restart(epoch)
         self._go_to(Position(epoch))
 
     def leave_to_workers(self, epoch: int) -> None:
@@ -177,7 +197,7 @@ class TorchDataset(IterableDataset):
         """
         if self._in_workers and get_worker_info() is None:
             raise ConfigError("the batches of this epoch come through workers; save loader.state_dict()", where="state")
-        return {**asdict(self._at), "reads": self.reads()}
+        return {**asdict(self._at), "reads": self.reads(), "pin": self.pin.to_json()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Let the next pass resume where `state` was taken.
@@ -185,19 +205,39 @@ class TorchDataset(IterableDataset):
         Raises ConfigError that names everything that differs, and for a state of another worker's share.
         """
         self.check_reads(state["reads"])
-        position = Position(**{name: value for name, value in state.items() if name != "reads"})
+        position = Position(**{field.name: state[field.name] for field in fields(Position)})
         _check_share(position)
+        if get_worker_info() is None:
+            self._passes.restart(position.epoch)
         self._go_to(position, resume=True)
 
+    @cached_property
+    def _content(self) -> int:
+        return content_digest(self.reader.view, self.examples, self.reader.labels)
+
     def reads(self) -> dict[str, Any]:
-        """JSON-able: the pin, the layout and a checksum of the examples, which together decide every batch."""
+        """JSON-able: the layout and a checksum of the examples, which together decide every batch, and the pin."""
         same = {**self.layout.to_json(), **self.pin.to_json()}
-        return {**same, "examples": len(self.examples), "digest": self.examples.digest}
+        return {**same, "examples": len(self.examples), "content": self._content}
 
     def check_reads(self, wanted: dict[str, Any]) -> None:
-        """Compare with what a state was taken of; raises ConfigError that names everything that differs."""
+        """Compare with what a state was taken of; raises ConfigError that names everything that differs.
+
+        Versions may differ as long as the examples are the same. A state of an earlier version of this package names
+        rows, so there the versions count too.
+        """
         have = self.reads()
-        differ = [f"{n} was {wanted.get(n)!r}, is {have[n]!r}" for n in have if have[n] != wanted.get(n)]
+        moved = {name for name in ("version", "proteins") if have[name] != wanted.get(name)}
+        if "content" not in wanted:
+            have = {**{n: v for n, v in have.items() if n != "content"}, "digest": self.examples.digest}
+        decides = [name for name in have if "content" not in have or name not in ("version", "proteins")]
+        differ = [f"{n} was {wanted.get(n)!r}, is {have[n]!r}" for n in decides if have[n] != wanted.get(n)]
+        if differ and moved:
+            pin = {name: wanted.get(name) for name in self.pin.to_json()}
+            differ.append(
+                f"the store has grown since, or was tended: the state is of version {pin['version']} beside proteins "
+                f"at {pin['proteins']}. Go on with store.torch(Pin.from_json({pin}), ...)"
+            )
         if differ:
             raise ConfigError(differ, where="this state is of another data set")
 
@@ -227,10 +267,19 @@ class TorchDataset(IterableDataset):
 
     def _start(self) -> Position:
         """Where a pass of this process begins: at a loaded state, once, else at the beginning of the epoch."""
-        if self._resume and self._at.batches:
-            _check_share(self._at)
-            return self._at
-        return Position(self.epoch, 0, *_share())
+        resumed = self._at if self._resume else None
+        if resumed is not None:
+            _check_share(resumed)
+        info = get_worker_info()
+        if info is not None:
+            self._passes_of_worker += 1  # persistent workers have one seed for all their passes
+            seen = f"{info.seed - info.id}.{self._passes_of_worker}"
+            epoch = self._passes.take(seen, resumed.epoch if resumed else None)
+        else:
+            epoch = resumed.epoch if resumed else self.epoch
+        if is_forked() and self._passes.is_first("forked"):
+            _log.warning(_FORKED)
+        return replace(resumed or Position(epoch), epoch=epoch, worker=_share()[0], workers=_share()[1])
 
     def _end(self, epoch: int) -> None:
         """Move on to the next epoch.
@@ -270,14 +319,14 @@ def _check_share(position: Position) -> None:
 
 
 def torch_dataset(
-    view: View, columns: Sequence[str] | None, filter: str | None, labels: Labels | None, **layout: Any
+    view: View, columns: Sequence[str] | None, where: str | None, labels: Labels | None, **layout: Any
 ) -> TorchDataset:
     """Join records, vectors and labels at the view's pin; `layout` has the fields of BatchLayout but residue_bytes.
 
     Raises ConfigError for columns, a filter or a layout that cannot work, StoreError for residues that are not kept.
     """
     chosen = SelectedColumns.choose(view, columns, labels)
-    examples, report = find_examples(view, filter, labels)
+    examples, report = find_examples(view, where, labels)
     if report is not None:
         report.say()
     facts = view.facts

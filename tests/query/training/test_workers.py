@@ -126,8 +126,8 @@ def test_a_loader_without_workers_resumes(store: Store) -> None:
 
 @needs_torchdata
 def test_options_that_lose_the_order_are_named(store: Store) -> None:
-    with pytest.raises(ConfigError, match=r"in_order=False[\s\S]*persistent_workers=True"):
-        data(store).loader(workers=2, in_order=False, persistent_workers=True)
+    with pytest.raises(ConfigError, match=r"in_order=False[\s\S]*batch_size=4"):
+        data(store).loader(workers=2, in_order=False, batch_size=4)
 
 
 def test_a_loader_needs_torchdata_and_the_data_set_does_not(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,6 +144,7 @@ class Info:
 
     id: int
     num_workers: int
+    seed: int = 7
 
 
 @pytest.mark.parametrize("worker", [0, 1])
