@@ -110,10 +110,11 @@ class View:
         """Columns of pooled vectors."""
         return list(self.facts["widths"])
 
-    def split_columns(self, columns: Sequence[str] | None) -> tuple[list[str], list[str]]:
+    def split_columns(self, columns: Sequence[str] | None, also: Sequence[str] = ()) -> tuple[list[str], list[str]]:
         """Columns of the proteins and of the space; None: ids, lengths, descriptions and all pooled vectors.
 
-        `id` and `key` always come first. Raises ConfigError that lists unknown names.
+        `id` and `key` always come first. Raises ConfigError that lists unknown names; `also` are those that the caller
+        takes besides.
         """
         own = [n for n in self.vectors.schema.names if n not in ("key", RESIDUES, LOGITS)]
         if columns is None:
@@ -123,7 +124,7 @@ class View:
         if unknown:
             matrices = [f".{name}(id)" for name in (RESIDUES, LOGITS) if name in unknown]
             hint = f" (read matrices with {' and '.join(matrices)})" if matrices else ""
-            known = ", ".join([*PROTEINS_SCHEMA.names, *own])
+            known = ", ".join([*PROTEINS_SCHEMA.names, *own, *also])
             raise ConfigError(f"unknown columns {', '.join(unknown)}{hint}; known: {known}", where="columns")
         chosen = [c for c in columns if c in PROTEINS_SCHEMA.names and c not in ("id", "key")]
         return ["id", "key", *chosen], [c for c in columns if c in own]

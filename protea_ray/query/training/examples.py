@@ -15,6 +15,7 @@ from functools import cached_property
 import lance
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from protea_ray.errors import ConfigError, InputError, StoreError
 from protea_ray.query import lookup
@@ -164,8 +165,12 @@ class SelectedColumns:
             raise ConfigError("name at least one column", where="columns")
         if residues and view.facts["residue_width"] is None:
             raise StoreError(f"space {view.pin.space} keeps no residue matrices; embed with --pooling none")
-        own, vectors = view.split_columns([n for n in names if n != RESIDUES])
+        kept = [RESIDUES] if view.facts["residue_width"] is not None else []
+        own, vectors = view.split_columns([n for n in names if n != RESIDUES], also=kept)
         own = [n for n in own if n in names]
+        if labels is not None and labels.per_residue and not residues:
+            raise ConfigError(f"{', '.join(labels.per_residue)}: labels for each residue come with the column "
+                              "'residues'", where="residue_labels")  # fmt: skip
         labelled = tuple(labels.columns.column_names) if labels is not None else ()
         both = [n for n in labelled if n in (*own, *vectors, RESIDUES, MASK)]
         if both:
@@ -214,6 +219,9 @@ class Reader:
         if self.labels is not None:
             rows = pa.array(examples.labels)
             read |= {name: self.labels.columns[name].take(rows) for name in self.columns.labels}
+            if self.labels.per_residue:
+                spans = _take_columns(self.view.vectors, examples.vectors, CHUNK)
+                read |= {name: cropped(read[name], *spans.values()) for name in self.labels.per_residue}
         return pa.table(read)
 
     @outage_as_store_error()
@@ -224,6 +232,29 @@ class Reader:
         blobs = self.view.vectors.read_blobs(RESIDUES, ids=rows.tolist(), preserve_order=True)
         found = [np.frombuffer(raw or b"", facts["store_dtype"]) for _, raw in blobs]
         return [found[i].reshape(-1, facts["residue_width"]) for i in back.tolist()]
+
+
+def cropped(lists: pa.ChunkedArray, starts: pa.ChunkedArray, ends: pa.ChunkedArray) -> pa.Array:
+    """Lists with one value for each residue of a protein, cut to the residues of the chunks."""
+    whole = lists.combine_chunks()
+    parts = zip(starts.to_pylist(), ends.to_pylist(), strict=True)
+    offsets = whole.offsets.to_numpy()
+    values = [whole.values[offsets[row] + start : offsets[row] + end] for row, (start, end) in enumerate(parts)]
+    lengths = np.concatenate([[0], np.cumsum([len(part) for part in values])])
+    return pa.LargeListArray.from_arrays(pa.array(lengths, pa.int64()), pa.concat_arrays(values))
+
+
+def require_residue_labels(view: View, examples: Examples, labels: Labels) -> None:
+    """Raise InputError that names the proteins whose labels per residue are not as many as their residues."""
+    records = _take_columns(view.proteins, examples.records, ("id", "length"))
+    for name in labels.per_residue:
+        lists = labels.columns[name].take(pa.array(examples.labels))
+        have, wanted = pc.list_value_length(lists).to_numpy(), records["length"].to_numpy()
+        wrong = np.flatnonzero(have != wanted)
+        if len(wrong):
+            first = [(records["id"][row], have[row], wanted[row]) for row in wrong[:5].tolist()]
+            shown = "; ".join(f"{id} has {labels:,} for {residues:,} residues" for id, labels, residues in first)
+            raise InputError(f"{labels.source}: column {name!r} does not fit {len(wrong):,} protein(s): {shown}")
 
 
 def _take_columns(table: lance.LanceDataset, rows: np.ndarray, columns: Sequence[str]) -> dict[str, pa.ChunkedArray]:

@@ -2,7 +2,7 @@
 
     data = store.torch(labels="labels.csv", columns=["mean"], batch_size=256, shuffle=True, seed=1)
     for epoch in range(10):
-        for batch in data:                     # {"mean": (256, D) float16, "label": ...}
+        for batch in data:                     # {"mean": (256, D) float16, "label": ...}; dtype="float32" for a layer
             ...
 
 Examples are read in loads (8,192 rows, or 128 MB of residue matrices), one load ahead of the training loop, and each
@@ -14,6 +14,7 @@ loads of 21 MB (1,280 half-precision values a row): one being read, one being ba
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,7 @@ from protea_ray.query.training.examples import (
     SelectedColumns,
     content_digest,
     find_examples,
+    require_residue_labels,
 )
 from protea_ray.query.training.labels import LabelReport, Labels
 from protea_ray.query.training.passes import PassLog
@@ -46,26 +48,30 @@ if TYPE_CHECKING:
     from protea_ray.query.training.loader import EpochLoader
 
 Batch = dict[str, Any]
+IGNORED = -100  # torch's cross-entropy leaves out targets of this number
 _FORKED = (
     "the workers of this DataLoader were forked, and Lance's threads do not survive a fork: their rows come through "
     "processes of their own, which costs about a second at the start of each pass. "
     'multiprocessing_context="spawn", persistent_workers=True starts once, and so does data.loader(workers)'
 )
+_FLOATING = ("float32", "float16", "bfloat16", "float64")
 _log = logging.getLogger("protea_ray")
 
 
-def read_batches(reader: Reader, examples: Examples, plan: Epoch, loads: Sequence[int], skip: int) -> Iterator[Batch]:
+def read_batches(
+    reader: Reader, examples: Examples, plan: Epoch, loads: Sequence[int], skip: int, dtype: str | None
+) -> Iterator[Batch]:
     """Yield the batches of these loads without the first `skip`. Loads that are skipped whole are not read."""
     wanted = list(_loads_after(plan, loads, skip))
     with ThreadPoolExecutor(1, thread_name_prefix="protea-ray-read") as ahead:
         waiting = None
         for position, (number, first) in enumerate(wanted):
-            waiting = waiting or ahead.submit(_read_load, reader, examples[plan.loads[number]])
+            waiting = waiting or ahead.submit(_read_load, reader, examples[plan.loads[number]], dtype)
             load = waiting.result()
             following = wanted[position + 1][0] if position + 1 < len(wanted) else None
             waiting = None
             if following is not None:
-                waiting = ahead.submit(_read_load, reader, examples[plan.loads[following]])
+                waiting = ahead.submit(_read_load, reader, examples[plan.loads[following]], dtype)
             for rows in plan.batches(number)[first:]:
                 yield load.batch(rows)
 
@@ -87,18 +93,26 @@ class LoadedRows:
 
     columns: dict[str, np.ndarray | pa.Array]
     residues: list[np.ndarray] | None
+    per_residue: tuple[str, ...] = ()
+    dtype: str | None = None
 
     def batch(self, rows: np.ndarray) -> Batch:
-        """These rows as tensors and lists."""
-        made = {name: _rows_of(column, rows) for name, column in self.columns.items()}
+        """These rows as tensors and lists; floating numbers in `dtype`, None: as they are stored."""
+        made = {name: _rows_of(column, rows) for name, column in self.columns.items() if name not in self.per_residue}
         if self.residues is not None:
             made |= padded([self.residues[row] for row in rows.tolist()])
-        return made
+            longest = made[MASK].shape[1]
+            made |= {name: padded_labels(self.columns[name], rows, longest) for name in self.per_residue}
+        if self.dtype is None:
+            return made
+        kind = getattr(torch, self.dtype)
+        return {n: v.to(kind) if isinstance(v, torch.Tensor) and v.is_floating_point() else v for n, v in made.items()}
 
 
-def _read_load(reader: Reader, examples: Examples) -> LoadedRows:
+def _read_load(reader: Reader, examples: Examples, dtype: str | None) -> LoadedRows:
     table, residues = reader.load(examples)
-    return LoadedRows({name: _array(table[name]) for name in table.column_names}, residues)
+    per_residue = reader.labels.per_residue if reader.labels is not None else ()
+    return LoadedRows({name: _array(table[name]) for name in table.column_names}, residues, per_residue, dtype)
 
 
 def _array(column: pa.ChunkedArray) -> np.ndarray | pa.Array:
@@ -135,6 +149,21 @@ def padded(matrices: Sequence[np.ndarray]) -> Batch:
     return {RESIDUES: torch.from_numpy(residues), MASK: torch.from_numpy(mask)}
 
 
+def padded_labels(lists: pa.Array, rows: np.ndarray, longest: int) -> torch.Tensor:
+    """Labels per residue of these rows, (B, longest); past a protein's end -100, which torch's losses ignore, or nan.
+
+    >>> padded_labels(pa.array([[1, 2], [3]], pa.large_list(pa.int64())), np.array([1, 0]), 2).tolist()
+    [[3, -100], [1, 2]]
+    """
+    offsets, values = lists.offsets.to_numpy(), lists.values.to_numpy()
+    blank = np.nan if np.issubdtype(values.dtype, np.floating) else IGNORED
+    made = np.full((len(rows), longest), blank, values.dtype)
+    for at, row in enumerate(rows.tolist()):
+        own = values[offsets[row] : offsets[row + 1]]
+        made[at, : len(own)] = own
+    return torch.from_numpy(made)
+
+
 @dataclass(frozen=True)
 class Position:
     """How far a pass through an epoch has got: `batches` were taken of the share of `worker`, one of `workers`."""
@@ -158,11 +187,19 @@ class TorchDataset(IterableDataset):
     state, and every pass through its workers, whole or broken off, is the next epoch.
     """
 
-    def __init__(self, reader: Reader, examples: Examples, layout: BatchLayout, report: LabelReport | None) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        examples: Examples,
+        layout: BatchLayout,
+        report: LabelReport | None,
+        dtype: str | None = None,
+    ) -> None:
         self.reader = reader
         self.examples = examples
         self.layout = layout
         self.report = report
+        self.dtype = dtype
         self._passes = PassLog()
         self._passes_of_worker = 0
         self.set_epoch(0)
@@ -171,6 +208,25 @@ class TorchDataset(IterableDataset):
     def pin(self) -> Pin:
         """What is read, however the store grows."""
         return self.reader.pin
+
+    @property
+    def classes(self) -> dict[str, tuple[Any, ...]]:
+        """The values that the numbers of each class column stand for: `classes["family"][2]`."""
+        return dict(self.reader.labels.classes) if self.reader.labels is not None else {}
+
+    def __repr__(self) -> str:
+        chosen, layout = self.reader.columns, self.layout
+        names = [*chosen.proteins, *chosen.vectors, *([RESIDUES, MASK] if chosen.residues else []), *chosen.labels]
+        size = f"{layout.batch_size:,} rows" if layout.batch_size else f"{layout.token_budget:,} residues"
+        order = f"shuffled by seed {layout.seed}" if layout.shuffle else "not shuffled"
+        lines = [
+            f"TorchDataset: {len(self.examples):,} examples in {len(self):,} batches of {size} for rank {layout.rank} "
+            f"of {layout.world_size}, {order}, epoch {self.epoch}",
+            f"  batch: {', '.join(names)} ({self.dtype or 'as stored'})",
+            f"  pin: {json.dumps(self.pin.to_json())}",
+        ]
+        lines += [f"  classes of {name}: {len(values):,}" for name, values in self.classes.items()]
+        return "\n".join([*lines, *([f"  {self.report}"] if self.report is not None else [])])
 
     @property
     def epoch(self) -> int:
@@ -259,7 +315,7 @@ class TorchDataset(IterableDataset):
         plan = self._plan(start.epoch)
         loads = plan.loads_of_worker(start.worker, start.workers)
         self._go_to(start)
-        batches = read_batches(self.reader, self.examples, plan, loads, start.batches)
+        batches = read_batches(self.reader, self.examples, plan, loads, start.batches, self.dtype)
         for done, batch in enumerate(batches, start.batches + 1):
             self._at = replace(start, batches=done)
             yield batch
@@ -319,19 +375,36 @@ def _check_share(position: Position) -> None:
 
 
 def torch_dataset(
-    view: View, columns: Sequence[str] | None, where: str | None, labels: Labels | None, **layout: Any
+    view: View,
+    columns: Sequence[str] | None,
+    where: str | None,
+    labels: Labels | None,
+    dtype: str | torch.dtype | None,
+    **layout: Any,
 ) -> TorchDataset:
     """Join records, vectors and labels at the view's pin; `layout` has the fields of BatchLayout but residue_bytes.
 
-    Raises ConfigError for columns, a filter or a layout that cannot work, StoreError for residues that are not kept.
+    Raises ConfigError for columns, a filter, a dtype or a layout that cannot work, StoreError for residues that are not
+    kept, InputError for labels of residues that do not fit the proteins.
     """
+    kind = _floating(dtype)
     chosen = SelectedColumns.choose(view, columns, labels)
     examples, report = find_examples(view, where, labels)
     if report is not None:
         report.say()
+    if labels is not None:
+        require_residue_labels(view, examples, labels)
     facts = view.facts
     width = facts["residue_width"] * np.dtype(facts["store_dtype"]).itemsize if chosen.residues else 0
     reader = Reader(view.location, view.pin, chosen, labels)
     planned = BatchLayout(**layout, residue_bytes=width)
     planned.require_batches(len(examples))
-    return TorchDataset(reader, examples, planned, report)
+    return TorchDataset(reader, examples, planned, report, kind)
+
+
+def _floating(dtype: str | torch.dtype | None) -> str | None:
+    """The name of a floating dtype of torch; raises ConfigError for what is none."""
+    name = None if dtype is None else str(dtype).removeprefix("torch.")
+    if name is not None and name not in _FLOATING:
+        raise ConfigError(f"dtype {dtype!r} is not one of {', '.join(_FLOATING)}", where="dtype")
+    return name
