@@ -22,7 +22,8 @@ from protea_ray.errors import ConfigError
 from protea_ray.query.training.main_guard import require_main_guard
 
 if TYPE_CHECKING:
-    from protea_ray.query.training.torch_dataset import Batch, TorchDataset
+    from protea_ray.query.training.loads import Batch
+    from protea_ray.query.training.torch_dataset import TorchDataset
 
 
 class EpochLoader(StatefulDataLoader):
