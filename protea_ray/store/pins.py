@@ -10,12 +10,12 @@ soon as an id is added. An alias that pins vectors therefore names a version of 
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import lance
 
 from protea_ray.errors import StoreError
-from protea_ray.store.aliases import list_aliases, move, resolve_pinned
+from protea_ray.store.aliases import history, list_aliases, move, resolve_pinned
 from protea_ray.store.location import PROTEINS_TABLE, Location
 from protea_ray.store.object_store_errors import is_missing_table
 from protea_ray.store.tables import find_table, open_table
@@ -79,13 +79,13 @@ def keep_pin(location: Location, alias: str, pin: tuple[str, int, int]) -> None:
 def _proteins_beside(location: Location, space: str, version: int) -> int:
     """The version of the proteins that a reader got beside this version of a space, just before the space grew again.
 
-    An alias that pins the same version says so; else the times of the commits do. Raises StoreError where upkeep has
-    removed what would tell.
+    The last alias that pinned the same version says so, also one that was moved since; else the times of the commits
+    do. Raises StoreError where upkeep has removed what would tell.
     """
-    for alias in list_aliases(location).values():
-        if (alias.space, alias.version) == (space, version) and alias.proteins is not None:
-            return alias.proteins
     vectors = open_table(location.table(space))
+    recorded = _recorded_beside(location, space, version, _commit_times(vectors).get(version))
+    if recorded is not None:
+        return recorded
     proteins = open_table(location.table(PROTEINS_TABLE))
     if version == vectors.version:
         return int(proteins.version)
@@ -97,6 +97,19 @@ def _proteins_beside(location: Location, space: str, version: int) -> int:
             f"versions around it. Pin what the store holds now: `protea-ray alias {location.uri} NAME {space} --pin`"
         )
     return found
+
+
+def _recorded_beside(location: Location, space: str, version: int, made: datetime | None) -> int | None:
+    """What the last pin of a version of a space says, if it is still there; `made`: when the version was committed.
+
+    A pin from before that time was of a space that was dropped since.
+    """
+    since = made.astimezone() if made is not None else datetime.now(UTC)
+    for alias in reversed(history(location)):
+        pinned = alias.proteins if (alias.space, alias.version) == (space, version) else None
+        if pinned is not None and alias.moved_at >= since and _is_there(location, PROTEINS_TABLE, pinned):
+            return pinned
+    return None
 
 
 def _commit_times(table: lance.LanceDataset) -> dict[int, datetime]:
@@ -111,3 +124,14 @@ def _latest_before(moment: datetime, versions: dict[int, datetime]) -> int | Non
     if not earlier or (earlier[-1] != max(versions) and earlier[-1] + 1 not in versions):
         return None
     return earlier[-1]
+
+
+def _is_there(location: Location, name: str, version: int) -> bool:
+    """Whether a table still has this version; raises StoreError in an outage."""
+    try:
+        open_table(location.table(name), version)
+    except StoreError as error:
+        if error.__cause__ is not None and is_missing_table(error.__cause__):
+            return False
+        raise
+    return True

@@ -73,6 +73,14 @@ def test_proteins_that_upkeep_took_away_are_not_guessed(store: Store) -> None:
         pins.pinned_target(store.location, "old")
 
 
+def test_a_pin_that_was_moved_is_found_again(store: Store) -> None:
+    pin = store.pin(keep="train-v1")
+    build.ingest(store.location, build.proteins([30], "b"), "b", "d2")  # beside the same version of the space
+    aliases.move(store.location, "train-v1", SPACE, run="r9", writer=build.writer())
+    assert pins.pinned_target(store.location, SPACE, 5) == (SPACE, 5, pin.proteins)
+    assert pins.pinned_target(store.location, SPACE, 4) == (SPACE, 4, 2)
+
+
 def test_a_deleted_pin_keeps_nothing(store: Store) -> None:
     pin = store.pin(keep="train-v1")
     grow(store.location, 30)
