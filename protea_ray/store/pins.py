@@ -90,7 +90,7 @@ def _proteins_beside(location: Location, space: str, version: int) -> int:
     if version == vectors.version:
         return int(proteins.version)
     next_made = _commit_times(vectors).get(version + 1)
-    found = _latest_before(next_made, _commit_times(proteins)) if next_made is not None else None
+    found = latest_before(next_made, _commit_times(proteins)) if next_made is not None else None
     if found is None:
         raise StoreError(
             f"which proteins belonged to version {version} of {space} can no longer be told: upkeep has removed the "
@@ -118,7 +118,7 @@ def _commit_times(table: lance.LanceDataset) -> dict[int, datetime]:
     return {number: made for number, made in sorted(times.items()) if isinstance(made, datetime)}
 
 
-def _latest_before(moment: datetime, versions: dict[int, datetime]) -> int | None:
+def latest_before(moment: datetime, versions: dict[int, datetime]) -> int | None:
     """The last version made before `moment`; None where a version that is gone may have been it."""
     earlier = [number for number, made in versions.items() if made < moment]
     if not earlier or (earlier[-1] != max(versions) and earlier[-1] + 1 not in versions):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import lance
@@ -71,6 +71,15 @@ def test_proteins_that_upkeep_took_away_are_not_guessed(store: Store) -> None:
     upkeep(store.location, keep=NOW)
     with pytest.raises(StoreError, match=r"belonged to version 4 of .* can no longer be told.* --pin`"):
         pins.pinned_target(store.location, "old")
+
+
+@pytest.mark.parametrize(
+    ("versions", "found"),
+    [([1, 2, 3, 4], 2), ([2, 3], 2), ([2], 2), ([1, 2, 4], None), ([1, 4], None), ([3, 4], None), ([], None)],
+)
+def test_a_version_counts_only_where_its_successor_is_known(versions: list[int], found: int | None) -> None:
+    times = {number: datetime(2026, 1, number, tzinfo=UTC) for number in versions}
+    assert pins.latest_before(datetime(2026, 1, 3, tzinfo=UTC), times) == found
 
 
 def test_a_pin_that_was_moved_is_found_again(store: Store) -> None:

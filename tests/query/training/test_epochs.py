@@ -20,8 +20,6 @@ from tests.query.training import helpers
 PROTEINS = 300
 ALL = [f"P{n:05d}" for n in range(PROTEINS)]
 
-needs_torchdata = pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")  # torchdata's own call
-
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
@@ -54,27 +52,6 @@ def test_twelve_epochs_through_forked_workers(store: Store, data: TorchDataset) 
     for number, order in enumerate(orders, 1):  # the same batches as without workers
         assert sorted(",".join(ids) for ids in order) == in_one_process(store, number)
     assert not data._passes.is_first("forked")  # a worker has said it
-
-
-@pytest.mark.slow
-def test_spawned_workers_that_live_on_move_to_the_next_epoch(store: Store, data: TorchDataset) -> None:
-    data.set_epoch(4)
-    loader = DataLoader(data, batch_size=None, num_workers=2, multiprocessing_context="spawn", persistent_workers=True)
-    for number in (4, 5, 6):
-        assert sorted(",".join(batch["id"]) for batch in loader) == in_one_process(store, number)
-    assert data.epoch == 7
-
-
-@pytest.mark.slow
-@needs_torchdata
-def test_a_loader_whose_workers_live_on(store: Store, data: TorchDataset) -> None:
-    with_state = store.torch(columns=["id"], labels=helpers.labels(range(PROTEINS)), batch_size=16, shuffle=True)
-    loader = with_state.loader(2, persistent_workers=True)
-    read = [sorted(",".join(batch["id"]) for batch in loader) for _ in range(3)]
-    assert read == [in_one_process(store, number) for number in range(3)]
-    first = next(iter(loader))
-    assert next(iter(loader)) == first  # a pass that was broken off is begun anew
-    assert loader.data.epoch == 3
 
 
 def test_passes_are_counted_in_the_order_in_which_they_appear() -> None:

@@ -45,18 +45,42 @@ def test_a_plain_loader_shares_every_row_once_over_workers_and_ranks(store: Stor
     assert sorted(read) == ALL
 
 
+@pytest.mark.slow
+def test_workers_of_a_plain_loader_that_live_on_move_to_the_next_epoch(store: Store) -> None:
+    alone, shared = data(store), data(store)
+    loader = DataLoader(
+        shared, batch_size=None, num_workers=2, multiprocessing_context="spawn", persistent_workers=True
+    )
+    for number in (4, 5, 9):
+        for one in (alone, shared) if number != 5 else ():  # an epoch that follows is not set
+            one.set_epoch(number)
+        assert sorted(batch["id"] for batch in loader) == sorted(batch["id"] for batch in alone)
+        assert shared.epoch == alone.epoch == number + 1
+
+
 @needs_torchdata
-def test_a_whole_pass_moves_the_epoch_on(store: Store) -> None:
+@pytest.mark.parametrize("persistent", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_whole_pass_moves_the_epoch_on(store: Store, persistent: bool) -> None:
     whole = data(store)
-    loader = whole.loader(workers=2)
+    loader = whole.loader(workers=2, persistent_workers=persistent)
     first = [batch["id"] for batch in loader]
     assert (len(first), len(loader), len(whole), whole.epoch) == (13, 13, 13, 1)
     second = [batch["id"] for batch in loader]
     assert first != second
     assert sorted(id for ids in second for id in ids) == ALL
+    assert sorted(second) == sorted(batch["id"] for batch in _epoch(store, 1))
+    broken = next(iter(loader))["id"]
+    assert next(iter(loader))["id"] == broken  # a pass that was broken off is begun anew
+    assert whole.epoch == 2
     resumed = data(store).loader(workers=2)
     resumed.load_state_dict(loader.state_dict())
     assert resumed.data.epoch == 2
+
+
+def _epoch(store: Store, number: int) -> TorchDataset:
+    read = data(store)
+    read.set_epoch(number)
+    return read
 
 
 @needs_torchdata
