@@ -83,9 +83,11 @@ def test_the_same_examples_are_resumed_wherever_their_rows_lie(tmp_path: Path) -
 
     assert len(helpers.ids(taken + list(resumed))) == 100
     assert resumed.epoch == 1
-    other = store.torch(**{**options, "labels": helpers.labels(range(1, 101))})  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="content was"):
-        other.load_state_dict(state)
+    relabelled = helpers.labels(range(100)).to_pandas().assign(label=9)
+    for labels in (helpers.labels(range(1, 101)), relabelled):
+        other = store.torch(**{**options, "labels": labels})  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match="content was"):
+            other.load_state_dict(state)
 
 
 def test_a_state_of_an_earlier_version_is_loaded_where_nothing_moved(tmp_path: Path) -> None:
