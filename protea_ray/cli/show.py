@@ -1,12 +1,11 @@
-"""What forget, alias and drift print for people."""
+"""What forget and drift print for people."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from protea_ray.cli.tables import Column, print_table, say
 from protea_ray.query.drift import Drift
-from protea_ray.store.aliases import Alias
 from protea_ray.store.forget import Forgotten, StoredSource
 
 
@@ -31,15 +30,6 @@ def print_forgotten(done: Forgotten) -> None:
         say(f"{space}: {rows:,} rows {would}removed")
     if not done.dry_run:
         say("earlier versions, and pins of them, keep these rows until `protea-ray upkeep` removes the versions")
-
-
-def print_aliases(aliases: Mapping[str, Alias]) -> None:
-    """Where every alias points."""
-    for name, found in sorted(aliases.items()):
-        version = "" if found.version is None else f" at version {found.version}"
-        say(f"{name}: {found.space}{version}, moved {found.moved_at:%Y-%m-%d %H:%M} UTC by {found.run}")
-    if not aliases:
-        say("no aliases")
 
 
 def print_drift(found: Drift) -> None:

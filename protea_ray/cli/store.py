@@ -179,29 +179,29 @@ def alias(
     name: Annotated[str | None, typer.Argument(metavar="[ALIAS]", help="unset: list all aliases")] = None,
     space: Annotated[str | None, typer.Argument(metavar="[SPACE]", help="space or alias to point it to")] = None,
     version: Annotated[int | None, typer.Option("--version", min=1, help="pin a version [the latest]")] = None,
+    pin: Annotated[bool, typer.Option("--pin", help="pin the versions of now; upkeep keeps them")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="end the alias; its history stays")] = False,
+    history: Annotated[bool, typer.Option("--history", help="every move, of all aliases or of ALIAS")] = False,
     dry_run: DRY_RUN = False,
     as_json: JSON = False,
 ) -> None:
     """List aliases, or move one atomically: readers get the space before or this one.
 
-    Needs no lease, so that readers can be moved back while a long run is writing.
+    A pinned alias holds a version of the space and of the proteins. Needs no lease, so that readers can be moved back
+    while a long run is writing.
     """
-    from protea_ray.cli.show import print_aliases
+    from protea_ray.cli.alias import change, listed, show, show_history
     from protea_ray.cli.tables import say
-    from protea_ray.errors import ConfigError
-    from protea_ray.store.aliases import list_aliases
-    from protea_ray.store.pointing import point
 
     location = existing(store)
+    asked = {"version": version is not None, "pin": pin, "delete": delete, "history": history}
+    if history:
+        moves = show_history(location, name, space, asked)
+        tell({"history": [listed(move) for move in moves]}, as_json)
+        return
     if name is not None:
-        if space is None:
-            raise ConfigError(f"name the space that {name} should point to", where="alias")
-        moved = point(location, name, space, version, dry_run=dry_run)
-        say(f"{name} {'would point' if dry_run else 'points'} to {moved.space}")
-    else:
-        print_aliases(list_aliases(location))
-    aliases = {a.alias: {"space": a.space, "version": a.version} for a in list_aliases(location).values()}
-    tell({"dry_run": dry_run, "aliases": aliases}, as_json)
+        say(change(location, name, space, version, asked, dry_run))
+    tell({"dry_run": dry_run, "aliases": show(location, asked, silent=name is not None)}, as_json)
 
 
 def index(

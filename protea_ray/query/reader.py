@@ -8,7 +8,7 @@ the space's name.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,10 +30,12 @@ from protea_ray.store.tables import open_table
 
 if TYPE_CHECKING:
     import ray.data
+    import torch
 
     from protea_ray.query.drift import Drift
     from protea_ray.query.export import Exported
     from protea_ray.query.status import StoreStatus
+    from protea_ray.query.training.label_table import LabelSource
     from protea_ray.query.training.labels import Labels
     from protea_ray.query.training.torch_dataset import TorchDataset
     from protea_ray.store.findings import Report
@@ -144,9 +146,19 @@ class Store:
         return point(self.location, alias, space, version)
 
     @outage_as_store_error()
-    def pin(self, space: str | Pin = CURRENT, version: int | None = None) -> Pin:
-        """What the other methods would read now; give it to them later to read the same."""
-        return self.view(space, version).pin
+    def pin(self, space: str | Pin = CURRENT, version: int | None = None, *, keep: str | None = None) -> Pin:
+        """What the other methods would read now; give it to them later to read the same.
+
+        `keep` is the name of an alias that is made for the pin: without one, `upkeep` removes the versions in time.
+        That writes one row to the store. Raises StoreError for an alias that points elsewhere, CommitError where the
+        store may not be written.
+        """
+        pin = self.view(space, version).pin
+        if keep is not None:
+            from protea_ray.store.pins import keep_pin  # not for those who only read
+
+            keep_pin(self.location, keep, (pin.space, pin.version, pin.proteins))
+        return pin
 
     @outage_as_store_error()
     def view(self, space: str | Pin = CURRENT, version: int | None = None) -> View:
@@ -294,20 +306,24 @@ class Store:
         space: str | Pin = CURRENT,
         *,
         columns: Sequence[str] | None = None,
-        filter: str | None = None,
+        where: str | None = None,
         version: int | None = None,
-        labels: str | Path | pa.Table | Labels | None = None,
+        labels: LabelSource | Labels | None = None,
+        labels_where: Mapping[str, Any] | None = None,
+        classes: Sequence[str] = (),
     ) -> ray.data.Dataset:
         """A Ray Data data set: proteins and vectors joined by key, read in parallel by the fragment.
 
-        `filter` is SQL over protein columns; `columns` None reads id and every pooled vector. `labels` (Parquet,
-        CSV, TSV or a table, with a column `id`) keeps the labelled proteins only and adds their label columns.
+        `where` is SQL over protein columns; `columns` None reads id and every pooled vector. `labels` (a path of
+        Parquet, CSV or TSV, an Arrow, pandas or polars table, or a dictionary, with a column `id`) keeps the labelled
+        proteins only and adds their label columns. `labels_where` chooses rows of the labels, as in
+        `{"split": "train"}`; columns in `classes` become numbers, the same for every such choice.
         """
         from protea_ray.query.training.labels import read_labels
         from protea_ray.query.training.ray_dataset import ray_dataset
 
-        known = None if labels is None else read_labels(labels)
-        return ray_dataset(self.view(space, version), columns, filter, known)
+        known = None if labels is None else read_labels(labels, where=labels_where, classes=classes)
+        return ray_dataset(self.view(space, version), columns, where, known)
 
     @outage_as_store_error()
     def torch(
@@ -315,9 +331,13 @@ class Store:
         space: str | Pin = CURRENT,
         *,
         columns: Sequence[str] | None = None,
-        filter: str | None = None,
+        where: str | None = None,
         version: int | None = None,
-        labels: str | Path | pa.Table | Labels | None = None,
+        labels: LabelSource | Labels | None = None,
+        labels_where: Mapping[str, Any] | None = None,
+        classes: Sequence[str] = (),
+        residue_labels: Sequence[str] = (),
+        dtype: str | torch.dtype | None = None,
         batch_size: int | None = None,
         token_budget: int | None = None,
         shuffle: bool = False,
@@ -328,18 +348,25 @@ class Store:
     ) -> TorchDataset:
         """A PyTorch iterable data set of whole batches, the same at every reading of the same pin and seed.
 
-        `columns`, `filter` and `labels` as in `dataset`; the column `residues` gives padded matrices, in batches of
-        similar length of at most `token_budget` residues. Raises ConfigError that lists what cannot work.
+        `columns`, `where`, `labels`, `labels_where` and `classes` as in `dataset`; the column `residues` gives padded
+        matrices, in batches of similar length of at most `token_budget` residues. `residue_labels` are label columns
+        with one letter or number for each residue, padded like the matrices with -100 (nan). `dtype` is that of
+        floating numbers in the batches, "float32" for most layers; None leaves them as they are stored. Raises
+        ConfigError that lists what cannot work.
         """
         from protea_ray.query.training.labels import read_labels
         from protea_ray.query.training.torch_dataset import torch_dataset
 
-        known = None if labels is None else read_labels(labels)
+        chosen = {"where": labels_where, "classes": classes, "per_residue": residue_labels}
+        if labels is None and any(chosen.values()):
+            raise ConfigError("labels_where, classes and residue_labels need labels", where="labels")
+        known = None if labels is None else read_labels(labels, **chosen)
         return torch_dataset(
             self.view(space, version),
             columns,
-            filter,
+            where,
             known,
+            dtype,
             batch_size=batch_size,
             token_budget=token_budget,
             shuffle=shuffle,

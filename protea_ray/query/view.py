@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -20,6 +20,7 @@ from protea_ray.store.keys import KeyIndex, join
 from protea_ray.store.ledger import ROW_ID, of_alphabet
 from protea_ray.store.location import PROTEINS_TABLE, SOURCES_TABLE, Location
 from protea_ray.store.object_store_errors import is_outage, message
+from protea_ray.store.pins import open_pinned
 from protea_ray.store.rows import LOGITS, RESIDUES, vector_facts
 from protea_ray.store.spaces import SpaceInfo
 from protea_ray.store.sql import among, both
@@ -42,7 +43,28 @@ class Pin:
     proteins: int
 
     def to_json(self) -> dict[str, Any]:
+        """Plain values, which `from_json` takes again."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, recorded: str | Mapping[str, Any]) -> Pin:
+        """Read a pin from JSON text or from the object that `to_json` gave.
+
+        Raises ConfigError that says what is missing.
+
+        >>> Pin.from_json('{"space": "esm2-1a2b3c4d", "version": 7, "proteins": 5}')
+        Pin(space='esm2-1a2b3c4d', version=7, proteins=5)
+        """
+        try:
+            found = json.loads(recorded) if isinstance(recorded, str) else dict(recorded)
+            pin = cls(found["space"], found["version"], found["proteins"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise ConfigError(f"{recorded!r:.200} is no pin: an object with space, version and proteins is wanted, as "
+                              "`Pin.to_json` gives it", where="pin") from error  # fmt: skip
+        if not isinstance(pin.space, str) or not all(type(n) is int and n > 0 for n in (pin.version, pin.proteins)):
+            raise ConfigError(f"{recorded!r:.200} is no pin: space is a name, version and proteins are whole numbers "
+                              "from 1", where="pin")  # fmt: skip
+        return pin
 
 
 class View:
@@ -65,12 +87,12 @@ class View:
     @cached_property
     def vectors(self) -> lance.LanceDataset:
         """The space's table."""
-        return open_table(self.location.table(self.pin.space), self.pin.version)
+        return open_pinned(self.location, self.pin.space, self.pin.version)
 
     @cached_property
     def proteins(self) -> lance.LanceDataset:
         """The proteins' table."""
-        return open_table(self.location.table(PROTEINS_TABLE), self.pin.proteins)
+        return open_pinned(self.location, PROTEINS_TABLE, self.pin.proteins)
 
     @cached_property
     def info(self) -> SpaceInfo:
@@ -90,10 +112,11 @@ class View:
         """Columns of pooled vectors."""
         return list(self.facts["widths"])
 
-    def split_columns(self, columns: Sequence[str] | None) -> tuple[list[str], list[str]]:
+    def split_columns(self, columns: Sequence[str] | None, also: Sequence[str] = ()) -> tuple[list[str], list[str]]:
         """Columns of the proteins and of the space; None: ids, lengths, descriptions and all pooled vectors.
 
-        `id` and `key` always come first. Raises ConfigError that lists unknown names.
+        `id` and `key` always come first. Raises ConfigError that lists unknown names; `also` are those that the caller
+        takes besides.
         """
         own = [n for n in self.vectors.schema.names if n not in ("key", RESIDUES, LOGITS)]
         if columns is None:
@@ -103,7 +126,7 @@ class View:
         if unknown:
             matrices = [f".{name}(id)" for name in (RESIDUES, LOGITS) if name in unknown]
             hint = f" (read matrices with {' and '.join(matrices)})" if matrices else ""
-            known = ", ".join([*PROTEINS_SCHEMA.names, *own])
+            known = ", ".join([*PROTEINS_SCHEMA.names, *own, *also])
             raise ConfigError(f"unknown columns {', '.join(unknown)}{hint}; known: {known}", where="columns")
         chosen = [c for c in columns if c in PROTEINS_SCHEMA.names and c not in ("id", "key")]
         return ["id", "key", *chosen], [c for c in columns if c in own]
@@ -179,10 +202,14 @@ class View:
 
 def _pin_now(location: Location, space: str, version: int | None) -> Pin:
     """The pin of a space or alias as it stands now."""
-    name, at = aliases.resolve(location, space, version)
-    vectors = open_table(location.table(name), at)
-    proteins = open_table(location.table(PROTEINS_TABLE))
+    name, at, beside = aliases.resolve_pinned(location, space, version)
+    vectors = _open(location, name, at)
+    proteins = _open(location, PROTEINS_TABLE, beside)
     return Pin(name, vectors.version, proteins.version)
+
+
+def _open(location: Location, name: str, version: int | None) -> lance.LanceDataset:
+    return open_table(location.table(name)) if version is None else open_pinned(location, name, version)
 
 
 def is_trained(table: pa.Table) -> bool:

@@ -15,7 +15,7 @@ import lance
 from protea_ray.errors import StoreError, UnknownSpaceError
 from protea_ray.store.aliases import list_aliases
 from protea_ray.store.lease import Lease, will_fence
-from protea_ray.store.location import LEASE_TABLE, OWN_TABLES, Location
+from protea_ray.store.location import LEASE_TABLE, OWN_TABLES, PROTEINS_TABLE, Location
 from protea_ray.store.object_store_errors import message
 from protea_ray.store.spaces import PREFIX, open_space
 from protea_ray.store.tables import ALL_VERSIONS, find_table, open_table
@@ -144,10 +144,11 @@ def _removable_versions(location: Location, name: str, table: lance.LanceDataset
 
 
 def _aliased_versions(location: Location, name: str) -> Iterator[int]:
-    """Versions of a space that an alias names."""
+    """Versions of a space, or of the proteins, that an alias names."""
     for alias in list_aliases(location).values():
-        if alias.space == name and alias.version is not None:
-            yield alias.version
+        pinned = {alias.space: alias.version, PROTEINS_TABLE: alias.proteins}.get(name)
+        if pinned is not None:
+            yield pinned
 
 
 def _cleanup(table: lance.LanceDataset, gone: list[int]) -> lance.CleanupStats:

@@ -11,9 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from protea_ray.cli.main import app
-from protea_ray.errors import ConfigError, ProteaRayError, StoreError, UnknownSpaceError
+from protea_ray.errors import ProteaRayError, StoreError, UnknownSpaceError
 from protea_ray.store import aliases
-from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location
 from protea_ray.store.runs import record_run
 from protea_ray.store.spaces import ensure_space
@@ -145,31 +144,6 @@ def test_a_space_is_dropped_unless_an_alias_names_it(location: Location) -> None
     assert not location.exists("second")
     with pytest.raises(UnknownSpaceError):
         call("drop-space", location.uri, "second", "--yes")
-
-
-def test_an_alias_is_listed_moved_and_pinned_even_beside_a_writer(location: Location) -> None:
-    assert SPACE in call("alias", location.uri)
-    dry = call_json("alias", location.uri, "current", "second", "--dry-run")
-    assert dry["aliases"] == {"current": {"space": SPACE, "version": None}}
-
-    with Lease.acquire(location):
-        moved = call_json("alias", location.uri, "current", "second")
-    assert moved["aliases"] == {"current": {"space": "second", "version": None}}
-    pinned = call_json("alias", location.uri, "paper", SPACE, "--version", 3)
-    assert pinned["aliases"]["paper"] == {"space": SPACE, "version": 3}
-    assert call_json("alias", location.uri, "copy", "paper")["aliases"]["copy"] == {"space": SPACE, "version": 3}
-
-
-def test_an_alias_that_cannot_be_is_refused(location: Location) -> None:
-    with pytest.raises(UnknownSpaceError, match="nowhere"):
-        call("alias", location.uri, "current", "nowhere")
-    with pytest.raises(StoreError, match="name of a table"):
-        call("alias", location.uri, "second", SPACE, "--dry-run")
-    with pytest.raises(ConfigError, match="name the space"):
-        call("alias", location.uri, "current")
-    with pytest.raises(StoreError, match="version 99"):
-        call("alias", location.uri, "current", SPACE, "--version", 99)
-    assert set(aliases.list_aliases(location)) == {"current"}
 
 
 def test_an_index_below_the_threshold_says_why_not(location: Location) -> None:

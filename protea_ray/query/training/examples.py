@@ -15,10 +15,12 @@ from functools import cached_property
 import lance
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from protea_ray.errors import ConfigError, InputError, StoreError
 from protea_ray.query import lookup
 from protea_ray.query.training.labels import LabelMatch, LabelReport, Labels, examples_of, label_report, match_labels
+from protea_ray.query.training.read_process import ReadProcess, is_forked
 from protea_ray.query.view import CHUNK, Pin, View, distinct, matching
 from protea_ray.store.keys import KeyIndex, join
 from protea_ray.store.ledger import ROW_ID
@@ -50,15 +52,15 @@ class Examples:
 
     @property
     def digest(self) -> int:
-        """A CRC-32 of the row numbers: equal for the same examples in the same order."""
+        """A CRC-32 of the row numbers, by which states of earlier versions name the examples; upkeep changes it."""
         parts = (self.vectors, self.records, self.labels)
         return zlib.crc32(b"".join(zlib.crc32(np.ascontiguousarray(p).data).to_bytes(4, "big") for p in parts))
 
 
-def find_examples(view: View, filter: str | None, labels: Labels | None) -> tuple[Examples, LabelReport | None]:
+def find_examples(view: View, where: str | None, labels: Labels | None) -> tuple[Examples, LabelReport | None]:
     """Join records to vectors, and to labels if there are any, at the view's pin.
 
-    `filter` is SQL over protein columns. With labels only labelled records are kept, of an id with several sequences
+    `where` is SQL over protein columns. With labels only labelled records are kept, of an id with several sequences
     the newest, and the report counts what did not join. Raises ConfigError for a filter that is not valid SQL or that
     no protein passes, InputError for labels of which none is used, StoreError where nothing has a vector.
     """
@@ -67,10 +69,10 @@ def find_examples(view: View, filter: str | None, labels: Labels | None) -> tupl
         raise StoreError(f"space {view.pin.space} holds no vector at version {view.pin.version}; its latest version is "
                          f"{view.vectors.latest_version}")  # fmt: skip
     if labels is None:
-        return _joined(rows, _distinct_records(view, _records(view, filter))), None
+        return _joined(rows, _distinct_records(view, _records(view, where))), None
     match = match_labels(labels, view.proteins.to_table(columns=["id"])["id"])
     lookup.say(match.sentences)
-    records = _records(view, filter, match)
+    records = _records(view, where, match)
     newest, several = _newest(view, records, rows["key"])
     found = _joined(rows, _distinct_records(view, records.filter(pa.array(newest))))
     used = found.labels >= 0
@@ -93,13 +95,13 @@ def _joined(rows: pa.Table, records: pa.Table) -> Examples:
     return Examples(rows[ROW_ID].to_numpy()[left], records[ROW_ID].to_numpy()[right], label[right], residues)
 
 
-def _records(view: View, filter: str | None, match: LabelMatch | None = None) -> pa.Table:
+def _records(view: View, where: str | None, match: LabelMatch | None = None) -> pa.Table:
     """Key, row id and label row of every record that passes the filter; raises ConfigError when none does."""
     ids = ["id"] if match is not None else []
-    found = matching(view.proteins, filter, ["key", ROW_ID, *ids])
+    found = matching(view.proteins, where, ["key", ROW_ID, *ids])
     if not len(found):
-        what = "the store holds no proteins" if filter is None else f"no protein of the store passes {filter!r}"
-        raise ConfigError(what, where="filter")
+        what = "the store holds no proteins" if where is None else f"no protein of the store passes {where!r}"
+        raise ConfigError(what, where="where")
     label = np.full(len(found), -1, np.int32) if match is None else match.rows(found["id"])
     return found.select(["key", ROW_ID]).append_column("label", pa.array(label))
 
@@ -163,8 +165,12 @@ class SelectedColumns:
             raise ConfigError("name at least one column", where="columns")
         if residues and view.facts["residue_width"] is None:
             raise StoreError(f"space {view.pin.space} keeps no residue matrices; embed with --pooling none")
-        own, vectors = view.split_columns([n for n in names if n != RESIDUES])
+        kept = [RESIDUES] if view.facts["residue_width"] is not None else []
+        own, vectors = view.split_columns([n for n in names if n != RESIDUES], also=kept)
         own = [n for n in own if n in names]
+        if labels is not None and labels.per_residue and not residues:
+            raise ConfigError(f"{', '.join(labels.per_residue)}: labels for each residue come with the column "
+                              "'residues'", where="residue_labels")  # fmt: skip
         labelled = tuple(labels.columns.column_names) if labels is not None else ()
         both = [n for n in labelled if n in (*own, *vectors, RESIDUES, MASK)]
         if both:
@@ -183,12 +189,26 @@ class Reader:
         self.labels = labels
 
     def __getstate__(self) -> dict:
-        return {k: v for k, v in vars(self).items() if k != "view"}
+        return {k: v for k, v in vars(self).items() if k not in ("view", "_process")}
 
     @cached_property
     def view(self) -> View:
         """The tables at the pin."""
         return View(self.location, self.pin)
+
+    @cached_property
+    def _process(self) -> ReadProcess:
+        """What reads for a forked process."""
+        return ReadProcess(self)
+
+    def load(self, examples: Examples) -> tuple[pa.Table, list[np.ndarray] | None]:
+        """The rows of these examples, and their residue matrices if they were chosen.
+
+        In a forked process another one reads them (see read_process.py).
+        """
+        if is_forked():
+            return self._process.load(examples)
+        return self.read(examples), self.read_residues(examples) if self.columns.residues else None
 
     @outage_as_store_error()
     def read(self, examples: Examples) -> pa.Table:
@@ -199,6 +219,9 @@ class Reader:
         if self.labels is not None:
             rows = pa.array(examples.labels)
             read |= {name: self.labels.columns[name].take(rows) for name in self.columns.labels}
+            if self.labels.per_residue:
+                spans = _take_columns(self.view.vectors, examples.vectors, CHUNK)
+                read |= {name: cropped(read[name], *spans.values()) for name in self.labels.per_residue}
         return pa.table(read)
 
     @outage_as_store_error()
@@ -211,6 +234,29 @@ class Reader:
         return [found[i].reshape(-1, facts["residue_width"]) for i in back.tolist()]
 
 
+def cropped(lists: pa.ChunkedArray, starts: pa.ChunkedArray, ends: pa.ChunkedArray) -> pa.Array:
+    """Lists with one value for each residue of a protein, cut to the residues of the chunks."""
+    whole = lists.combine_chunks()
+    parts = zip(starts.to_pylist(), ends.to_pylist(), strict=True)
+    offsets = whole.offsets.to_numpy()
+    values = [whole.values[offsets[row] + start : offsets[row] + end] for row, (start, end) in enumerate(parts)]
+    lengths = np.concatenate([[0], np.cumsum([len(part) for part in values])])
+    return pa.LargeListArray.from_arrays(pa.array(lengths, pa.int64()), pa.concat_arrays(values))
+
+
+def require_residue_labels(view: View, examples: Examples, labels: Labels) -> None:
+    """Raise InputError that names the proteins whose labels per residue are not as many as their residues."""
+    records = _take_columns(view.proteins, examples.records, ("id", "length"))
+    for name in labels.per_residue:
+        lists = labels.columns[name].take(pa.array(examples.labels))
+        have, wanted = pc.list_value_length(lists).to_numpy(), records["length"].to_numpy()
+        wrong = np.flatnonzero(have != wanted)
+        if len(wrong):
+            first = [(records["id"][row], have[row], wanted[row]) for row in wrong[:5].tolist()]
+            shown = "; ".join(f"{id} has {labels:,} for {residues:,} residues" for id, labels, residues in first)
+            raise InputError(f"{labels.source}: column {name!r} does not fit {len(wrong):,} protein(s): {shown}")
+
+
 def _take_columns(table: lance.LanceDataset, rows: np.ndarray, columns: Sequence[str]) -> dict[str, pa.ChunkedArray]:
     """Columns of these row ids, in their order. Each row is read once and in the table's order, which is faster."""
     if not columns:
@@ -221,3 +267,21 @@ def _take_columns(table: lance.LanceDataset, rows: np.ndarray, columns: Sequence
         once, back = np.unique(rows, return_inverse=True)
         taken = table._take_rows(once.tolist(), columns=list(columns)).take(pa.array(back))
     return {name: taken[name] for name in columns}
+
+
+@outage_as_store_error()
+def content_digest(view: View, examples: Examples, labels: Labels | None) -> int:
+    """A CRC-32 of what the examples are: keys, spans, ids and labels in their order, wherever the rows lie.
+
+    It stays when upkeep moves rows and when others are added. Costs a scan of the keys and ids.
+    """
+    read = _take_columns(view.vectors, examples.vectors, ("key", "chunk_start"))
+    read |= _take_columns(view.proteins, examples.records, ("id",))
+    if labels is not None:
+        rows = pa.array(examples.labels)
+        read |= {f"label {name}": labels.columns[name].take(rows) for name in labels.columns.column_names}
+    table = pa.table(read).replace_schema_metadata().combine_chunks()
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=1 << 16)
+    return zlib.crc32(sink.getvalue())

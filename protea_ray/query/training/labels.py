@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 
 from protea_ray.errors import ConfigError, InputError
+from protea_ray.query.training.label_codes import chosen_rows, with_codes
+from protea_ray.query.training.label_table import LabelSource, label_table
 from protea_ray.sequences.accessions import examples, match_ids
 from protea_ray.sequences.columnar import without_views
-from protea_ray.sequences.records import text_of
-from protea_ray.sequences.rows import BYTES, TableRow, header_of, read_rows, width_problem
 
-_FORMATS = {".csv": "csv", ".tsv": "tsv"}
-_BLOCK = 1 << 20
 _SHOWN = 5  # ids named in a message
 _log = logging.getLogger("protea_ray")
 
@@ -32,13 +25,18 @@ _log = logging.getLogger("protea_ray")
 class Labels:
     """One row per id: `ids` (n,), and `columns`, a table of the label columns (n rows), without nulls.
 
-    `blank` counts rows that had no value in one of the columns; they are left out here, and reported.
+    `blank` counts ids that had no value in one of the columns, `not_chosen` those that `where` left out; neither are
+    here, and both are reported. `classes` gives the values of each column of numbers that stand for them, and
+    `per_residue` the columns of lists with one number for each residue.
     """
 
     source: str
     ids: pa.Array
     columns: pa.Table
     blank: int
+    not_chosen: int = 0
+    classes: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    per_residue: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,9 +45,9 @@ class LabelReport:
 
     Every id of the file is in exactly one of `used`, `unknown` (no protein of the store has it), `ambiguous` (several
     stored ids share the accession), `filtered` (its protein does not pass the filter), `without_vector` (the space has
-    no vector of it) and `blank`. `several` of those used have more than one sequence in the store: the newest with a
-    vector carries the label. `unlabelled` counts the protein records that have a vector and no label; they are not part
-    of the data set.
+    no vector of it), `blank`, and `not_chosen` (the labels' own `where` leaves it out). `several` of those used have
+    more than one sequence in the store: the newest with a vector carries the label. `unlabelled` counts the protein
+    records that have a vector and no label; they are not part of the data set.
     """
 
     source: str
@@ -64,6 +62,7 @@ class LabelReport:
     ambiguous: int = 0
     several: int = 0
     several_ids: tuple[str, ...] = ()  # the first few
+    not_chosen: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -73,6 +72,7 @@ class LabelReport:
         named = f" ({', '.join(self.unknown_ids)}, ...)" if self.unknown_ids else ""
         more = f", {self.ambiguous:,} of several stored ids" if self.ambiguous else ""
         more += f", {self.filtered:,} not in the filter" if self.filtered else ""
+        more += f", {self.not_chosen:,} not chosen by labels_where" if self.not_chosen else ""
         newest = f" {self.several:,} ids have several sequences, the newest is used ({', '.join(self.several_ids)})."
         return (
             f"{self.source}: {self.used:,} of {self.ids:,} labelled ids are used; {self.unknown:,} unknown{named}, "
@@ -87,69 +87,50 @@ class LabelReport:
 
 
 def read_labels(
-    source: str | Path | pa.Table | Labels, *, id_column: str = "id", columns: Sequence[str] | None = None
+    source: LabelSource | Labels,
+    *,
+    id_column: str = "id",
+    columns: Sequence[str] | None = None,
+    where: Mapping[str, Any] | None = None,
+    classes: Sequence[str] = (),
+    per_residue: Sequence[str] = (),
 ) -> Labels:
     """Labels from a Parquet, CSV or TSV file, or from a table in memory; `columns` None takes all but the id.
 
+    A table in memory is Arrow's, pandas' or polars', a dictionary of columns, or one of values by id. `where` chooses
+    rows, `{"split": "train"}` or `{"split": ["train", "valid"]}`. Columns in `classes` become numbers of their sorted
+    values, and columns in `per_residue`, a text with one letter a residue or a list with one number, become lists of
+    numbers. Both are numbered over all rows, so that every split has the same numbers.
+
     Ids are text, whatever they look like. Repeated rows count once. What a quote means in a CSV or TSV is for
     `sequences.rows`, as for proteins. Raises InputError for a file of another kind, for rows that do not fit the
-    header and for an id with two different labels, ConfigError for columns that are not there or cannot be ids.
+    header and for an id with two different labels, ConfigError for columns that are not there or cannot be what they
+    are asked to be.
     """
     if isinstance(source, Labels):
+        if where or classes or per_residue:
+            raise ConfigError("these labels were read already; give where, classes and per_residue to read_labels",
+                              where="labels")  # fmt: skip
         return source
-    if isinstance(source, str | Path):
-        name, table = str(source), _read(Path(source), id_column)
-    else:
-        name, table = "the table of labels", source
+    name, table = label_table(source, id_column)
     wanted = [c for c in table.column_names if c != id_column] if columns is None else list(columns)
-    absent = [c for c in (id_column, *wanted) if c not in table.column_names]
+    named = [id_column, *wanted, *(where or ()), *classes, *per_residue]
+    absent = [c for c in dict.fromkeys(named) if c not in table.column_names]
     if absent or not wanted:
         raise ConfigError(f"{name} has no column {', '.join(absent) or 'of labels'}; it has "
                           f"{', '.join(table.column_names)}", where="labels")  # fmt: skip
-    table = without_views(table.select([id_column, *wanted]))
+    table = without_views(table.select(list(dict.fromkeys(named))))
     try:
         ids = table[id_column].cast(pa.string())
     except pa.ArrowException as error:
         raise ConfigError(f"{name}: column {id_column!r} holds {table[id_column].type}, where text is needed; cast it",
                           where="labels") from error  # fmt: skip
-    table = table.select(wanted).add_column(0, "id", ids).combine_chunks()
-    return _checked(name, table)
-
-
-def _read(path: Path, id_column: str) -> pa.Table:
-    try:
-        if path.suffix in _FORMATS:
-            with path.open("rb") as file:
-                rows = read_rows(iter(lambda: file.read(_BLOCK), b""), _FORMATS[path.suffix], str(path))
-                return _typed(rows, str(path), id_column)
-        if path.suffix == ".parquet":
-            return pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path} cannot be read as labels: {error}") from error
-    raise InputError(f"{path}: labels are read from .parquet, .csv or .tsv")
-
-
-def _typed(rows: Iterator[TableRow], name: str, id_column: str) -> pa.Table:
-    """Rows of text as a table whose types Arrow guesses, but for the ids; raises InputError that lists bad rows."""
-    header = header_of(rows, name)
-    twice = sorted({column for column in header if header.count(column) > 1})
-    if twice:
-        raise InputError(f"{name}: more than one column {', '.join(map(repr, twice))}; rename or remove one")
-    text, problems = io.StringIO(newline=""), list[str]()
-    writer = csv.writer(text)
-    writer.writerow(header)
-    for row in rows:
-        if problem := width_problem(row, len(header)):
-            problems.append(f"{name}:{row.line}: {problem.detail}")
-        else:
-            writer.writerow(row.cells)
-    if problems:
-        more = [f"{name}: and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-        raise InputError([*problems[:_SHOWN], *more])
-    raw = text_of(text.getvalue().encode(*BYTES)).encode()
-    as_text = pa_csv.ConvertOptions(column_types={id_column: pa.string()})
-    quoted = pa_csv.ParseOptions(newlines_in_values=True)
-    return pa_csv.read_csv(io.BytesIO(raw), parse_options=quoted, convert_options=as_text)
+    chosen = chosen_rows(name, table, where or {})
+    table, numbered = with_codes(name, table.select(wanted), classes, per_residue)
+    table = table.add_column(0, "id", ids)
+    left_out = len(ids.unique()) - len(ids.filter(chosen).unique())
+    found = _checked(name, table.filter(chosen).combine_chunks())
+    return replace(found, classes=numbered, per_residue=tuple(per_residue), not_chosen=left_out)
 
 
 def _checked(name: str, table: pa.Table) -> Labels:
@@ -224,7 +205,7 @@ def label_report(
     twice = np.flatnonzero(_among(several, n) & is_used)
     return LabelReport(
         source=labels.source,
-        ids=n + labels.blank,
+        ids=n + labels.blank + labels.not_chosen,
         used=int(is_used.sum()),
         unknown=len(unknown),
         without_vector=int((is_passed & ~is_used).sum()),
@@ -235,6 +216,7 @@ def label_report(
         ambiguous=int(match.ambiguous.sum()),
         several=len(twice),
         several_ids=_first_ids(labels, twice),
+        not_chosen=labels.not_chosen,
     )
 
 

@@ -19,17 +19,19 @@ from typing import TYPE_CHECKING, Any
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from protea_ray.errors import ConfigError
+from protea_ray.query.training.main_guard import require_main_guard
 
 if TYPE_CHECKING:
-    from protea_ray.query.training.torch_dataset import Batch, TorchDataset
+    from protea_ray.query.training.loads import Batch
+    from protea_ray.query.training.torch_dataset import TorchDataset
 
 
 class EpochLoader(StatefulDataLoader):
     """A StatefulDataLoader over whole batches; one pass is one epoch.
 
     Workers are spawned, because Lance's threads do not survive a fork. Their batches come in a fixed order, so that
-    an epoch resumed with the same number of workers goes on with the very next batch. Raises ConfigError for options
-    that would lose that order.
+    an epoch resumed with the same number of workers goes on with the very next batch. `persistent_workers=True` starts
+    them once and not for each epoch. Raises ConfigError for options that would lose that order.
     """
 
     def __init__(self, data: TorchDataset, workers: int, **options: Any) -> None:
@@ -43,10 +45,14 @@ class EpochLoader(StatefulDataLoader):
         self.data = data
         self._reached: dict[str, Any] | None = {}  # torchdata's state where no pass is running; None while one is
 
+    def __repr__(self) -> str:
+        return f"EpochLoader(workers={self.num_workers}, {self.data!r})"
+
     def state_dict(self) -> dict[str, Any]:
         """JSON-able: the epoch, the number of workers, what they read, and the position of each of them."""
         reached = super().state_dict() if self._reached is None else self._reached
-        return {"epoch": self.data.epoch, "workers": self.num_workers, "reads": self.data.reads(), "loader": reached}
+        return {"epoch": self.data.epoch, "workers": self.num_workers, "reads": self.data.reads(), "loader": reached,
+                "pin": self.data.pin.to_json()}  # fmt: skip
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Let the next pass resume where the state was taken.
@@ -67,6 +73,9 @@ class EpochLoader(StatefulDataLoader):
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # torch's type has nothing but an iterator
         epoch = self.data.epoch
+        if self.num_workers:
+            require_main_guard()
+            self.data.set_epoch(epoch)  # for workers that live on, and after a pass that was broken off
         batches = super().__iter__()
         self._reached = None
         if self.num_workers:
@@ -76,4 +85,4 @@ class EpochLoader(StatefulDataLoader):
         self._reached = {}
 
 
-_FIXED: dict[str, Any] = {"batch_size": None, "in_order": True, "persistent_workers": False}
+_FIXED: dict[str, Any] = {"batch_size": None, "in_order": True}

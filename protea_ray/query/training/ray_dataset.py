@@ -22,7 +22,7 @@ _FRAGMENT = 32  # a row id is the fragment's number above these bits, the row in
 
 
 def ray_dataset(
-    view: View, columns: Sequence[str] | None, filter: str | None, labels: Labels | None
+    view: View, columns: Sequence[str] | None, where: str | None, labels: Labels | None
 ) -> ray.data.Dataset:
     """Columns `id`, those of the proteins and the space, and label columns; one row per record and stored chunk.
 
@@ -34,7 +34,7 @@ def ray_dataset(
     if chosen.residues:
         raise ConfigError(f"{RESIDUES!r} is not read here: matrices of different lengths make poor blocks; use "
                           "store.torch(columns=['residues'], token_budget=...)", where="columns")  # fmt: skip
-    examples, report = find_examples(view, filter, labels)
+    examples, report = find_examples(view, where, labels)
     if report is not None:
         report.say()
     tasks = [_table(examples[part]) for part in parts(examples)]

@@ -2,7 +2,7 @@
 
     data = store.torch(labels="labels.csv", columns=["mean"], batch_size=256, shuffle=True, seed=1)
     for epoch in range(10):
-        for batch in data:                     # {"mean": (256, D) float16, "label": ...}
+        for batch in data:                     # {"mean": (256, D) float16, "label": ...}; dtype="float32" for a layer
             ...
 
 Examples are read in loads (8,192 rows, or 128 MB of residue matrices), one load ahead of the training loop, and each
@@ -14,109 +14,45 @@ loads of 21 MB (1,280 half-precision values a row): one being read, one being ba
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from protea_ray.errors import ConfigError
 from protea_ray.query.training.epoch import BatchLayout, Epoch
-from protea_ray.query.training.examples import MASK, Examples, Reader, SelectedColumns, find_examples
+from protea_ray.query.training.examples import (
+    MASK,
+    Examples,
+    Reader,
+    SelectedColumns,
+    content_digest,
+    find_examples,
+    require_residue_labels,
+)
 from protea_ray.query.training.labels import LabelReport, Labels
-from protea_ray.query.view import Pin, View, matrix
+from protea_ray.query.training.loads import Batch, read_batches
+from protea_ray.query.training.passes import PassLog
+from protea_ray.query.training.read_process import is_forked
+from protea_ray.query.view import Pin, View
 from protea_ray.store.rows import RESIDUES
 
 if TYPE_CHECKING:
     from protea_ray.query.training.loader import EpochLoader
 
-Batch = dict[str, Any]
-
-
-def read_batches(reader: Reader, examples: Examples, plan: Epoch, loads: Sequence[int], skip: int) -> Iterator[Batch]:
-    """Yield the batches of these loads without the first `skip`. Loads that are skipped whole are not read."""
-    wanted = list(_loads_after(plan, loads, skip))
-    with ThreadPoolExecutor(1, thread_name_prefix="protea-ray-read") as ahead:
-        waiting = None
-        for position, (number, first) in enumerate(wanted):
-            waiting = waiting or ahead.submit(_read_load, reader, examples[plan.loads[number]])
-            load = waiting.result()
-            following = wanted[position + 1][0] if position + 1 < len(wanted) else None
-            waiting = None
-            if following is not None:
-                waiting = ahead.submit(_read_load, reader, examples[plan.loads[following]])
-            for rows in plan.batches(number)[first:]:
-                yield load.batch(rows)
-
-
-def _loads_after(plan: Epoch, loads: Sequence[int], skip: int) -> Iterator[tuple[int, int]]:
-    """Yield (load, its first batch to give) for every load that holds a batch after the first `skip`."""
-    for number in loads:
-        size = plan.sizes[number] if skip else 0
-        if skip and skip >= size:
-            skip -= size
-            continue
-        yield number, skip
-        skip = 0
-
-
-@dataclass(frozen=True)
-class LoadedRows:
-    """One load in memory: columns as arrays with one row per example, and residue matrices if they were asked for."""
-
-    columns: dict[str, np.ndarray | pa.Array]
-    residues: list[np.ndarray] | None
-
-    def batch(self, rows: np.ndarray) -> Batch:
-        """These rows as tensors and lists."""
-        made = {name: _rows_of(column, rows) for name, column in self.columns.items()}
-        if self.residues is not None:
-            made |= padded([self.residues[row] for row in rows.tolist()])
-        return made
-
-
-def _read_load(reader: Reader, examples: Examples) -> LoadedRows:
-    table = reader.read(examples)
-    columns = {name: _array(table[name]) for name in table.column_names}
-    return LoadedRows(columns, reader.read_residues(examples) if reader.columns.residues else None)
-
-
-def _array(column: pa.ChunkedArray) -> np.ndarray | pa.Array:
-    """Numbers as numpy, (n,) or (n, D); every other column stays Arrow."""
-    kind = column.type
-    if pa.types.is_fixed_size_list(kind):
-        return matrix(column)
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
-        return column.to_numpy()
-    return column.combine_chunks()
-
-
-def _rows_of(column: np.ndarray | pa.Array, rows: np.ndarray) -> Any:
-    """These rows of a column: a tensor of numbers, or a list."""
-    if isinstance(column, np.ndarray):
-        return torch.from_numpy(column.take(rows, axis=0))
-    return column.take(pa.array(rows)).to_pylist()
-
-
-def padded(matrices: Sequence[np.ndarray]) -> Batch:
-    """Pad residue matrices to the longest of them.
-
-    Returns `residues` (B, longest, D), zeros after each protein's end, and `mask` (B, longest), True on residues.
-
-    >>> batch = padded([np.ones((2, 1)), np.ones((1, 1))])
-    >>> tuple(batch["residues"].shape), batch["mask"].tolist()
-    ((2, 2, 1), [[True, True], [True, False]])
-    """
-    lengths = [len(m) for m in matrices]
-    residues = np.zeros((len(matrices), max(lengths), matrices[0].shape[1]), matrices[0].dtype)
-    for row, values in enumerate(matrices):
-        residues[row, : len(values)] = values
-    mask = np.arange(max(lengths)) < np.array(lengths)[:, None]
-    return {RESIDUES: torch.from_numpy(residues), MASK: torch.from_numpy(mask)}
+_FORKED = (
+    "the workers of this DataLoader were forked, and Lance's threads do not survive a fork: their rows come through "
+    "processes of their own, which costs about a second at the start of each pass. "
+    'multiprocessing_context="spawn", persistent_workers=True starts once, and so does data.loader(workers)'
+)
+_FLOATING = ("float32", "float16", "bfloat16", "float64")
+_log = logging.getLogger("protea_ray")
 
 
 @dataclass(frozen=True)
@@ -138,16 +74,26 @@ class TorchDataset(IterableDataset):
 
     A pass is one epoch, and a whole pass moves `epoch` on by one. Where the training loop iterates the data set itself,
     `state_dict` is right after each batch, and another process resumes from it. Through workers the state is that of
-    `loader(workers)`. A plain torch DataLoader (`batch_size=None`, spawned workers) gives each worker a share of the
-    batches; it has no state, and needs `set_epoch` before each of its epochs.
+    `loader(workers)`. A plain torch DataLoader (`batch_size=None`) gives each worker a share of the batches. It has no
+    state, and every pass through its workers, whole or broken off, is the next epoch.
     """
 
-    def __init__(self, reader: Reader, examples: Examples, layout: BatchLayout, report: LabelReport | None) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        examples: Examples,
+        layout: BatchLayout,
+        report: LabelReport | None,
+        dtype: str | None = None,
+    ) -> None:
         self.reader = reader
         self.examples = examples
         self.layout = layout
         self.report = report
-        self._go_to(Position(epoch=0))
+        self.dtype = dtype
+        self._passes = PassLog()
+        self._passes_of_worker = 0
+        self.set_epoch(0)
 
     @property
     def pin(self) -> Pin:
@@ -155,15 +101,36 @@ class TorchDataset(IterableDataset):
         return self.reader.pin
 
     @property
+    def classes(self) -> dict[str, tuple[Any, ...]]:
+        """The values that the numbers of each class column stand for: `classes["family"][2]`."""
+        return dict(self.reader.labels.classes) if self.reader.labels is not None else {}
+
+    def __repr__(self) -> str:
+        chosen, layout = self.reader.columns, self.layout
+        names = [*chosen.proteins, *chosen.vectors, *([RESIDUES, MASK] if chosen.residues else []), *chosen.labels]
+        size = f"{layout.batch_size:,} rows" if layout.batch_size else f"{layout.token_budget:,} residues"
+        order = f"shuffled by seed {layout.seed}" if layout.shuffle else "not shuffled"
+        lines = [
+            f"TorchDataset: {len(self.examples):,} examples in {len(self):,} batches of {size} for rank {layout.rank} "
+            f"of {layout.world_size}, {order}, epoch {self.epoch}",
+            f"  batch: {', '.join(names)} ({self.dtype or 'as stored'})",
+            f"  pin: {json.dumps(self.pin.to_json())}",
+        ]
+        lines += [f"  classes of {name}: {len(values):,}" for name, values in self.classes.items()]
+        return "\n".join([*lines, *([f"  {self.report}"] if self.report is not None else [])])
+
+    @property
     def epoch(self) -> int:
         """Number of the epoch that the next batch belongs to."""
-        return self._epoch
+        counted = get_worker_info() is None and not self._in_workers
+        return self._passes.following() if counted else self._epoch
 
     def __len__(self) -> int:
         return sum(self._plan(self.epoch).sizes)
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of an epoch."""
+        self._passes.restart(epoch)
         self._go_to(Position(epoch))
 
     def leave_to_workers(self, epoch: int) -> None:
@@ -177,7 +144,7 @@ class TorchDataset(IterableDataset):
         """
         if self._in_workers and get_worker_info() is None:
             raise ConfigError("the batches of this epoch come through workers; save loader.state_dict()", where="state")
-        return {**asdict(self._at), "reads": self.reads()}
+        return {**asdict(self._at), "reads": self.reads(), "pin": self.pin.to_json()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Let the next pass resume where `state` was taken.
@@ -185,19 +152,39 @@ class TorchDataset(IterableDataset):
         Raises ConfigError that names everything that differs, and for a state of another worker's share.
         """
         self.check_reads(state["reads"])
-        position = Position(**{name: value for name, value in state.items() if name != "reads"})
+        position = Position(**{field.name: state[field.name] for field in fields(Position)})
         _check_share(position)
+        if get_worker_info() is None:
+            self._passes.restart(position.epoch)
         self._go_to(position, resume=True)
 
+    @cached_property
+    def _content(self) -> int:
+        return content_digest(self.reader.view, self.examples, self.reader.labels)
+
     def reads(self) -> dict[str, Any]:
-        """JSON-able: the pin, the layout and a checksum of the examples, which together decide every batch."""
+        """JSON-able: the layout and a checksum of the examples, which together decide every batch, and the pin."""
         same = {**self.layout.to_json(), **self.pin.to_json()}
-        return {**same, "examples": len(self.examples), "digest": self.examples.digest}
+        return {**same, "examples": len(self.examples), "content": self._content}
 
     def check_reads(self, wanted: dict[str, Any]) -> None:
-        """Compare with what a state was taken of; raises ConfigError that names everything that differs."""
+        """Compare with what a state was taken of; raises ConfigError that names everything that differs.
+
+        Versions may differ as long as the examples are the same. A state of an earlier version of this package names
+        rows, so there the versions count too.
+        """
         have = self.reads()
-        differ = [f"{n} was {wanted.get(n)!r}, is {have[n]!r}" for n in have if have[n] != wanted.get(n)]
+        moved = {name for name in ("version", "proteins") if have[name] != wanted.get(name)}
+        if "content" not in wanted:
+            have = {**{n: v for n, v in have.items() if n != "content"}, "digest": self.examples.digest}
+        decides = [name for name in have if "content" not in have or name not in ("version", "proteins")]
+        differ = [f"{n} was {wanted.get(n)!r}, is {have[n]!r}" for n in decides if have[n] != wanted.get(n)]
+        if differ and moved:
+            pin = {name: wanted.get(name) for name in self.pin.to_json()}
+            differ.append(
+                f"the store has grown since, or was tended: the state is of version {pin['version']} beside proteins "
+                f"at {pin['proteins']}. Go on with store.torch(Pin.from_json({pin}), ...)"
+            )
         if differ:
             raise ConfigError(differ, where="this state is of another data set")
 
@@ -219,7 +206,7 @@ class TorchDataset(IterableDataset):
         plan = self._plan(start.epoch)
         loads = plan.loads_of_worker(start.worker, start.workers)
         self._go_to(start)
-        batches = read_batches(self.reader, self.examples, plan, loads, start.batches)
+        batches = read_batches(self.reader, self.examples, plan, loads, start.batches, self.dtype)
         for done, batch in enumerate(batches, start.batches + 1):
             self._at = replace(start, batches=done)
             yield batch
@@ -227,10 +214,19 @@ class TorchDataset(IterableDataset):
 
     def _start(self) -> Position:
         """Where a pass of this process begins: at a loaded state, once, else at the beginning of the epoch."""
-        if self._resume and self._at.batches:
-            _check_share(self._at)
-            return self._at
-        return Position(self.epoch, 0, *_share())
+        resumed = self._at if self._resume else None
+        if resumed is not None:
+            _check_share(resumed)
+        info = get_worker_info()
+        if info is not None:
+            self._passes_of_worker += 1  # persistent workers have one seed for all their passes
+            seen = f"{info.seed - info.id}.{self._passes_of_worker}"
+            epoch = self._passes.take(seen, resumed.epoch if resumed else None)
+        else:
+            epoch = resumed.epoch if resumed else self.epoch
+        if is_forked() and self._passes.is_first("forked"):
+            _log.warning(_FORKED)
+        return replace(resumed or Position(epoch), epoch=epoch, worker=_share()[0], workers=_share()[1])
 
     def _end(self, epoch: int) -> None:
         """Move on to the next epoch.
@@ -270,19 +266,36 @@ def _check_share(position: Position) -> None:
 
 
 def torch_dataset(
-    view: View, columns: Sequence[str] | None, filter: str | None, labels: Labels | None, **layout: Any
+    view: View,
+    columns: Sequence[str] | None,
+    where: str | None,
+    labels: Labels | None,
+    dtype: str | torch.dtype | None,
+    **layout: Any,
 ) -> TorchDataset:
     """Join records, vectors and labels at the view's pin; `layout` has the fields of BatchLayout but residue_bytes.
 
-    Raises ConfigError for columns, a filter or a layout that cannot work, StoreError for residues that are not kept.
+    Raises ConfigError for columns, a filter, a dtype or a layout that cannot work, StoreError for residues that are not
+    kept, InputError for labels of residues that do not fit the proteins.
     """
+    kind = _floating(dtype)
     chosen = SelectedColumns.choose(view, columns, labels)
-    examples, report = find_examples(view, filter, labels)
+    examples, report = find_examples(view, where, labels)
     if report is not None:
         report.say()
+    if labels is not None:
+        require_residue_labels(view, examples, labels)
     facts = view.facts
     width = facts["residue_width"] * np.dtype(facts["store_dtype"]).itemsize if chosen.residues else 0
     reader = Reader(view.location, view.pin, chosen, labels)
     planned = BatchLayout(**layout, residue_bytes=width)
     planned.require_batches(len(examples))
-    return TorchDataset(reader, examples, planned, report)
+    return TorchDataset(reader, examples, planned, report, kind)
+
+
+def _floating(dtype: str | torch.dtype | None) -> str | None:
+    """The name of a floating dtype of torch; raises ConfigError for what is none."""
+    name = None if dtype is None else str(dtype).removeprefix("torch.")
+    if name is not None and name not in _FLOATING:
+        raise ConfigError(f"dtype {dtype!r} is not one of {', '.join(_FLOATING)}", where="dtype")
+    return name

@@ -66,7 +66,7 @@ def test_labels_without_a_value_are_a_warning(
 
 def test_what_the_filter_leaves_out_is_not_unknown(store: Store) -> None:
     labels = pa.concat_tables([helpers.labels(range(30)), helpers.labels([500])])
-    report = store.torch(labels=labels, filter="id < 'P00010'", batch_size=100).report
+    report = store.torch(labels=labels, where="id < 'P00010'", batch_size=100).report
     assert report is not None
     assert (report.ids, report.used, report.unknown, report.filtered, report.without_vector) == (31, 10, 1, 20, 0)
     assert report.unknown_ids == ("P00500",)
@@ -141,8 +141,8 @@ def test_the_newest_sequence_with_a_vector_carries_the_label(
 
 def test_no_data_set_is_empty_without_a_word(store: Store, tmp_path: Path) -> None:
     for options, words in (
-        ({"filter": "length > 5000"}, "no protein of the store passes"),
-        ({"filter": "id > 'P00099'"}, "none of the 5 protein records that were chosen has a vector"),
+        ({"where": "length > 5000"}, "no protein of the store passes"),
+        ({"where": "id > 'P00099'"}, "none of the 5 protein records that were chosen has a vector"),
         ({"version": 1}, "holds no vector at version 1"),
         ({"world_size": 31}, "30 example.*fewer than world_size 31"),
         ({"drop_last": True, "world_size": 4, "batch_size": 8}, "drop_last leaves no batch"),

@@ -50,9 +50,9 @@ def test_a_filter_and_an_older_version(store: Store, tmp_path: Path) -> None:
     helpers.grow(growing, 20, 10)
     assert growing.dataset(columns=["id"]).count() == 30
     assert growing.dataset(columns=["id"], version=version).count() == 20
-    assert growing.dataset(columns=["id"], filter="id > 'P00024'").count() == 5
+    assert growing.dataset(columns=["id"], where="id > 'P00024'").count() == 5
     with pytest.raises(ConfigError, match="no protein of the store passes"):
-        growing.dataset(filter="id = 'nobody'")
+        growing.dataset(where="id = 'nobody'")
 
 
 def test_residues_are_referred_to_the_torch_data_set(store: Store) -> None:

@@ -117,11 +117,11 @@ def test_a_protein_longer_than_the_budget_is_a_batch_of_its_own(store: Store) ->
 
 
 def test_filters_and_chunks(store: Store) -> None:
-    data = store.torch(columns=["id", "length"], filter="length > 50", batch_size=1000)
+    data = store.torch(columns=["id", "length"], where="length > 50", batch_size=1000)
     (batch,) = data
     assert sorted(batch["id"]) == [f"P{n:05d}" for n in range(PROTEINS) if len(build.sequence(n)) > 50]
     with pytest.raises(ConfigError, match="no protein of the store passes 'length < 0'"):
-        store.torch(filter="length < 0", batch_size=4)
+        store.torch(where="length < 0", batch_size=4)
 
 
 def test_the_same_letters_under_two_ids_are_two_examples_and_a_repeated_record_is_one(tmp_path: Path) -> None:

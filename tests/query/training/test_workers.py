@@ -45,18 +45,42 @@ def test_a_plain_loader_shares_every_row_once_over_workers_and_ranks(store: Stor
     assert sorted(read) == ALL
 
 
+@pytest.mark.slow
+def test_workers_of_a_plain_loader_that_live_on_move_to_the_next_epoch(store: Store) -> None:
+    alone, shared = data(store), data(store)
+    loader = DataLoader(
+        shared, batch_size=None, num_workers=2, multiprocessing_context="spawn", persistent_workers=True
+    )
+    for number in (4, 5, 9):
+        for one in (alone, shared) if number != 5 else ():  # an epoch that follows is not set
+            one.set_epoch(number)
+        assert sorted(batch["id"] for batch in loader) == sorted(batch["id"] for batch in alone)
+        assert shared.epoch == alone.epoch == number + 1
+
+
 @needs_torchdata
-def test_a_whole_pass_moves_the_epoch_on(store: Store) -> None:
+@pytest.mark.parametrize("persistent", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_whole_pass_moves_the_epoch_on(store: Store, persistent: bool) -> None:
     whole = data(store)
-    loader = whole.loader(workers=2)
+    loader = whole.loader(workers=2, persistent_workers=persistent)
     first = [batch["id"] for batch in loader]
     assert (len(first), len(loader), len(whole), whole.epoch) == (13, 13, 13, 1)
     second = [batch["id"] for batch in loader]
     assert first != second
     assert sorted(id for ids in second for id in ids) == ALL
+    assert sorted(second) == sorted(batch["id"] for batch in _epoch(store, 1))
+    broken = next(iter(loader))["id"]
+    assert next(iter(loader))["id"] == broken  # a pass that was broken off is begun anew
+    assert whole.epoch == 2
     resumed = data(store).loader(workers=2)
     resumed.load_state_dict(loader.state_dict())
     assert resumed.data.epoch == 2
+
+
+def _epoch(store: Store, number: int) -> TorchDataset:
+    read = data(store)
+    read.set_epoch(number)
+    return read
 
 
 @needs_torchdata
@@ -126,8 +150,8 @@ def test_a_loader_without_workers_resumes(store: Store) -> None:
 
 @needs_torchdata
 def test_options_that_lose_the_order_are_named(store: Store) -> None:
-    with pytest.raises(ConfigError, match=r"in_order=False[\s\S]*persistent_workers=True"):
-        data(store).loader(workers=2, in_order=False, persistent_workers=True)
+    with pytest.raises(ConfigError, match=r"in_order=False[\s\S]*batch_size=4"):
+        data(store).loader(workers=2, in_order=False, batch_size=4)
 
 
 def test_a_loader_needs_torchdata_and_the_data_set_does_not(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,6 +168,7 @@ class Info:
 
     id: int
     num_workers: int
+    seed: int = 7
 
 
 @pytest.mark.parametrize("worker", [0, 1])
