@@ -23,7 +23,7 @@ import numpy as np
 import typer
 
 from jobs.program import run_program
-from protea_ray.config.recipe import short_name
+from protea_ray.config.identity import short_name
 from protea_ray.errors import ConfigError
 from protea_ray.evaluate.composition import composition
 from protea_ray.evaluate.frozen import protein_vectors, read_proteins, residue_vectors

@@ -2,7 +2,7 @@
 
 Every cell is data: it may come from a file that somebody else wrote, so HTML is escaped and control characters are
 replaced. Names are never cut: whoever prints a table for a narrow terminal decides what to leave out
-(`protea_ray/cli/tables.py`).
+(`protea_ray/cli/terminal.py`).
 """
 
 from __future__ import annotations

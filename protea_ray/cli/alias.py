@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from protea_ray.cli.tables import say
+from protea_ray.cli.terminal import say
 from protea_ray.errors import ConfigError
 from protea_ray.query.random_vectors import tell_untrained
 from protea_ray.store import aliases

@@ -11,7 +11,7 @@ import typer
 
 from protea_ray.cli.embed import ray_session
 from protea_ray.cli.options import JSON, NEW_STORE, STORE, tells_untrained
-from protea_ray.cli.tables import say
+from protea_ray.cli.terminal import say
 
 if TYPE_CHECKING:
     from protea_ray.exchange.importing import Imported

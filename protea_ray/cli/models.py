@@ -46,7 +46,7 @@ def _print_models(here: dict[str, bool]) -> None:
     """One row a model; the built-in ones in words."""
     from rich.filesize import decimal
 
-    from protea_ray.cli.tables import Column, print_table, say
+    from protea_ray.cli.terminal import Column, print_table, say
     from protea_ray.config.known_models import KNOWN
     from protea_ray.models.at_hand import built_in_models
 

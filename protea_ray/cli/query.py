@@ -19,43 +19,54 @@ if TYPE_CHECKING:
 FAILED = 1
 
 
+IDS = Annotated[list[str] | None, typer.Option("--id", help="a protein's id; repeat for several")]
+WHERE = Annotated[str | None, typer.Option("--where", help="SQL over id, length, description, source")]
+NEAREST = Annotated[str | None, typer.Option("--nearest", metavar="ID", help="most similar proteins")]
+SEQUENCES = Annotated[
+    list[str] | None,
+    typer.Option("--sequence", metavar="LETTERS", help="most similar to these letters; repeat for several"),
+]
+FASTA = Annotated[
+    list[str] | None,
+    typer.Option("--fasta", metavar="FILE", help="... to each sequence of a file, - for standard input; repeat"),
+]
+K = Annotated[int, typer.Option("-k", min=1, help="how many neighbours of each query")]
+SPACE = Annotated[str, typer.Option("--space", help="space or alias")]
+POOLING = Annotated[str | None, typer.Option("--pooling", help="vector column that is searched [mean, else the first]")]
+APPROXIMATE = Annotated[
+    bool, typer.Option("--approximate", help="a search may use the vector index and miss a neighbour")
+]
+MODEL = Annotated[str | None, typer.Option("--model", help="where the space's checkpoint is now, if it was moved")]
+DEVICE = Annotated[str, typer.Option("--device", help="auto, cpu or cuda: what embeds new sequences")]
+OUT = Annotated[
+    str | None,
+    typer.Option("--out", metavar="FILE", help="write all rows; the ending decides the format, as with export"),
+]
+FORMAT = Annotated[
+    str | None, typer.Option("--format", help="table, csv, tsv, json or jsonl on standard output [table]")
+]
+VECTORS = Annotated[bool, typer.Option("--vectors", help="vectors too, on standard output")]
+ALL_SEQUENCES = Annotated[bool, typer.Option("--all-sequences", help="every sequence of an --id, not the newest alone")]
+
+
 @tells_untrained
 def query(
     store: STORE,
-    ids: Annotated[list[str] | None, typer.Option("--id", help="a protein's id; repeat for several")] = None,
-    where: Annotated[str | None, typer.Option("--where", help="SQL over id, length, description, source")] = None,
-    nearest: Annotated[str | None, typer.Option("--nearest", metavar="ID", help="most similar proteins")] = None,
-    sequences: Annotated[
-        list[str] | None,
-        typer.Option("--sequence", metavar="LETTERS", help="most similar to these letters; repeat for several"),
-    ] = None,
-    fasta: Annotated[
-        list[str] | None,
-        typer.Option("--fasta", metavar="FILE", help="... to each sequence of a file, - for standard input; repeat"),
-    ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="how many neighbours of each query")] = 10,
-    space: Annotated[str, typer.Option("--space", help="space or alias")] = "current",
-    pooling: Annotated[
-        str | None, typer.Option("--pooling", help="vector column that is searched [mean, else the first]")
-    ] = None,
-    approximate: Annotated[
-        bool, typer.Option("--approximate", help="a search may use the vector index and miss a neighbour")
-    ] = False,
-    model: Annotated[
-        str | None, typer.Option("--model", help="where the space's checkpoint is now, if it was moved")
-    ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda: what embeds new sequences")] = "auto",
-    out: Annotated[
-        str | None,
-        typer.Option("--out", metavar="FILE", help="write all rows; the ending decides the format, as with export"),
-    ] = None,
-    format: Annotated[
-        str | None, typer.Option("--format", help="table, csv, tsv, json or jsonl on standard output [table]")
-    ] = None,
-    vectors: Annotated[bool, typer.Option("--vectors", help="vectors too, on standard output")] = False,
-    all_sequences: Annotated[
-        bool, typer.Option("--all-sequences", help="every sequence of an --id, not the newest alone")
-    ] = False,
+    ids: IDS = None,
+    where: WHERE = None,
+    nearest: NEAREST = None,
+    sequences: SEQUENCES = None,
+    fasta: FASTA = None,
+    k: K = 10,
+    space: SPACE = "current",
+    pooling: POOLING = None,
+    approximate: APPROXIMATE = False,
+    model: MODEL = None,
+    device: DEVICE = "auto",
+    out: OUT = None,
+    format: FORMAT = None,
+    vectors: VECTORS = False,
+    all_sequences: ALL_SEQUENCES = False,
     as_json: JSON = False,
 ) -> None:
     """Find proteins by id, by SQL or by similarity.

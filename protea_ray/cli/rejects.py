@@ -53,7 +53,7 @@ def rejects(
 
 def _print_rejects(rows: pa.Table, store: str, out: str | None) -> None:
     """Counts by reason, then the records: the first 20 on a terminal, all of them in a pipe."""
-    from protea_ray.cli.tables import Column, print_table, say
+    from protea_ray.cli.terminal import Column, print_table, say
     from protea_ray.query.rejected import counts_of
 
     if not len(rows):
@@ -70,7 +70,7 @@ def _print_rejects(rows: pa.Table, store: str, out: str | None) -> None:
 
 def _write(rows: pa.Table, store: str, out: str, as_json: bool) -> None:
     """Write a file and say what is in it."""
-    from protea_ray.cli.tables import say
+    from protea_ray.cli.terminal import say
     from protea_ray.query.rejected import counts_of, write_rejects
     from protea_ray.store.location import open_location
 

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from protea_ray.cli.tables import say
+from protea_ray.cli.terminal import say
 
 if TYPE_CHECKING:
     import pyarrow as pa

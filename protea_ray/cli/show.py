@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from protea_ray.cli.tables import Column, print_table, say
+from protea_ray.cli.terminal import Column, print_table, say
 from protea_ray.query.drift import Drift
 from protea_ray.store.forget import Forgotten, StoredSource
 

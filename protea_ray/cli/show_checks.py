@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.filesize import decimal
 
-from protea_ray.cli.tables import Column, print_table, say
+from protea_ray.cli.terminal import Column, print_table, say
 from protea_ray.store.findings import Report
 from protea_ray.store.index import Indexed
 from protea_ray.store.repair import Repaired

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from protea_ray.cli.tables import Column, on_terminal, print_table, say
+from protea_ray.cli.terminal import Column, on_terminal, print_table, say
 
 LESSER = ("key", "n_ids", "source")  # left out first on a narrow terminal
 TEXT = ("description", "detail")

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from rich.filesize import decimal
 
-from protea_ray.cli.tables import Column, print_table, say
+from protea_ray.cli.terminal import Column, print_table, say
 from protea_ray.display import clock_time
 from protea_ray.pipeline import accounting
 from protea_ray.pipeline.accounting import Summary

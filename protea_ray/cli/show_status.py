@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.filesize import decimal
 
-from protea_ray.cli.tables import Column, print_table, say
+from protea_ray.cli.terminal import Column, print_table, say
 from protea_ray.display import clock_time
 from protea_ray.query.status import RUN_COLUMNS, SPACE_COLUMNS, StoreStatus, run_rows
 

@@ -191,7 +191,7 @@ def alias(
     while a long run is writing.
     """
     from protea_ray.cli.alias import change, listed, show, show_history
-    from protea_ray.cli.tables import say
+    from protea_ray.cli.terminal import say
 
     location = existing(store)
     asked = {"version": version is not None, "pin": pin, "delete": delete, "history": history}

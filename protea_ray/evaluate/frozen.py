@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from protea_ray.config.recipe import EmbeddingConfig, canonical_json, resolve, short_name
+from protea_ray.config.identity import canonical_json, short_name
+from protea_ray.config.recipe import EmbeddingConfig, resolve
 from protea_ray.encoder.collect import Rejected
 from protea_ray.encoder.in_memory import encoder_here
 from protea_ray.errors import EncoderError, InputError, numbered

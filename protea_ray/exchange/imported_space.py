@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from protea_ray.config.identity import canonical_json, short_name
 from protea_ray.config.libraries import OF_IMPORT, versions
-from protea_ray.config.recipe import canonical_json, short_name
 from protea_ray.errors import ConfigError
 from protea_ray.exchange.vector_files import VectorItem
 from protea_ray.store.rows import space_schema

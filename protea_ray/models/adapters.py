@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from protea_ray.config.recipe import Quantization, canonical_json
+from protea_ray.config.identity import canonical_json
+from protea_ray.config.recipe import Quantization
 from protea_ray.errors import CheckpointError
 from protea_ray.models.families.base import Wanted
 from protea_ray.models.misnamed import ADAPTER, adapter_advice

@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from protea_ray.config.identity import canonical_json
 from protea_ray.config.known_models import full_name
-from protea_ray.config.recipe import ModelFacts, canonical_json
+from protea_ray.config.recipe import ModelFacts
 from protea_ray.errors import CheckpointError, ProteaRayError
 from protea_ray.models.adapters import Adapter, digest_adapter, marked, read_adapter, require_base
 from protea_ray.models.families import recognise

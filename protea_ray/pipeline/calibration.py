@@ -21,8 +21,9 @@ from typing import Any
 import ray
 
 from protea_ray.config.cache import cache_directory
+from protea_ray.config.identity import canonical_json, identity
 from protea_ray.config.libraries import OF_CALIBRATION, version_or_none
-from protea_ray.config.recipe import EmbeddingConfig, canonical_json, identity
+from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.encoder.budget import time_packs
 from protea_ray.encoder.canary import check_canaries
 from protea_ray.models.checkpoint import Checkpoint

@@ -16,8 +16,9 @@ from typing import Any
 
 from protea_ray.cluster.connect import LOCAL, connect, wanted_address
 from protea_ray.cluster.waiting import waiting_is_told
+from protea_ray.config.identity import space_name
 from protea_ray.config.paths import require_paths
-from protea_ray.config.recipe import EmbeddingConfig, misfits, resolve, space_name
+from protea_ray.config.recipe import EmbeddingConfig, misfits, resolve
 from protea_ray.config.run import RunConfig, RunOptions
 from protea_ray.display import first_of
 from protea_ray.errors import ConfigError

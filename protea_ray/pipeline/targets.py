@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from protea_ray.config.identity import identity, space_name
 from protea_ray.config.libraries import OF_EMBEDDING, versions
-from protea_ray.config.recipe import EmbeddingConfig, identity, space_name
+from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.models.checkpoint import Checkpoint, logit_tokens
 from protea_ray.models.weights import verify_digests
 from protea_ray.pipeline.worker import Target

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from protea_ray.config.recipe import canonical_json
+from protea_ray.config.identity import canonical_json
 from protea_ray.config.training import TrainingConfig
 from protea_ray.errors import ConfigError
 from protea_ray.train.model_files import write_json

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from protea_ray.config.identity import space_name
 from protea_ray.config.known_models import KNOWN, KnownModel, full_name, nearest_name
-from protea_ray.config.recipe import EmbeddingConfig, space_name
+from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.config.run import run_config
 from protea_ray.config.training import TrainingConfig
 from protea_ray.errors import CheckpointError, ConfigError

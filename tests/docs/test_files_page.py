@@ -21,9 +21,9 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs/files.md").read_text(encodin
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty directory with a store `store` in it, which holds P12345 and two rejects."""
+    """An empty directory with a store `store` in it, which holds SYN000001 and two rejects."""
     location = build.store(tmp_path / "store", range(20))
-    build.ingest(location, build.proteins([20, 21], "b", ids=["P12345", "long"]), "b", "d2")
+    build.ingest(location, build.proteins([20, 21], "b", ids=["SYN000001", "long"]), "b", "d2")
     build.fill(location, "esm2-00000001", [20], "u2", build.schema())
     rows = pa.Table.from_pylist([reject(), embedding(21)], REJECTS_SCHEMA)
     build.writer().append_table(location.table("rejects"), rows)
@@ -36,13 +36,13 @@ def blocks(language: str) -> list[str]:
 
 
 def test_every_command_of_the_page_runs(store: Path) -> None:
-    lines = [line for block in blocks("bash") for line in block.splitlines()]
-    assert len(lines) == 5
+    lines = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("protea-ray")]
     for line in lines:
+        if " embed " in line:  # tests/docs/test_followed.py runs it
+            continue
         program, *arguments = shlex.split(line)
         done = call(*arguments)
         assert (program, done.returncode) == ("protea-ray", 0), (line, done)
-    assert (store / "too_long.fasta").read_text().startswith(">long too_long: ")
     assert len((store / "rejects.csv").read_text().splitlines()) == 3
 
 

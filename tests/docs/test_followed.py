@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT, Block, blocks
+from tests.docs.pages import ROOT, Block, Reader, blocks
 
 PAGES = sorted(page for page in (ROOT / "docs").glob("*.md") if any(blocks(page)))
 NOT_RUN = {"needs a cluster": 1, "needs a GPU": 1}  # reasons, and how many blocks have them
@@ -27,7 +27,7 @@ def readme(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Path:
     """What a reader has after the README's commands."""
     folder = tmp_path_factory.mktemp("readme")
     first = next(block for block in blocks(ROOT / "README.md") if "protea-ray embed" in block.text)
-    first.follow(folder, home)
+    first.follow(Reader(folder, home))
     return folder
 
 
@@ -39,8 +39,12 @@ def test_a_page_is_followed(page: Path, readme: Path, home: Path, tmp_path: Path
         pytest.skip(f"no block of {page.name} can be run here")
     folder = tmp_path / "work"
     shutil.copytree(readme, folder)
-    for block in run:
-        block.follow(folder, home)
+    reader = Reader(folder, home)
+    try:
+        for block in run:
+            block.follow(reader)
+    finally:
+        reader.close()
 
 
 def test_what_is_not_run_says_why() -> None:
@@ -50,8 +54,23 @@ def test_what_is_not_run_says_why() -> None:
 
 
 def test_a_block_that_fails_is_noticed(tmp_path: Path) -> None:
-    Block("page", 1, "bash", "test -e .", None).follow(tmp_path, tmp_path)
-    with pytest.raises(AssertionError, match="page:1 ends with 1"):
-        Block("page", 1, "bash", "false; true", None).follow(tmp_path, tmp_path)
-    with pytest.raises(AssertionError, match="page:2 ends with 1"):
-        Block("page", 2, "python", "raise SystemExit(1)", None).follow(tmp_path, tmp_path)
+    reader = Reader(tmp_path, tmp_path)
+    Block("page", 1, "bash", "test -e .", None).follow(reader)
+    with pytest.raises(AssertionError, match="ends with 1"):
+        Block("page", 1, "bash", "false; true", None).follow(reader)
+    with pytest.raises(AssertionError, match="names its file"):
+        Block("page", 1, "yaml", "model: small", None).follow(reader)
+
+
+@pytest.mark.slow
+def test_python_that_fails_is_noticed_and_names_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    reader = Reader(folder, tmp_path)
+    try:
+        Block("page", 1, "python", "one = 1", None).follow(reader)
+        Block("page", 2, "python", "assert one == 1", None).follow(reader)
+        with pytest.raises(AssertionError, match=r"page:3\n.*\nAssertionError"):
+            Block("page", 3, "python", "assert one == 2", None).follow(reader)
+    finally:
+        reader.close()

@@ -13,7 +13,7 @@ import pyarrow as pa
 from protea_ray.config.recipe import embedding_config, resolve
 from protea_ray.encoder.collect import Embedded
 from protea_ray.models.checkpoint import open_checkpoint
-from protea_ray.pipeline.embed import make_targets
+from protea_ray.pipeline.targets import make_targets
 from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.sequences.records import PROTEINS_SCHEMA
 from protea_ray.store.location import Location

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protea_ray.cli import show_rows, tables
-from protea_ray.cli.tables import NARROWEST_TEXT, Column, print_table, say, table_lines
+from protea_ray.cli.terminal import NARROWEST_TEXT, Column, print_table, say, table_lines
 from protea_ray.display import text_table
 from protea_ray.store.aliases import move
 from protea_ray.store.location import open_location
@@ -183,7 +183,7 @@ def test_a_line_in_a_pipe_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert capsys.readouterr().out == "word " * 40 + "\n"
 
 
-def test_tables_of_a_notebook_keep_names_whole_and_numbers_to_the_right() -> None:
+def test_terminal_of_a_notebook_keep_names_whole_and_numbers_to_the_right() -> None:
     model = "/a/very/long/directory/of/checkpoints/of/someone/else/esm2-checkpoint-100"
     lines = text_table(("space", "model", "in", "freed"), [(SPACE, model, "5", "10 kB"), ("b", "蛋", "1,200", "9 B")])
     first, second, third = lines.split("\n")
@@ -194,7 +194,7 @@ def test_tables_of_a_notebook_keep_names_whole_and_numbers_to_the_right() -> Non
 
 def test_nothing_of_rich_is_loaded_for_a_plain_table() -> None:
     code = (
-        "import sys; from protea_ray.cli.tables import *; "
+        "import sys; from protea_ray.cli.terminal import *; "
         "print_table([Column('id')], [['P1']]); print('rich' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
