@@ -15,6 +15,9 @@ from protea_ray.testing import random_checkpoint as checkpoints
 
 # tests compare float32 numbers of a CPU, and `auto` would take a GPU; what a GPU does is checked by `make gpu`
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+# the test runner sets COLUMNS for its workers, and commands print as narrow as it says
+for _name in ("COLUMNS", "LINES"):
+    os.environ.pop(_name, None)
 
 # a deadline measures the machine: 200 ms passed on a busy one while the code was the same
 settings.register_profile("any-machine", deadline=None)

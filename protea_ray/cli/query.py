@@ -87,10 +87,11 @@ def query(
     _require_one_way([ids, nearest, new], where or out, new, model or device != "auto")
     to = rows_out(out, format, vectors, as_json, have_vectors=not (nearest or new))
     opened = open_store(store)
-    if out is not None and not (ids or nearest or new):
-        say_written(opened.export(out, space=space, where=where, pooling=pooling).rows, to)
-        return
     view = opened.view(space)
+    if out is not None and not (ids or nearest or new):
+        written = opened.export(out, space=view.pin, where=where, pooling=pooling).rows
+        say_written(written, to, {"trained": view.info.trained})
+        return
     if nearest is not None:
         rows = opened.nearest(nearest, k, space=view.pin, pooling=pooling, where=where, approximate=approximate)
     elif new:

@@ -75,7 +75,7 @@ def deliver(rows: pa.Table, to: RowsOut, view: View | None = None, pooling: str 
     """
     if to.file is not None and to.path is not None:
         written = _written(rows, to.file, to.path, view, pooling)
-        say_written(written, to, rows)
+        say_written(written, to, _found(rows))
     elif to.format == "json":
         _print_json(rows, to)
     elif to.format == "table":
@@ -108,26 +108,26 @@ def _with_letters(rows: pa.Table, view: View) -> pa.Table:
     return rows.append_column("sequence", pa.array([letters[key] for key in keys], pa.string()))
 
 
-def say_written(written: int, to: RowsOut, rows: pa.Table | None = None) -> None:
-    """Say how many rows a file holds; as JSON with what the query did not find, and without the rows."""
+def say_written(written: int, to: RowsOut, facts: dict[str, Any]) -> None:
+    """Say how many rows a file holds; as JSON with `facts` about the query, and without the rows."""
     if to.format != "json":
         say(f"{written:,} rows written to {to.path}")
         return
-    print(json.dumps({"rows": written, "out": to.path, **_missing(rows)}))
+    print(json.dumps({"rows": written, "out": to.path, **facts}))
 
 
-def _missing(rows: pa.Table | None) -> dict[str, Any]:
+def _found(rows: pa.Table) -> dict[str, Any]:
     """Whether the model of the rows was trained, and what the query asked for and did not find."""
     from protea_ray.query.reader import missing
     from protea_ray.query.view import is_trained
 
-    return {} if rows is None else {"trained": is_trained(rows), **missing(rows)}
+    return {"trained": is_trained(rows), **missing(rows)}
 
 
 def _print_json(rows: pa.Table, to: RowsOut) -> None:
     """One object: the rows without vectors, or with them as lists, and what was not found."""
     facts = _shown(rows, to)
-    found = {"rows": len(rows), "out": None, **_missing(rows), "proteins": facts.to_pylist()}
+    found = {"rows": len(rows), "out": None, **_found(rows), "proteins": facts.to_pylist()}
     print(json.dumps(found, default=str))
 
 
@@ -142,8 +142,9 @@ def _print_text(rows: pa.Table, to: RowsOut) -> None:
     from protea_ray.query.file_formats.text_files import csv_lines, json_lines, tsv_lines
 
     lines = {"csv": csv_lines, "tsv": tsv_lines, "jsonl": json_lines}[to.format]
+    raw = getattr(sys.stdout, "buffer", None)  # UTF-8 whatever the terminal's encoding; a notebook's stream has none
     for text, _ in lines([_shown(rows, to)]):
-        sys.stdout.buffer.write(text)
+        raw.write(text) if raw is not None else sys.stdout.write(text.decode())
     sys.stdout.flush()
     if not len(rows):
         print("0 proteins", file=sys.stderr)

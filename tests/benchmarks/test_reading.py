@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks.reading import ASKED, BATCH, load_all, load_quarter, look_up, make_store, scan_all
 from protea_ray.store.location import open_location
 
 ROWS = 10_000
 
 
+@pytest.mark.filterwarnings("ignore::protea_ray.query.random_vectors.UntrainedSpaceWarning")  # its vectors are random
 def test_every_task_reads_its_rows(tmp_path: Path) -> None:
     make_store(open_location(tmp_path / "s"), ROWS, 16)
     store = str(tmp_path / "s")

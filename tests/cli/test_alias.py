@@ -79,7 +79,7 @@ def test_a_deleted_alias_is_gone_and_its_history_stays(location: Location) -> No
     assert set(call_json("alias", location.uri)["aliases"]) == {"current"}
     with pytest.raises(UnknownSpaceError, match="no space or alias 'candidate'"):
         open_store(location.uri).pin("candidate")
-    call("drop-space", location.uri, "second")
+    call("drop-space", location.uri, "second", "--yes")
 
     moves = call_json("alias", location.uri, "candidate", "--history")["history"]
     assert [move["space"] for move in moves] == ["second", None]

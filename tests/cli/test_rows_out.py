@@ -52,12 +52,15 @@ def test_a_pipe_gets_the_whole_table(location: Location) -> None:
 
 def test_a_file_and_json_do_not_print_the_rows(location: Location, tmp_path: Path) -> None:
     out = tmp_path / "v.parquet"
-    assert call_json("query", location.uri, "--where", "length > 0", "--out", out) == {"rows": 30, "out": str(out)}
+    assert call_json("query", location.uri, "--where", "length > 0", "--out", out) == {
+        "rows": 30, "out": str(out), "trained": True
+    }  # fmt: skip
     assert np.array_equal(np.array(pq.read_table(out)["mean"].to_pylist(), np.float32)[3], build.vector(3))
     done = call("query", location.uri, "--id", "P00001", "--id", "NOPE", "--out", tmp_path / "v.npz", "--json")
     assert done.returncode == 1
     assert json.loads(done.stdout) == {
-        "rows": 1, "out": str(tmp_path / "v.npz"), "unknown": ["NOPE"], "without_vector": []
+        "rows": 1, "out": str(tmp_path / "v.npz"), "unknown": ["NOPE"], "without_vector": [],
+        "trained": True,
     }  # fmt: skip
     with np.load(tmp_path / "v.npz", allow_pickle=False) as arrays:
         assert arrays["id"].tolist() == ["P00001"]
@@ -113,10 +116,11 @@ def test_what_cannot_be_is_refused_before_the_store_is_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], why: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    done = call("query", "no-store", "--id", "P00001", *options)
+    (tmp_path / "store" / "proteins.lance").mkdir(parents=True)  # a table that cannot be opened
+    done = call("query", "store", "--id", "P00001", *options)
     assert (done.returncode, done.stdout) == (2, "")
     assert why in done.stderr
-    assert not list(tmp_path.iterdir())
+    assert [item.name for item in tmp_path.iterdir()] == ["store"]
 
 
 def test_rejects_are_counted_shown_and_written(location: Location, tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import typer
 
 from protea_ray.config.run import load_fields
 from protea_ray.config.training import training_run
@@ -205,37 +204,9 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
-def test_the_commands_of_the_page_have_the_options_that_they_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each is parsed as the program would; what it would then do is stopped."""
-    monkeypatch.setattr("protea_ray.config.paths.require_store", lambda store: None)  # the page's stores are not here
-    lines = [line for block in blocks("bash") for line in block.splitlines() if line]
-    parsed = [shlex.split(line, comments=True) for line in lines]
-
-    assert len(parsed) >= 6
-    for program, name, *words in parsed:
-        assert program == "protea-ray"
-        typer.main.get_command(commands.app).commands[name].make_context(name, list(words))
-
-
 def test_the_file_of_the_page_is_a_recipe(tmp_path: Path) -> None:
     (block,) = blocks("yaml")
     (tmp_path / "t.yaml").write_text(block)
     config, options = training_run(load_fields(str(tmp_path / "t.yaml"), [], {}))
 
     assert (config.shape, config.epochs, options.checkpoint_minutes) == ("default", 20, 2)
-
-
-def test_the_python_of_the_page_trains(
-    store: Path, shape: Path, finished: tuple, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """As it stands, but for the places and the size: those of the run that is finished already."""
-    out, _ = finished
-    plan = json.loads((out / "plan.json").read_text())["config"]
-    (block,) = blocks("python")
-    call = block.replace('"STORE"', repr(str(store))).replace('"OUT"', repr(str(out)))
-    call = call.replace('shape="small", tokens=20_000_000', "**recipe")
-
-    exec(compile(call, "docs/training.md", "exec"), {"recipe": plan})
-    loss, stopped = capsys.readouterr().out.split()
-
-    assert (float(loss) > 1, stopped) == (True, "None")

@@ -152,7 +152,8 @@ def test_an_index_below_the_threshold_says_why_not(location: Location) -> None:
     assert "exact search is quick over 20 rows" in call("index", location.uri)
     (planned,) = call_json("index", location.uri, "--min-rows", 10, "--dry-run")["columns"]
 
-    assert (planned["action"], planned["space"], planned["column"]) == ("build", SPACE, "mean")
+    assert (planned["action"], planned["space"], planned["column"]) == ("none", SPACE, "mean")
+    assert "256" in planned["reason"]
     assert versions(location) == before
 
 

@@ -17,6 +17,7 @@ from protea_ray.evaluate.experiment import evaluate, join_labels, make_task, wri
 from protea_ray.evaluate.probes import ProbePlan, Probes, Share, fit_probes, loss_of, predict, scales_of
 from protea_ray.evaluate.report import UNTRAINED, print_report, write_report
 from protea_ray.evaluate.tasks import Task
+from protea_ray.query.random_vectors import UntrainedSpaceWarning
 from protea_ray.query.reader import Store
 from tests.query.training import helpers
 
@@ -168,7 +169,11 @@ def test_figures_come_with_and_without_the_relatives_of_training_proteins(
     labels, used = join_labels(task, store, store.pin(), "mean", Path(plan.labels))
     fitted = {"rows": rows, "scores": {"embedding linear": guess}, "losses": [{"embedding linear": 2.0}],
               "pin": store.pin().to_json(), "used": used}  # fmt: skip
-    found = evaluate(task, store, plan, fitted, labels)
+    assert UNTRAINED not in evaluate(task, store, plan, fitted, labels)["notes"]
+    untrained = replace(store.view().info, trained=False)
+    monkeypatch.setattr("protea_ray.store.spaces.SpaceInfo.from_schema", lambda schema: untrained)
+    with pytest.warns(UntrainedSpaceWarning, match="never trained"):
+        found = evaluate(task, store, plan, fitted, labels)
     assert (found["train_proteins"], found["test_proteins"], found["test_with_relatives"]) == (40, 6, 3)
     assert found["test"]["embedding linear"]["mse"] == pytest.approx((81 + 0 + 81 + 1 + 1 + 1) / 6)
     assert found["test_without_relatives"]["embedding linear"]["mse"] == pytest.approx(1)

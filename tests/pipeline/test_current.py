@@ -102,6 +102,7 @@ def test_a_store_of_before_is_mended_by_any_run(run: Run, esm2: Path, untrained:
     assert points_to(tmp_path / "s") == trained
 
 
+@pytest.mark.filterwarnings("ignore::protea_ray.query.random_vectors.UntrainedSpaceWarning")
 def test_reembed_takes_an_alias_to_untrained_vectors_only_when_asked(
     run: Run, esm2: Path, untrained: Path, tmp_path: Path
 ) -> None:
