@@ -51,7 +51,8 @@ def _print_models(here: dict[str, bool]) -> None:
     from protea_ray.models.at_hand import built_in_models
 
     numbers = ("parameters", "layers x width", "window", "float32", "half", "time")
-    columns = [Column("name"), Column("hub id", keep=False), *(Column(name, right=True) for name in numbers)]
+    columns = [Column("name"), Column("hub id")]
+    columns += [Column(name, right=True, keep=name in ("parameters", "half")) for name in numbers]
     rows = [
         (
             known.name, known.hub_id, f"{known.millions:,g} M", f"{known.layers} x {known.width:,}",
@@ -61,7 +62,7 @@ def _print_models(here: dict[str, bool]) -> None:
         )
         for known in KNOWN
     ]  # fmt: skip
-    print_table([*columns, Column("licence"), Column("here")], rows)
+    print_table([*columns, Column("licence", keep=False), Column("here")], rows)
     say("window: residues that it was trained on at once (relative: any number); float32, half: memory of its weights;")
     say("time: of a residue on an H200 in half precision, esm2_650m = 1, empty: not measured; here: in the hub's cache")
     for name, said in built_in_models().items():

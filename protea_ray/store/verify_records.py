@@ -23,7 +23,6 @@ from protea_ray.store.findings import Finding, first_keys
 from protea_ray.store.keys import concat_keys
 from protea_ray.store.location import PROTEINS_TABLE, REJECTS_TABLE, SOURCES_TABLE, Location
 from protea_ray.store.object_store_errors import message, raise_unless_damage
-from protea_ray.store.sql import equals
 from protea_ray.store.tables import find_table
 
 _COLUMNS = ["key", "length", "sequence", "source", "line"]
@@ -70,15 +69,16 @@ def read_records(location: Location) -> Records:
 def _read_sources(location: Location, read: Records) -> None:
     table = find_table(location.table(SOURCES_TABLE))
     if table is not None:
-        read.recorded = table.to_table(columns=["source", PROTEINS_TABLE, REJECTS_TABLE]).to_pylist()
+        whole = table.to_table()  # every column: damage in any of them is found
+        read.recorded = whole.select(["source", PROTEINS_TABLE, REJECTS_TABLE]).to_pylist()
 
 
 def _read_rejects(location: Location, read: Records) -> None:
     table = find_table(location.table(REJECTS_TABLE))
     if table is not None:
         read.rejects = Counter()
-        for batch in table.to_batches(columns=["source"], filter=equals("stage", "ingest")):
-            _count(batch, read.rejects)
+        for batch in table.to_batches():
+            _count(batch.filter(pc.equal(batch.column("stage"), "ingest")), read.rejects)
 
 
 def _read_proteins(location: Location, read: Records) -> None:

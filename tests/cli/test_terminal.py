@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protea_ray.cli import show_rows, tables
+from protea_ray.cli import show_rows, terminal
 from protea_ray.cli.terminal import NARROWEST_TEXT, Column, print_table, say, table_lines
 from protea_ray.display import text_table
 from protea_ray.store.aliases import move
@@ -231,7 +231,7 @@ LOOKS = {  # the command, and names that must be there whole
 def test_every_table_over_a_store_fits_its_terminal(
     look: str, width: int, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (tables, show_rows):
+    for module in (terminal, show_rows):
         monkeypatch.setattr(module, "on_terminal", lambda: True)
     monkeypatch.setenv("COLUMNS", str(width))
     (command, *options), names = LOOKS[look]
