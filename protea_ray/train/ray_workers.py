@@ -12,7 +12,6 @@ import shutil
 import uuid
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,14 +45,19 @@ def train_on_workers(
     connect(RunOptions(address=options.address))
     _require_shared(out)
     (out / STOP_FILE).unlink(missing_ok=True)
-    ask = partial((out / STOP_FILE).write_text, encoding="utf-8")  # the file asks the workers to stop
+    asked: list[str] = []
+
+    def ask(reason: str) -> None:
+        asked.append(reason)
+        (out / STOP_FILE).write_text(reason, encoding="utf-8")  # which asks the workers to stop
+
     try:
         with stop_signals(ask), ThreadPoolExecutor(1, "ray-train") as pool:
             from ray.util.queue import Queue
 
             events = Queue(actor_options={"num_cpus": 0})
             fit = pool.submit(_fit, config, options, proteins, out, events)
-            _pass_on(events, fit, report or (lambda _: None))
+            _pass_on(events, fit, report or (lambda _: None), asked)
             return fit.result()
     finally:
         (out / STOP_FILE).unlink(missing_ok=True)
@@ -169,12 +173,16 @@ def _require_shared(out: Path) -> None:
                           "nothing. Name one that all nodes of the cluster mount", where="training")  # fmt: skip
 
 
-def _pass_on(events: Queue, fit: Future[TrainingSummary], report: Report) -> None:
-    """Report what rank 0 reports until the run has ended."""
+def _pass_on(events: Queue, fit: Future[TrainingSummary], report: Report, asked: list[str]) -> None:
+    """Report what rank 0 reports until the run has ended, and once that it was `asked` to stop."""
     from ray.util.queue import Empty
 
+    told = False
     while True:
         ended = fit.done()
+        if asked and not told:
+            report({"kind": "note", "text": "stopping after the step under way, with a checkpoint; again ends at once"})
+            told = True
         try:
             while True:
                 report(events.get(timeout=0.1 if ended else 1.0))

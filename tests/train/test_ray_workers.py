@@ -63,11 +63,16 @@ def test_a_worker_killed_right_after_a_report(cluster: None, tmp_path: Path) -> 
 def test_terminated_with_two_workers_and_ended_by_one(cluster: None, tmp_path: Path) -> None:
     config = recipe(tmp_path, validation_every=2)
 
+    notes: list[str] = []
+
     def report(event: Mapping[str, Any]) -> None:
+        if event["kind"] == "note":
+            notes.append(event["text"])
         if event["kind"] == "validation" and event["step"] == 4:
             os.kill(os.getpid(), signal.SIGTERM)
 
     stopped = train_on_workers(config, TWO, proteins(), tmp_path / "parts", report)
+    assert [note for note in notes if note.startswith("stopping after")] == notes[-1:]
     assert stopped.stopped == "SIGTERM" and 4 <= stopped.step < 20
     done = train_here(config, TrainingOptions(device="cpu"), proteins(), tmp_path / "parts")
     assert (done.stopped, done.step) == (None, 20)
