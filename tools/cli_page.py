@@ -25,7 +25,7 @@ HEAD = """# Command line
 <!-- written by `python -m tools.cli_page` from the program; do not edit -->
 
 Exit codes: 0 finished, 1 failed, 2 wrong options or a space that does not exist, 3 more rejects than `--max-rejects`,
-130 interrupted, 141 output that nobody reads.
+4 `verify` of an unfinished store, 5 of one that is being written, 130 interrupted, 141 output that nobody reads.
 """
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import inspect
 from typing import Any, ClassVar
 
-from typer._click.exceptions import UsageError  # typer has no other
 from typer.core import TyperCommand, TyperGroup
 
+from protea_ray.cli.click_errors import UsageError
 from protea_ray.cli.spaced_lists import Lists, meant, meant_again, quoted
 from protea_ray.errors import ConfigError
 
@@ -38,7 +38,7 @@ class CheckedCommand(TyperCommand):
             raise ConfigError(f"an option has one value, and is written again for another; write {command}",
                               where="arguments") from None  # fmt: skip
 
-    def _as_meant(self, given: list[str], error: UsageError) -> list[str] | None:
+    def _as_meant(self, given: list[str], error: Any) -> list[str] | None:
         """The arguments that were meant when words too many stand behind an option that takes several."""
         if "extra argument" not in error.format_message():
             return None

@@ -1,7 +1,8 @@
 """Run the program and say how it ended: every mistake in the words "error: ...", and an exit code.
 
-0 finished, 1 failed, 2 usage or configuration, 3 too many rejects, 130 stopped by Ctrl-C, 141 when nobody reads what is
-printed any more (as `| head -1`). What is no mistake of a person or of the machine is a bug and keeps its traceback.
+0 finished, 1 failed, 2 usage or configuration, 3 too many rejects, 4 and 5 `verify` of a store that is unfinished or
+being written, 130 stopped by Ctrl-C, 141 when nobody reads what is printed any more (as `| head -1`). What is no mistake
+of a person or of the machine is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from collections.abc import Sequence
 from io import TextIOWrapper
 from typing import Any
 
-from typer._click.exceptions import MissingParameter, NoArgsIsHelpError, NoSuchOption, UsageError  # typer has no other
 from typer.exceptions import Abort, TyperException
 
+from protea_ray.cli.click_errors import MissingParameter, NoArgsIsHelpError, NoSuchOption, UsageError
 from protea_ray.errors import ProteaRayError, did_you_mean
 from protea_ray.store.object_store_errors import outage_as_store_error
 
@@ -70,7 +71,7 @@ def in_words(error: Exception) -> str:
     return str(error)
 
 
-def _usage_in_words(error: UsageError) -> str:
+def _usage_in_words(error: Any) -> str:
     if isinstance(error, NoSuchOption):
         known = [word for parameter in error.ctx.command.params for word in parameter.opts] if error.ctx else []
         return f"there is no option {error.option_name}{did_you_mean(error.option_name, known)}"
