@@ -38,7 +38,7 @@ class CheckedCommand(TyperCommand):
             raise ConfigError(f"an option has one value, and is written again for another; write {command}",
                               where="arguments") from None  # fmt: skip
 
-    def _as_meant(self, given: list[str], error: Any) -> list[str] | None:
+    def _as_meant(self, given: list[str], error: UsageError) -> list[str] | None:
         """The arguments that were meant when words too many stand behind an option that takes several."""
         if "extra argument" not in error.format_message():
             return None

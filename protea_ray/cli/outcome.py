@@ -1,8 +1,8 @@
 """Run the program and say how it ended: every mistake in the words "error: ...", and an exit code.
 
 0 finished, 1 failed, 2 usage or configuration, 3 too many rejects, 4 and 5 `verify` of a store that is unfinished or
-being written, 130 stopped by Ctrl-C, 141 when nobody reads what is printed any more (as `| head -1`). What is no mistake
-of a person or of the machine is a bug and keeps its traceback.
+being written, 130 stopped by Ctrl-C, 141 when nobody reads what is printed any more (as `| head -1`). What is no
+mistake of a person or of the machine is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def in_words(error: Exception) -> str:
     return str(error)
 
 
-def _usage_in_words(error: Any) -> str:
+def _usage_in_words(error: UsageError) -> str:
     if isinstance(error, NoSuchOption):
         known = [word for parameter in error.ctx.command.params for word in parameter.opts] if error.ctx else []
         return f"there is no option {error.option_name}{did_you_mean(error.option_name, known)}"
