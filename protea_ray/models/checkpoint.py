@@ -80,7 +80,7 @@ def open_checkpoint(model: str | None, revision: str | None = None, family: str 
     A hub id is downloaded to the hub's own cache (`HF_HOME`), or served from there when the hub cannot be
     reached. Raises CheckpointError for whatever must not be used, ConfigError for a family that does not fit.
     """
-    model = DEFAULT_MODEL if model is None else _in_full(model)
+    model = DEFAULT_MODEL if model is None else in_full(model)
     named, commit = locate(model, revision)
     path, adapter = with_base(named)
     config = read_config(path)
@@ -124,6 +124,12 @@ def with_base(directory: Path) -> tuple[Path, Adapter | None]:
 
 def locate(model: str, revision: str | None) -> tuple[Path, str | None]:
     """Directory of the files on this machine, and the commit if they came from the hub; raises CheckpointError."""
+    here = local_directory(model, revision)
+    return (here, None) if here is not None else _from_hub(model, revision)
+
+
+def local_directory(model: str, revision: str | None) -> Path | None:
+    """The directory that `model` names, None for what can only be a hub id; raises CheckpointError for neither."""
     directory = built_in(model) or Path(model).expanduser()
     if directory.is_dir():
         if revision is not None:
@@ -131,17 +137,17 @@ def locate(model: str, revision: str | None) -> tuple[Path, str | None]:
                 f"revision {revision} was given for the directory {model}, which has none. Drop the "
                 "revision; the weights of a directory are pinned by their sha256."
             )
-        return directory.absolute(), None
+        return directory.absolute()
     if directory.exists():
         raise CheckpointError(file_in_place_of_directory(directory))
     if "/" not in model and not model.startswith((".", "~")):
         raise CheckpointError(no_name(model))
     if model.startswith((".", "/", "~")) or model.count("/") > 1:
         raise CheckpointError(f"there is no directory {model}; name one that holds config.json and {SINGLE}")
-    return _from_hub(model, revision)
+    return None
 
 
-def _in_full(model: str) -> str:
+def in_full(model: str) -> str:
     """The hub id of a short name; raises CheckpointError for one that is a directory too."""
     try:
         return full_name(model)

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from protea_ray.config.run import RunConfig
-from protea_ray.models.checkpoint import locate
+from protea_ray.models.checkpoint import in_full, local_directory
 from protea_ray.sequences.inputs import expand
 from protea_ray.sequences.nucleotides import require_no_nucleotides
 from protea_ray.sequences.parts import Columns
@@ -25,7 +25,7 @@ def look_at_inputs(inputs: Sequence[str], config: RunConfig) -> None:
     """Open the first local files that were named, and find the checkpoint.
 
     Raises InputError for files that hold no sequences, ConfigError for DNA and RNA, CheckpointError for a checkpoint
-    that is not there.
+    that is not here and is no hub id.
     """
     recipe = config.recipes[0]
     columns = Columns(config.run.id_column, config.run.sequence_column, alphabet=recipe.alphabet or "aa")
@@ -38,8 +38,8 @@ def look_at_inputs(inputs: Sequence[str], config: RunConfig) -> None:
 
 
 def look_for_checkpoint(model: str, revision: str | None = None) -> None:
-    """Raise CheckpointError for a checkpoint that is not there; one on a hub is fetched."""
-    locate(model, revision)
+    """Raise CheckpointError for a checkpoint that is not here; one of a hub is for the run, which says it waits."""
+    local_directory(in_full(model), revision)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Reading in a process of its own, for a DataLoader's forked worker: Lance's threads do not survive a fork.
 
-A forked worker that reads through Lance crashes now and then (3 of 12 epochs were seen to, on a loaded machine). What
+A forked worker that reads through Lance may crash: a user saw 3 of 12 epochs do so, 84 later epochs did not. What
 is forked and then replaced by a new program is safe, so the worker starts one and gets its rows through a pipe. The
 start costs about a second in each worker, and as often as torch starts workers. Spawned workers need none of this.
 """
