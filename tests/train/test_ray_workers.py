@@ -31,7 +31,15 @@ def assert_near(one: Path, other: Path) -> None:
 
 def workers() -> list[psutil.Process]:
     """The processes of Ray Train's workers below this one."""
-    return [p for p in psutil.Process().children(recursive=True) if "RayTrainWorker" in " ".join(p.cmdline())]
+    return [p for p in psutil.Process().children(recursive=True) if "RayTrainWorker" in " ".join(_words(p))]
+
+
+def _words(process: psutil.Process) -> list[str]:
+    """The command of a process; nothing when it has ended meanwhile, as earlier tests' workers do."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:  # a zombie is one too
+        return []
 
 
 @pytest.mark.slow
