@@ -44,8 +44,8 @@ if TYPE_CHECKING:
         UnknownSpaceError,
     )
     from protea_ray.pipeline.accounting import Summary
-    from protea_ray.query.reader import Store, missing, open_store
-    from protea_ray.query.view import Pin
+    from protea_ray.query.reader import Store, open_store
+    from protea_ray.query.view import Pin, missing
     from protea_ray.train.train_here import TrainingSummary
 
     __version__: str
@@ -91,7 +91,7 @@ _HOMES = {
     "export": "api",
     "forget": "api",
     "import_vectors": "api",
-    "missing": "query.reader",
+    "missing": "query.view",
     "open_store": "query.reader",
     "reembed": "api",
     "train_model": "api",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from protea_ray._fields import RecipeFields, RunFields, TrainingFields, TrainingRunFields
+from protea_ray.config.paths import as_texts
 
 if TYPE_CHECKING:
     from protea_ray.config.recipe import EmbeddingConfig
@@ -51,13 +52,13 @@ def embed(
 
     base = given_fields(model) if isinstance(model, EmbeddingConfig) else {"model": str(model or DEFAULT_MODEL)}
     config = run_config({**base, **recipe, "recipes": recipes or [], "run": run or {}})
-    require_paths(_texts(inputs), str(store))
+    require_paths(as_texts(inputs), str(store))
 
     from protea_ray.pipeline.embed import embed as run_embed  # imports Ray: a mistake above is reported at once
     from protea_ray.pipeline.progress import reporter
 
     with reporter() as report:
-        return run_embed(_texts(inputs), str(store), config, report)
+        return run_embed(as_texts(inputs), str(store), config, report)
 
 
 def reembed(
@@ -169,7 +170,7 @@ def import_vectors(
     from protea_ray.pipeline.current import name_only_space  # these import Ray, which a mistake need not wait for
     from protea_ray.pipeline.ingest import ingest
 
-    proteins = _sources(_texts(fasta), location.uri)
+    proteins = _sources(as_texts(fasta), location.uri)
     if not proteins:
         open_store(location.uri)  # a store that is not there has nothing to match, and must not be made by the lease
     with Lease.acquire(location) as lease:
@@ -206,8 +207,3 @@ def _sources(inputs: Sequence[str], store: str) -> list[Source]:
     connect(RunOptions())
     require_reach(sources)
     return sources
-
-
-def _texts(paths: str | Path | Sequence[str | Path]) -> list[str]:
-    """One path or several as a list of strings."""
-    return [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]

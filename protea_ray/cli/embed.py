@@ -17,6 +17,7 @@ import typer
 
 from protea_ray.cli.loudness import QUIET, VERBOSE, loudness
 from protea_ray.cli.options import ASSIGNMENTS, FILE, INPUT_FIELDS, JSON, STORE, fields_of, overrides
+from protea_ray.cli.outcome import FAILED, INTERRUPTED
 
 if TYPE_CHECKING:
     from protea_ray.cluster.phases import Loudness
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from protea_ray.pipeline.reembed import Reembedded
     from protea_ray.pipeline.watch import Taken
 
-FAILED, TOO_MANY_REJECTS, INTERRUPTED = 1, 3, 130  # 130 is what a shell reports for Ctrl-C
+TOO_MANY_REJECTS = 3
 RERUN = "Stopped. What was finished is committed; it is safe to rerun the same command."
 UNTRAINED = (
     "The model was never trained: these vectors are random and carry no biology. They show that everything works; for "
@@ -165,11 +166,7 @@ def finish(summary: Summary, max_rejects: int | None, facts: dict[str, Any] | No
         raise typer.Exit(TOO_MANY_REJECTS)
 
 
-@fields_of(
-    inherits=True,
-    model=NEW_MODEL,
-    **dict.fromkeys(INPUT_FIELDS),
-)
+@fields_of(inherits=True, model=NEW_MODEL, **dict.fromkeys(INPUT_FIELDS))
 def reembed(
     store: STORE,
     alias: Annotated[str, typer.Option("--alias", help="moves when the new space is verified")] = "current",

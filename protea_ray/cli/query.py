@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from protea_ray.cli.options import JSON, STORE, tells_untrained
+from protea_ray.cli.outcome import FAILED
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from protea_ray.query.reader import Store
     from protea_ray.query.view import View
-
-FAILED = 1
 
 
 IDS = Annotated[list[str] | None, typer.Option("--id", help="a protein's id; repeat for several")]
@@ -141,7 +140,7 @@ def _tell(text: str) -> None:
 def _absent(rows: pa.Table, store: Store, space: str, by_id: bool) -> str:
     """Which ids are not among the rows, and why; of a filter only how many have no vector, when no row is left."""
     from protea_ray.query.lookup import examples_of_ids
-    from protea_ray.query.reader import missing
+    from protea_ray.query.view import missing
 
     left = missing(rows)
     unknown, bare = left["unknown"], left["without_vector"]

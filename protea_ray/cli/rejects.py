@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from protea_ray.cli.options import JSON, STORE
+from protea_ray.cli.rows_out import ROWS_SHOWN
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_ROWS_SHOWN = 20  # on a terminal
 _SHOWN = ("file", "line", "id", "reason", "detail", "stage")
 
 
@@ -53,7 +52,7 @@ def rejects(
 
 def _print_rejects(rows: pa.Table, store: str, out: str | None) -> None:
     """Counts by reason, then the records: the first 20 on a terminal, all of them in a pipe."""
-    from protea_ray.cli.terminal import Column, print_table, say
+    from protea_ray.cli.terminal import Column, on_terminal, print_table, say
     from protea_ray.query.rejected import counts_of
 
     if not len(rows):
@@ -61,7 +60,7 @@ def _print_rejects(rows: pa.Table, store: str, out: str | None) -> None:
         return
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts_of(rows).items())
     say(f"{len(rows):,} reject{'s' * (len(rows) != 1)}: {reasons}")
-    at_most = _ROWS_SHOWN if sys.stdout.isatty() else len(rows)
+    at_most = ROWS_SHOWN if on_terminal() else len(rows)
     cells = [[str(row[name]) for name in _SHOWN] for row in rows.slice(0, at_most).select(_SHOWN).to_pylist()]
     print_table([Column(name, right=name == "line", keep=name != "stage") for name in _SHOWN], cells)
     if len(rows) > at_most:

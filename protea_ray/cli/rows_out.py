@@ -118,8 +118,7 @@ def say_written(written: int, to: RowsOut, facts: dict[str, Any]) -> None:
 
 def _found(rows: pa.Table) -> dict[str, Any]:
     """Whether the model of the rows was trained, and what the query asked for and did not find."""
-    from protea_ray.query.reader import missing
-    from protea_ray.query.view import is_trained
+    from protea_ray.query.view import is_trained, missing
 
     return {"trained": is_trained(rows), **missing(rows)}
 
@@ -134,7 +133,7 @@ def _print_json(rows: pa.Table, to: RowsOut) -> None:
 def _print_table(rows: pa.Table) -> None:
     from protea_ray.cli.show_rows import print_rows, without_vectors
 
-    print_rows(without_vectors(rows), ROWS_SHOWN if sys.stdout.isatty() else len(rows))
+    print_rows(without_vectors(rows), ROWS_SHOWN)
 
 
 def _print_text(rows: pa.Table, to: RowsOut) -> None:

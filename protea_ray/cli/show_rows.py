@@ -12,12 +12,10 @@ TEXT = ("description", "detail")
 
 def without_vectors(rows: pa.Table) -> pa.Table:
     """The columns that a person can read; keys in hex."""
+    from protea_ray.query.file_formats.content import with_readable_keys
+
     shown = [field.name for field in rows.schema if not _is_vector(field.type) and field.name != "key"]
-    table = rows.select(shown)
-    if "key" in rows.schema.names:
-        keys = pa.array([key.hex() for key in rows["key"].to_pylist()], pa.string())
-        table = table.append_column("key", keys)
-    return table
+    return with_readable_keys(rows.select([*shown, *(["key"] if "key" in rows.schema.names else [])]))
 
 
 def _is_vector(kind: pa.DataType) -> bool:

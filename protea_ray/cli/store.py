@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from protea_ray.cli.options import JSON, STORE, tells_untrained
+from protea_ray.cli.outcome import FAILED
 
 if TYPE_CHECKING:
     from protea_ray.store.location import Location
 
-UNSOUND = 1
-STATE_CODES = {"sound": 0, "damaged": UNSOUND, "unfinished": 4, "being written": 5}
-FAILED = 1
+STATE_CODES = {"sound": 0, "damaged": FAILED, "unfinished": 4, "being written": 5}
 DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="say what would be done, change nothing")]
 ONE_SPACE = Annotated[str | None, typer.Option("--space", help="space or alias; unset: all spaces")]
 
@@ -69,17 +68,19 @@ def repair(store: STORE, space: ONE_SPACE = None, dry_run: DRY_RUN = False, as_j
     """Verify, and take damaged units out, so that the next embed computes them again."""
     from protea_ray.cli.show_checks import print_repair
     from protea_ray.store.next_command import ways_out
-    from protea_ray.store.repair import repair
+    from protea_ray.store.repair import plan_repair, repair
     from protea_ray.store.verify import verify
 
     location = existing(store)
     named = named_space(location, space)
-    done = repair(location, named, dry_run=dry_run)
-    commands = ways_out(location, verify(location, named))
+    done = None if dry_run else repair(location, named)
+    report = verify(location, named)  # of what is left, or, for the plan, of what is there
+    done = done or plan_repair(location, report)
+    commands = ways_out(location, report)
     print_repair(done, commands)
     tell({**done.to_json(), "next": commands}, as_json)
     if done.left:
-        raise typer.Exit(UNSOUND)
+        raise typer.Exit(FAILED)
 
 
 def upkeep(

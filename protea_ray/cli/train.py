@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from protea_ray.cli.embed import INTERRUPTED, safe_to_rerun
+from protea_ray.cli.embed import safe_to_rerun
 from protea_ray.cli.loudness import QUIET, VERBOSE, loudness
 from protea_ray.cli.options import ASSIGNMENTS, FILE, JSON, NEW_STORE, training_fields, training_overrides
+from protea_ray.cli.outcome import INTERRUPTED
 
 if TYPE_CHECKING:
     from protea_ray.train.prediction import TrainingPrediction

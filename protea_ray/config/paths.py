@@ -178,6 +178,11 @@ def _nearest(path: Path, wanted: Callable[[Path], bool] = Path.exists) -> str:
     return f"; did you mean {names[found[0]]}?" if found else ""
 
 
+def as_texts(paths: str | Path | Sequence[str | Path]) -> list[str]:
+    """One path or several as a list of strings."""
+    return [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+
+
 def require_writable(path: str | Path, where: str) -> None:
     """Raise ConfigError when the local file `path` could not be written; `where` is the option that named it."""
     if problems := unwritable(path):

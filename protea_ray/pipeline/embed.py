@@ -215,8 +215,7 @@ def embed_work(
     """Calibrate, cut into units, embed and commit under the lease; nothing at all when no protein is wanted.
 
     `started`: seconds since the epoch, from which start-up is counted. `tally` counts what was done, also when the run
-    is stopped. `ingest_rejects`: records of this run's inputs
-    that are no proteins, for the progress line alone.
+    is stopped. `ingest_rejects`: records of this run's inputs that are no proteins, for the progress line alone.
     """
     if not work.proteins:
         return Embedding(tally)

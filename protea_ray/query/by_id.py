@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import pyarrow as pa
 
 from protea_ray.errors import StoreError
 from protea_ray.query.lookup import find_ids
-from protea_ray.query.view import CHUNK, MISSING, matrix
+from protea_ray.query.view import CHUNK, matrix, missing
 from protea_ray.store.aliases import CURRENT, list_aliases
 from protea_ray.store.location import PROTEINS_TABLE, Location
 from protea_ray.store.spaces import list_spaces
@@ -57,7 +56,7 @@ def protein(store: Store, id: object) -> dict[str, Any]:
                          "`store.get([...])` takes several ids, `store.to_arrow()` is all of them")  # fmt: skip
     rows = store.get(id)
     if not len(rows):
-        unknown = json.loads(rows.schema.metadata[MISSING])["unknown"]
+        unknown = missing(rows)["unknown"]
         why = f"{store.uri} has no protein with the id {id!r}"
         raise StoreError(why if unknown else f"protein {id!r} has no vector in the space `{CURRENT}` of {store.uri}")
     chunked = CHUNK[0] in rows.column_names

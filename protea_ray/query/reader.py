@@ -7,7 +7,6 @@ the space's name.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -15,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from protea_ray.config.paths import is_file
-from protea_ray.errors import ConfigError, StoreError
+from protea_ray.config.paths import as_texts, is_file
+from protea_ray.errors import StoreError
 from protea_ray.query import by_id, lookup
 from protea_ray.query.residues import ResidueMatrix
 from protea_ray.query.similar import Queries, SearchOptions, similar_to_new, similar_to_stored
 from protea_ray.query.stored_protein import matrix_of
-from protea_ray.query.view import DESCRIBES, MISSING, Pin, View, distinct, matching
+from protea_ray.query.view import DESCRIBES, Pin, View, distinct, matching
 from protea_ray.store.aliases import CURRENT, Alias, resolve
 from protea_ray.store.location import PROTEINS_TABLE, Location, open_location
 from protea_ray.store.object_store_errors import outage_as_store_error
@@ -249,10 +248,7 @@ class Store:
         another checkpoint than the one that was recorded.
         """
         wanted = SearchOptions(k, pooling, where, approximate)
-        files = [str(file) for file in ([fasta] if isinstance(fasta, str | Path) else fasta)]
-        if queries is None and not files:
-            raise ConfigError("no query was given; give sequences, vectors or fasta=FILE", where="search")
-        return similar_to_new(self.view(space, version), queries, files, wanted, model, device)
+        return similar_to_new(self.view(space, version), queries, as_texts(fasta), wanted, model, device)
 
     @outage_as_store_error()
     def to_arrow(
@@ -319,10 +315,10 @@ class Store:
         proteins only and adds their label columns. `labels_where` chooses rows of the labels, as in
         `{"split": "train"}`; columns in `classes` become numbers, the same for every such choice.
         """
-        from protea_ray.query.training.labels import read_labels
+        from protea_ray.query.training.labels import wanted_labels
         from protea_ray.query.training.ray_dataset import ray_dataset
 
-        known = None if labels is None else read_labels(labels, where=labels_where, classes=classes)
+        known = wanted_labels(labels, where=labels_where, classes=classes)
         return ray_dataset(self.view(space, version), columns, where, known)
 
     @outage_as_store_error()
@@ -354,13 +350,10 @@ class Store:
         floating numbers in the batches, "float32" for most layers; None leaves them as they are stored. Raises
         ConfigError that lists what cannot work.
         """
-        from protea_ray.query.training.labels import read_labels
+        from protea_ray.query.training.labels import wanted_labels
         from protea_ray.query.training.torch_dataset import torch_dataset
 
-        chosen = {"where": labels_where, "classes": classes, "per_residue": residue_labels}
-        if labels is None and any(chosen.values()):
-            raise ConfigError("labels_where, classes and residue_labels need labels", where="labels")
-        known = None if labels is None else read_labels(labels, **chosen)
+        known = wanted_labels(labels, where=labels_where, classes=classes, per_residue=residue_labels)
         return torch_dataset(
             self.view(space, version),
             columns,
@@ -405,10 +398,3 @@ class Store:
         from protea_ray.query.rejected import rejects
 
         return rejects(self.location, space, reason)
-
-
-def missing(table: pa.Table) -> dict[str, list[str]]:
-    """What a query was asked for and did not find: `unknown` ids or keys (hex), ids `without_vector`, and of a search,
-    where there are any, a sentence for each `rejected` query."""
-    raw = (table.schema.metadata or {}).get(MISSING)
-    return json.loads(raw) if raw else {"unknown": [], "without_vector": []}

@@ -58,6 +58,8 @@ def similar_to_new(
     device: str = "auto", tell: Callable[[str], None] = _log.info,
 ) -> pa.Table:  # fmt: skip
     """The proteins nearest to each query, which may be among them; see `Store.search`. `tell` hears what takes long."""
+    if queries is None and not files:
+        raise ConfigError("no query was given; give sequences, vectors or fasta=FILE", where="search")
     pooling = search.pooling_of(view, wanted.pooling)
     vectors = None if queries is None else _vectors(queries, view.facts["widths"][pooling])
     allowed = search.allowed_keys(view, wanted.where)

@@ -46,7 +46,7 @@ class SpaceStatus:
     differs_in: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def progress(self) -> str:
-        """How many proteins have a vector, and of how many where some are missing., as in `627 of 3,000`."""
+        """How many proteins have a vector, and of how many where some are missing, as in `627 of 3,000`."""
         return f"{self.keys:,} of {self.wanted:,}" if self.missing else f"{self.keys:,}"
 
     def differences(self) -> str:

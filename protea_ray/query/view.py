@@ -217,6 +217,13 @@ def is_trained(table: pa.Table) -> bool:
     return (table.schema.metadata or {}).get(TRAINED) != b"false"
 
 
+def missing(table: pa.Table) -> dict[str, list[str]]:
+    """What a query was asked for and did not find: `unknown` ids or keys (hex), ids `without_vector`, and of a search,
+    where there are any, a sentence for each `rejected` query."""
+    raw = (table.schema.metadata or {}).get(MISSING)
+    return json.loads(raw) if raw else {"unknown": [], "without_vector": []}
+
+
 def matching(proteins: lance.LanceDataset, filter: str | None, columns: Sequence[str]) -> pa.Table:
     """Rows of the proteins' table that match a user's SQL; raises ConfigError with Lance's message and the columns."""
     try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import lance
@@ -63,18 +63,20 @@ def repair(
     LeaseHeldError, CommitError, UnknownSpaceError, and StoreError in an outage.
     """
     if dry_run:
-        report = verify(location, space)
-        return Repaired(tuple(_removals(location, report)), _read_again(report), _left(report), dry_run)
+        return plan_repair(location, verify(location, space))
     with Lease.acquire(location, heartbeat_seconds) as lease:
         writer = Writer(lease)
-        report = verify(location, space)
-        removals = tuple(_removals(location, report))
-        for removal in removals:
+        planned = plan_repair(location, verify(location, space))
+        for removal in planned.removals:
             _remove(location.table(removal.space), removal, writer)
-        sources = _read_again(report)
-        if sources and location.exists(SOURCES_TABLE):
-            writer.remove(location.table(SOURCES_TABLE), among("source", sources))
-    return Repaired(removals, sources, _left(report), dry_run)
+        if planned.sources and location.exists(SOURCES_TABLE):
+            writer.remove(location.table(SOURCES_TABLE), among("source", planned.sources))
+    return replace(planned, dry_run=False)
+
+
+def plan_repair(location: Location, report: Report) -> Repaired:
+    """What a repair would do about the findings of a report."""
+    return Repaired(tuple(_removals(location, report)), _read_again(report), _left(report), dry_run=True)
 
 
 def _read_again(report: Report) -> tuple[str, ...]:

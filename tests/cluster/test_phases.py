@@ -9,14 +9,7 @@ import threading
 import pytest
 
 from protea_ray.cluster.phases import Phase, own_stderr, repeated, write_line
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 def test_a_phase_is_said_again_after_each_ten_silent_seconds() -> None:

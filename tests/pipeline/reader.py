@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from protea_ray.query.reader import missing, open_store
-from protea_ray.query.view import PIN
+from protea_ray.query.reader import open_store
+from protea_ray.query.view import PIN, missing
 
 
 def main(store: str, log: Path) -> None:

@@ -11,18 +11,11 @@ from rich.console import Console
 from protea_ray.cluster.phases import Loudness
 from protea_ray.display import clock_time
 from protea_ray.pipeline.progress import BarReporter, LineReporter, Meter
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 def test_time_left_follows_cost_and_not_the_number_of_proteins() -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     meter = Meter(proteins=100, residues=50_000, seconds=400.0, clock=clock)
     clock.now += 60  # models load
 
@@ -38,7 +31,7 @@ def test_clock_time(seconds: float, text: str) -> None:
 
 
 def test_lines_come_each_thirty_seconds_and_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     lines = LineReporter(clock)
     lines.start(proteins=4, residues=400, seconds=40.0)
     for seconds in (10, 25, 5, 5):
@@ -51,7 +44,7 @@ def test_lines_come_each_thirty_seconds_and_at_the_end(capsys: pytest.CaptureFix
 
 
 def test_before_the_first_unit_the_time_left_is_what_was_foretold() -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     meter = Meter(100, 50_000, 400.0, clock, foretold=75.0)
     clock.now += 15
     assert meter.line() == "0 %  0/100 proteins  about 1:00 left"
@@ -62,7 +55,7 @@ def test_before_the_first_unit_the_time_left_is_what_was_foretold() -> None:
 def test_how_much_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     said: dict[Loudness, list[str]] = {}
     for loudness in ("quiet", "normal", "verbose"):
-        lines = LineReporter(Clock(), loudness)
+        lines = LineReporter(Clock(100.0), loudness)
         lines.phase("phase")
         lines.note("note")
         lines.detail("detail")
@@ -77,7 +70,7 @@ def test_how_much_is_said(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_long_unit_does_not_silence_the_log(capsys: pytest.CaptureFixture[str]) -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     lines = LineReporter(clock)
     lines.start(4, 400, 40.0)
     lines.advance(1, 100, 10.0, 5.0, 0)

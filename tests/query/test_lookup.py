@@ -12,7 +12,8 @@ import pytest
 from protea_ray.errors import StoreError
 from protea_ray.query import lookup
 from protea_ray.query.lookup import newest_rows
-from protea_ray.query.reader import Store, missing, open_store
+from protea_ray.query.reader import Store, open_store
+from protea_ray.query.view import missing
 from tests.store import build
 
 SPACE = "esm2-00000001"

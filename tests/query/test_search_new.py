@@ -16,7 +16,8 @@ import pytest
 import torch
 
 from protea_ray.errors import CheckpointError, ConfigError, InputError, StoreError
-from protea_ray.query.reader import Store, missing, open_store
+from protea_ray.query.reader import Store, open_store
+from protea_ray.query.view import missing
 from protea_ray.sequences import spool
 from protea_ray.sequences.synth import synthesise
 from protea_ray.store.location import open_location

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 from protea_ray.errors import ConfigError, StoreError, UnknownSpaceError
-from protea_ray.query.reader import Store, missing, open_store
+from protea_ray.query.reader import Store, open_store
+from protea_ray.query.view import missing
 from protea_ray.sequences.records import REJECTS_SCHEMA
 from protea_ray.store import aliases
 from protea_ray.store.rows import space_rows, space_schema

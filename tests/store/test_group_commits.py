@@ -10,6 +10,7 @@ from protea_ray.errors import CommitError, LeaseLostError, StoreError
 from protea_ray.sequences.records import PROTEINS_SCHEMA
 from protea_ray.store.commit import GroupCommitter
 from protea_ray.store.tables import count_rows, ensure_table, open_table
+from tests.clock import Clock
 from tests.store import build
 from tests.store.test_commit import five
 
@@ -19,14 +20,6 @@ def uri(tmp_path: Path) -> str:
     made = f"{tmp_path}/proteins.lance"
     ensure_table(made, PROTEINS_SCHEMA)
     return made
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_units_are_committed_in_groups(uri: str) -> None:

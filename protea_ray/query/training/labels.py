@@ -86,6 +86,21 @@ class LabelReport:
         _log.log(logging.WARNING if lost else logging.INFO, "%s", self)
 
 
+def wanted_labels(
+    source: LabelSource | Labels | None,
+    *,
+    where: Mapping[str, Any] | None = None,
+    classes: Sequence[str] = (),
+    per_residue: Sequence[str] = (),
+) -> Labels | None:
+    """Labels as `read_labels` reads them, None for none; raises ConfigError for wishes about labels without any."""
+    if source is not None:
+        return read_labels(source, where=where, classes=classes, per_residue=per_residue)
+    if where or classes or per_residue:
+        raise ConfigError("labels_where, classes and residue_labels need labels", where="labels")
+    return None
+
+
 def read_labels(
     source: LabelSource | Labels,
     *,

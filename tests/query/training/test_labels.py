@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import polars as pl
@@ -239,3 +240,11 @@ def test_quoted_labels_and_kinds_of_text(tmp_path: Path) -> None:
     assert read_labels(views).ids.to_pylist() == ["007", "u2"]
     with pytest.raises(ConfigError, match="column 'id' holds list"):
         read_labels(pa.table({"id": [["u1"]], "label": [1]}))
+
+
+@pytest.mark.parametrize("wish", [{"labels_where": {"split": "train"}}, {"classes": ["family"]}])
+@pytest.mark.parametrize("method", ["torch", "dataset"])
+def test_wishes_about_labels_need_labels(method: str, wish: dict[str, Any], tmp_path: Path) -> None:
+    store = helpers.make(tmp_path, 20)
+    with pytest.raises(ConfigError, match="need labels"):
+        getattr(store, method)(**wish)
