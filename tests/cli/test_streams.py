@@ -38,7 +38,7 @@ def test_odd_streams(line: str, code: tuple[int, ...], words: str) -> None:
         assert word not in done.stderr
 
 
-@pytest.mark.parametrize("job", ["embed", "reembed", "train", "compare_models", "train_probe"])
+@pytest.mark.parametrize("job", ["embed", "reembed", "train", "evaluate"])
 def test_the_help_of_a_job_names_the_job_and_nothing_more(job: str) -> None:
     root = Path(__file__).parents[2]
     command = [sys.executable, "-m", f"jobs.{job}", "--help"]

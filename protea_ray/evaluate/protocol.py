@@ -1,0 +1,36 @@
+"""How probes are trained and judged: the same for every input of every task, and recorded with every result."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+
+from protea_ray.config.identity import canonical_json
+
+VERSION = 1  # raised whenever the same fields would give other numbers
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A linear probe and a small MLP on standardised vectors, or logistic regression on residues.
+
+    Training ends after `patience` epochs without a lower loss on the validation proteins, a tenth of the training
+    groups, and the best epoch counts. Residues: the benchmark protocol of biotrainer's autoeval (PBC). Intervals are
+    over `resamples` bootstrap draws of the tested proteins.
+    """
+
+    epochs: int = 30
+    patience: int = 5
+    batch_size: int = 64
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.01
+    hidden: int = 256
+    validation_share: float = 0.1
+    residue_epochs: int = 10
+    residue_learning_rate: float = 1e-3
+    resamples: int = 1000
+
+    @property
+    def digest(self) -> str:
+        """8 hexadecimal digits of the fields and of the version of this code."""
+        return hashlib.sha256(canonical_json({**asdict(self), "version": VERSION}).encode()).hexdigest()[:8]
