@@ -15,13 +15,16 @@ Parents = Mapping[str, Sequence[str]]
 
 def with_ancestors(terms: Iterable[str], parents: Parents) -> set[str]:
     """The terms of the graph among `terms`, and everything above them, roots too."""
-    found: set[str] = set()
-    waiting = [t for t in terms if t in parents]
+    return {t for t in _reached(terms, parents) if t in parents}
+
+
+def _reached(terms: Iterable[str], edges: Parents) -> set[str]:
+    found, waiting = set[str](), list(terms)
     while waiting:
         term = waiting.pop()
         if term not in found:
             found.add(term)
-            waiting += [p for p in parents[term] if p in parents]
+            waiting += edges.get(term, ())
     return found
 
 
@@ -59,12 +62,14 @@ def consistent(scores: np.ndarray, ancestors: np.ndarray) -> np.ndarray:
 
 
 def under_roots(names: Sequence[str], parents: Parents) -> dict[str, np.ndarray]:
-    """(terms,) bool by root: which terms of `names` lie below it. Roots without one are left out."""
-    below: dict[str, np.ndarray] = {}
-    for column, name in enumerate(names):
-        for root in (a for a in with_ancestors([name], parents) if is_root(a, parents)):
-            below.setdefault(root, np.zeros(len(names), bool))[column] = True
-    return {root: below[root] for root in sorted(below)}
+    """(terms,) bool by root: which terms of `names` lie below it."""
+    children: dict[str, list[str]] = {}
+    graph = with_ancestors(names, parents)
+    for term in graph:
+        for parent in parents[term]:
+            children.setdefault(parent, []).append(term)
+    below = {root: _reached([root], children) for root in sorted(graph) if is_root(root, parents)}
+    return {root: np.array([name in terms for name in names], bool) for root, terms in below.items()}
 
 
 def root_truth(targets: np.ndarray, under: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -89,7 +94,7 @@ def information_accretion(targets: np.ndarray, names: Sequence[str], parents: Pa
     bits = np.zeros(len(names))
     for name, column in number.items():
         above = [has[number[p]] if p in number else has_root[root_number[p]] for p in parents[name] if p in parents]
-        with_parents = np.logical_and.reduce(above).sum() if above else len(targets)
+        with_parents = np.logical_and.reduce(above).sum()
         with_term = has[column].sum()
         if with_term != with_parents:
             bits[column] = -np.log2((1 + with_term) / (1 + with_parents))
