@@ -98,6 +98,4 @@ class _Terms:
         if wrong.any():
             row, term = np.argwhere(wrong)[0]
             who, what = self._task.ids[self._task.tested[first + row]], self._task.names[term]
-            raise ValueError(
-                f"{self._task.name}: {what} is predicted for {who!r}, but could not be learned in its fold"
-            )
+            raise ValueError(f"{self._task.name}: {what} is predicted for {who!r}, whose fold cannot learn it")
