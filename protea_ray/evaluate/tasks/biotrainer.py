@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from protea_ray.evaluate.tasks.labelled import TEST, VALIDATION, LabelRow, raise_if, some, source_of, split_word
+from protea_ray.evaluate.tasks.labelled import TEST, VALIDATION, LabelRow, some, source_of, split_word
 from protea_ray.sequences.formats import plain_name
 from protea_ray.sequences.parts import Part
 from protea_ray.sequences.records import RejectedError, normalise, text_of
@@ -38,18 +38,18 @@ def is_fasta(path: Path) -> bool:
     return plain_name(path.name).endswith(ENDINGS)
 
 
-def fasta_rows(path: Path) -> tuple[list[LabelRow], bool, list[str]]:
-    """Every record of a file of labels in file order, whether labels are states of residues beside sequences; notes.
+def fasta_rows(path: Path) -> tuple[list[LabelRow], bool, list[str], list[str]]:
+    """Every record of a file of labels in file order; whether the labels are states of residues, in a file beside the
+    sequences; notes; and a sentence for each record that cannot be read or has an unknown split.
 
-    Raises InputError that lists every record which has no label, an unknown split, or a text of another length.
+    Raises InputError for a file that cannot be read.
     """
-    entries = _entries(path)
+    entries, unread = _entries(path)
     with_target = any("TARGET" in entry.attributes for entry in entries)
     entries, notes = _without_pred(entries)
     rows, problems = _targets_of_headers(path, entries) if with_target else _states_of_records(path, entries)
     rows, more = _with_splits(path, entries, rows)
-    raise_if([*problems, *more])
-    return rows, not with_target, notes
+    return rows, not with_target, notes, [*unread, *problems, *more]
 
 
 def beside(path: Path, stem: str) -> Path | None:
@@ -59,8 +59,8 @@ def beside(path: Path, stem: str) -> Path | None:
     return found[0] if found else None
 
 
-def _entries(path: Path) -> list[Entry]:
-    """Raises InputError that lists records which cannot be read."""
+def _entries(path: Path) -> tuple[list[Entry], list[str]]:
+    """Records in file order, and a sentence for each that cannot be read."""
     found, problems = list[Entry](), list[str]()
     for record in fasta_records(Part(source_of(path, "fasta"), 0, 0, 0, 1)):
         if record.problem:
@@ -71,8 +71,7 @@ def _entries(path: Path) -> list[Entry]:
             attributes = dict(_ATTRIBUTE.findall(text_of(record.description)))
             text = "".join(text_of(record.letters).split())
             found.append(Entry(record.line, text_of(record.id), attributes, text))
-    raise_if(problems)
-    return found
+    return found, problems
 
 
 def _without_pred(entries: list[Entry]) -> tuple[list[Entry], list[str]]:
@@ -97,8 +96,8 @@ def _targets_of_headers(path: Path, entries: Iterable[Entry]) -> tuple[list[Labe
 
 def _states_of_records(path: Path, entries: Iterable[Entry]) -> tuple[list[LabelRow], list[str]]:
     """Rows of states, with letters and masks of the files beside; and what is wrong."""
-    letters, masks = (_beside_by_id(path, stem) for stem in ("sequences", "mask"))
-    rows, problems = list[LabelRow](), list[str]()
+    (letters, unread), (masks, more) = (_beside_by_id(path, stem) for stem in ("sequences", "mask"))
+    rows, problems = list[LabelRow](), [*unread, *more]
     for entry in entries:
         row = LabelRow(entry.id, entry.text, "", entry.line)
         where = f"{path}:{entry.line}: {entry.id!r}"
@@ -115,18 +114,16 @@ def _states_of_records(path: Path, entries: Iterable[Entry]) -> tuple[list[Label
     return rows, problems
 
 
-def _beside_by_id(path: Path, stem: str) -> Mapping[str, Entry] | None:
-    """Records by id; raises InputError for an id that is there twice."""
+def _beside_by_id(path: Path, stem: str) -> tuple[Mapping[str, Entry] | None, list[str]]:
+    """Records by id, None without such a file, and what is wrong with it."""
     found = beside(path, stem)
     if found is None:
-        return None
+        return None, []
     by_id: dict[str, Entry] = {}
-    problems: list[str] = []
-    for entry in _entries(found):
-        if by_id.setdefault(entry.id, entry) is not entry:
-            problems.append(f"{found}:{entry.line}: {entry.id!r} stands in line {by_id[entry.id].line} too; keep one")
-    raise_if(problems)
-    return by_id
+    entries, problems = _entries(found)
+    again = [entry for entry in entries if by_id.setdefault(entry.id, entry) is not entry]
+    twice = [f"{found}:{e.line}: {e.id!r} stands in line {by_id[e.id].line} too; keep one" for e in again]
+    return by_id, [*problems, *twice]
 
 
 def _letters(text: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from protea_ray.errors import InputError
-from protea_ray.evaluate.task import CLASSIFICATION, FEWEST_PROTEINS, MULTILABEL, REGRESSION, UNRESOLVED, Task
+from protea_ray.evaluate.task import CLASSIFICATION, FEWEST_PROTEINS, MULTILABEL, REGRESSION, RESIDUE, UNRESOLVED, Task
 from protea_ray.evaluate.tasks.kinds import NO_STATE
 from protea_ray.evaluate.tasks.labelled import some
 
@@ -53,13 +53,13 @@ def _of_fold(task: Task, fold: int, source: str) -> list[str]:
             raise InputError(f"{source}: no term has {FEWEST_PROTEINS} training proteins, so none can be learned; "
                              f"{int(trains.sum()):,} proteins train")  # fmt: skip
         return []
-    of_residues = len(task.targets) != len(task)
-    owner = np.repeat(np.arange(len(task)), task.lengths) if of_residues else np.arange(len(task))
-    taught = np.unique(task.targets[trains[owner] & (task.targets != UNRESOLVED if of_residues else True)])
+    of_residues = task.kind == RESIDUE
+    owner = np.repeat(np.arange(len(task)), task.lengths if of_residues else 1)
+    taught = np.unique(task.targets[trains[owner] & ~(of_residues & (task.targets == UNRESOLVED))])
     if len(taught) < 2:
         only = task.names[int(taught[0])] if task.names and len(taught) else "the same number"
-        raise InputError(f"{source}: all {int(trains.sum()):,} training proteins have one target, {only!r}, so there is "
-                         "nothing to learn; give other labels or another split")  # fmt: skip
+        raise InputError(f"{source}: all {int(trains.sum()):,} training proteins have one target, {only!r}, so there "
+                         "is nothing to learn; give other labels or another split")  # fmt: skip
     if not task.names:
         return []
     unseen = [name for number, name in enumerate(task.names) if number not in taught]

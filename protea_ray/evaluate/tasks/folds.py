@@ -58,8 +58,8 @@ def folds_of_groups(group: np.ndarray, source: str) -> np.ndarray:
     """
     size = np.bincount(group)
     if len(size) < 2:
-        raise InputError(f"{source}: all {len(group):,} proteins are relatives of one another, so that none can be tested "
-                         "by a probe that was trained without its relatives; give a column split")  # fmt: skip
+        raise InputError(f"{source}: all {len(group):,} proteins are relatives of one another, so that none can "
+                         "be tested by a probe that was trained without its relatives; give a split")  # fmt: skip
     held = np.zeros(min(FOLDS, len(size)), np.int64)
     fold = np.zeros(len(size), np.int8)
     for number in np.argsort(-size, kind="stable").tolist():

@@ -88,7 +88,8 @@ def read_graph(path: Path) -> TermGraph:
 
 
 def _from_table(path: Path) -> TermGraph:
-    rows = table_rows(path, "go", "parents")
+    rows, problems = table_rows(path, "go", "parents")
+    raise_if(problems)
     return TermGraph({row.id: tuple(p for p in row.target.split(";") if p) for row in rows}, {})
 
 

@@ -82,12 +82,12 @@ def _stored(labelled: Labelled, view: View) -> tuple[list[_Found], list[str]]:
               f"({'; '.join(match.ambiguities())})"] if several else []  # fmt: skip
     lost = [id for id, there in zip(asked, stored, strict=True) if there not in records]
     if not found:
-        raise InputError(f"{labelled.source}: none of {len(asked):,} proteins is in the store {view.location.uri}: their "
-                         f"ids look like {examples(asked)}, and {lookup.examples_of_ids(view)}. "
+        raise InputError(f"{labelled.source}: none of {len(asked):,} proteins is in the store {view.location.uri}: "
+                         f"their ids look like {examples(asked)}, and {lookup.examples_of_ids(view)}. "
                          f"{_embed(labelled, view)}")  # fmt: skip
     if len(lost) > several:
-        notes.append(f"{len(lost) - several:,} of {len(asked):,} labelled proteins are not in the store ({some(lost)}). "
-                     f"{_embed(labelled, view)}")  # fmt: skip
+        notes.append(f"{len(lost) - several:,} of {len(asked):,} labelled proteins are not in the store ({some(lost)})"
+                     f". {_embed(labelled, view)}")  # fmt: skip
     return found, notes
 
 
@@ -165,8 +165,8 @@ def _require_sides(labelled: Labelled, found: Sequence[_Found], view: View) -> N
     absent = [side for side in (TRAIN, TEST) if side not in splits] if splits != {""} else []
     if absent or not found:
         which = f"the {' and '.join(absent)} proteins" if absent else "the proteins"
-        raise InputError(f"{labelled.source}: none of {which} is left in {view.location.uri} with a label and a vector. "
-                         f"{_embed(labelled, view)}")  # fmt: skip
+        raise InputError(f"{labelled.source}: none of {which} is left in {view.location.uri} with a label and a vector"
+                         f". {_embed(labelled, view)}")  # fmt: skip
 
 
 def _embed(labelled: Labelled, view: View) -> str:

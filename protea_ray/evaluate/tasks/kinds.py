@@ -29,6 +29,10 @@ def infer_kind(rows: Sequence[LabelRow], source: str) -> tuple[str, str]:
         return _inferred(RESIDUE, "each is as long as its protein")
     if None not in numbers:
         return _of_numbers([number for number in numbers if number is not None], source)
+    if 2 * (len(numbers) - numbers.count(None)) > len(numbers):
+        odd = next(row for row in rows if _number(row.target) is None)
+        what = f"most targets are numbers, but {odd.id!r} in line {odd.line} has {odd.target!r:.60}"
+        raise _ambiguous(source, what, (REGRESSION, CLASSIFICATION))
     if any(";" in target for target in targets):
         if all(_number(part) is not None for target in targets for part in target.split(";")):
             raise _ambiguous(source, "the targets are numbers with `;` between them", (MULTILABEL,))
@@ -77,8 +81,9 @@ def values_of(kind: str, rows: Sequence[LabelRow], source: str) -> tuple[tuple[A
     if kind == RESIDUE and not problems:
         states = {state for value, _ in found for state in value} - {NO_STATE}
         if len(states) > _MOST_STATES:
-            problems.append(f"{source}: {len(states)} different letters, {''.join(sorted(states))}, are no states of "
-                            f"residues, of which there are at most {_MOST_STATES}; is it a file of sequences?")  # fmt: skip
+            listed = "".join(sorted(states))
+            problems.append(f"{source}: {len(states)} different letters, {listed}, are no states of residues, of which "
+                            f"at most {_MOST_STATES} are read; is it a file of sequences?")  # fmt: skip
     return tuple(value for value, _ in found), problems
 
 

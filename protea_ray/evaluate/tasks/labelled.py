@@ -1,4 +1,4 @@
-"""What a file of labels says before it is joined to a store: rows with their lines, and every mistake in one message."""
+"""What a file of labels says before it is joined to a store: rows with their lines, all mistakes in one message."""
 
 from __future__ import annotations
 
@@ -102,15 +102,16 @@ def without_blanks(rows: Sequence[LabelRow]) -> tuple[list[LabelRow], list[str]]
     return [row for row in rows if row.target], notes
 
 
-def require_both_sides(rows: Sequence[LabelRow], source: str) -> None:
-    """Raise InputError where the file has no rows, or a split without train or without test."""
+def side_problems(rows: Sequence[LabelRow], source: str) -> list[str]:
+    """What is wrong with a file that has no rows, or a split without train or without test."""
     if not rows:
-        raise InputError(f"{source} has no row with an id and a target")
+        return [f"{source} has no row with an id and a target"]
     found = {row.split for row in rows}
     absent = [side for side in (TRAIN, TEST) if side not in found] if found != {""} else []
-    if absent:
-        raise InputError(f"{source}: no row of the split is {' or '.join(absent)}; it has {', '.join(sorted(found))}. "
-                         "Without any split, proteins are tested in five folds of relatives")  # fmt: skip
+    if not absent:
+        return []
+    return [f"{source}: no row of the split is {' or '.join(absent)}; it has {', '.join(sorted(found - {''}))}. Without "
+            "any split, proteins are tested in five folds of relatives"]  # fmt: skip
 
 
 def some(names: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from protea_ray.evaluate.tasks.labelled import (
     LabelRow,
     once,
     raise_if,
-    require_both_sides,
+    side_problems,
     some,
     without_blanks,
 )
@@ -32,13 +32,14 @@ def labelled_file(path: Path, kind: str = "", columns: tuple[str, str] = ("id", 
     lists the mistakes in the file.
     """
     source = str(path)
-    rows, of_states, said = _rows(path, columns)
-    rows, repeated, problems = once(rows, source)
+    rows, of_states, said, unread = _rows(path, columns)
+    rows, repeated, twice = once(rows, source)
     rows, blank = without_blanks(rows)
-    raise_if(problems if not rows else [])
-    require_both_sides(rows, source)
+    problems = [*unread, *twice] or side_problems(rows, source)
     if of_states and kind not in ("", RESIDUE):
         raise ConfigError(f"{source} has states of residues; its kind is {RESIDUE} and not {kind}", where="task")
+    if not kind and not of_states:
+        raise_if(problems)
     found, why = (RESIDUE, "") if of_states else (kind, "") if kind else infer_kind(rows, source)
     values, wrong = values_of(found, rows, source)
     raise_if([*problems, *wrong])
@@ -50,12 +51,13 @@ def labelled_file(path: Path, kind: str = "", columns: tuple[str, str] = ("id", 
     return _without_empty(made) if found == RESIDUE else made
 
 
-def _rows(path: Path, columns: tuple[str, str]) -> tuple[list[LabelRow], bool, list[str]]:
-    """Rows of the file, whether they are states beside sequences, and notes."""
+def _rows(path: Path, columns: tuple[str, str]) -> tuple[list[LabelRow], bool, list[str], list[str]]:
+    """Rows of the file, whether they are states beside sequences, notes, and what is wrong."""
     if is_fasta(path):
         return fasta_rows(path)
     if is_table(path):
-        return table_rows(path, *columns), False, []
+        rows, problems = table_rows(path, *columns)
+        return rows, False, [], problems
     raise ConfigError(f"{path}: labels are read from {_ENDINGS}", where="task")
 
 

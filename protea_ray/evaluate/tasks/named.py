@@ -38,7 +38,7 @@ def known_tasks() -> dict[str, str]:
 
 
 def read_labelled(wanted: str, data: Path | None) -> Labelled:
-    """The labels of a task without a store, so that mistakes are seen before anything is opened; raises as read_task."""
+    """The labels of a task without a store, so that mistakes are seen before anything else; raises as `read_task`."""
     if wanted in _NAMED:
         if data is None:
             raise ConfigError(f"{wanted} needs the folder with its files: --data FOLDER", where="task")
@@ -53,8 +53,8 @@ def join_task(labelled: Labelled, view: View, without: Without | None = None) ->
     split = make_split(joined.sequences, joined.splits, labelled.source)
     parents = TermGraph(labelled.parents, {}).of(names) if labelled.parents else {}
     task = Task(
-        labelled.name, labelled.kind, joined.ids, joined.keys, joined.sequences, targets, names, split.fold, split.group,
-        split.related, split.text, split.validation, parents,
+        labelled.name, labelled.kind, joined.ids, joined.keys, joined.sequences, targets, names,
+        split.fold, split.group, split.related, split.text, split.validation, parents,
     )  # fmt: skip
     unseen = require_learnable(task, labelled.source)
     return replace(task, notes=(*labelled.notes, *joined.notes, *unseen, _of_split(task)))
@@ -65,8 +65,8 @@ def _of_split(task: Task) -> str:
     related, tested = int(task.related.sum()), len(task.tested)
     if task.split != "given":
         return f"The split is made: {task.split} (proteins that share five six-letter words are in one fold)"
-    return (f"The split is the file's: {len(task) - tested:,} proteins train, {tested:,} are tested, {related:,} of which "
-            "share five or more six-letter words with a training protein")  # fmt: skip
+    return (f"The split is the file's: {len(task) - tested:,} proteins train, {tested:,} are tested, {related:,} of "
+            "which share five or more six-letter words with a training protein")  # fmt: skip
 
 
 def _path_and_kind(wanted: str) -> tuple[Path, str]:
@@ -126,8 +126,8 @@ def _folder(data: Path, names: tuple[str, ...], files: tuple[str, ...]) -> Path:
     for place in places:
         if any((place / file).exists() for file in files):
             return place
-    raise ConfigError(f"{data}: {' or '.join(files)} is neither there nor in {' or '.join(names)} below it; --data names "
-                      "that folder or the one above it", where="task")  # fmt: skip
+    raise ConfigError(f"{data}: {' or '.join(files)} is neither there nor in {' or '.join(names)} below it; --data "
+                      "names that folder or the one above it", where="task")  # fmt: skip
 
 
 def _fasta_in(folder: Path) -> tuple[str, ...]:
