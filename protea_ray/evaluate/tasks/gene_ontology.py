@@ -88,9 +88,9 @@ def read_graph(path: Path) -> TermGraph:
 
 
 def _from_table(path: Path) -> TermGraph:
-    rows, problems = table_rows(path, "go", "parents")
-    raise_if(problems)
-    return TermGraph({row.id: tuple(p for p in row.target.split(";") if p) for row in rows}, {})
+    found = table_rows(path, "go", "parents")
+    raise_if(found.problems)
+    return TermGraph({row.id: tuple(p for p in row.target.split(";") if p) for row in found.rows}, {})
 
 
 def _from_obo(path: Path) -> TermGraph:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from protea_ray.errors import ConfigError, InputError, did_you_mean
-from protea_ray.evaluate.tasks.labelled import LabelRow, source_of, split_word
+from protea_ray.evaluate.tasks.labelled import LabelRow, ReadRows, source_of, split_word
 from protea_ray.sequences.formats import plain_name
 from protea_ray.sequences.records import text_of
 from protea_ray.sequences.rows import BYTES, header_of, read_rows, width_problem
@@ -25,11 +25,10 @@ def is_table(path: Path) -> bool:
     return plain_name(path.name).endswith(ENDINGS)
 
 
-def table_rows(path: Path, id: str = "id", target: str = "target") -> tuple[list[LabelRow], list[str]]:
-    """Every row of a table, in file order, and a sentence for each that does not fit the header, has no id, or an
-    unknown split. `id` and `target` name its columns; `split` is read where it is there.
+def table_rows(path: Path, id: str = "id", target: str = "target") -> ReadRows:
+    """Every row of a table; wrong are those that do not fit the header, have no id, or an unknown split.
 
-    Targets are text: a list of terms is joined by `;`. Raises ConfigError for a column that is missing, InputError for
+    `id` and `target` name its columns; `split` is read where it is there. Targets are text: a list of terms is joined by `;`. Raises ConfigError for a column that is missing, InputError for
     a file that cannot be read.
     """
     names, cells = _parquet(path) if plain_name(path.name).endswith(".parquet") else _text_table(path)
@@ -47,7 +46,7 @@ def table_rows(path: Path, id: str = "id", target: str = "target") -> tuple[list
         row, wrong = (None, found) if isinstance(found, str) else _row(line, found, at)
         problems += [f"{path}:{line}: {wrong}"] if wrong else []
         rows += [row] if row is not None else []
-    return rows, problems
+    return ReadRows(rows, problems)
 
 
 def _row(line: int, cells: Sequence[str], at: tuple[int, int, int | None]) -> tuple[LabelRow | None, str]:

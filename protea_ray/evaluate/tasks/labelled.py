@@ -34,6 +34,19 @@ class LabelRow:
 
 
 @dataclass(frozen=True)
+class ReadRows:
+    """What a reader found in a file: rows in file order, a sentence for each mistake, and notes.
+
+    `of_states`: the labels are states of residues, in a file of their own beside the sequences.
+    """
+
+    rows: list[LabelRow]
+    problems: list[str]
+    notes: list[str] = field(default_factory=list)
+    of_states: bool = False
+
+
+@dataclass(frozen=True)
 class Labelled:
     """A task's file, read and checked: one row an id, and the value of each.
 
@@ -110,8 +123,9 @@ def side_problems(rows: Sequence[LabelRow], source: str) -> list[str]:
     absent = [side for side in (TRAIN, TEST) if side not in found] if found != {""} else []
     if not absent:
         return []
-    return [f"{source}: no row of the split is {' or '.join(absent)}; it has {', '.join(sorted(found - {''}))}. Without "
-            "any split, proteins are tested in five folds of relatives"]  # fmt: skip
+    there = ", ".join(sorted(found - {""}))
+    return [f"{source}: no row of the split is {' or '.join(absent)}; it has {there}. Without any split, proteins are "
+            "tested in five folds of relatives"]  # fmt: skip
 
 
 def some(names: Sequence[str]) -> str:

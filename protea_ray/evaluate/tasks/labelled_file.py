@@ -13,7 +13,7 @@ from protea_ray.evaluate.tasks.kinds import GO, NO_STATE, infer_kind, values_of
 from protea_ray.evaluate.tasks.label_columns import is_table, table_rows
 from protea_ray.evaluate.tasks.labelled import (
     Labelled,
-    LabelRow,
+    ReadRows,
     once,
     raise_if,
     side_problems,
@@ -32,32 +32,33 @@ def labelled_file(path: Path, kind: str = "", columns: tuple[str, str] = ("id", 
     lists the mistakes in the file.
     """
     source = str(path)
-    rows, of_states, said, unread = _rows(path, columns)
-    rows, repeated, twice = once(rows, source)
-    rows, blank = without_blanks(rows)
-    problems = [*unread, *twice] or side_problems(rows, source)
-    if of_states and kind not in ("", RESIDUE):
+    read = _read(path, columns)
+    if read.of_states and kind not in ("", RESIDUE):
         raise ConfigError(f"{source} has states of residues; its kind is {RESIDUE} and not {kind}", where="task")
-    if not kind and not of_states:
+    rows, repeated, twice = once(read.rows, source)
+    rows, blank = without_blanks(rows)
+    problems = [*read.problems, *twice] or side_problems(rows, source)
+    why: list[str] = []
+    if not (kind := RESIDUE if read.of_states else kind):
         raise_if(problems)
-    found, why = (RESIDUE, "") if of_states else (kind, "") if kind else infer_kind(rows, source)
-    values, wrong = values_of(found, rows, source)
+        kind, said = infer_kind(rows, source)
+        why = [said]
+    values, wrong = values_of(kind, rows, source)
     raise_if([*problems, *wrong])
-    notes = [*said, *([why] if why else []), *repeated, *blank]
-    made = Labelled(plain_name(path.name).rpartition(".")[0], found, source, tuple(rows), values, tuple(notes),
+    name = path.name[: len(plain_name(path.name).rpartition(".")[0])]
+    made = Labelled(name, kind, source, tuple(rows), values, (*read.notes, *why, *repeated, *blank),
                     fasta=fasta_files(path))  # fmt: skip
-    if found == GO:
+    if kind == GO:
         return _with_ancestors(made, read_graph(graph_beside(path)))
-    return _without_empty(made) if found == RESIDUE else made
+    return _without_empty(made) if kind == RESIDUE else made
 
 
-def _rows(path: Path, columns: tuple[str, str]) -> tuple[list[LabelRow], bool, list[str], list[str]]:
-    """Rows of the file, whether they are states beside sequences, notes, and what is wrong."""
+def _read(path: Path, columns: tuple[str, str]) -> ReadRows:
+    """Rows of a file by its ending; raises ConfigError for another one."""
     if is_fasta(path):
         return fasta_rows(path)
     if is_table(path):
-        rows, problems = table_rows(path, *columns)
-        return rows, False, [], problems
+        return table_rows(path, *columns)
     raise ConfigError(f"{path}: labels are read from {_ENDINGS}", where="task")
 
 

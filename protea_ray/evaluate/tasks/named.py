@@ -100,7 +100,10 @@ def _go(aspect: str) -> Callable[[Path], Labelled]:
     def labelled(data: Path) -> Labelled:
         folder = _folder(data, _GO_FOLDERS, (f"{aspect}_go.tsv",))
         found = labelled_file(folder / f"{aspect}_go.tsv", GO, ("accession", "GO"))
-        return replace(found, fasta=_fasta_in(folder) or _fasta_in(folder.parent / _LOCALIZATION))
+        of_tale = (folder / "tale_go.fasta").exists()
+        unchecked = ["Evidence codes of these annotations, which are TALE's, were not checked"] if of_tale else []
+        fasta = _fasta_in(folder) or _fasta_in(folder.parent / _LOCALIZATION)
+        return replace(found, notes=(*found.notes, *unchecked), fasta=fasta)
 
     return labelled
 
