@@ -54,7 +54,8 @@ def join_store(labelled: Labelled, view: View, without: Without | None = None) -
     """
     found, notes = _stored(labelled, view)
     found, of_letters = _same_letters(labelled, found, view)
-    _require_lengths(labelled, found)
+    if labelled.kind == RESIDUE:
+        _require_states(labelled, found)
     merged, of_keys = _by_key(found)
     kept, of_vectors = _with_vectors(merged, without)
     _require_sides(labelled, kept, view)
@@ -119,11 +120,14 @@ def _same_letters(labelled: Labelled, found: list[_Found], view: View) -> tuple[
     return kept, [f"{what} and are left out"]
 
 
-def _require_lengths(labelled: Labelled, found: Sequence[_Found]) -> None:
-    """Raise InputError that lists every protein whose states are more or fewer than its stored residues."""
-    if labelled.kind == RESIDUE:
-        raise_if([f"{labelled.source}:{f.row.line}: {f.row.id!r}: {len(f.value):,} states, and the stored protein has "
-                  f"{len(f.sequence):,} residues" for f in found if len(f.value) != len(f.sequence)])  # fmt: skip
+def _require_states(labelled: Labelled, found: Sequence[_Found]) -> None:
+    """Raise InputError that lists every protein whose states are more or fewer than its stored residues, and for a file
+    of states that are the letters themselves."""
+    raise_if([f"{labelled.source}:{f.row.line}: {f.row.id!r}: {len(f.value):,} states, and the stored protein has "
+              f"{len(f.sequence):,} residues" for f in found if len(f.value) != len(f.sequence)])  # fmt: skip
+    if all(f.value == f.sequence for f in found):
+        raise InputError(f"{labelled.source} holds the letters of the proteins and no labels; name the file with TARGET "
+                         "in its headers, or that with one state a residue")  # fmt: skip
 
 
 def _by_key(found: Sequence[_Found]) -> tuple[list[_Found], list[str]]:

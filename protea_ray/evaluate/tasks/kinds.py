@@ -15,7 +15,7 @@ KINDS = (CLASSIFICATION, MULTILABEL, REGRESSION, RESIDUE, GO)
 NO_STATE = " "
 _MANY_NUMBERS = 10  # distinct, with fractions: a measured quantity
 _MOST_CLASSES = 20  # distinct whole numbers that are taken for classes
-_MOST_STATES = 20  # letters of a text with one state a residue; more look like a sequence
+_MOST_STATES = 32  # of residues; 3Di has 20
 
 
 def infer_kind(rows: Sequence[LabelRow], source: str) -> tuple[str, str]:
@@ -82,8 +82,8 @@ def values_of(kind: str, rows: Sequence[LabelRow], source: str) -> tuple[tuple[A
         states = {state for value, _ in found for state in value} - {NO_STATE}
         if len(states) > _MOST_STATES:
             listed = "".join(sorted(states))
-            problems.append(f"{source}: {len(states)} different letters, {listed}, are no states of residues, of which "
-                            f"at most {_MOST_STATES} are read; is it a file of sequences?")  # fmt: skip
+            problems.append(f"{source}: {len(states)} different states of residues, {listed}; at most {_MOST_STATES} are "
+                            "read")  # fmt: skip
     return tuple(value for value, _ in found), problems
 
 

@@ -28,8 +28,8 @@ def is_table(path: Path) -> bool:
 def table_rows(path: Path, id: str = "id", target: str = "target") -> ReadRows:
     """Every row of a table; wrong are those that do not fit the header, have no id, or an unknown split.
 
-    `id` and `target` name its columns; `split` is read where it is there. Targets are text: a list of terms is joined by `;`. Raises ConfigError for a column that is missing, InputError for
-    a file that cannot be read.
+    `id` and `target` name its columns; `split` is read where it is there. Targets are text: a list of terms is joined
+    by `;`. Raises ConfigError for a column that is missing, InputError for a file that cannot be read.
     """
     names, cells = _parquet(path) if plain_name(path.name).endswith(".parquet") else _text_table(path)
     absent = [column for column in (id, target) if column not in names]
