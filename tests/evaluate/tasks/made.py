@@ -17,7 +17,7 @@ N = 30
 
 def view_of(root: Path, numbers: Iterable[int] = range(N)) -> View:
     """A store with these proteins, read now."""
-    return View.open(build.store(root / "s", list(numbers)), build.info().name)
+    return View.open(build.store(root / "s", list(numbers), per_unit=N), build.info().name)
 
 
 def reopened(location: Location) -> View:

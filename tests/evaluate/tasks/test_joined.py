@@ -28,9 +28,9 @@ def test_proteins_that_the_store_lacks_are_said_with_the_command(tmp_path: Path)
 def test_a_store_without_tested_or_without_training_proteins(tmp_path: Path) -> None:
     path = str(write_rows(tmp_path / "t.csv", classes()))
     tested = [n for n in range(N) if n % 3 == 0]
-    with pytest.raises(InputError, match="none of the train proteins is left .*protea-ray embed"):
+    with pytest.raises(InputError, match=r"none of the train proteins is left .*protea-ray embed"):
         read_task(path, None, view_of(tmp_path / "a", tested))
-    with pytest.raises(InputError, match="none of the test proteins is left .*protea-ray embed"):
+    with pytest.raises(InputError, match=r"none of the test proteins is left .*protea-ray embed"):
         read_task(path, None, view_of(tmp_path / "b", sorted(set(range(N)) - set(tested))))
 
 

@@ -104,25 +104,25 @@ def test_a_store_without_the_proteins_is_told_how_to_get_them(tmp_path: Path) ->
 
 
 def test_secondary_structure(tmp_path: Path) -> None:
-    """All 364 tested chains and 200 of the others, with the letters, states and masks of the files."""
+    """All 364 tested chains 200 that train and 20 that are kept for validation, with the letters, states and masks of the files."""
     folder = shared("task_secondary_structure")
     sequences, states, mask = (letters(folder / f"{name}.fasta.gz") for name in ("sequences", "sampled", "mask"))
     headers = dict(line[1:].split(" ", 1) for line in text_of(folder / "sampled.fasta.gz").splitlines() if ">" in line)
     tested = [id for id in headers if "SET=test" in headers[id]]
-    others = [id for id in headers if "SET=train" in headers[id]]
-    view = stored(tmp_path, {id: sequences[id] for id in [*tested, *others[:200]]})
+    others = [id for id in headers if "SET=train VALIDATION=False" in headers[id]]
+    kept = [id for id in headers if "VALIDATION=True" in headers[id]]
+    view = stored(tmp_path, {id: sequences[id] for id in [*tested, *others[:200], *kept[:20]]})
     task = read_task("secondary-structure", folder.parent, view)
-    assert (task.kind, task.names, len(task), len(task.tested)) == (RESIDUE, ("C", "E", "H"), 564, 364)
+    assert (task.kind, task.names, len(task), len(task.tested)) == (RESIDUE, ("C", "E", "H"), 584, 364)
     found = "".join("CEH"[state] if state != UNRESOLVED else "-" for state in task.targets)
-    assert found == "".join(
-        s if m == "1" else "-" for id in task.ids for s, m in zip(states[id], mask[id], strict=True)
-    )
+    pairs = [pair for id in task.ids for pair in zip(states[id], mask[id], strict=True)]
+    assert found == "".join(state if resolved == "1" else "-" for state, resolved in pairs)
     assert task.validation is not None
     assert [("SET=train" in headers[id], "VALIDATION=True" in headers[id]) for id in task.ids] == list(
         zip((task.fold == ALWAYS_TRAINS).tolist(), task.validation.tolist(), strict=True)
     )
     (note,) = [note for note in task.notes if "not in the store" in note]
-    assert note.startswith("10,592 of 11,156 labelled proteins")
+    assert note.startswith("10,572 of 11,156 labelled proteins")
     assert note.count("--pooling mean,none") == 1
 
 
