@@ -1,4 +1,4 @@
-"""Labelled tasks from files: named ones of a data folder, a user's table, FASTA of biotrainer; joined to a store."""
+"""TaskLabels tasks from files: named ones of a data folder, a user's table, FASTA of biotrainer; joined to a store."""
 
 from protea_ray.evaluate.tasks.named import known_tasks, read_labelled, read_task
 

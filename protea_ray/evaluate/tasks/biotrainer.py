@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from protea_ray.evaluate.tasks.labelled import TEST, VALIDATION, LabelRow, ReadRows, some, source_of, split_word
+from protea_ray.evaluate.tasks.labelled import TEST, VALIDATION, FileRows, LabelRow, some, source_of, split_word
 from protea_ray.sequences.formats import plain_name
 from protea_ray.sequences.parts import Part
 from protea_ray.sequences.records import RejectedError, normalise, text_of
@@ -38,7 +38,7 @@ def is_fasta(path: Path) -> bool:
     return plain_name(path.name).endswith(ENDINGS)
 
 
-def fasta_rows(path: Path) -> ReadRows:
+def fasta_rows(path: Path) -> FileRows:
     """Every record of a file of labels; wrong are those that cannot be read, have no place in the files beside, or an
     unknown split. Raises InputError for a file that cannot be read at all.
     """
@@ -47,7 +47,7 @@ def fasta_rows(path: Path) -> ReadRows:
     entries, notes = _without_pred(entries)
     rows, problems = _targets_of_headers(path, entries) if with_target else _states_of_records(path, entries)
     rows, more = _with_splits(path, entries, rows)
-    return ReadRows(rows, [*unread, *problems, *more], notes, not with_target)
+    return FileRows(rows, [*unread, *problems, *more], notes, not with_target)
 
 
 def beside(path: Path, stem: str) -> Path | None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from protea_ray.errors import InputError
 from protea_ray.evaluate.task import RESIDUE
-from protea_ray.evaluate.tasks.labelled import TEST, TRAIN, Labelled, LabelRow, raise_if, some
+from protea_ray.evaluate.tasks.labelled import TEST, TRAIN, LabelRow, TaskLabels, raise_if, some
 from protea_ray.query import lookup
 from protea_ray.query.view import View
 from protea_ray.sequences.accessions import examples, match_ids
@@ -36,7 +36,7 @@ class Joined:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _StoredRow:
     """A row of the file and the stored protein that it stands for."""
 
     row: LabelRow
@@ -45,7 +45,7 @@ class _Found:
     sequence: str
 
 
-def join_store(labelled: Labelled, view: View, without: Without | None = None) -> Joined:
+def join_store(labelled: TaskLabels, view: View, without: Without | None = None) -> Joined:
     """Find the stored protein of each row, by its id and then by accession.
 
     Of an id with several stored sequences that counts which the file gives, else the newest. Rows of one sequence are
@@ -69,14 +69,14 @@ def join_store(labelled: Labelled, view: View, without: Without | None = None) -
     )
 
 
-def _stored(labelled: Labelled, view: View) -> tuple[list[_Found], list[str]]:
+def _stored(labelled: TaskLabels, view: View) -> tuple[list[_StoredRow], list[str]]:
     """Each row whose id is in the store, with its record; and notes on the others."""
     asked = [row.id for row in labelled.rows]
     match = match_ids(asked, view.proteins.to_table(columns=["id"])["id"])
     stored = match.ids.to_pylist()
     records = _records(labelled, view, stored)
     pairs = zip(labelled.rows, labelled.values, stored, strict=True)
-    found = [_Found(row, value, *records[id]) for row, value, id in pairs if id in records]
+    found = [_StoredRow(row, value, *records[id]) for row, value, id in pairs if id in records]
     several = int(match.several.sum())
     notes = list(match.sentences())
     notes += [f"{several:,} ids stand for several proteins of the store and are left out "
@@ -92,7 +92,7 @@ def _stored(labelled: Labelled, view: View) -> tuple[list[_Found], list[str]]:
     return found, notes
 
 
-def _records(labelled: Labelled, view: View, stored: Sequence[str | None]) -> dict[str, tuple[bytes, str]]:
+def _records(labelled: TaskLabels, view: View, stored: Sequence[str | None]) -> dict[str, tuple[bytes, str]]:
     """Key and letters by stored id: of several sequences the one that the file gives, else the newest."""
     table = view.records_by("id", [id for id in stored if id is not None], _COLUMNS)
     given = {id: key_of(row.letters) for row, id in zip(labelled.rows, stored, strict=True) if row.letters and id}
@@ -106,7 +106,7 @@ def _records(labelled: Labelled, view: View, stored: Sequence[str | None]) -> di
     return {id: (key, sequence) for id, key, sequence in zip(*columns, strict=True)}
 
 
-def _same_letters(labelled: Labelled, found: list[_Found], view: View) -> tuple[list[_Found], list[str]]:
+def _same_letters(labelled: TaskLabels, found: list[_StoredRow], view: View) -> tuple[list[_StoredRow], list[str]]:
     """Without rows whose protein has other letters in the store than in the file. 3Di has other letters always."""
     if view.info.config.get("alphabet") == "3di":
         return found, []
@@ -120,22 +120,22 @@ def _same_letters(labelled: Labelled, found: list[_Found], view: View) -> tuple[
     return kept, [f"{what} and are left out"]
 
 
-def _require_states(labelled: Labelled, found: Sequence[_Found]) -> None:
+def _require_states(labelled: TaskLabels, found: Sequence[_StoredRow]) -> None:
     """Raise InputError that lists every protein whose states are more or fewer than its stored residues, and for a file
     of states that are the letters themselves."""
     raise_if([f"{labelled.source}:{f.row.line}: {f.row.id!r}: {len(f.value):,} states, and the stored protein has "
               f"{len(f.sequence):,} residues" for f in found if len(f.value) != len(f.sequence)])  # fmt: skip
     if all(f.value == f.sequence for f in found):
-        raise InputError(f"{labelled.source} holds the letters of the proteins and no labels; name the file with TARGET "
-                         "in its headers, or that with one state a residue")  # fmt: skip
+        raise InputError(f"{labelled.source} holds the letters of the proteins and no labels; name the file with "
+                         "TARGET in its headers, or that with one state a residue")  # fmt: skip
 
 
-def _by_key(found: Sequence[_Found]) -> tuple[list[_Found], list[str]]:
+def _by_key(found: Sequence[_StoredRow]) -> tuple[list[_StoredRow], list[str]]:
     """One row a key, by key and with the first id; rows that disagree are left out."""
-    by_key: defaultdict[bytes, list[_Found]] = defaultdict(list)
+    by_key: defaultdict[bytes, list[_StoredRow]] = defaultdict(list)
     for each in sorted(found, key=lambda f: (f.key, f.row.id)):
         by_key[each.key].append(each)
-    kept, merged, unequal = list[_Found](), list[str](), list[str]()
+    kept, merged, unequal = list[_StoredRow](), list[str](), list[str]()
     for same in by_key.values():
         if any((f.value, f.row.split) != (same[0].value, same[0].row.split) for f in same):
             unequal.append(" = ".join(f.row.id for f in same))
@@ -152,7 +152,7 @@ def _by_key(found: Sequence[_Found]) -> tuple[list[_Found], list[str]]:
     return kept, notes
 
 
-def _with_vectors(found: list[_Found], without: Without | None) -> tuple[list[_Found], list[str]]:
+def _with_vectors(found: list[_StoredRow], without: Without | None) -> tuple[list[_StoredRow], list[str]]:
     if without is None or not found:
         return found, []
     lacks = np.asarray(without(key_array(f.key for f in found)), bool)
@@ -163,7 +163,7 @@ def _with_vectors(found: list[_Found], without: Without | None) -> tuple[list[_F
     return [f for f, lacking in zip(found, lacks.tolist(), strict=True) if not lacking], notes
 
 
-def _require_sides(labelled: Labelled, found: Sequence[_Found], view: View) -> None:
+def _require_sides(labelled: TaskLabels, found: Sequence[_StoredRow], view: View) -> None:
     """Raise InputError where nothing is left to train with or to test."""
     splits = {f.row.split for f in found}
     absent = [side for side in (TRAIN, TEST) if side not in splits] if splits != {""} else []
@@ -173,7 +173,7 @@ def _require_sides(labelled: Labelled, found: Sequence[_Found], view: View) -> N
                          f". {_embed(labelled, view)}")  # fmt: skip
 
 
-def _embed(labelled: Labelled, view: View) -> str:
+def _embed(labelled: TaskLabels, view: View) -> str:
     """The command that brings the task's proteins into the store."""
     files = " ".join(labelled.fasta) or "FASTA"
     pooling = " --pooling mean,none" if labelled.kind == RESIDUE else ""

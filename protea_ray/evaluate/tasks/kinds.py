@@ -74,7 +74,7 @@ def _number(text: str) -> float | None:
 
 
 def values_of(kind: str, rows: Sequence[LabelRow], source: str) -> tuple[tuple[Any, ...], list[str]]:
-    """The value of each row, as Labelled has them, and a sentence for each row whose target is of another kind."""
+    """The value of each row, as TaskLabels has them, and a sentence for each row whose target is of another kind."""
     found = [_value(kind, row) for row in rows]
     problems = [f"{source}:{row.line}: {row.id!r}: {wrong}" for row, (_, wrong) in zip(rows, found, strict=True)
                 if wrong]  # fmt: skip
@@ -82,8 +82,8 @@ def values_of(kind: str, rows: Sequence[LabelRow], source: str) -> tuple[tuple[A
         states = {state for value, _ in found for state in value} - {NO_STATE}
         if len(states) > _MOST_STATES:
             listed = "".join(sorted(states))
-            problems.append(f"{source}: {len(states)} different states of residues, {listed}; at most {_MOST_STATES} are "
-                            "read")  # fmt: skip
+            problems.append(f"{source}: {len(states)} different states of residues, {listed}; at most {_MOST_STATES} "
+                            "are read")  # fmt: skip
     return tuple(value for value, _ in found), problems
 
 

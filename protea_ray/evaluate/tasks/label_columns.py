@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from protea_ray.errors import ConfigError, InputError, did_you_mean
-from protea_ray.evaluate.tasks.labelled import LabelRow, ReadRows, source_of, split_word
+from protea_ray.evaluate.tasks.labelled import FileRows, LabelRow, source_of, split_word
 from protea_ray.sequences.formats import plain_name
 from protea_ray.sequences.records import text_of
 from protea_ray.sequences.rows import BYTES, header_of, read_rows, width_problem
@@ -25,7 +25,7 @@ def is_table(path: Path) -> bool:
     return plain_name(path.name).endswith(ENDINGS)
 
 
-def table_rows(path: Path, id: str = "id", target: str = "target") -> ReadRows:
+def table_rows(path: Path, id: str = "id", target: str = "target") -> FileRows:
     """Every row of a table; wrong are those that do not fit the header, have no id, or an unknown split.
 
     `id` and `target` name its columns; `split` is read where it is there. Targets are text: a list of terms is joined
@@ -46,7 +46,7 @@ def table_rows(path: Path, id: str = "id", target: str = "target") -> ReadRows:
         row, wrong = (None, found) if isinstance(found, str) else _row(line, found, at)
         problems += [f"{path}:{line}: {wrong}"] if wrong else []
         rows += [row] if row is not None else []
-    return ReadRows(rows, problems)
+    return FileRows(rows, problems)
 
 
 def _row(line: int, cells: Sequence[str], at: tuple[int, int, int | None]) -> tuple[LabelRow | None, str]:

@@ -34,7 +34,7 @@ class LabelRow:
 
 
 @dataclass(frozen=True)
-class ReadRows:
+class FileRows:
     """What a reader found in a file: rows in file order, a sentence for each mistake, and notes.
 
     `of_states`: the labels are states of residues, in a file of their own beside the sequences.
@@ -47,7 +47,7 @@ class ReadRows:
 
 
 @dataclass(frozen=True)
-class Labelled:
+class TaskLabels:
     """A task's file, read and checked: one row an id, and the value of each.
 
     A value is a class (text), a number, a tuple of sorted terms, or a text with one state a residue and a blank where

@@ -12,8 +12,8 @@ from protea_ray.evaluate.tasks.gene_ontology import TermGraph, graph_beside, pro
 from protea_ray.evaluate.tasks.kinds import GO, NO_STATE, infer_kind, values_of
 from protea_ray.evaluate.tasks.label_columns import is_table, table_rows
 from protea_ray.evaluate.tasks.labelled import (
-    Labelled,
-    ReadRows,
+    FileRows,
+    TaskLabels,
     once,
     raise_if,
     side_problems,
@@ -25,7 +25,7 @@ from protea_ray.sequences.formats import plain_name
 _ENDINGS = ".csv, .tsv, .parquet, .fasta, .fa or .faa, the text formats also compressed"
 
 
-def labelled_file(path: Path, kind: str = "", columns: tuple[str, str] = ("id", "target")) -> Labelled:
+def labelled_file(path: Path, kind: str = "", columns: tuple[str, str] = ("id", "target")) -> TaskLabels:
     """The task in a table or a FASTA; an empty `kind` is inferred. `columns` are those of a table's ids and targets.
 
     Raises ConfigError for a file of another format, missing columns or a kind that does not follow, InputError that
@@ -46,14 +46,14 @@ def labelled_file(path: Path, kind: str = "", columns: tuple[str, str] = ("id", 
     values, wrong = values_of(kind, rows, source)
     raise_if([*problems, *wrong])
     name = path.name[: len(plain_name(path.name).rpartition(".")[0])]
-    made = Labelled(name, kind, source, tuple(rows), values, (*read.notes, *why, *repeated, *blank),
+    made = TaskLabels(name, kind, source, tuple(rows), values, (*read.notes, *why, *repeated, *blank),
                     fasta=fasta_files(path))  # fmt: skip
     if kind == GO:
         return _with_ancestors(made, read_graph(graph_beside(path)))
     return _without_empty(made) if kind == RESIDUE else made
 
 
-def _read(path: Path, columns: tuple[str, str]) -> ReadRows:
+def _read(path: Path, columns: tuple[str, str]) -> FileRows:
     """Rows of a file by its ending; raises ConfigError for another one."""
     if is_fasta(path):
         return fasta_rows(path)
@@ -62,7 +62,7 @@ def _read(path: Path, columns: tuple[str, str]) -> ReadRows:
     raise ConfigError(f"{path}: labels are read from {_ENDINGS}", where="task")
 
 
-def _with_ancestors(labelled: Labelled, graph: TermGraph) -> Labelled:
+def _with_ancestors(labelled: TaskLabels, graph: TermGraph) -> TaskLabels:
     """Terms propagated; without proteins that have none below the root."""
     full, notes = propagate(graph, [row.id for row in labelled.rows], labelled.values)
     kept = [bool(terms) for terms in full]
@@ -71,7 +71,7 @@ def _with_ancestors(labelled: Labelled, graph: TermGraph) -> Labelled:
                    notes=(*labelled.notes, *notes))  # fmt: skip
 
 
-def _without_empty(labelled: Labelled) -> Labelled:
+def _without_empty(labelled: TaskLabels) -> TaskLabels:
     """Without proteins of which no residue has a state."""
     kept = [bool(value.strip(NO_STATE)) for value in labelled.values]
     empty = [row.id for row, keep in zip(labelled.rows, kept, strict=True) if not keep]
@@ -79,7 +79,7 @@ def _without_empty(labelled: Labelled) -> Labelled:
     return replace(chosen(labelled, kept), notes=(*labelled.notes, *([note] if empty else [])))
 
 
-def chosen(labelled: Labelled, kept: list[bool]) -> Labelled:
+def chosen(labelled: TaskLabels, kept: list[bool]) -> TaskLabels:
     """The rows of a task for which `kept` is True."""
     pairs = [pair for pair, keep in zip(zip(labelled.rows, labelled.values, strict=True), kept, strict=True) if keep]
     return replace(labelled, rows=tuple(row for row, _ in pairs), values=tuple(value for _, value in pairs))

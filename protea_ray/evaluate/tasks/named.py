@@ -13,7 +13,7 @@ from protea_ray.evaluate.tasks.folds import make_split
 from protea_ray.evaluate.tasks.gene_ontology import TermGraph
 from protea_ray.evaluate.tasks.joined import Without, join_store
 from protea_ray.evaluate.tasks.kinds import GO, KINDS
-from protea_ray.evaluate.tasks.labelled import Labelled
+from protea_ray.evaluate.tasks.labelled import TaskLabels
 from protea_ray.evaluate.tasks.labelled_file import chosen, labelled_file
 from protea_ray.query.view import View
 
@@ -37,7 +37,7 @@ def known_tasks() -> dict[str, str]:
     return {name: sentence for name, (sentence, _) in _NAMED.items()}
 
 
-def read_labelled(wanted: str, data: Path | None) -> Labelled:
+def read_labelled(wanted: str, data: Path | None) -> TaskLabels:
     """The labels of a task without a store, so that mistakes are seen before anything else; raises as `read_task`."""
     if wanted in _NAMED:
         if data is None:
@@ -46,7 +46,7 @@ def read_labelled(wanted: str, data: Path | None) -> Labelled:
     return labelled_file(*_path_and_kind(wanted))
 
 
-def join_task(labelled: Labelled, view: View, without: Without | None = None) -> Task:
+def join_task(labelled: TaskLabels, view: View, without: Without | None = None) -> Task:
     """The task of some labels in a store; raises InputError as `read_task` does."""
     joined = join_store(labelled, view, without)
     targets, names = encoded(labelled.kind, joined.values)
@@ -88,7 +88,7 @@ def _path_and_kind(wanted: str) -> tuple[Path, str]:
     raise ConfigError(f"{wanted}: no file and no named task ({', '.join(_NAMED)}){near}", where="task")
 
 
-def _localization(data: Path) -> Labelled:
+def _localization(data: Path) -> TaskLabels:
     folder = _folder(data, (_LOCALIZATION,), ("labels.tsv",))
     found = labelled_file(folder / "labels.tsv", CLASSIFICATION, ("id", "label"))
     single = [value != _DOUBLE_LABEL for value in found.values]
@@ -96,8 +96,8 @@ def _localization(data: Path) -> Labelled:
     return replace(chosen(found, single), notes=(*found.notes, note), fasta=_fasta_in(folder))
 
 
-def _go(aspect: str) -> Callable[[Path], Labelled]:
-    def labelled(data: Path) -> Labelled:
+def _go(aspect: str) -> Callable[[Path], TaskLabels]:
+    def labelled(data: Path) -> TaskLabels:
         folder = _folder(data, _GO_FOLDERS, (f"{aspect}_go.tsv",))
         found = labelled_file(folder / f"{aspect}_go.tsv", GO, ("accession", "GO"))
         of_tale = (folder / "tale_go.fasta").exists()
@@ -108,13 +108,13 @@ def _go(aspect: str) -> Callable[[Path], Labelled]:
     return labelled
 
 
-def _secondary_structure(data: Path) -> Labelled:
+def _secondary_structure(data: Path) -> TaskLabels:
     names = ("sampled.fasta.gz", "sampled.fasta")
     folder = _folder(data, (_STRUCTURE,), names)
     return labelled_file(next(folder / name for name in names if (folder / name).exists()), RESIDUE)
 
 
-_NAMED: dict[str, tuple[str, Callable[[Path], Labelled]]] = {
+_NAMED: dict[str, tuple[str, Callable[[Path], TaskLabels]]] = {
     "localization": ("DeepLoc 1.0: which of ten compartments a protein is in", _localization),
     "go-mf": ("Gene Ontology, molecular function: all terms of a protein", _go("mf")),
     "go-cc": ("Gene Ontology, cellular component: all terms of a protein", _go("cc")),

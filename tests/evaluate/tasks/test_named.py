@@ -104,7 +104,7 @@ def test_a_store_without_the_proteins_is_told_how_to_get_them(tmp_path: Path) ->
 
 
 def test_secondary_structure(tmp_path: Path) -> None:
-    """All 364 tested chains 200 that train and 20 that are kept for validation, with the letters, states and masks of the files."""
+    """All 364 tested chains, 200 that train and 20 for validation, with the states and masks of the files."""
     folder = shared("task_secondary_structure")
     sequences, states, mask = (letters(folder / f"{name}.fasta.gz") for name in ("sequences", "sampled", "mask"))
     headers = dict(line[1:].split(" ", 1) for line in text_of(folder / "sampled.fasta.gz").splitlines() if ">" in line)
