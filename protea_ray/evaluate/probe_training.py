@@ -88,7 +88,7 @@ def first_bias(kind: str, targets: Tensor, outputs: int) -> Tensor:
 
 
 def fit(
-    name: str, kind: str, outputs: int, fitted: Examples, chooses: Examples, protocol: Protocol, seed: int
+    name: str, outputs: int, fitted: Examples, chooses: Examples, kind: str, protocol: Protocol, seed: int
 ) -> Probe:
     """Train one probe by AdamW (Loshchilov and Hutter 2019) and give it the weights of its best epoch.
 
