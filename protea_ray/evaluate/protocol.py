@@ -19,8 +19,8 @@ class Protocol:
     over `resamples` bootstrap draws of the tested proteins.
     """
 
-    epochs: int = 100
-    patience: int = 5
+    epochs: int = 300
+    patience: int = 10
     batch_size: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
