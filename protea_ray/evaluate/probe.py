@@ -13,7 +13,7 @@ from torch import Tensor
 from protea_ray.evaluate.drawing import seed_of, sides
 from protea_ray.evaluate.features import refuse_not_finite
 from protea_ray.evaluate.ontology import ancestor_matrix, consistent
-from protea_ray.evaluate.probe_training import PROBES, Examples, Probe, fit, one_thread
+from protea_ray.evaluate.probe_training import PROBES, Labelled, Probe, fit, one_thread
 from protea_ray.evaluate.protocol import Protocol
 from protea_ray.evaluate.task import CLASSIFICATION, MULTILABEL, REGRESSION, Task
 
@@ -50,7 +50,7 @@ def _of_fold(task: Task, features: np.ndarray, fold: int, seed: int, protocol: P
     inputs = _standardised(features, fitted)
     outputs = 1 if task.kind == REGRESSION else (len(task.names) if learnable is None else int(learnable.sum()))
     chooses = _known(task, fitted, chooses)
-    learns, judges = (Examples(inputs[rows], targets[rows]) for rows in (fitted, chooses))
+    learns, judges = (Labelled(inputs[rows], targets[rows]) for rows in (fitted, chooses))
     scores = {}
     for name in PROBES:
         probe = fit(name, outputs, learns, judges, task.kind, protocol, seed_of(seed, fold, name))

@@ -25,7 +25,7 @@ _DROPOUT = 0.2  # of the MLP's hidden layer
 
 
 @dataclass(frozen=True)
-class Examples:
+class Labelled:
     """Standardised features (n, width) float32 and their targets: (n,) int64, (n,) float32, or (n, terms) float32."""
 
     inputs: Tensor
@@ -88,7 +88,7 @@ def first_bias(kind: str, targets: Tensor, outputs: int) -> Tensor:
 
 
 def fit(
-    name: str, outputs: int, fitted: Examples, chooses: Examples, kind: str, protocol: Protocol, seed: int
+    name: str, outputs: int, fitted: Labelled, chooses: Labelled, kind: str, protocol: Protocol, seed: int
 ) -> Probe:
     """Train one probe by AdamW (Loshchilov and Hutter 2019) and give it the weights of its best epoch.
 
@@ -114,7 +114,7 @@ def fit(
     return probe
 
 
-def _one_epoch(probe: Probe, kind: str, fitted: Examples, optimiser: torch.optim.Optimizer, batch_size: int) -> None:
+def _one_epoch(probe: Probe, kind: str, fitted: Labelled, optimiser: torch.optim.Optimizer, batch_size: int) -> None:
     order = torch.randperm(len(fitted.inputs), generator=probe.draw)
     for batch in order.split(batch_size):
         loss = loss_of(kind, probe.scores(fitted.inputs[batch], training=True), fitted.targets[batch])

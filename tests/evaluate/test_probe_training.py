@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from protea_ray.evaluate import probe_training
-from protea_ray.evaluate.probe_training import PROBES, Examples, Probe, first_bias, fit, loss_of
+from protea_ray.evaluate.probe_training import PROBES, Labelled, Probe, first_bias, fit, loss_of
 from protea_ray.evaluate.protocol import Protocol
 from protea_ray.evaluate.task import CLASSIFICATION, MULTILABEL, REGRESSION
 
 
-def noise(count: int, seed: int) -> Examples:
+def noise(count: int, seed: int) -> Labelled:
     """Features that say nothing of the class."""
     draw = np.random.default_rng(seed)
     inputs = torch.from_numpy(draw.normal(size=(count, 40)).astype(np.float32))
-    return Examples(inputs, torch.from_numpy(draw.integers(0, 2, count)))
+    return Labelled(inputs, torch.from_numpy(draw.integers(0, 2, count)))
 
 
 @pytest.mark.parametrize("name", PROBES)
