@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from protea_ray.evaluate.protocol import Protocol
-from protea_ray.evaluate.task import CLASSIFICATION, MULTILABEL
+from protea_ray.evaluate.task import CLASSIFICATION, MULTILABEL, REGRESSION
 
 LINEAR, MLP = "linear", "mlp"
 PROBES = (LINEAR, MLP)
@@ -44,10 +44,10 @@ def one_thread() -> Iterator[None]:
 
 
 class Probe:
-    """One probe with its weights: float32 matrices and biases, the same for the same generator."""
+    """One probe with its weights, float32 matrices and biases, and its generator: the same for the same seed."""
 
-    def __init__(self, name: str, width: int, first: Tensor, hidden: int, draw: torch.Generator) -> None:
-        self.draw = draw
+    def __init__(self, name: str, width: int, first: Tensor, hidden: int, seed: int) -> None:
+        self.draw = draw = torch.Generator().manual_seed(seed)
         self.weights = [torch.zeros(first.shape[0], hidden if name == MLP else width), first.clone()]
         if name == MLP:
             bound = 1 / math.sqrt(width)  # torch's own for a linear layer
@@ -55,6 +55,10 @@ class Probe:
             self.weights = [*inner, *self.weights]
         for weight in self.weights:
             weight.requires_grad_()
+
+    def copied(self) -> list[Tensor]:
+        """The weights as they are now."""
+        return [weight.detach().clone() for weight in self.weights]
 
     def scores(self, inputs: Tensor, training: bool = False) -> Tensor:
         """(n, outputs) before any softmax or sigmoid; `training` drops a fifth of the hidden units."""
@@ -92,26 +96,31 @@ def fit(
 ) -> Probe:
     """Train one probe by AdamW (Loshchilov and Hutter 2019) and give it the weights of its best epoch.
 
-    The best epoch has the lowest loss on `chooses`; without such proteins all epochs are run and the last counts.
+    The best epoch has the lowest loss on `chooses`; without such proteins all epochs are run and the last counts. The
+    frequencies alone are a candidate too, so that an input that says nothing ends with them; of numbers they are not:
+    a constant has no rank correlation.
     """
-    draw = torch.Generator().manual_seed(seed)
-    first = first_bias(kind, fitted.targets, outputs)
-    probe = Probe(name, fitted.inputs.shape[1], first, protocol.hidden, draw)
+    probe = Probe(name, fitted.inputs.shape[1], first_bias(kind, fitted.targets, outputs), protocol.hidden, seed)
     optimiser = torch.optim.AdamW(
         probe.weights, lr=protocol.learning_rate, weight_decay=protocol.weight_decay, fused=True
     )
-    best, lowest, waited = [w.detach().clone() for w in probe.weights], math.inf, 0
+    best, waited = probe.copied(), 0
+    lowest = math.inf if kind == REGRESSION else _judged(probe, kind, chooses)
     for _ in range(protocol.epochs):
         _one_epoch(probe, kind, fitted, optimiser, protocol.batch_size)
-        with torch.no_grad():
-            loss = loss_of(kind, probe.scores(chooses.inputs), chooses.targets).item() if len(chooses.inputs) else 0
-        waited += 1
+        loss, waited = _judged(probe, kind, chooses), waited + 1
         if loss < lowest or not len(chooses.inputs):
-            best, lowest, waited = [w.detach().clone() for w in probe.weights], loss, 0
+            best, lowest, waited = probe.copied(), loss, 0
         if waited == protocol.patience:
             break
     probe.weights = best
     return probe
+
+
+@torch.no_grad()
+def _judged(probe: Probe, kind: str, chooses: Labelled) -> float:
+    """Loss on the proteins that choose the epoch; 0 where there are none."""
+    return loss_of(kind, probe.scores(chooses.inputs), chooses.targets).item() if len(chooses.inputs) else 0.0
 
 
 def _one_epoch(probe: Probe, kind: str, fitted: Labelled, optimiser: torch.optim.Optimizer, batch_size: int) -> None:
