@@ -19,10 +19,10 @@ class Protocol:
     over `resamples` bootstrap draws of the tested proteins.
     """
 
-    epochs: int = 30
-    patience: int = 5
+    epochs: int = 300
+    patience: int = 10
     batch_size: int = 64
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-3
     weight_decay: float = 0.01
     hidden: int = 256
     validation_share: float = 0.1

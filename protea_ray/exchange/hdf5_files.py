@@ -12,7 +12,6 @@ matrix and a list of ids beside it (AnnData, STRING's, pandas') are of another s
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +20,12 @@ import numpy as np
 
 from protea_ray.errors import ConfigError, InputError
 from protea_ray.exchange.vector_files import VectorItem, item_of
+from protea_ray.query.file_formats.hdf5_vectors import hdf5_id, hdf5_text, open_hdf5
 
 if TYPE_CHECKING:
     import h5py
 
 FLAT, FANTASIA, GROUPS = "biotrainer-h5", "fantasia-h5", "groups-h5"
-_ID = "original_id"  # the data set's own name is a hash in newer files and a running number in old ones
 _PREFIX = "accession_"
 _LETTERS = "sequence"
 _LOOKED_AT = 50  # members of the file that decide what shape it has and which vectors there are to choose from
@@ -35,7 +34,7 @@ _SHOWN = 5
 
 def hdf5_format(path: Path) -> str:
     """Which shape a file has; raises InputError for another one, ConfigError when h5py is not installed."""
-    with _open(path) as file:
+    with open_hdf5(path) as file:
         import h5py
 
         members = dict(islice(file.items(), _LOOKED_AT))
@@ -54,12 +53,12 @@ def hdf5_format(path: Path) -> str:
 
 def flat_items(path: Path) -> Iterator[VectorItem]:
     """Items of a file with one data set a protein; raises InputError for a file that h5py cannot read."""
-    with _open(path) as file:
+    with open_hdf5(path) as file:
         import h5py
 
         for name, data in file.items():
             array = np.asarray(data[()]) if isinstance(data, h5py.Dataset) and data.dtype.kind == "f" else None
-            yield item_of(_id_of(data, name), None, array)
+            yield item_of(hdf5_id(data, name), None, array)
 
 
 def group_items(path: Path, layer: int | None, dataset: str | None) -> Iterator[VectorItem]:
@@ -68,27 +67,13 @@ def group_items(path: Path, layer: int | None, dataset: str | None) -> Iterator[
     `dataset` (a path below the group, or its beginning) and `layer` choose one of several vectors. Raises ConfigError
     that lists them when that leaves none or several, InputError for groups without a vector.
     """
-    with _open(path) as file:
+    with open_hdf5(path) as file:
         chosen = _chosen(file, path, layer, dataset)
         for name, group in file.items():
             held, letters = _dataset(group, chosen), _dataset(group, _LETTERS)
-            sequence = _text(letters[()]) if letters is not None and _is_text(letters) else None
+            sequence = hdf5_text(letters[()]) if letters is not None and _is_text(letters) else None
             array = np.asarray(held[()]) if held is not None and held.dtype.kind == "f" else None
-            yield item_of(_id_of(group, name.removeprefix(_PREFIX)), sequence, array)
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[h5py.File]:
-    """The file, read-only; what h5py raises of a damaged one, also while it is read, becomes an InputError."""
-    try:
-        import h5py
-    except ImportError as error:
-        raise ConfigError('reading HDF5 needs h5py: pip install "protea-ray[bio]"', where="import") from error
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except (OSError, RuntimeError, KeyError) as error:
-        raise InputError(f"{path} cannot be read as HDF5: {error}") from error
+            yield item_of(hdf5_id(group, name.removeprefix(_PREFIX)), sequence, array)
 
 
 def _dataset(group: Any, path: str) -> Any:
@@ -138,16 +123,6 @@ def _is_wanted(name: str, layer: int | None, dataset: str | None) -> bool:
 
 def _is_text(data: Any) -> bool:
     return data.dtype.kind in "OSU"
-
-
-def _text(value: Any) -> str:
-    """Letters that were written as bytes, as text or as an array of one of them."""
-    one = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
-    return one.decode("utf-8", "replace") if isinstance(one, bytes) else str(one)
-
-
-def _id_of(member: Any, name: str) -> str:
-    return _text(member.attrs.get(_ID, name))
 
 
 def _named(names: list[str]) -> str:
