@@ -1,6 +1,6 @@
 """Train a residue probe on `chains` made chains, and print the peak memory in MB: a program of its own.
 
-The chains are of 400 residues and 320 half-precision columns, 256 kB each, and a block holds 32 of them.
+The chains are of 400 residues and 320 half-precision columns, 256 kB each, and a block holds 8 of them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def made_task(keys: list[bytes]) -> Task:
 
 
 def main(store: Path, space: str, chains: int) -> None:
-    residue_reading.BLOCK_BYTES = 32 * RESIDUES * WIDTH * 4
+    residue_reading.BLOCK_BYTES = 8 * RESIDUES * WIDTH * 4
     location = open_location(store)
     table = open_table(location.table(space))
     keys = sorted(table.to_table(columns=["key"])["key"].to_pylist())[:chains]
