@@ -8,17 +8,19 @@ from typing import Any
 
 from protea_ray.config.identity import canonical_json
 
-RANDOM, COMPOSITION, UNTRAINED = "random", "composition", "untrained"
-CONTROLS = (RANDOM, COMPOSITION, UNTRAINED)
+RANDOM, COMPOSITION, WINDOW, UNTRAINED = "random", "composition", "window", "untrained"
+CONTROLS = (RANDOM, COMPOSITION, WINDOW, UNTRAINED)
+RESIDUES_ONLY = (WINDOW,)  # controls that a task per protein has no use for
 
 
 @dataclass(frozen=True)
 class Input:
     """`name` is what tables show. `control` is empty for a subject, else one of CONTROLS.
 
-    `space`, `version`, `proteins` and `pooling` say what is read, `recipe` and `model` how it was made; of `random` and
-    `composition` these are empty, 0 or {}. An untrained control is a space too. `width` is that of a vector, 0 for the
-    composition. `source` is the digest of a user's file of vectors, whose path `space` then is; empty otherwise.
+    `space`, `version`, `proteins` and `pooling` say what is read, `recipe` and `model` how it was made; of `random`,
+    `composition` and `window` these are empty, 0 or {}. An untrained control is a space too. `width` is that of a
+    vector, 0 for the composition and the window. `source` is the digest of a user's file of vectors, whose path `space`
+    then is; empty otherwise.
     """
 
     name: str
