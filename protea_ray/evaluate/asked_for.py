@@ -8,7 +8,7 @@ from pathlib import Path
 from protea_ray.errors import ConfigError, InputError, did_you_mean
 from protea_ray.evaluate.controls_needed import made_controls
 from protea_ray.evaluate.inputs import CONTROLS, Input
-from protea_ray.evaluate.subjects import Subject, any_view, lacking
+from protea_ray.evaluate.subjects import Subject, any_view, lacking, read_subjects
 from protea_ray.evaluate.task import RESIDUE, Task
 from protea_ray.pipeline.progress import Reporter
 from protea_ray.store.location import Location
@@ -16,8 +16,33 @@ from protea_ray.store.location import Location
 _RESIDUES_ALONE = ("window",)  # controls that a task per protein has no use for
 
 
-def require_options(tasks: Sequence[str], controls: Sequence[str], seeds: int, out: Path | None) -> None:
-    """Raise ConfigError with all that is wrong with options that need no look at the store."""
+def sound_subjects(
+    location: Location, spaces: Sequence[str], tasks: Sequence[str], data: Path | None, problems: Sequence[str]
+) -> list[Subject]:
+    """The subjects; raises ConfigError where they, or `problems`, make that nothing can start.
+
+    The labels of tasks are then looked at too, so that one message holds all there is to mend.
+    """
+    from protea_ray.evaluate.tasks.named import read_labelled
+
+    found: list[Subject] = []
+    wrong = list(problems)
+    try:
+        found = read_subjects(location, spaces)
+    except ConfigError as error:
+        wrong += error.problems
+    if not wrong:
+        return found
+    for wanted in dict.fromkeys(tasks):
+        try:
+            read_labelled(wanted, data)
+        except (ConfigError, InputError) as error:
+            wrong += error.problems
+    raise ConfigError(list(dict.fromkeys(wrong)), where="evaluate")
+
+
+def option_problems(tasks: Sequence[str], controls: Sequence[str], seeds: int, out: Path | None) -> list[str]:
+    """In words, all that is wrong with options that need no look at the store."""
     problems = [
         f"controls: {word!r} is none of {', '.join(CONTROLS)}{did_you_mean(word, CONTROLS)}"
         for word in controls
@@ -29,8 +54,7 @@ def require_options(tasks: Sequence[str], controls: Sequence[str], seeds: int, o
         problems.append(f"seeds: {seeds} is less than 1")
     if out is not None and out.exists() and not out.is_dir():
         problems.append(f"out: {out} is a file; name a folder")
-    if problems:
-        raise ConfigError(problems, where="evaluate")
+    return problems
 
 
 def read_tasks(

@@ -19,16 +19,17 @@ from protea_ray.display import first_of
 from protea_ray.evaluate.asked_for import (
     inputs_of,
     notes_of,
+    option_problems,
     read_tasks,
     require_fitting_inputs,
-    require_options,
+    sound_subjects,
     with_controls,
 )
 from protea_ray.evaluate.cells import Group, asked_rows
 from protea_ray.evaluate.controls_needed import Untrained, untrained_controls
 from protea_ray.evaluate.inputs import CONTROLS, UNTRAINED
 from protea_ray.evaluate.protocol import Protocol
-from protea_ray.evaluate.subjects import Subject, read_subjects
+from protea_ray.evaluate.subjects import Subject
 from protea_ray.evaluate.task import Task
 from protea_ray.pipeline.progress import Reporter
 from protea_ray.query.reader import open_store
@@ -108,9 +109,8 @@ def evaluate(
     """
     how = options or RunOptions()
     location = open_store(store).location
-    require_options(tasks, controls, seeds, out)
     report.phase(f"looking at {location.uri}")
-    subjects = read_subjects(location, spaces)
+    subjects = sound_subjects(location, spaces, tasks, data, option_problems(tasks, controls, seeds, out))
     read = read_tasks(location, tasks, data, subjects, report)
     require_fitting_inputs(read, subjects)
     untrained = Untrained()
