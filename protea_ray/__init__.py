@@ -6,6 +6,7 @@
     forget                      a source out of a store
     embed_dataset               a list of sequences to tensors in memory, no store (not normalised, unlike `embed`)
     train_model                 a language model on the proteins of a store
+    evaluate_spaces             what the vectors of spaces are worth, on labelled tasks, beside controls
 
 What is listed here is public; everything else may change. Names are loaded when they are first used, so that
 `import protea_ray` costs nothing.
@@ -25,7 +26,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from protea_ray.api import embed, export, forget, import_vectors, reembed, train_model
+    from protea_ray.api import embed, evaluate_spaces, export, forget, import_vectors, reembed, train_model
     from protea_ray.config.recipe import EmbeddingConfig
     from protea_ray.encoder.in_memory import embed_dataset
     from protea_ray.errors import (
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         CommitError,
         ConfigError,
         EncoderError,
+        EvaluationError,
         InputError,
         LeaseHeldError,
         LeaseLostError,
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
         TrainingError,
         UnknownSpaceError,
     )
+    from protea_ray.evaluate.evaluation import Evaluation
     from protea_ray.pipeline.accounting import Summary
     from protea_ray.query.reader import Store, open_store
     from protea_ray.query.view import Pin, missing
@@ -58,6 +61,8 @@ __all__ = [
     "ConfigError",
     "EmbeddingConfig",
     "EncoderError",
+    "Evaluation",
+    "EvaluationError",
     "InputError",
     "LeaseHeldError",
     "LeaseLostError",
@@ -72,6 +77,7 @@ __all__ = [
     "__version__",
     "embed",
     "embed_dataset",
+    "evaluate_spaces",
     "export",
     "forget",
     "import_vectors",
@@ -82,12 +88,14 @@ __all__ = [
 ]
 _HOMES = {
     "EmbeddingConfig": "config.recipe",
+    "Evaluation": "evaluate.evaluation",
     "Pin": "query.view",
     "Store": "query.reader",
     "Summary": "pipeline.accounting",
     "TrainingSummary": "train.train_here",
     "embed": "api",
     "embed_dataset": "encoder.in_memory",
+    "evaluate_spaces": "api",
     "export": "api",
     "forget": "api",
     "import_vectors": "api",

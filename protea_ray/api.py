@@ -1,4 +1,4 @@
-"""The commands as Python functions: embed, reembed, train_model, export, import_vectors, forget.
+"""The commands as Python functions: embed, reembed, train_model, evaluate_spaces, export, import_vectors, forget.
 
 They do what the commands of the same names do and raise the same errors; progress goes to standard error. Nothing heavy
 is imported before a function is called. `protea_ray/__init__.py` lists every public name.
@@ -15,6 +15,7 @@ from protea_ray.config.paths import as_texts
 
 if TYPE_CHECKING:
     from protea_ray.config.recipe import EmbeddingConfig
+    from protea_ray.evaluate.evaluation import Evaluation
     from protea_ray.exchange.importing import Imported
     from protea_ray.pipeline.accounting import Summary
     from protea_ray.pipeline.reembed import Reembedded
@@ -113,6 +114,39 @@ def train_model(
 
     with training_lines() as report:
         return train_on_store(str(store), str(out), config, options, report, attribution)
+
+
+def evaluate_spaces(
+    store: str | Path,
+    tasks: str | Path | Sequence[str | Path],
+    *,
+    spaces: str | Path | Sequence[str | Path] = CURRENT,
+    data: str | Path | None = None,
+    controls: Sequence[str] | None = None,
+    seeds: int = 5,
+    out: str | Path | None = None,
+    run: RunFields | None = None,
+) -> Evaluation:
+    """Train probes on vectors of `store`, on labelled tasks with controls; every result is kept in the store.
+
+    `spaces` are names, `NAME:POOLING`, `NAME@VERSION`, `all`, or .h5 files of one vector for each protein; `tasks` are
+    names (localization, go-mf, go-cc, go-bp, secondary-structure, whose files are in `data`) or paths, with `:KIND` if
+    needed. `controls` None: all. `out` is a folder for tables, plots, JSON and Parquet. The same call again computes
+    what is missing only. Raises ConfigError, InputError, StoreError, and EvaluationError for a probe whose process
+    died.
+    """
+    from protea_ray.config.run import run_config
+
+    options = run_config({"model": "any", "run": run or {}}).run
+    from protea_ray.evaluate.evaluation import CONTROLS, evaluate
+    from protea_ray.pipeline.progress import reporter
+
+    with reporter() as report:
+        return evaluate(
+            str(store), as_texts(spaces), as_texts(tasks), report, data=None if data is None else Path(data),
+            controls=CONTROLS if controls is None else controls, seeds=seeds, out=None if out is None else Path(out),
+            options=options,
+        )  # fmt: skip
 
 
 def export(

@@ -12,6 +12,7 @@
     ├── ClusterError       Ray cannot be started here                         (exit code 1)
     ├── EncoderError       the forward pass cannot do what was asked           (exit code 1)
     ├── TrainingError      a training run that cannot go on                    (exit code 1)
+    ├── EvaluationError    an evaluation that cannot go on                     (exit code 1)
     └── AccountingError    in != stored + duplicate + rejected + already present (exit code 1)
 
 A message says what is wrong, where, and what to do next. Where several things are wrong the message
@@ -83,6 +84,10 @@ class EncoderError(ProteaRayError):
 
 class TrainingError(ProteaRayError):
     """A training run cannot go on: its loss is not a number, or a worker was lost too often."""
+
+
+class EvaluationError(ProteaRayError):
+    """An evaluation cannot go on: the process of a cell died too often."""
 
 
 class AccountingError(ProteaRayError):

@@ -1,0 +1,100 @@
+"""The untrained control of a space: vectors of the same shape and recipe, from weights that were never trained.
+
+It is a space of the store like any other. What the store lacks of it is embedded before the probes
+(`untrained_embedding`): all recipes of one checkpoint in one pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from protea_ray.config.identity import canonical_json
+from protea_ray.config.recipe import EmbeddingConfig, misfits
+from protea_ray.config.run import RunOptions
+from protea_ray.errors import ConfigError
+from protea_ray.models.checkpoint import Checkpoint, open_checkpoint
+from protea_ray.pipeline.progress import Reporter
+from protea_ray.store.location import PROTEINS_TABLE, Location
+from protea_ray.store.spaces import SpaceInfo
+from protea_ray.store.tables import count_rows
+
+TWIN = "untrained:"  # before the name of a model: the same shape with fresh weights
+WAY_OUT = "--controls random,composition does without"
+_OF_THE_CHECKPOINT = ("model", "revision")
+_OF_ONE_PASS = (
+    "model", "family", "dtype", "attention", "quantization", "max_residues", "on_long", "window_overlap", "alphabet",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A subject, and the recipe of the untrained space that is its control."""
+
+    subject: SpaceInfo
+    recipe: EmbeddingConfig
+
+
+@dataclass(frozen=True)
+class MissingTwins:
+    """Recipes of one untrained checkpoint that share a pass; `subjects` are the spaces that they are controls of."""
+
+    checkpoint: Checkpoint
+    recipes: tuple[EmbeddingConfig, ...]
+    subjects: tuple[str, ...]
+
+    def sentence(self, location: Location) -> str:
+        """What is embedded, and how to do without."""
+        proteins = count_rows(location.table(PROTEINS_TABLE))
+        return (
+            f"the untrained control of {', '.join(self.subjects)} is not whole in the store: what it lacks of "
+            f"{proteins:,} proteins is embedded first, with {self.checkpoint.model}; {WAY_OUT}"
+        )
+
+
+def is_twin(info: SpaceInfo, subject: SpaceInfo) -> bool:
+    """Whether `info` is an untrained space of the width, vocabulary and recipe of `subject`."""
+    if info.trained or info.imported or info.hidden != subject.hidden or _recipe(info) != _recipe(subject):
+        return False
+    letters = [space.checkpoint["files"].get("vocabulary") for space in (info, subject)]
+    return info.model == TWIN + subject.model or letters[0] == letters[1]
+
+
+def _recipe(info: SpaceInfo) -> dict[str, Any]:
+    """The fields of a space's recipe without its checkpoint's name."""
+    known = [name for name in EmbeddingConfig.model_fields if name not in _OF_THE_CHECKPOINT]
+    return {name: info.config.get(name) for name in known if name in info.config}
+
+
+def wanted_twin(subject: SpaceInfo, held: SpaceInfo | None) -> Wanted:
+    """The recipe of a subject with its model's untrained twin in place of the model, or that of a twin in the store."""
+    model = TWIN + subject.model if held is None else held.model
+    return Wanted(subject, EmbeddingConfig.model_validate(_recipe(subject) | {"model": model}))
+
+
+def in_one_pass(wanted: Iterable[Wanted]) -> list[list[Wanted]]:
+    """Those that come from one pass of one checkpoint, together."""
+    passes: dict[str, list[Wanted]] = {}
+    for one in wanted:
+        shared = {name: getattr(one.recipe, name) for name in _OF_ONE_PASS}
+        passes.setdefault(canonical_json(shared), []).append(one)
+    return list(passes.values())
+
+
+def missing_twins(wanted: Sequence[Wanted], options: RunOptions, report: Reporter) -> MissingTwins:
+    """What has to be embedded for the controls of one pass.
+
+    Raises CheckpointError for a twin that cannot be made here, ConfigError for a recipe that this device cannot do.
+    """
+    recipes: list[EmbeddingConfig] = []
+    for one in wanted:
+        if one.recipe not in recipes:
+            recipes.append(one.recipe)
+    report.phase(f"opening the checkpoint {recipes[0].model}")
+    checkpoint = open_checkpoint(recipes[0].model, None, recipes[0].family)
+    device = "cpu" if options.device == "cpu" else None
+    problems = [problem for recipe in recipes for problem in misfits(recipe, checkpoint.facts, device)]
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)), where=checkpoint.model)
+    return MissingTwins(checkpoint, tuple(recipes), tuple(dict.fromkeys(one.subject.name for one in wanted)))
