@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from protea_ray.config.training import TrainingConfig, with_preset
-from protea_ray.display import printable
+from protea_ray.display import markdown_table, printable
 
 STRONGEST = "composition x both"
 ENOUGH_ERRORS = 3.0  # standard errors below the strongest baseline before context was learned
@@ -56,7 +56,7 @@ def model_card(run: Training) -> str:
         ("Proteins", "\n".join(_data(run))),
         ("Licence and attribution", run.attribution or NO_ATTRIBUTION),
         ("Not good for", "\n".join(f"* {line}" for line in _limits(run))),
-        ("Recipe", _table(("field", "value"), [(name, _code(value)) for name, value in config.items()])),
+        ("Recipe", markdown_table(("field", "value"), [(name, _code(value)) for name, value in config.items()])),
         ("Made by", f"```bash\n{run.command}\n```\n\nThe same command with the same proteins makes the same plan, "
          f"`{run.plan['digest'][:12]}`."),
     ]  # fmt: skip
@@ -133,11 +133,11 @@ def _loss(run: Training) -> Iterator[str]:
         f"Loss of a masked residue of {found['proteins']:,} validation proteins, among the 20 amino acids (15 % "
         "masked, the same masks at every validation; the standard error is over proteins):\n"
     )
-    yield _table(("predictor", "nats", "perplexity", "standard error"), shown)
+    yield markdown_table(("predictor", "nats", "perplexity", "standard error"), shown)
     yield f"\nOver the whole vocabulary, as others report it: {found['loss']:.3f} nats."
     if by_length := found.get("by_length"):
         yield "\nBy length of the protein:\n"
-        yield _table(("residues", "nats", "perplexity", "proteins"), list(_length_rows(by_length)))
+        yield markdown_table(("residues", "nats", "perplexity", "proteins"), list(_length_rows(by_length)))
     yield "\nLosses of other validation sets are not comparable: the same model differs by 0.25 nats between two."
 
 
@@ -192,12 +192,7 @@ def _probes(probes: Sequence[Mapping[str, Any]]) -> str:
         for probe in probes
         for name, scores in probe["test"].items()
     ]
-    return _table(("task", "probe", "test proteins"), rows)
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    return markdown_table(("task", "probe", "test proteins"), rows)
 
 
 def _code(value: Any) -> str:
