@@ -49,7 +49,7 @@ class Difference:
 
     def cells(self) -> list[str]:
         """Its row of text."""
-        facts = [self.task.name, self.task.metric, self.probe, self.one.shown, self.other.shown]
+        facts = [self.task.name, self.task.metric, self.probe, self.one.name, self.other.name]
         return [*facts, *self.found.signed_cells(), self.verdict]
 
     def to_json(self) -> dict[str, Any]:
@@ -74,11 +74,11 @@ class DifferenceTable(ShownTable):
 
     def columns(self) -> list[str]:
         """Names of the columns."""
-        return ["task", "metric", "probe", "input", "minus", "difference", "95 %", "the first is"]
+        return ["task", "metric", "probe", "input", "minus", "difference", "interval", "the first is"]
 
     def lesser(self) -> set[str]:
         """The metric and the interval, which the verdict sums up."""
-        return {"metric", "95 %"}
+        return {"metric", "interval"}
 
     def rows(self) -> list[list[str]]:
         """Task by task."""
@@ -89,7 +89,7 @@ class DifferenceTable(ShownTable):
         count = len(self.values)
         told = sum(value.verdict in (BETTER, WORSE) for value in self.values)
         return [
-            "difference of means over seeds; 95 %: interval, paired over tested proteins; better and worse: the "
+            "difference of means over seeds; interval: 95 %, paired over tested proteins; better and worse: the "
             f"interval does not hold 0, and the difference is above {SEED_ERRORS:g} standard errors over seeds",
             f"{count:,} comparison{'' if count == 1 else 's'}, {told:,} told apart; of {count:,} true ties about "
             f"{0.05 * count:.1f} would be told apart by chance, for intervals are not widened for their number",
@@ -101,7 +101,7 @@ class DifferenceTable(ShownTable):
         return {"comparisons": len(self.values), "values": [value.to_json() for value in self.values]}
 
 
-def differences(results: pa.Table, baseline: str | None = None) -> DifferenceTable:
+def differences(results: pa.Table | Estimates, baseline: str | None = None) -> DifferenceTable:
     """Set inputs beside each other, from rows of the schema EVALUATIONS.
 
     With `baseline`, each other input minus that one. Unset: each subject minus its control (see `usual_baseline`), and

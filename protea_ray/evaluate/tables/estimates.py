@@ -166,8 +166,13 @@ class Estimates:
     _found: Mapping[tuple[str, ...], Estimate] = field(repr=False)
 
     @classmethod
-    def read(cls, results: pa.Table) -> Estimates:
-        """Gather rows of the schema EVALUATIONS by task, protocol, input, probe, subset and metric."""
+    def read(cls, results: pa.Table | Estimates) -> Estimates:
+        """Gather rows of the schema EVALUATIONS by task, protocol, input, probe, subset and metric.
+
+        What was gathered before is given back as it is, so that several tables share one reading.
+        """
+        if isinstance(results, Estimates):
+            return results
         tasks: dict[tuple[str, str], TaskFacts] = {}
         inputs: dict[str, InputFacts] = {}
         series: dict[tuple[str, ...], dict[int, tuple[float, np.ndarray, int]]] = {}

@@ -62,11 +62,22 @@ class LengthTable(ShownTable):
 
     def columns(self) -> list[str]:
         """Names of the columns."""
-        return ["task", "metric", "residues", "proteins", "input", "value", "95 %", "difference", "its 95 %", "to"]
+        return [
+            "task",
+            "metric",
+            "residues",
+            "proteins",
+            "input",
+            "value",
+            "interval",
+            "difference",
+            "its interval",
+            "to",
+        ]
 
     def lesser(self) -> set[str]:
         """All but the names, the values and the differences."""
-        return {"metric", "proteins", "95 %", "its 95 %", "to"}
+        return {"metric", "proteins", "interval", "its interval", "to"}
 
     def rows(self) -> list[list[str]]:
         """Task by task, the shortest range first."""
@@ -75,9 +86,9 @@ class LengthTable(ShownTable):
     def facts(self) -> list[str]:
         """What a value and a difference are, and which ranges hold too few proteins to say much."""
         facts = [
-            "value: mean ± standard deviation over seeds; 95 %: interval over the proteins of the range; difference: "
-            "paired, over the same resamples of these proteins; to: the untrained model of the same shape where there "
-            "is one, else the composition, else random vectors, unless one was named"
+            "value: mean ± standard deviation over seeds; interval: 95 %, bootstrap over the proteins of the range; "
+            "difference: paired, over the same resamples of these proteins; to: the untrained model of the same "
+            "shape where there is one, else the composition, else random vectors, unless one was named"
         ]
         few = {(v.task.name, v.subset): v.reached.count for v in self.values if v.reached.count < FEW}
         if few:
@@ -93,7 +104,7 @@ class LengthTable(ShownTable):
 FEW = 30  # proteins: a bootstrap interval of fewer covers less than it says
 
 
-def length_table(results: pa.Table, probe: str = "linear", baseline: str | None = None) -> LengthTable:
+def length_table(results: pa.Table | Estimates, probe: str = "linear", baseline: str | None = None) -> LengthTable:
     """Make the table of one probe from rows of the schema EVALUATIONS.
 
     `baseline` names the input that all are set beside; unset: see `usual_baseline`. Raises ConfigError for a name that

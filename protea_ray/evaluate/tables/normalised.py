@@ -39,8 +39,9 @@ _NAMED = {
 class Normalised:
     """One input on one task: raw `a`, `n`, None without random vectors or above them by nothing, and its interval.
 
-    `n_low` and `n_high` are the 95 % interval of a on the scale of n, whose ends are taken as they are. `noise`: the
-    best input is less than 3 standard deviations above random vectors; None where that cannot be told.
+    `n_low` and `n_high`: the 95 % interval of a - a_random, paired over tested proteins, divided by a_best - a_random
+    as it is. `noise`: the best input is less than 3 standard deviations above random vectors; None where that cannot
+    be told.
     """
 
     task: TaskFacts
@@ -128,7 +129,7 @@ def _tasks(names: Sequence[str]) -> str:
     return f"{len(names)} task{'' if len(names) == 1 else 's'}"
 
 
-def normalised_table(results: pa.Table, probe: str = "linear") -> NormalisedTable:
+def normalised_table(results: pa.Table | Estimates, probe: str = "linear") -> NormalisedTable:
     """Make the table of one probe from rows of the schema EVALUATIONS."""
     found = Estimates.read(results)
     values = [value for task in found.tasks for value in _of_task(found, task, probe)]
@@ -154,8 +155,9 @@ def _of_task(found: Estimates, task: TaskFacts, probe: str) -> Iterator[Normalis
         if zero is None or span <= 0:
             yield Normalised(task, given, a, None, None, None, None if zero is None else True)
             continue
-        n, *ends = ((value - zero.value) / span for value in (a.value, *(a.interval or ())))
-        yield Normalised(task, given, a, n, *(ends or (None, None)), noise=is_noise(best, zero))
+        above = a.minus(zero)
+        low, high = (end / span for end in above.interval) if above.interval else (None, None)
+        yield Normalised(task, given, a, above.value / span, low, high, is_noise(best, zero))
 
 
 def _mean(given: InputFacts, values: Sequence[Normalised]) -> MeanOfTasks:

@@ -39,7 +39,7 @@ class Score:
             "version": self.given.version,
             "pooling": self.given.pooling,
             "width": self.given.width,
-            **{probe: found.to_json() for probe, found in self.by_probe.items()},
+            "probes": {probe: found.to_json() for probe, found in self.by_probe.items()},
             STRICT: {probe: found.to_json() for probe, found in self.strict.items()},
         }
 
@@ -60,12 +60,12 @@ class ScoreTable(ShownTable):
 
     def columns(self) -> list[str]:
         """Task, metric, input, and each probe over all tested proteins and over those without relatives."""
-        figures = [name for probe in self.probes for name in (probe, f"{probe}, 95 %")]
+        figures = [name for probe in self.probes for name in (probe, f"{probe} interval")]
         return ["task", "metric", "input", "tested", *figures, *self._strict_columns()]
 
     def _strict_columns(self) -> list[str]:
         there = any(score.strict for score in self.scores)
-        return ["tested, no relatives", *(f"{probe}, no relatives" for probe in self.probes)] if there else []
+        return ["tested no relatives", *(f"{probe} no relatives" for probe in self.probes)] if there else []
 
     def lesser(self) -> set[str]:
         """All but the names and the figures over all tested proteins."""
@@ -94,7 +94,7 @@ class ScoreTable(ShownTable):
         number = " to ".join(dict.fromkeys(str(n) for n in (*seeds[:1], *seeds[-1:])))
         facts = [
             f"mean ± standard deviation over {number} seed{'' if number == '1' else 's'} of the probe's training; "
-            "95 %: bootstrap interval of the mean over tested proteins"
+            "interval: 95 %, bootstrap of the mean over tested proteins"
         ]
         if self._strict_columns():
             facts.append("no relatives: tested proteins that share no words with a protein in training")
@@ -106,10 +106,10 @@ class ScoreTable(ShownTable):
 
     def to_json(self) -> dict[str, Any]:
         """Plain values only."""
-        return {"scores": [score.to_json() for score in self.scores], "noise": [asdict(w) for w in self.warnings]}
+        return {"values": [score.to_json() for score in self.scores], "noise": [asdict(w) for w in self.warnings]}
 
 
-def score_table(results: pa.Table) -> ScoreTable:
+def score_table(results: pa.Table | Estimates) -> ScoreTable:
     """Make the table from rows of the schema EVALUATIONS."""
     found = Estimates.read(results)
     scores = [score for task in found.tasks for score in _scores(found, task)]
