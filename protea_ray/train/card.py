@@ -33,8 +33,8 @@ tags: [protein, masked-language-modelling]
 class Training:
     """What a card is made of. `plan` is plan.json, `validation` the line of metrics.jsonl of the weights in `model`.
 
-    `baselines` are `nats` and `standard_error` by name; `tokens` and `steps` those of the run so far; `probes` what
-    jobs.train_probe wrote.
+    `baselines` are `nats` and `standard_error` by name; `tokens` and `steps` those of the run so far; `probes` the
+    scores that `protea-ray evaluate --out` wrote, a record for each task and input.
     """
 
     plan: Mapping[str, Any]
@@ -187,12 +187,25 @@ def _limits(run: Training) -> Iterator[str]:
 
 
 def _probes(probes: Sequence[Mapping[str, Any]]) -> str:
+    """Frozen vectors on labelled tasks, controls among them, as `protea-ray evaluate` measured them."""
+    names = list(dict.fromkeys(name for probe in probes for name in probe["probes"]))
     rows = [
-        (str(probe["task"]), name, ", ".join(f"{metric} {value:.3f}" for metric, value in scores.items()))
+        (
+            str(probe["task"]),
+            str(probe["metric"]),
+            f"{probe['input']} (control)" if probe["control"] else str(probe["input"]),
+            *(_score(probe["probes"].get(name)) for name in names),
+        )
         for probe in probes
-        for name, scores in probe["test"].items()
     ]
-    return markdown_table(("task", "probe", "test proteins"), rows)
+    reading = "Frozen vectors, mean ± standard deviation over seeds, of tested proteins (`protea-ray evaluate`):"
+    return f"{reading}\n\n{markdown_table(('task', 'metric', 'input', *names), rows)}"
+
+
+def _score(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    return f"{found['value']:.3f}" + ("" if found["sd"] is None else f" ± {found['sd']:.3f}")
 
 
 def _code(value: Any) -> str:
