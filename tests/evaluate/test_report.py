@@ -56,7 +56,7 @@ def test_the_page_has_every_table_whole(tmp_path: Path) -> None:
         assert f"## {title}\n" in page
     assert "* a note\n" in page
     assert "| localization | macro_f1 | small-1a2b3c4d | 2,000 | 0.500 ± 0.002 |" in page
-    assert f'`{{"layer_agg": "mean", "layers": [1], "normalize": true, "pooling": ["mean"]}}` |' in page
+    assert '`{"layer_agg": "mean", "layers": [1], "normalize": true, "pooling": ["mean"]}` |' in page
     for line in (line for line in page.splitlines() if line.startswith("|")):
         assert line.endswith("|")
 

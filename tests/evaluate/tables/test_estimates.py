@@ -112,8 +112,8 @@ def test_an_average_is_seed_by_seed() -> None:
 def test_subjects_come_first_then_controls_the_hardest_kind_first() -> None:
     names = [given.name for given in read().inputs]
     assert names == [made.SMALL.name, made.UNTRAINED.name, "composition", "random 320"]
-    assert [given.shown for given in read().inputs][0] == "small-1a2b3c4d"
-    assert [given.shown for given in read().inputs][2] == "composition (control)"
+    small, _, composition, _ = read().inputs
+    assert (small.shown, composition.shown) == ("small-1a2b3c4d", "composition (control)")
 
 
 def test_equal_names_are_told_apart_by_their_digests() -> None:
