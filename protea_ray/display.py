@@ -54,6 +54,20 @@ def html_table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]
     return f"<table><caption>{_html(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    r"""The same table as Markdown, cells whole, bars and line breaks in them made harmless.
+
+    >>> print(markdown_table(("field", "value"), [("a|b", "1")]))
+    | field | value |
+    | --- | --- |
+    | a\|b | 1 |
+    """
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(
+        f"| {' | '.join(printable(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines
+    )
+
+
 def record_text(title: str, values: Mapping[str, Any]) -> str:
     """A result as a notebook shows it: a line for each value that says something, numbers with separators.
 

@@ -12,11 +12,11 @@ from rich.filesize import decimal
 
 from protea_ray.cli.terminal import Column, print_table, say
 from protea_ray.display import clock_time
-from protea_ray.query.status import RUN_COLUMNS, SPACE_COLUMNS, StoreStatus, run_rows
+from protea_ray.query.status import EVALUATION_COLUMNS, RUN_COLUMNS, SPACE_COLUMNS, StoreStatus, run_rows
 
 _CLEAR = "\x1b[H\x1b[J"  # cursor to the corner, and everything below it away
 _LEFT_OUT_FIRST = {"created", "vectors"}
-_NUMBERS = {"proteins", "stored", "rejected", "residues/s", "seconds"}
+_NUMBERS = {"proteins", "value", "seeds", "of inputs", "stored", "rejected", "residues/s", "seconds"}
 
 
 def print_status(status: StoreStatus) -> None:
@@ -28,6 +28,9 @@ def print_status(status: StoreStatus) -> None:
     print_table([columns[n] for n in told], [[row[n] for n in told] for row in rows])
     tables = [(t.name, f"{t.rows:,}", str(t.version), decimal(t.bytes)) for t in status.tables]
     print_table([Column("table"), *(Column(name, right=True) for name in ("rows", "version", "on disk"))], tables)
+    if status.evaluation_rows():
+        best = [Column(name, right=name in _NUMBERS, keep=name != "of inputs") for name in EVALUATION_COLUMNS]
+        print_table(best, status.evaluation_rows())
     for line in status.facts():
         say(line)
 

@@ -14,9 +14,9 @@ from functools import cached_property
 import numpy as np
 
 from protea_ray.config.identity import canonical_json
+from protea_ray.query.evaluation_status import HEADLINE as HEADLINE
 
 CLASSIFICATION, MULTILABEL, REGRESSION, RESIDUE = "classification", "multilabel", "regression", "residue"
-HEADLINE = {CLASSIFICATION: "macro_f1", MULTILABEL: "fmax", REGRESSION: "spearman", RESIDUE: "accuracy"}
 ALWAYS_TRAINS = -1  # the fold of a protein that is never tested
 UNRESOLVED = -1  # the state of a residue that has none
 FEWEST_PROTEINS = 10  # of a term in training: rarer terms cannot be learned

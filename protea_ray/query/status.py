@@ -9,6 +9,7 @@ from html import escape
 from typing import Any
 
 from protea_ray.display import html_table, text_table
+from protea_ray.query.evaluation_status import EVALUATION_COLUMNS, EvaluationStatus, read_evaluation_status
 from protea_ray.query.space_status import SpaceStatus, read_spaces
 from protea_ray.store.aliases import list_aliases
 from protea_ray.store.lease import HELD, RELEASED, read_record
@@ -37,6 +38,7 @@ class StoreStatus:
     """The whole store. `rejects` counts by reason.
 
     `writer` says who holds the lease (None: nobody), `interrupted` whose lease ended without being released.
+    `evaluations` is None where nothing was evaluated.
     """
 
     uri: str
@@ -48,6 +50,7 @@ class StoreStatus:
     last_run: dict[str, Any] | None
     writer: str | None
     interrupted: str | None = None
+    evaluations: EvaluationStatus | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values only; times in ISO format."""
@@ -73,9 +76,16 @@ class StoreStatus:
         at = {name: "" if alias["version"] is None else f"@{alias['version']}" for name, alias in self.aliases.items()}
         return ", ".join(f"{name}{at[name]}" for name, alias in self.aliases.items() if alias["space"] == space)
 
+    def evaluation_rows(self) -> list[tuple[str, ...]]:
+        """A row of text for each task that was evaluated, under EVALUATION_COLUMNS."""
+        return [best.cells() for best in self.evaluations.best] if self.evaluations else []
+
     def facts(self) -> list[str]:
-        """Rejects by reason, the last run, who writes or was interrupted, and what is missing, one line each."""
+        """Evaluations, rejects by reason, the last run, who writes or was interrupted, what is missing: a line each."""
         lines: list[str] = []
+        if self.evaluations:
+            last = f"the last on {self.evaluations.latest:%Y-%m-%d %H:%M} UTC"
+            lines.append(f"evaluations: {self.evaluations.cells:,} results of an input, a task and a seed, {last}")
         if self.rejects:
             reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.rejects.items())
             lines.append(f"rejected: {reasons} (`{command('rejects', self.uri)}` shows file, line and id)")
@@ -93,13 +103,16 @@ class StoreStatus:
 
     def __repr__(self) -> str:
         title = f"{self.uri}: {self.proteins:,} protein records"
-        return "\n".join([title, text_table(SPACE_COLUMNS, self.space_rows()), *self.facts()])
+        evaluated = [text_table(EVALUATION_COLUMNS, self.evaluation_rows())] if self.evaluation_rows() else []
+        return "\n".join([title, text_table(SPACE_COLUMNS, self.space_rows()), *evaluated, *self.facts()])
 
     def _repr_html_(self) -> str:
         tables = [(t.name, f"{t.rows:,}", str(t.version), f"{t.bytes:,}") for t in self.tables]
         title = f"{self.uri}: {self.proteins:,} protein records"
         facts = "".join(f"<p>{escape(line)}</p>" for line in self.facts())
-        return html_table(title, SPACE_COLUMNS, self.space_rows()) + html_table("", TABLE_COLUMNS, tables) + facts
+        spaces = html_table(title, SPACE_COLUMNS, self.space_rows()) + html_table("", TABLE_COLUMNS, tables)
+        evaluated = self.evaluation_rows()
+        return spaces + (html_table("evaluations", EVALUATION_COLUMNS, evaluated) if evaluated else "") + facts
 
 
 def status(location: Location) -> StoreStatus:
@@ -118,6 +131,7 @@ def status(location: Location) -> StoreStatus:
         last_run=last_run(location),
         writer=writer,
         interrupted=interrupted,
+        evaluations=read_evaluation_status(location),
     )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from protea_ray.config.training import TrainingConfig, with_preset
-from protea_ray.display import printable
+from protea_ray.display import markdown_table, printable
 
 STRONGEST = "composition x both"
 ENOUGH_ERRORS = 3.0  # standard errors below the strongest baseline before context was learned
@@ -33,8 +33,8 @@ tags: [protein, masked-language-modelling]
 class Training:
     """What a card is made of. `plan` is plan.json, `validation` the line of metrics.jsonl of the weights in `model`.
 
-    `baselines` are `nats` and `standard_error` by name; `tokens` and `steps` those of the run so far; `probes` what
-    jobs.train_probe wrote.
+    `baselines` are `nats` and `standard_error` by name; `tokens` and `steps` those of the run so far; `probes` the
+    scores that `protea-ray evaluate --out` wrote, a record for each task and input.
     """
 
     plan: Mapping[str, Any]
@@ -56,7 +56,7 @@ def model_card(run: Training) -> str:
         ("Proteins", "\n".join(_data(run))),
         ("Licence and attribution", run.attribution or NO_ATTRIBUTION),
         ("Not good for", "\n".join(f"* {line}" for line in _limits(run))),
-        ("Recipe", _table(("field", "value"), [(name, _code(value)) for name, value in config.items()])),
+        ("Recipe", markdown_table(("field", "value"), [(name, _code(value)) for name, value in config.items()])),
         ("Made by", f"```bash\n{run.command}\n```\n\nThe same command with the same proteins makes the same plan, "
          f"`{run.plan['digest'][:12]}`."),
     ]  # fmt: skip
@@ -133,11 +133,11 @@ def _loss(run: Training) -> Iterator[str]:
         f"Loss of a masked residue of {found['proteins']:,} validation proteins, among the 20 amino acids (15 % "
         "masked, the same masks at every validation; the standard error is over proteins):\n"
     )
-    yield _table(("predictor", "nats", "perplexity", "standard error"), shown)
+    yield markdown_table(("predictor", "nats", "perplexity", "standard error"), shown)
     yield f"\nOver the whole vocabulary, as others report it: {found['loss']:.3f} nats."
     if by_length := found.get("by_length"):
         yield "\nBy length of the protein:\n"
-        yield _table(("residues", "nats", "perplexity", "proteins"), list(_length_rows(by_length)))
+        yield markdown_table(("residues", "nats", "perplexity", "proteins"), list(_length_rows(by_length)))
     yield "\nLosses of other validation sets are not comparable: the same model differs by 0.25 nats between two."
 
 
@@ -187,17 +187,25 @@ def _limits(run: Training) -> Iterator[str]:
 
 
 def _probes(probes: Sequence[Mapping[str, Any]]) -> str:
+    """Frozen vectors on labelled tasks, controls among them, as `protea-ray evaluate` measured them."""
+    names = list(dict.fromkeys(name for probe in probes for name in probe["probes"]))
     rows = [
-        (str(probe["task"]), name, ", ".join(f"{metric} {value:.3f}" for metric, value in scores.items()))
+        (
+            str(probe["task"]),
+            str(probe["metric"]),
+            f"{probe['input']} (control)" if probe["control"] else str(probe["input"]),
+            *(_score(probe["probes"].get(name)) for name in names),
+        )
         for probe in probes
-        for name, scores in probe["test"].items()
     ]
-    return _table(("task", "probe", "test proteins"), rows)
+    reading = "Frozen vectors, mean ± standard deviation over seeds, of tested proteins (`protea-ray evaluate`):"
+    return f"{reading}\n\n{markdown_table(('task', 'metric', 'input', *names), rows)}"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+def _score(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    return f"{found['value']:.3f}" + ("" if found["sd"] is None else f" ± {found['sd']:.3f}")
 
 
 def _code(value: Any) -> str:

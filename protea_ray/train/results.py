@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ def write_results(out: Path, command: str, attribution: str | None) -> list[str]
     run = RunFiles.read(out)
     config = run.plan["config"]
     last = run.validations[-1] if run.validations else None
+    probes, said = _probes(out)
     card = model_card(
         Training(
             plan=run.plan,
@@ -55,7 +56,7 @@ def write_results(out: Path, command: str, attribution: str | None) -> list[str]
             baselines=run.baselines,
             command=command,
             attribution=attribution,
-            probes=list(_probes(out)),
+            probes=probes,
         )
     )
     for place in (out, out / "model"):
@@ -65,8 +66,9 @@ def write_results(out: Path, command: str, attribution: str | None) -> list[str]
     validated = [(line["tokens"], line["loss_20"]) for line in run.validations]
     title = f"{Path(config['model'] or config['shape']).name}, {config['optimiser']}, seed {config['seed']}"
     levels = {name: row["nats"] for name, row in run.baselines.items()}
-    drawn = draw(Curve(title, losses, validated, levels), out / CURVE)
-    return [] if drawn else [f"{CURVE} was not drawn: {INSTALL} installs matplotlib; the same command draws it then"]
+    if not draw(Curve(title, losses, validated, levels), out / CURVE):
+        said.append(f"{CURVE} was not drawn: {INSTALL} installs matplotlib; the same command draws it then")
+    return said
 
 
 def attribution_text(given: str | None) -> str | None:
@@ -91,7 +93,30 @@ def _is_file(given: str) -> bool:
         return False
 
 
-def _probes(out: Path) -> Iterator[Mapping[str, Any]]:
-    """Reports of jobs.train_probe below OUT/probes."""
-    for path in sorted((out / PROBES).glob("*/probe.json")):
-        yield json.loads(path.read_text(encoding="utf-8"))
+def _probes(out: Path) -> tuple[list[Mapping[str, Any]], list[str]]:
+    """The scores of every report of `protea-ray evaluate --out OUT/probes/NAME`, and what to say of unreadable ones.
+
+    A report that is half written or of something else must not cost the card of a run of hours, so it is left out.
+    """
+    scores: list[Mapping[str, Any]] = []
+    said: list[str] = []
+    for path in sorted((out / PROBES).glob("*/results.json")):
+        try:
+            scores += _scores(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            said.append(f"{path} is no report of `protea-ray evaluate` and is not in the card: {error!r:.200}")
+    return scores, said
+
+
+def _scores(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What the card takes of a report; raises KeyError, TypeError and ValueError for anything else."""
+    return [
+        {
+            **{name: str(score[name]) for name in ("task", "metric", "input", "control")},
+            "probes": {
+                probe: {"value": float(found["value"]), "sd": None if found["sd"] is None else float(found["sd"])}
+                for probe, found in score["probes"].items()
+            },
+        }
+        for score in report["scores"]["values"]
+    ]

@@ -8,17 +8,20 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from protea_ray.cli.options import training_overrides
 from protea_ray.config.run import load_fields
 from protea_ray.config.training import TrainingConfig, training_config, training_run
 from protea_ray.errors import ConfigError
+from protea_ray.evaluate.report import write_report
 from protea_ray.train.card import Training, command_line, learned_context, model_card
 from protea_ray.train.curve import Curve, limits
 from protea_ray.train.lines import TrainingLines
 from protea_ray.train.results import write_results
 from tests import commands
+from tests.evaluate.tables import made
 
 BASELINES = {"unigram": 2.892, "composition": 2.856, "composition x both": 2.841}
 HELD = {name: {"nats": nats, "standard_error": 0.003} for name, nats in BASELINES.items()}
@@ -72,9 +75,36 @@ def test_what_is_not_known_is_said() -> None:
     assert "Nobody said under which licence" in text
     assert "was not compared with that of simple predictors" in text
     assert "## Probes" not in text
-    assert "| localization | embedding, linear | accuracy 0.500 |" in card(
-        probes=[{"task": "localization", "test": {"embedding, linear": {"accuracy": 0.5}}}]
+
+
+def test_what_evaluate_found_is_in_the_card_controls_marked(out: Path) -> None:
+    """The report is made by the real writer, so the two cannot part."""
+    proteins, residues = (
+        made.rows(
+            "localization", "classification", {made.SMALL: {"macro_f1": 0.467}, made.COMPOSITION: {"macro_f1": 0.296}}
+        ),
+        made.rows("secondary-structure", "residue", {made.SMALL: {"accuracy": 0.666}}, probes=["linear"], seeds=[0]),
     )
+    write_report(pa.concat_tables([proteins, residues]), [], out / "probes" / "one")
+    assert write_results(out, "the command", None) == []
+    text = (out / "README.md").read_text()
+
+    assert "## Probes" in text
+    assert "| task | metric | input | linear | mlp |" in text
+    assert "| localization | macro_f1 | small-1a2b3c4d | 0.467 ± 0.002 | 0.467 ± 0.002 |" in text
+    assert "| localization | macro_f1 | composition (control) | 0.296 ± 0.002 | 0.296 ± 0.002 |" in text
+    assert "| secondary-structure | accuracy | small-1a2b3c4d | 0.664 |  |" in text
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"scores": {"values": [{"task": "a"}]}}', "\xff"])
+def test_a_report_that_cannot_be_read_costs_no_card_and_is_named(out: Path, content: str) -> None:
+    path = out / "probes" / "one" / "results.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content.encode("latin-1"))
+    (said,) = write_results(out, "the command", None)
+
+    assert said.startswith(f"{path} is no report of `protea-ray evaluate` and is not in the card: ")
+    assert "## Probes" not in (out / "README.md").read_text()
 
 
 def test_a_path_cannot_break_out_of_the_card() -> None:
