@@ -108,7 +108,7 @@ def _mend(location: Location, report: Report) -> Iterator[str]:
 
 
 def _is_whole(finding: Finding) -> bool:
-    """Whether a table is damaged as a whole, and nothing writes it anew: a lost one of evaluations is in the way too."""
+    """Whether a table is damaged as a whole and nothing writes it anew, as also what is left of lost evaluations."""
     lost = finding.kind == "lost_table" and finding.table == EVALUATIONS_TABLE
     somewhere = finding.unit is not None or finding.fragment is not None or finding.sources
     return lost or (finding.kind in _WHOLE and not somewhere)
