@@ -127,8 +127,7 @@ def read_gate(path: str | Path) -> GateConfig:
         gate = GateConfig.model_validate(top)
     except ValidationError as error:
         problems += explain(error, GateConfig)
-    asked = [top.get("data"), *(task.data for task in tasks)]
-    problems += _missing(folder, [name for name in asked if isinstance(name, str)])
+    problems += _missing(folder, fields)
     if gate is None or problems:
         raise ConfigError(list(dict.fromkeys(problems)), where=str(path))
     beside = tuple(_beside(folder, task) for task in tasks)
@@ -167,9 +166,13 @@ def _of_group(line: str, name: str) -> str:
     return f"{name} {line.removeprefix(whole).partition(' (got ')[0]}" if line.startswith(whole) else line
 
 
-def _missing(folder: Path, names: list[str]) -> list[str]:
+def _missing(folder: Path, fields: dict[str, Any]) -> list[str]:
+    """In words, the folders of labels that are not there, of wrong tasks too."""
+    tasks: Any = fields.get("tasks")
+    groups: list[Any] = [fields, *(cast("list[Any]", tasks) if isinstance(tasks, list) else [])]
+    given: list[Any] = [cast("dict[Any, Any]", group).get("data") for group in groups if isinstance(group, dict)]
     try:
-        require_inputs([_found(folder, name) for name in dict.fromkeys(names)])
+        require_inputs([_found(folder, name) for name in given if isinstance(name, str)])
     except InputError as error:
         return [f"data: {problem}" for problem in error.problems]
     return []

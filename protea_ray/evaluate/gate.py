@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from protea_ray.config.gate_file import DRIFT_CONDITIONS, DriftConditions, GateConfig, TaskConditions
 from protea_ray.errors import ConfigError, InputError, did_you_mean
@@ -121,14 +121,21 @@ def judge(
 
 def _evaluated(candidate: Candidate, task: GateTask, seeds: int, report: Reporter) -> Evaluation:
     """The new space, the alias's where a condition names it, and controls, on one task, as `protea-ray evaluate`."""
-    from protea_ray.evaluate.evaluation import evaluate  # imports Ray
-
     both = (candidate.space, candidate.before) if task.relative else (candidate.space,)
     spaces = [_subject(candidate, space, task.kind) for space in both if space]
-    return evaluate(
+    return run_evaluation(
         candidate.location.uri, spaces, [task.wanted], report, data=Path(task.data) if task.data else None,
         controls=task.controls, seeds=seeds, out=None, options=candidate.options,
     )  # fmt: skip
+
+
+def run_evaluation(
+    store: str, spaces: Sequence[str], tasks: Sequence[str], report: Reporter, **options: Any
+) -> Evaluation:
+    """`evaluation.evaluate`, imported when it is needed: it imports Ray."""
+    from protea_ray.evaluate.evaluation import evaluate
+
+    return evaluate(store, spaces, tasks, report, **options)
 
 
 def _subject(candidate: Candidate, space: str, kind: str) -> str:
