@@ -93,7 +93,7 @@ def reembed(
         if conditions is not None:
             from protea_ray.evaluate.gate import open_gate
 
-            judge = open_gate(conditions, str(gate), report)
+            judge = open_gate(conditions, str(gate), str(store), report)
         how = {"alias": alias, "since": since, "allow_untrained": allow_untrained, "gate": judge}
         return run_reembed(str(store), fields, report, **how)
 

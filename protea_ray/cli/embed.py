@@ -190,7 +190,7 @@ def reembed(
     ] = False,
     gate: Annotated[
         str | None,
-        typer.Option("--gate", metavar="FILE", help="YAML of figures that the new space must reach; exit code 6"),
+        typer.Option("--gate", metavar="FILE", help="YAML of figures that the new space must reach, else code 6"),
     ] = None,
     config: FILE = None,
     assignments: ASSIGNMENTS = None,
@@ -223,7 +223,7 @@ def reembed(
             from protea_ray.pipeline.reembed import carry_out, prepare  # imports Ray
             from protea_ray.pipeline.watch import watch as watched
 
-            judge = _opened(conditions, gate, report)
+            judge = _opened(conditions, gate, store, report)
             if watch is not None:
                 how = {"alias": alias, "since": since, "interval": interval, "rounds": rounds}
                 how |= {"allow_untrained": allow_untrained, "gate": judge}
@@ -247,10 +247,10 @@ def _require_a_model(fields: dict[str, Any], watch: str | None) -> None:
         raise ConfigError("name the new checkpoint with --model", where="reembed")
 
 
-def _opened(conditions: GateConfig | None, gate: str | None, report: Reporter) -> Gate | None:
-    """The function that judges, once the labels of its tasks are read; None without a gate."""
+def _opened(conditions: GateConfig | None, gate: str | None, store: str, report: Reporter) -> Gate | None:
+    """The function that judges, once its tasks are read; None without a gate."""
     if conditions is None or gate is None:
         return None
     from protea_ray.evaluate.gate import open_gate
 
-    return open_gate(conditions, gate, report)
+    return open_gate(conditions, gate, store, report)

@@ -18,12 +18,16 @@ from protea_ray.config.gate_file import DRIFT_CONDITIONS, DriftConditions, GateC
 from protea_ray.errors import ConfigError, InputError, did_you_mean
 from protea_ray.evaluate.gate_conditions import NO_CURRENT, TaskRows, unjudged
 from protea_ray.evaluate.task import CLASSIFICATION, HEADLINE, MULTILABEL, REGRESSION, RESIDUE
-from protea_ray.evaluate.tasks import read_labelled
+from protea_ray.evaluate.tasks.named import join_task, read_labelled
 from protea_ray.pipeline.gate_figures import Candidate, Gate, GateFigure, GateResult
 from protea_ray.pipeline.progress import Reporter
 from protea_ray.query.drift import Drift, drift
 from protea_ray.query.random_vectors import UntrainedSpaceWarning
+from protea_ray.query.view import Pin, View
+from protea_ray.store.location import Location, open_location
+from protea_ray.store.pins import pinned_target
 from protea_ray.store.rows import vector_facts
+from protea_ray.store.spaces import list_spaces
 from protea_ray.store.tables import open_table
 
 if TYPE_CHECKING:
@@ -60,21 +64,24 @@ class GateTask:
         return tuple(dict.fromkeys(control for one in self.conditions for control in one.above_control))
 
 
-def open_gate(config: GateConfig, file: str, report: Reporter) -> Gate:
-    """Read the labels of every task, and return the function that judges; `file` names the gate in messages.
+def open_gate(config: GateConfig, file: str, store: str, report: Reporter) -> Gate:
+    """Read every task, and return the function that judges; `file` names the gate in messages.
 
-    Raises ConfigError with every mistake: tasks that are not known or whose files cannot be read, and metrics that are
-    not those of the kind of task.
+    Raises ConfigError with every mistake: tasks that are not known, whose files cannot be read or whose proteins the
+    store does not hold, and metrics that are not those of the kind of task.
     """
+    view = _newest_view(open_location(store))
     grouped: dict[tuple[str, str | None], list[TaskConditions]] = {}
     for one in config.tasks:
         grouped.setdefault((one.task, one.data or config.data), []).append(one)
     tasks: list[GateTask] = []
     problems: list[str] = []
     for (wanted, data), conditions in grouped.items():
-        report.phase(f"reading the labels of {wanted} for the gate {file}")
+        report.phase(f"reading the task {wanted} of the gate {file}")
         try:
             labelled = read_labelled(wanted, Path(data) if data else None)
+            if view is not None:
+                join_task(labelled, view)
         except (ConfigError, InputError) as error:
             problems += error.problems
             continue
@@ -83,6 +90,12 @@ def open_gate(config: GateConfig, file: str, report: Reporter) -> Gate:
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)), where=file)
     return partial(judge, config, file, tuple(tasks))
+
+
+def _newest_view(location: Location) -> View | None:
+    """A view to whose proteins the tasks are joined; None for a store without a space, which is about to be filled."""
+    newest = max(list_spaces(location), key=lambda info: info.created, default=None)
+    return View(location, Pin(*pinned_target(location, newest.name))) if newest else None
 
 
 def _metric_problems(conditions: Sequence[TaskConditions], kind: str, graph: bool) -> Iterator[str]:
@@ -100,8 +113,8 @@ def judge(
 ) -> GateResult:
     """Compare a verified space with every condition of the gate; raises what drift and evaluations raise.
 
-    A ConfigError of an evaluation, such as a space without residues, fails the conditions on its task and is their
-    reason.
+    A ConfigError or InputError of an evaluation, such as a space without residues, fails the conditions on its task
+    and is their reason.
     """
     figures = list(_drift_figures(config.drift, candidate, report)) if config.drift else []
     notes: list[str] = []
@@ -110,7 +123,7 @@ def judge(
         report.phase(f"evaluating {candidate.space} on {task.wanted}")
         try:
             evaluated = _evaluated(candidate, task, config.seeds, report)
-        except ConfigError as error:
+        except (ConfigError, InputError) as error:
             figures += unjudged(task.conditions, "; ".join(error.problems))
             continue
         figures += _task_figures(evaluated, task, candidate)

@@ -14,7 +14,7 @@ import pytest
 
 from protea_ray.config.gate_file import read_gate
 from protea_ray.config.run import RunOptions
-from protea_ray.errors import ConfigError
+from protea_ray.errors import ConfigError, InputError
 from protea_ray.evaluate import gate
 from protea_ray.pipeline.gate_figures import Candidate, GateResult
 from protea_ray.pipeline.progress import LineReporter
@@ -35,7 +35,7 @@ TERMS = "id,target\n" + "".join(f"P{n:05d},{'x;y' if n % 2 else 'y'}\n" for n in
 
 def put(location: Location, name: str, vectors: np.ndarray, poolings: tuple[str, ...] = ("mean",)) -> None:
     """A space of all proteins, of the lengths of LENGTHS."""
-    of = space_schema(dict.fromkeys(poolings, vectors.shape[1]), "float32", None, {})
+    of = space_schema({pooling: int(vectors.shape[1]) for pooling in poolings}, "float32", None, {})
     ensure_space(location, build.info(name), of)
     rows = space_rows(of, keys=[build.key(n) for n in range(N)], unit=f"{name}.0", spans=[(0, x) for x in LENGTHS],
                       n_residues=LENGTHS, n_residues_seen=LENGTHS, n_windows=[1] * N, truncated=[False] * N,
@@ -58,14 +58,16 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> Location:
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Callable[[str], Any]:
+def opened(location: Location, tmp_path: Path) -> Callable[[str], Any]:
     """A gate of these lines of YAML, beside two files of labels."""
     (tmp_path / "loc.csv").write_text(LABELS)
     (tmp_path / "terms.csv").write_text(TERMS)
+    (tmp_path / "others.csv").write_text(LABELS.replace("P", "Q"))
 
     def open_text(text: str) -> Any:
         (tmp_path / "gate.yaml").write_text(text)
-        return gate.open_gate(read_gate(tmp_path / "gate.yaml"), "gate.yaml", LineReporter(loudness="quiet"))
+        config = read_gate(tmp_path / "gate.yaml")
+        return gate.open_gate(config, "gate.yaml", location.uri, LineReporter(loudness="quiet"))
 
     return open_text
 
@@ -81,6 +83,7 @@ def judged(judge: Any, location: Location, space: str, before: str | None = "old
         ("localization", "localization needs the folder with its files"),
         ("nothing.csv", "no file and no named task"),
         ("loc.csv:clasification", "did you mean classification"),
+        ("others.csv", "others.csv"),
         ("loc.csv, metric: fmax", "loc.csv: fmax is no metric of classification; choose from accuracy, macro_f1, mcc"),
         ("terms.csv, metric: fmax_weighted", "terms.csv: fmax_weighted needs a graph of the terms"),
     ],
@@ -197,11 +200,13 @@ def test_only_what_conditions_need_is_evaluated(
 def test_what_the_evaluation_cannot_do_fails_and_is_the_reason(
     opened: Callable[[str], Any], location: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(*_: Any, **__: Any) -> Any:
-        raise ConfigError("several has no residues", where="evaluate")
+    for error in (ConfigError("several has no residues", where="evaluate"), InputError("several has no residues")):
 
-    monkeypatch.setattr(gate, "run_evaluation", refused)
+        def refused(*_: Any, error: Exception = error, **__: Any) -> Any:
+            raise error
 
-    found = judged(opened("tasks: [{task: loc.csv, at_least: 0, not_below_current_by: 1}]"), location, "several")
+        monkeypatch.setattr(gate, "run_evaluation", refused)
 
-    assert [figure.verdict for figure in found.figures] == ["FAILED: several has no residues"] * 2
+        found = judged(opened("tasks: [{task: loc.csv, at_least: 0, not_below_current_by: 1}]"), location, "several")
+
+        assert [figure.verdict for figure in found.figures] == ["FAILED: several has no residues"] * 2

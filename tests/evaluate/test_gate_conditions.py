@@ -54,7 +54,7 @@ def test_above_a_control_by_more_than_chance(margin: float, met: bool) -> None:
 
 
 def test_every_condition_on_the_subset_and_the_probe_that_are_named() -> None:
-    other = {"probe": "mlp", "subset": "without_relatives"}
+    other: dict[str, Any] = {"probe": "mlp", "subset": "without_relatives"}
     rows = table(NEW, OLD, evaluated("new", [0.3, 0.3], **other), evaluated("old", [0.5, 0.5], **other))
 
     found = figures(rows, at_least=0.25, not_below_current_by=0.1, **other)
