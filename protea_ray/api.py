@@ -69,6 +69,7 @@ def reembed(
     alias: str = CURRENT,
     since: int | None = None,
     allow_untrained: bool = False,
+    gate: str | Path | None = None,
     run: RunFields | None = None,
     **recipe: Unpack[RecipeFields],
 ) -> Reembedded:
@@ -76,17 +77,26 @@ def reembed(
 
     `model` as in `embed`. A recipe field that is left out is that of the space the alias points to. `since`: only
     proteins that this version of proteins.lance did not hold. `allow_untrained`: move the alias from a trained space to
-    that of a model that was never trained. The same call again resumes. Raises StoreError when the new space does not
-    verify (the alias stays), and whatever `embed` raises.
+    that of a model that was never trained. `gate`: a YAML file of figures that the new space must reach
+    (docs/evaluation.md); where it does not, the alias stays and `stays` of what is returned says why. The same call
+    again resumes. Raises StoreError when the new space does not verify (the alias stays), and whatever `embed` raises.
     """
+    from protea_ray.config.gate_file import require_fields_and_gate
     from protea_ray.config.recipe import EmbeddingConfig, given_fields
     from protea_ray.pipeline.progress import reporter
     from protea_ray.pipeline.reembed import reembed as run_reembed
 
     base = given_fields(model) if isinstance(model, EmbeddingConfig) else {"model": str(model)}
     fields = {**base, **recipe, "run": run or {}}
+    conditions = require_fields_and_gate(fields, str(gate) if gate is not None else None)
     with reporter() as report:
-        return run_reembed(str(store), fields, report, alias=alias, since=since, allow_untrained=allow_untrained)
+        judge = None
+        if conditions is not None:
+            from protea_ray.evaluate.gate import open_gate
+
+            judge = open_gate(conditions, str(gate), str(store), report)
+        how = {"alias": alias, "since": since, "allow_untrained": allow_untrained, "gate": judge}
+        return run_reembed(str(store), fields, report, **how)
 
 
 def train_model(

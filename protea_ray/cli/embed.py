@@ -1,6 +1,7 @@
 """`protea-ray embed` and `protea-ray reembed`: proteins in, a vector space out.
 
-Both end with the accounting. An interrupt ends with exit code 130 and the advice to run the same command again.
+Both end with the accounting. An interrupt ends with exit code 130 and the advice to run the same command again, a gate
+that is not passed with 6.
 """
 
 from __future__ import annotations
@@ -10,21 +11,21 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from protea_ray.cli.loudness import QUIET, VERBOSE, loudness
 from protea_ray.cli.options import ASSIGNMENTS, FILE, INPUT_FIELDS, JSON, STORE, fields_of, overrides
-from protea_ray.cli.outcome import FAILED, INTERRUPTED
+from protea_ray.cli.outcome import INTERRUPTED
 
 if TYPE_CHECKING:
     from protea_ray.cluster.phases import Loudness
+    from protea_ray.config.gate_file import GateConfig
     from protea_ray.config.run import RunConfig
     from protea_ray.pipeline.accounting import Summary
-    from protea_ray.pipeline.reembed import Reembedded
-    from protea_ray.pipeline.watch import Taken
+    from protea_ray.pipeline.gate_figures import Gate
+    from protea_ray.pipeline.progress import Reporter
 
 TOO_MANY_REJECTS = 3
 RERUN = "Stopped. What was finished is committed; it is safe to rerun the same command."
@@ -187,6 +188,10 @@ def reembed(
     allow_untrained: Annotated[
         bool, typer.Option("--allow-untrained", help="move the alias even from a trained space to an untrained model's")
     ] = False,
+    gate: Annotated[
+        str | None,
+        typer.Option("--gate", metavar="FILE", help="YAML of figures that the new space must reach, else code 6"),
+    ] = None,
     config: FILE = None,
     assignments: ASSIGNMENTS = None,
     as_json: JSON = False,
@@ -201,12 +206,13 @@ def reembed(
     """
     started = time.time()
     loud = loudness(verbose, quiet)
-    from protea_ray.config.run import load_fields, require_fields
+    from protea_ray.config.gate_file import require_fields_and_gate
+    from protea_ray.config.run import load_fields
     from protea_ray.pipeline.progress import reporter
 
     fields = load_fields(config, assignments or [], overrides(given))
     _require_a_model(fields, watch)
-    require_fields(fields)  # before the seconds that the imports take
+    conditions = require_fields_and_gate(fields, gate)  # before the seconds that the imports take
     if watch is None:
         from protea_ray.pipeline.first_look import look_for_checkpoint
 
@@ -217,15 +223,21 @@ def reembed(
             from protea_ray.pipeline.reembed import carry_out, prepare  # imports Ray
             from protea_ray.pipeline.watch import watch as watched
 
+            judge = _opened(conditions, gate, store, report)
             if watch is not None:
                 how = {"alias": alias, "since": since, "interval": interval, "rounds": rounds}
-                how |= {"allow_untrained": allow_untrained}
+                how |= {"allow_untrained": allow_untrained, "gate": judge}
+                from protea_ray.cli.show_reembed import tell_each
+
                 tell_each(watched(store, watch, fields, report, **how), as_json)
                 return
             planned = prepare(store, fields, report, alias, allow_untrained=allow_untrained)
-            done = carry_out(planned, report, since, started)
+            done = carry_out(planned, report, since, started, judge)
+        from protea_ray.cli.show_reembed import leave_if_not_passed, tell
+
         tell(done)
         finish(done.summary, planned.setting.options.max_rejects, done.to_json() if as_json else None)
+        leave_if_not_passed(done.gate)
 
 
 def _require_a_model(fields: dict[str, Any], watch: str | None) -> None:
@@ -235,31 +247,10 @@ def _require_a_model(fields: dict[str, Any], watch: str | None) -> None:
         raise ConfigError("name the new checkpoint with --model", where="reembed")
 
 
-def tell(done: Reembedded) -> None:
-    """Print what was verified and where the alias points now."""
-    if done.accepted is not None:
-        seen = done.accepted
-        print(
-            f"verified: {seen.rows:,} rows; {seen.recomputed} proteins embedded again, "
-            f"at most {seen.largest_distance:.4f} of a vector's length away"
-        )
-    if done.stays is not None:
-        print(f"{done.alias} stays at {done.before or 'nowhere'}: {done.stays}")
-    elif done.moved:
-        print(f"{done.alias} moved from {done.before or 'nowhere'} to {done.after}")
-    else:
-        print(f"{done.alias} points to {done.after} already")
+def _opened(conditions: GateConfig | None, gate: str | None, store: str, report: Reporter) -> Gate | None:
+    """The function that judges, once its tasks are read; None without a gate."""
+    if conditions is None or gate is None:
+        return None
+    from protea_ray.evaluate.gate import open_gate
 
-
-def tell_each(taken: Iterator[Taken], as_json: bool) -> None:
-    """Print a line (and a JSON object) for each checkpoint; exit code 1 when the last one failed."""
-    last = None
-    for last in taken:
-        if last.outcome is not None:
-            print(f"{datetime.now():%H:%M:%S} {last.seen.model}")
-            tell(last.outcome)
-        if as_json:
-            facts = last.outcome.to_json() if last.outcome else {"error": str(last.error)}
-            print(json.dumps({"checkpoint": last.seen.model, "revision": last.seen.revision, **facts}), flush=True)
-    if last is not None and last.error is not None:
-        raise typer.Exit(FAILED)
+    return open_gate(conditions, gate, store, report)

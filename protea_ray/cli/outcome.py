@@ -1,8 +1,8 @@
 """Run the program and say how it ended: every mistake in the words "error: ...", and an exit code.
 
 0 finished, 1 failed, 2 usage or configuration, 3 too many rejects, 4 and 5 `verify` of a store that is unfinished or
-being written, 130 stopped by Ctrl-C, 141 when nobody reads what is printed any more (as `| head -1`). What is no
-mistake of a person or of the machine is a bug and keeps its traceback.
+being written, 6 a gate that a new space did not pass, 130 stopped by Ctrl-C, 141 when nobody reads what is printed any
+more (as `| head -1`). What is no mistake of a person or of the machine is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from protea_ray.errors import ProteaRayError, did_you_mean
 from protea_ray.store.object_store_errors import outage_as_store_error
 
 PROGRAM = "protea-ray"
-FAILED, USAGE, INTERRUPTED, UNREAD = 1, 2, 130, 141  # the last is what a shell reports for SIGPIPE
+FAILED, USAGE, GATE_FAILED, INTERRUPTED, UNREAD = 1, 2, 6, 130, 141  # the last is what a shell reports for SIGPIPE
 _OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 

@@ -137,7 +137,7 @@ def _mixed_checkpoints(recipes: list[EmbeddingConfig]) -> list[str]:
 
 def load_fields(path: str | None, assignments: list[str], overrides: dict[str, Any]) -> dict[str, Any]:
     """Merge run.yaml, `--set a.b=c` and flags, later ones winning; raises ConfigError with every mistake."""
-    fields = _read_yaml(path) if path else {}
+    fields = read_yaml(path) if path else {}
     problems: list[str] = []
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
@@ -155,13 +155,14 @@ def load_fields(path: str | None, assignments: list[str], overrides: dict[str, A
     return fields
 
 
-def _read_yaml(path: str) -> dict[str, Any]:
+def read_yaml(path: str, option: str = "--config") -> dict[str, Any]:
+    """Read the fields of a YAML file; raises ConfigError, which names the `option` where there is no such file."""
     loaded: Any
     try:
         require_inputs([path])
         loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except InputError as error:
-        raise ConfigError(error.problems, where="--config") from None
+        raise ConfigError(error.problems, where=option) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot be read as YAML: {error}", where=path) from None
     if loaded is None:

@@ -7,7 +7,7 @@ proteins are embedded again, each alone, in a fresh process.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,11 @@ import ray
 
 from protea_ray.encoder.canary import check_canaries
 from protea_ray.encoder.collect import Embedded
-from protea_ray.errors import CheckpointError, ProteaRayError
+from protea_ray.errors import CheckpointError, ProteaRayError, StoreError, numbered
 from protea_ray.models.weights import verify_digests
 from protea_ray.pipeline.embed import Setting
 from protea_ray.pipeline.pool import remote
+from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.worker import EncoderSpec, Target
 from protea_ray.store.findings import LITTER
 from protea_ray.store.ledger import FIRST_ROW, scan_proteins
@@ -51,6 +52,38 @@ class Acceptance:
     def to_json(self) -> dict[str, Any]:
         """Plain values only."""
         return asdict(self)
+
+
+def verified(
+    setting: Setting, target: Target, alias: str, rejected: int, since: int | None, report: Reporter
+) -> tuple[Acceptance, str | None]:
+    """Verify the space that `alias` is to get, of which a run has `rejected` so many proteins.
+
+    Returns what was seen, and why the alias must stay although nothing is wrong. Raises StoreError for what is wrong.
+    """
+    report.phase(f"verifying {target.space}")
+    accepted = accept(setting, target)
+    uri, limit = setting.location.uri, setting.options.max_rejects
+    if accepted.problems:
+        raise StoreError(_why_not(uri, alias, target.space, accepted.problems))
+    if limit is not None and rejected > limit:
+        return accepted, f"{rejected} proteins were rejected, more than max_rejects {limit}"
+    if accepted.missing and since is not None:
+        return accepted, (
+            f"{accepted.missing} proteins of version {since} and before are not in {target.space}; "
+            "run again without --since to fill them"
+        )
+    if accepted.missing:
+        problem = f"{accepted.missing} proteins have neither vector nor reject"
+        raise StoreError(_why_not(uri, alias, target.space, [problem]))
+    return accepted, None
+
+
+def _why_not(uri: str, alias: str, space: str, problems: Sequence[str]) -> str:
+    return numbered(f"{space} does not verify, so {alias} stays where it is: {len(problems)} problem(s)", problems) + (
+        f"\n`protea-ray repair {uri}` takes damaged units out, `protea-ray drop-space {uri} {space}` all of it; "
+        "then run the same command again."
+    )
 
 
 def accept(setting: Setting, target: Target) -> Acceptance:

@@ -2,22 +2,22 @@
 
 Until the one row that moves the alias is there, its readers get the old space; from then on the new one, whole.
 Stopping at any point and running the same command again costs what was in flight, and once the alias has moved,
-nothing.
+nothing. A gate judges the verified space while the lease is given up: it may embed a control into the same store.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from protea_ray.cluster.waiting import waiting_is_told
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.config.run import RunConfig, run_config
-from protea_ray.errors import ConfigError, StoreError, UnknownSpaceError, numbered
+from protea_ray.errors import CommitError, ConfigError, StoreError, UnknownSpaceError
 from protea_ray.models.checkpoint import open_checkpoint
-from protea_ray.pipeline.acceptance import Acceptance, accept
+from protea_ray.pipeline.acceptance import Acceptance, verified
 from protea_ray.pipeline.accounting import Summary
 from protea_ray.pipeline.current import name_only_space, require_untrained_alias, where_current
 from protea_ray.pipeline.embed import (
@@ -31,11 +31,12 @@ from protea_ray.pipeline.embed import (
     with_current,
 )
 from protea_ray.pipeline.failures import interruptible, own_errors
+from protea_ray.pipeline.gate_figures import Candidate, Gate, GateResult
 from protea_ray.pipeline.loop import Tally
 from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.targets import make_targets, space_names
 from protea_ray.pipeline.work import find_work
-from protea_ray.pipeline.worker import EncoderSpec, Target
+from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.store.aliases import CURRENT, Alias, check_name, list_aliases, move, resolve
 from protea_ray.store.commit import Writer
 from protea_ray.store.lease import Lease
@@ -65,7 +66,7 @@ class Reembedding:
 class Reembedded:
     """One re-embedding. `before` and `after` are the spaces that the alias points to, and differ not when only a pinned
     version was given up; `accepted` is None when there was nothing to decide; `stays` says why a sound space did not
-    get the alias."""
+    get the alias; `gate` is what was judged, None without a gate or with nothing to judge."""
 
     summary: Summary
     alias: str
@@ -74,33 +75,37 @@ class Reembedded:
     moved: bool
     accepted: Acceptance | None
     stays: str | None
+    gate: GateResult | None = None
 
     def __repr__(self) -> str:
         moved = f"{self.alias} moved from {self.before or 'nowhere'} to {self.after}"
         stays = f"{self.alias} points to {self.before or 'nowhere'}{f': {self.stays}' if self.stays else ''}"
-        return f"{self.summary!r}\n{moved if self.moved else stays}"
+        judged = f"{self.gate!r}\n" if self.gate else ""
+        return f"{self.summary!r}\n{judged}{moved if self.moved else stays}"
 
     def to_json(self) -> dict[str, Any]:
         """The run's accounting, and what became of the alias."""
         checked = self.accepted.to_json() if self.accepted else None
         alias = {name: getattr(self, name) for name in ("alias", "before", "after", "moved", "stays")}
-        return {**self.summary.to_json(), **alias, "verified": checked}
+        judged = self.gate.to_json() if self.gate else None
+        return {**self.summary.to_json(), **alias, "verified": checked, "gate": judged}
 
 
 def reembed(
     store: str, fields: Mapping[str, Any], report: Reporter, *, alias: str = CURRENT, since: int | None = None,
-    allow_untrained: bool = False, make_spec: MakeSpec = EncoderSpec,
+    allow_untrained: bool = False, gate: Gate | None = None, make_spec: MakeSpec = EncoderSpec,
 ) -> Reembedded:  # fmt: skip
     """Embed every protein of `store` with another checkpoint, and move `alias` to the new space once it is verified.
 
     `fields` are those of run.yaml; `model` must be one of them, and a recipe field that is absent is that of the
-    space the alias points to. `since`: only proteins that this version of proteins.lance did not hold. `make_spec`: see
-    `embed`. Raises StoreError when the new space does not verify (the alias stays), ConfigError for a model that was
-    never trained where the alias points to a trained space, unless `allow_untrained`, and whatever `embed` raises.
+    space the alias points to. `since`: only proteins that this version of proteins.lance did not hold. `gate` judges
+    the verified space, and the alias stays where it is not passed. `make_spec`: see `embed`. Raises StoreError when
+    the new space does not verify (the alias stays), ConfigError for a model that was never trained where the alias
+    points to a trained space, unless `allow_untrained`, and whatever `embed` raises.
     """
     started = time.time()
     planned = prepare(store, fields, report, alias, make_spec, allow_untrained=allow_untrained)
-    return carry_out(planned, report, since, started)
+    return carry_out(planned, report, since, started, gate)
 
 
 def prepare(
@@ -166,81 +171,117 @@ def inherited(base: SpaceInfo | None, family: str | None) -> dict[str, Any]:
     return {k: v for k, v in base.config.items() if k in EmbeddingConfig.model_fields and k not in dropped}
 
 
+@dataclass(frozen=True)
+class _Filled:
+    """A space after its run, verified. `idle`: the alias points there and nothing was missing."""
+
+    space: str
+    summary: Summary
+    before: Alias | None
+    current: Alias | None
+    idle: bool = False
+    accepted: Acceptance | None = None
+    stays: str | None = None
+
+
 @own_errors()
 def carry_out(
-    planned: Reembedding, report: Reporter, since: int | None = None, started: float | None = None
+    planned: Reembedding,
+    report: Reporter,
+    since: int | None = None,
+    started: float | None = None,
+    gate: Gate | None = None,
 ) -> Reembedded:
-    """Fill, verify, move, under one lease. Raises as `reembed`.
+    """Fill, verify, judge, move; all but the judging under the lease. Raises as `reembed`.
 
     `started` is when the command was given, in seconds since the epoch.
     """
     started = started or time.time()
+    location, heartbeat = planned.setting.location, planned.setting.options.heartbeat_seconds
+    with interruptible(), waiting_is_told(report, report.warn) as report:
+        with Lease.acquire(location, heartbeat) as lease:
+            filled = _fill(planned, report, since, started, Writer(lease))
+            if gate is None or filled.stays is not None or _is_at(filled.before, filled.space):
+                return _settle(planned, filled, None, started, Writer(lease))
+        judged = gate(_candidate(planned, filled), report)
+        with Lease.acquire(location, heartbeat) as lease:
+            if judged.passed:
+                _require_unchanged(planned, filled)
+            return _settle(planned, filled, judged, started, Writer(lease))
+
+
+def _fill(planned: Reembedding, report: Reporter, since: int | None, started: float, writer: Writer) -> _Filled:
+    """Embed what is missing, and verify the space unless there is nothing to decide."""
     setting, location = planned.setting, planned.setting.location
-    with (
-        interruptible(),
-        waiting_is_told(report, report.warn) as report,
-        Lease.acquire(location, setting.options.heartbeat_seconds) as lease,
-    ):
-        writer = Writer(lease)
-        name_only_space(location, setting.run, writer)
-        targets = make_targets(location, setting.checkpoint, setting.recipes, setting.run)
-        note_other_names(setting, targets, report)
-        space = targets[0].space
-        alphabet = setting.recipes[0].alphabet
-        report.phase(f"finding the proteins that have no vector in {space}")
-        work = find_work(location, None, [space], setting.options.retry_rejects, since, alphabet)
-        tally = Tally.of([space])
-        with stops_recorded(setting, work, tally, writer, started):
-            done = embed_work(setting, work, targets, writer, report, started, tally)
-        summary = summarise(setting, work.counts[0].records, 0, None, work, done, started)
-        before, first = (list_aliases(location).get(name) for name in (planned.alias, CURRENT))
-        if _is_at(before, space) and not work.proteins:
-            summary = with_current(summary, where_current(location, first))
-            return Reembedded(summary, planned.alias, space, space, False, None, None)
-        accepted, stays = _judge(planned, targets[0], summary, since, report)
-        moved = stays is None and not _is_at(before, space)
-        if moved:
-            move(location, planned.alias, space, run=setting.run, writer=writer)
-        summary = with_current(summary, where_current(location, first))
-        summary = replace(summary, seconds=round(time.time() - started, 3))
-        was = before.space if before else None
-        outcome = Reembedded(summary, planned.alias, was, space if moved else was, moved, accepted, stays)
-        record_run(location, setting.run, outcome.to_json(), writer=writer, kind="reembed")
-        return outcome
+    name_only_space(location, setting.run, writer)
+    targets = make_targets(location, setting.checkpoint, setting.recipes, setting.run)
+    note_other_names(setting, targets, report)
+    space = targets[0].space
+    report.phase(f"finding the proteins that have no vector in {space}")
+    work = find_work(location, None, [space], setting.options.retry_rejects, since, setting.recipes[0].alphabet)
+    tally = Tally.of([space])
+    with stops_recorded(setting, work, tally, writer, started):
+        done = embed_work(setting, work, targets, writer, report, started, tally)
+    summary = summarise(setting, work.counts[0].records, 0, None, work, done, started)
+    before, current = (list_aliases(location).get(name) for name in (planned.alias, CURRENT))
+    filled = _Filled(space, summary, before, current, idle=_is_at(before, space) and not work.proteins)
+    if filled.idle:
+        return filled
+    accepted, stays = verified(setting, targets[0], planned.alias, summary.spaces[0].rejected, since, report)
+    return replace(filled, accepted=accepted, stays=stays)
+
+
+def _candidate(planned: Reembedding, filled: _Filled) -> Candidate:
+    """What the gate judges; an alias that pins an earlier version of the same space has nothing to compare it with."""
+    before = filled.before.space if filled.before else None
+    location, options = planned.setting.location, planned.setting.options
+    return Candidate(location, filled.space, planned.alias, None if before == filled.space else before, options)
+
+
+def _require_unchanged(planned: Reembedding, filled: _Filled) -> None:
+    """Raise CommitError when the alias moved, or proteins came in, while the gate judged without the lease."""
+    location, alphabet = planned.setting.location, planned.setting.recipes[0].alphabet
+    problems: list[str] = []
+    now = list_aliases(location).get(planned.alias)
+    if now != filled.before and not _is_at(now, filled.space):  # the first space of a store is current by itself
+        problems.append(f"{planned.alias} was moved to {now.target if now else 'nowhere'}")
+    work = find_work(location, None, [filled.space], retry_rejects=False, alphabet=alphabet)
+    if work.proteins:
+        problems.append(f"{work.proteins:,} proteins came into the store that {filled.space} lacks")
+    if problems:
+        raise CommitError(
+            f"while the gate was judged, {' and '.join(problems)}; so {planned.alias} is left alone. Run the same "
+            "command again: nothing is embedded twice, and results of evaluations are found again."
+        )
+
+
+def _why_it_stays(planned: Reembedding, filled: _Filled, judged: GateResult) -> str:
+    """The gate's sentence, and that the first space of a store is what readers of `current` get without an alias."""
+    if planned.alias != CURRENT or filled.before is not None:
+        return judged.sentence()
+    return f"{judged.sentence()}; as the store's first space it is what readers of {CURRENT} get all the same"
+
+
+def _settle(
+    planned: Reembedding, filled: _Filled, judged: GateResult | None, started: float, writer: Writer
+) -> Reembedded:
+    """Move the alias, or say why it stays, and record the run; nothing is recorded of one that had nothing to do."""
+    location, run, before = planned.setting.location, planned.setting.run, filled.before
+    if filled.idle:
+        summary = with_current(filled.summary, where_current(location, filled.current))
+        return Reembedded(summary, planned.alias, filled.space, filled.space, False, None, None)
+    stays = _why_it_stays(planned, filled, judged) if judged and not judged.passed else filled.stays
+    moved = stays is None and not _is_at(before, filled.space)
+    if moved:
+        move(location, planned.alias, filled.space, run=run, writer=writer)
+    summary = with_current(filled.summary, where_current(location, filled.current))
+    summary = replace(summary, seconds=round(time.time() - started, 3))
+    was = before.space if before else None
+    after = filled.space if moved else was
+    outcome = Reembedded(summary, planned.alias, was, after, moved, filled.accepted, stays, judged)
+    record_run(location, run, outcome.to_json(), writer=writer, kind="reembed")
+    return outcome
 
 
 def _is_at(alias: Alias | None, space: str) -> bool:
     return alias is not None and (alias.space, alias.version) == (space, None)
-
-
-def _judge(
-    planned: Reembedding, target: Target, summary: Summary, since: int | None, report: Reporter
-) -> tuple[Acceptance, str | None]:
-    """Verify; returns what was seen, and why the alias must stay although nothing is wrong. Raises StoreError."""
-    report.phase(f"verifying {target.space}")
-    accepted = accept(planned.setting, target)
-    if accepted.problems:
-        raise StoreError(_why_not(planned, target.space, accepted.problems))
-    rejected, limit = summary.spaces[0].rejected, planned.setting.options.max_rejects
-    if limit is not None and rejected > limit:
-        return accepted, f"{rejected} proteins were rejected, more than max_rejects {limit}"
-    if accepted.missing and since is not None:
-        return accepted, (
-            f"{accepted.missing} proteins of version {since} and before are not in {target.space}; "
-            "run again without --since to fill them"
-        )
-    if accepted.missing:
-        raise StoreError(
-            _why_not(planned, target.space, [f"{accepted.missing} proteins have neither vector nor reject"])
-        )
-    return accepted, None
-
-
-def _why_not(planned: Reembedding, space: str, problems: Sequence[str]) -> str:
-    uri = planned.setting.location.uri
-    return numbered(
-        f"{space} does not verify, so {planned.alias} stays where it is: {len(problems)} problem(s)", problems
-    ) + (
-        f"\n`protea-ray repair {uri}` takes damaged units out, `protea-ray drop-space {uri} {space}` all of it; "
-        "then run the same command again."
-    )

@@ -19,6 +19,7 @@ from protea_ray.errors import CommitError, ConfigError, LeaseHeldError, LeaseLos
 from protea_ray.models.adapters import MARKER
 from protea_ray.pipeline.embed import MakeSpec
 from protea_ray.pipeline.failures import interruptible
+from protea_ray.pipeline.gate_figures import Gate
 from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.reembed import Reembedded, Reembedding, carry_out, prepare
 from protea_ray.pipeline.worker import EncoderSpec
@@ -61,12 +62,13 @@ def watch(
     interval: float = 60.0,
     rounds: int | None = None,
     allow_untrained: bool = False,
+    gate: Gate | None = None,
     make_spec: MakeSpec = EncoderSpec,
 ) -> Iterator[Taken]:
     """Look at `source` every `interval` seconds, `rounds` times (None: until stopped), and re-embed new checkpoints.
 
-    An error of one checkpoint does not end the watch. `make_spec`: see `embed`; `allow_untrained`: see `reembed`.
-    Raises ConfigError when `fields` name a model themselves, KeyboardInterrupt on SIGTERM.
+    An error of one checkpoint does not end the watch. `make_spec`: see `embed`; `allow_untrained` and `gate`: see
+    `reembed`. Raises ConfigError when `fields` name a model themselves, KeyboardInterrupt on SIGTERM.
     """
     if fields.get("model") or fields.get("revision"):
         raise ConfigError("the checkpoint comes from what is watched; leave out --model and --revision", where="watch")
@@ -81,7 +83,7 @@ def watch(
             seen = checkpoints.new(_look(look, report))
             if seen is None:
                 continue
-            taken = _take(store, seen, fields, report, alias, since, make_spec, allow_untrained)
+            taken = _take(store, seen, fields, report, alias, since, make_spec, allow_untrained, gate)
             if taken is None or not isinstance(taken.error, TRY_AGAIN):
                 checkpoints.done.add(seen.stamp)
             if taken is not None:
@@ -107,7 +109,7 @@ class NewCheckpoints:
 
 def _take(
     store: str, seen: Seen, fields: Mapping[str, Any], report: Reporter, alias: str, since: int | None,
-    make_spec: MakeSpec, allow_untrained: bool,
+    make_spec: MakeSpec, allow_untrained: bool, gate: Gate | None,
 ) -> Taken | None:  # fmt: skip
     """Re-embed with one checkpoint; None when the alias has pointed to its space before."""
     named = {"model": seen.model, **({"revision": seen.revision} if seen.revision else {})}
@@ -117,7 +119,7 @@ def _take(
         if _was_aliased(planned):
             return None
         report.note(timed(f"new checkpoint: {seen.model}{f' at {seen.revision}' if seen.revision else ''}"))
-        return Taken(seen, carry_out(planned, report, since, started), None)
+        return Taken(seen, carry_out(planned, report, since, started, gate), None)
     except ProteaRayError as error:
         report.warn(timed(f"{seen.model} is not taken: {error}"))
         return Taken(seen, None, error)

@@ -1,0 +1,217 @@
+"""The gate before an alias moves: drift to the space that it points to, and probes on labelled tasks.
+
+Every condition is judged, and all figures are given, passed or failed. A condition for which there is no number fails:
+what could not be looked at is not good. Results of probes are rows of the store's table of evaluations, so judging the
+same space again costs the reading of the tasks.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from protea_ray.config.gate_file import DRIFT_CONDITIONS, DriftConditions, GateConfig, TaskConditions
+from protea_ray.errors import ConfigError, InputError, did_you_mean
+from protea_ray.evaluate.gate_conditions import NO_CURRENT, TaskRows, unjudged
+from protea_ray.evaluate.task import CLASSIFICATION, HEADLINE, MULTILABEL, REGRESSION, RESIDUE
+from protea_ray.evaluate.tasks.named import join_task, read_labelled
+from protea_ray.pipeline.gate_figures import Candidate, Gate, GateFigure, GateResult
+from protea_ray.pipeline.progress import Reporter
+from protea_ray.query.drift import Drift, drift
+from protea_ray.query.random_vectors import UntrainedSpaceWarning
+from protea_ray.query.view import Pin, View
+from protea_ray.store.location import Location, open_location
+from protea_ray.store.pins import pinned_target
+from protea_ray.store.rows import vector_facts
+from protea_ray.store.spaces import list_spaces
+from protea_ray.store.tables import open_table
+
+if TYPE_CHECKING:
+    from protea_ray.evaluate.evaluation import Evaluation
+
+_OF_CLASSES = ("accuracy", "macro_f1", "mcc")
+_OF_A_GRAPH = ("fmax_with_root", "fmax_weighted")
+METRICS = {
+    CLASSIFICATION: _OF_CLASSES,
+    RESIDUE: _OF_CLASSES,
+    REGRESSION: ("spearman", "r2"),
+    MULTILABEL: ("fmax", *_OF_A_GRAPH, "fmax_all_terms", "f1max_micro"),
+}
+FEWEST_OF_A_LENGTH = 30  # proteins of a length bucket whose overlap is judged: fewer say little
+
+
+@dataclass(frozen=True)
+class GateTask:
+    """One task of the gate, whose labels were read: all conditions on it, with the folder that it is read from."""
+
+    wanted: str
+    data: str | None
+    kind: str
+    conditions: tuple[TaskConditions, ...]
+
+    @property
+    def relative(self) -> bool:
+        """Whether the space of the alias is evaluated too."""
+        return any(one.not_below_current_by is not None for one in self.conditions)
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """Those that a condition names, in the order of the file."""
+        return tuple(dict.fromkeys(control for one in self.conditions for control in one.above_control))
+
+
+def open_gate(config: GateConfig, file: str, store: str, report: Reporter) -> Gate:
+    """Read every task, and return the function that judges; `file` names the gate in messages.
+
+    Raises ConfigError with every mistake: tasks that are not known, whose files cannot be read or whose proteins the
+    store does not hold, and metrics that are not those of the kind of task.
+    """
+    view = _newest_view(open_location(store))
+    grouped: dict[tuple[str, str | None], list[TaskConditions]] = {}
+    for one in config.tasks:
+        grouped.setdefault((one.task, one.data or config.data), []).append(one)
+    tasks: list[GateTask] = []
+    problems: list[str] = []
+    for (wanted, data), conditions in grouped.items():
+        report.phase(f"reading the task {wanted} of the gate {file}")
+        try:
+            labelled = read_labelled(wanted, Path(data) if data else None)
+            if view is not None:
+                join_task(labelled, view)
+        except (ConfigError, InputError) as error:
+            problems += error.problems
+            continue
+        problems += _metric_problems(conditions, labelled.kind, graph=bool(labelled.parents))
+        tasks.append(GateTask(wanted, data, labelled.kind, tuple(conditions)))
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)), where=file)
+    return partial(judge, config, file, tuple(tasks))
+
+
+def _newest_view(location: Location) -> View | None:
+    """A view to whose proteins the tasks are joined; None for a store without a space, which is about to be filled."""
+    newest = max(list_spaces(location), key=lambda info: info.created, default=None)
+    return View(location, Pin(*pinned_target(location, newest.name))) if newest else None
+
+
+def _metric_problems(conditions: Sequence[TaskConditions], kind: str, graph: bool) -> Iterator[str]:
+    """In words, which conditions name a metric that a task of this kind does not have."""
+    for one in conditions:
+        if one.metric is not None and one.metric not in METRICS[kind]:
+            near = did_you_mean(one.metric, METRICS[kind])
+            yield f"{one.task}: {one.metric} is no metric of {kind}; choose from {', '.join(METRICS[kind])}{near}"
+        elif one.metric in _OF_A_GRAPH and not graph:
+            yield f"{one.task}: {one.metric} needs a graph of the terms, which this task has not; use fmax"
+
+
+def judge(
+    config: GateConfig, file: str, tasks: Sequence[GateTask], candidate: Candidate, report: Reporter
+) -> GateResult:
+    """Compare a verified space with every condition of the gate; raises what drift and evaluations raise.
+
+    A ConfigError or InputError of an evaluation, such as a space without residues, fails the conditions on its task
+    and is their reason.
+    """
+    figures = list(_drift_figures(config.drift, candidate, report)) if config.drift else []
+    notes: list[str] = []
+    computed = found = 0
+    for task in tasks:
+        report.phase(f"evaluating {candidate.space} on {task.wanted}")
+        try:
+            evaluated = _evaluated(candidate, task, config.seeds, report)
+        except (ConfigError, InputError) as error:
+            figures += unjudged(task.conditions, "; ".join(error.problems))
+            continue
+        figures += _task_figures(evaluated, task, candidate)
+        notes += evaluated.notes
+        computed, found = computed + evaluated.computed, found + evaluated.found
+    return GateResult(file, tuple(figures), tuple(dict.fromkeys(notes)), computed, found)
+
+
+def _evaluated(candidate: Candidate, task: GateTask, seeds: int, report: Reporter) -> Evaluation:
+    """The new space, the alias's where a condition names it, and controls, on one task, as `protea-ray evaluate`."""
+    both = (candidate.space, candidate.before) if task.relative else (candidate.space,)
+    spaces = [_subject(candidate, space, task.kind) for space in both if space]
+    return run_evaluation(
+        candidate.location.uri, spaces, [task.wanted], report, data=Path(task.data) if task.data else None,
+        controls=task.controls, seeds=seeds, out=None, options=candidate.options,
+    )  # fmt: skip
+
+
+def run_evaluation(
+    store: str, spaces: Sequence[str], tasks: Sequence[str], report: Reporter, **options: Any
+) -> Evaluation:
+    """`evaluation.evaluate`, imported when it is needed: it imports Ray."""
+    from protea_ray.evaluate.evaluation import evaluate
+
+    return evaluate(store, spaces, tasks, report, **options)
+
+
+def _subject(candidate: Candidate, space: str, kind: str) -> str:
+    """A space as `evaluate --spaces` takes it, with the pooling that is judged where it has several."""
+    name = candidate.alias if space == candidate.before else space  # the alias may name a version
+    poolings = _poolings(candidate, space)
+    return name if kind == RESIDUE or len(poolings) < 2 else f"{name}:{judged_pooling(poolings)}"
+
+
+def _poolings(candidate: Candidate, space: str) -> list[str]:
+    return list(vector_facts(open_table(candidate.location.table(space)).schema)["widths"])
+
+
+def judged_pooling(poolings: Sequence[str]) -> str:
+    """The pooling of a space that a gate judges, as `drift` chooses: mean, else the first; empty for none."""
+    return "mean" if "mean" in poolings else next(iter(poolings), "")
+
+
+def _task_figures(evaluated: Evaluation, task: GateTask, candidate: Candidate) -> Iterator[GateFigure]:
+    spaces = [space for space in (candidate.space, candidate.before) if space]
+    poolings = {space: judged_pooling(_poolings(candidate, space)) for space in spaces}
+    for one in task.conditions:
+        metric = one.metric or HEADLINE[task.kind]
+        rows = TaskRows(evaluated.results, one, metric, candidate.space, candidate.before, poolings)
+        yield from rows.figures()
+
+
+def _drift_figures(wanted: DriftConditions, candidate: Candidate, report: Reporter) -> Iterator[GateFigure]:
+    """How near the two spaces are. A model that is better may be far: the gate's file says how far is too far."""
+    asked = {name: least for name in DRIFT_CONDITIONS if (least := getattr(wanted, name)) is not None}
+    if candidate.before is None:
+        yield from (GateFigure("drift", name, least, None, None, why=NO_CURRENT) for name, least in asked.items())
+        return
+    report.phase(f"comparing {candidate.space} with {candidate.before}")
+    try:
+        numbers = _drift_numbers(_apart(wanted, candidate))
+    except ConfigError as error:  # no pooling in common
+        why = "; ".join(error.problems)
+        yield from (GateFigure("drift", name, least, None, False, why=why) for name, least in asked.items())
+        return
+    for name, least in asked.items():
+        found, figure, why = numbers[name]
+        yield GateFigure(figure, name, least, found, found is not None and found >= least, why=why)
+
+
+def _apart(wanted: DriftConditions, candidate: Candidate) -> Drift:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UntrainedSpaceWarning)  # reembed has said what it moves the alias from and to
+        return drift(candidate.location, candidate.alias, candidate.space, sample=wanted.sample, seed=wanted.seed)
+
+
+def _drift_numbers(found: Drift) -> Mapping[str, tuple[float | None, str, str]]:
+    """By condition: what it is judged by, of what, and why there is no number. By length the worst bucket counts."""
+    sampled = f"drift, {found.whole.proteins:,} proteins"
+    cosine = found.whole.cosine_mean
+    no_cosine = "" if cosine is not None else "the vectors differ in width, so there is no cosine"
+    buckets = [bucket for bucket in found.buckets if bucket.proteins >= FEWEST_OF_A_LENGTH]
+    worst = min(buckets, key=lambda bucket: bucket.overlap, default=None)
+    by_length = (None, "drift", f"no length has {FEWEST_OF_A_LENGTH} proteins in the sample")
+    if worst is not None:
+        by_length = (worst.overlap, f"drift, {worst.residues} residues", "")
+    return {
+        "overlap_at_least": (found.whole.overlap, sampled, ""),
+        "overlap_by_length_at_least": by_length,
+        "cosine_at_least": (cosine, sampled, no_cosine),
+    }
