@@ -16,7 +16,7 @@ THRESHOLDS = np.linspace(0.01, 1.0, 100)  # to the bit those of CAFA's evaluator
 
 
 @dataclass(frozen=True)
-class Curve:
+class ThresholdCounts:
     """Of each protein, `predicted` and `hits` (proteins, thresholds) and `true` (proteins,): terms, or their bits.
 
     `counts` (proteins,) bool: those over which precision and recall are averaged.
@@ -28,7 +28,7 @@ class Curve:
     counts: np.ndarray
 
     @classmethod
-    def of_scores(cls, truth: np.ndarray, scores: np.ndarray, bits: np.ndarray | None = None) -> Curve:
+    def of_scores(cls, truth: np.ndarray, scores: np.ndarray, bits: np.ndarray | None = None) -> ThresholdCounts:
         """From `truth` (proteins, terms) bool and `scores` of the same shape; `bits`, of the same shape, weighs them.
 
         Scores are counted by the threshold that they reach, once, and the counts summed from above: 10 million scores
@@ -45,7 +45,7 @@ class Curve:
         return cls(predicted, hits, true, truth.max(axis=1, initial=False))
 
     @classmethod
-    def joined(cls, parts: list[Curve]) -> Curve:
+    def joined(cls, parts: list[ThresholdCounts]) -> ThresholdCounts:
         """Those of several blocks of proteins, one after another."""
         return cls(
             np.concatenate([p.predicted for p in parts]),
@@ -54,18 +54,18 @@ class Curve:
             np.concatenate([p.counts for p in parts]),
         )
 
-    def __add__(self, other: Curve) -> Curve:
+    def __add__(self, other: ThresholdCounts) -> ThresholdCounts:
         """With the terms of `other`, which are of the same proteins."""
-        return Curve(
+        return ThresholdCounts(
             self.predicted + other.predicted,
             self.hits + other.hits,
             self.true + other.true,
             self.counts | other.counts,
         )
 
-    def at(self, rows: np.ndarray) -> Curve:
+    def at(self, rows: np.ndarray) -> ThresholdCounts:
         """That of some proteins."""
-        return Curve(self.predicted[rows], self.hits[rows], self.true[rows], self.counts[rows])
+        return ThresholdCounts(self.predicted[rows], self.hits[rows], self.true[rows], self.counts[rows])
 
 
 def _from_above(place: np.ndarray, weight: np.ndarray | None, shape: tuple[int, int]) -> np.ndarray:
@@ -73,7 +73,7 @@ def _from_above(place: np.ndarray, weight: np.ndarray | None, shape: tuple[int, 
     return np.cumsum(reached[:, ::-1], axis=1)[:, ::-1]
 
 
-def fmax(curve: Curve, weights: np.ndarray) -> np.ndarray:
+def fmax(curve: ThresholdCounts, weights: np.ndarray) -> np.ndarray:
     """(draws,) best F over the thresholds, for `weights` (draws, proteins); nan where no protein of a draw counts.
 
     Precision is the mean over proteins with a prediction at the threshold, recall over all. Weighted curves give the
@@ -88,7 +88,7 @@ def fmax(curve: Curve, weights: np.ndarray) -> np.ndarray:
     return np.where(size > 0, best, np.nan)
 
 
-def smin(weighed: Curve, plain: Curve, weights: np.ndarray) -> np.ndarray:
+def smin(weighed: ThresholdCounts, plain: ThresholdCounts, weights: np.ndarray) -> np.ndarray:
     """(draws,) least distance sqrt(ru2 + mi2), in bits, for `weights` (draws, proteins).
 
     ru, remaining uncertainty: bits of true terms that are not predicted, mean over proteins; mi, misinformation: those
@@ -104,7 +104,7 @@ def smin(weighed: Curve, plain: Curve, weights: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(least), least, np.nan)
 
 
-def f1max_micro(curve: Curve, weights: np.ndarray) -> np.ndarray:
+def f1max_micro(curve: ThresholdCounts, weights: np.ndarray) -> np.ndarray:
     """(draws,) best F1 over the thresholds of all pairs of protein and term together, for `weights` (draws, proteins).
 
     Every protein is in it, and a common term counts more than a rare one: another number than Fmax. nan where a draw

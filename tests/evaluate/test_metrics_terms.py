@@ -15,7 +15,7 @@ from protea_ray.evaluate.measured import Measure
 from protea_ray.evaluate.metrics import measure
 from protea_ray.evaluate.ontology import information_accretion
 from protea_ray.evaluate.task import ALWAYS_TRAINS, MULTILABEL, Task
-from protea_ray.evaluate.thresholds import Curve, fmax
+from protea_ray.evaluate.thresholds import ThresholdCounts, fmax
 from tests.evaluate import by_loops
 from tests.evaluate.made_tasks import NAMES, PARENTS, learnable, task_of, terms
 from tools.cafa_oracle import METRICS, VARIABLE, cafa_figures, generated, product_figures, write_files
@@ -32,7 +32,7 @@ def by_name(task: Task, scores: np.ndarray, resamples: int = 0) -> dict[tuple[st
 def best_f(truth: Sequence[Sequence[int]], scores: Sequence[Sequence[float]]) -> float:
     """Fmax of one fold whose terms can all be learned."""
     rows = np.array(truth, bool)
-    return float(fmax(Curve.of_scores(rows, np.array(scores)), np.ones((1, len(rows))))[0])
+    return float(fmax(ThresholdCounts.of_scores(rows, np.array(scores)), np.ones((1, len(rows))))[0])
 
 
 def test_fmax_by_hand() -> None:
