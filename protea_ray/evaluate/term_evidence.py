@@ -1,4 +1,4 @@
-"""What each tested protein adds to the metrics of a multilabel task: curves of Fmax in its variants, and Smin's."""
+"""What each tested protein adds to the metrics of a multilabel task: terms, true and predicted, at every threshold."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BLOCK = 256  # proteins whose scores are looked at together: 5,000 terms of them
 
 @dataclass(frozen=True)
 class TermEvidence:
-    """Four curves, of which those with a root and weighed by information accretion need a graph.
+    """Counts of four kinds, of which those with a root and weighed by information accretion need a graph.
 
     The truth of `learnable` is the terms that could be learned in the protein's fold, that of `whole` and `weighed`
     every term, as in papers: what could not be predicted is missed. `rooted` is `learnable` with the roots.
@@ -36,7 +36,7 @@ class TermEvidence:
         """Proteins that count, by metric: those with a term of its truth, and of f1max_micro all."""
         found = {"fmax": self.learnable, "fmax_with_root": self.rooted, "fmax_all_terms": self.whole,
                  "fmax_weighted": self.weighed, "smin": self.weighed}  # fmt: skip
-        counts = {metric: int(curve.counts.sum()) for metric, curve in found.items() if curve is not None}
+        counts = {metric: int(of_kind.counts.sum()) for metric, of_kind in found.items() if of_kind is not None}
         return {**counts, "f1max_micro": len(self.learnable.true)}
 
     def values(self, weights: np.ndarray) -> dict[str, np.ndarray]:
