@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from protea_ray.evaluate.ontology import Parents, ancestor_matrix, consistent, information_accretion
-from protea_ray.evaluate.thresholds import Curve, fmax, smin
+from protea_ray.evaluate.thresholds import ThresholdCounts, fmax, smin
 
 VARIABLE = "PROTEA_RAY_CAFAEVAL"
 METRICS = ("fmax", "fmax_with_root", "fmax_weighted", "smin")
@@ -116,10 +116,10 @@ def product_figures(example: Example, root_scores: np.ndarray | None = None) -> 
     """METRICS of the product's functions. `root_scores` (proteins,) are what the root itself was given."""
     one, shape = np.ones((1, len(example.truth))), example.truth.shape
     everybody = np.ones(len(example.truth), bool)  # in the evaluator a protein without a term but the root counts too
-    plain = replace(Curve.of_scores(example.truth, example.scores), counts=everybody)
+    plain = replace(ThresholdCounts.of_scores(example.truth, example.scores), counts=everybody)
     above = example.scores.max(axis=1) if root_scores is None else np.maximum(example.scores.max(axis=1), root_scores)
-    rooted = plain + Curve.of_scores(everybody[:, None], above[:, None])
-    weighed = Curve.of_scores(example.truth, example.scores, np.broadcast_to(example.bits, shape))
+    rooted = plain + ThresholdCounts.of_scores(everybody[:, None], above[:, None])
+    weighed = ThresholdCounts.of_scores(example.truth, example.scores, np.broadcast_to(example.bits, shape))
     weighed = replace(weighed, counts=everybody)
     found = (fmax(plain, one), fmax(rooted, one), fmax(weighed, one), smin(weighed, rooted, one))
     return {name: float(value[0]) for name, value in zip(METRICS, found, strict=True)}

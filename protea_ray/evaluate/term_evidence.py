@@ -1,4 +1,4 @@
-"""What each tested protein adds to the metrics of a multilabel task: curves of Fmax in its variants, and Smin's."""
+"""What each tested protein adds to the metrics of a multilabel task: terms, true and predicted, at every threshold."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import numpy as np
 
 from protea_ray.evaluate.ontology import information_accretion, root_truth, under_roots
 from protea_ray.evaluate.task import Task
-from protea_ray.evaluate.thresholds import Curve, f1max_micro, fmax, smin
+from protea_ray.evaluate.thresholds import ThresholdCounts, f1max_micro, fmax, smin
 
 BLOCK = 256  # proteins whose scores are looked at together: 5,000 terms of them are 1.3 million
 
 
 @dataclass(frozen=True)
 class TermEvidence:
-    """Four curves, of which those with a root and weighed by information accretion need a graph.
+    """Counts of four kinds, of which those with a root and weighed by information accretion need a graph.
 
     The truth of `learnable` is the terms that could be learned in the protein's fold, that of `whole` and `weighed`
     every term, as in papers: what could not be predicted is missed. `rooted` is `learnable` with the roots.
     """
 
-    learnable: Curve
-    whole: Curve
-    rooted: Curve | None = None
-    weighed: Curve | None = None
+    learnable: ThresholdCounts
+    whole: ThresholdCounts
+    rooted: ThresholdCounts | None = None
+    weighed: ThresholdCounts | None = None
 
     def at(self, rows: np.ndarray) -> TermEvidence:
         """That of some proteins."""
@@ -36,7 +36,7 @@ class TermEvidence:
         """Proteins that count, by metric: those with a term of its truth, and of f1max_micro all."""
         found = {"fmax": self.learnable, "fmax_with_root": self.rooted, "fmax_all_terms": self.whole,
                  "fmax_weighted": self.weighed, "smin": self.weighed}  # fmt: skip
-        counts = {metric: int(curve.counts.sum()) for metric, curve in found.items() if curve is not None}
+        counts = {metric: int(of_kind.counts.sum()) for metric, of_kind in found.items() if of_kind is not None}
         return {**counts, "f1max_micro": len(self.learnable.true)}
 
     def values(self, weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -61,10 +61,10 @@ def term_evidence(task: Task, scores: np.ndarray) -> TermEvidence:
     terms = _Terms(task)
     blocks = [terms.evidence(first, scores[first : first + BLOCK]) for first in range(0, len(scores), BLOCK)]
     return TermEvidence(
-        Curve.joined([b.learnable for b in blocks]),
-        Curve.joined([b.whole for b in blocks]),
-        Curve.joined([b.rooted for b in blocks if b.rooted]) if task.parents else None,
-        Curve.joined([b.weighed for b in blocks if b.weighed]) if task.parents else None,
+        ThresholdCounts.joined([b.learnable for b in blocks]),
+        ThresholdCounts.joined([b.whole for b in blocks]),
+        ThresholdCounts.joined([b.rooted for b in blocks if b.rooted]) if task.parents else None,
+        ThresholdCounts.joined([b.weighed for b in blocks if b.weighed]) if task.parents else None,
     )
 
 
@@ -84,14 +84,14 @@ class _Terms:
         rows = slice(first, first + len(scores))
         truth, learnable = self._task.targets[self._task.tested[rows]], self._learnable[self._fold[rows]]
         self._check(first, scores, learnable)
-        known = Curve.of_scores(truth & learnable, scores)
+        known = ThresholdCounts.of_scores(truth & learnable, scores)
         whole = replace(known, true=truth.sum(axis=1).astype(np.float64), counts=truth.any(axis=1))
         if not self._task.parents:
             return TermEvidence(known, whole)
         root_scores = np.stack([scores[:, below].max(axis=1) for below in self._under.values()], axis=1)
-        rooted = known + Curve.of_scores(root_truth(truth, self._under), root_scores)
+        rooted = known + ThresholdCounts.of_scores(root_truth(truth, self._under), root_scores)
         bits = np.stack(self._bits)[self._fold[rows]]
-        return TermEvidence(known, whole, rooted, Curve.of_scores(truth, scores, bits))
+        return TermEvidence(known, whole, rooted, ThresholdCounts.of_scores(truth, scores, bits))
 
     def _check(self, first: int, scores: np.ndarray, learnable: np.ndarray) -> None:
         wrong = (scores > 0) & ~learnable

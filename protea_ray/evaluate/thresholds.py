@@ -16,7 +16,7 @@ THRESHOLDS = np.linspace(0.01, 1.0, 100)  # to the bit those of CAFA's evaluator
 
 
 @dataclass(frozen=True)
-class Curve:
+class ThresholdCounts:
     """Of each protein, `predicted` and `hits` (proteins, thresholds) and `true` (proteins,): terms, or their bits.
 
     `counts` (proteins,) bool: those over which precision and recall are averaged.
@@ -28,7 +28,7 @@ class Curve:
     counts: np.ndarray
 
     @classmethod
-    def of_scores(cls, truth: np.ndarray, scores: np.ndarray, bits: np.ndarray | None = None) -> Curve:
+    def of_scores(cls, truth: np.ndarray, scores: np.ndarray, bits: np.ndarray | None = None) -> ThresholdCounts:
         """From `truth` (proteins, terms) bool and `scores` of the same shape; `bits`, of the same shape, weighs them.
 
         Scores are counted by the threshold that they reach, once, and the counts summed from above: 10 million scores
@@ -45,7 +45,7 @@ class Curve:
         return cls(predicted, hits, true, truth.max(axis=1, initial=False))
 
     @classmethod
-    def joined(cls, parts: list[Curve]) -> Curve:
+    def joined(cls, parts: list[ThresholdCounts]) -> ThresholdCounts:
         """Those of several blocks of proteins, one after another."""
         return cls(
             np.concatenate([p.predicted for p in parts]),
@@ -54,18 +54,18 @@ class Curve:
             np.concatenate([p.counts for p in parts]),
         )
 
-    def __add__(self, other: Curve) -> Curve:
+    def __add__(self, other: ThresholdCounts) -> ThresholdCounts:
         """With the terms of `other`, which are of the same proteins."""
-        return Curve(
+        return ThresholdCounts(
             self.predicted + other.predicted,
             self.hits + other.hits,
             self.true + other.true,
             self.counts | other.counts,
         )
 
-    def at(self, rows: np.ndarray) -> Curve:
+    def at(self, rows: np.ndarray) -> ThresholdCounts:
         """That of some proteins."""
-        return Curve(self.predicted[rows], self.hits[rows], self.true[rows], self.counts[rows])
+        return ThresholdCounts(self.predicted[rows], self.hits[rows], self.true[rows], self.counts[rows])
 
 
 def _from_above(place: np.ndarray, weight: np.ndarray | None, shape: tuple[int, int]) -> np.ndarray:
@@ -73,45 +73,45 @@ def _from_above(place: np.ndarray, weight: np.ndarray | None, shape: tuple[int, 
     return np.cumsum(reached[:, ::-1], axis=1)[:, ::-1]
 
 
-def fmax(curve: Curve, weights: np.ndarray) -> np.ndarray:
+def fmax(counted: ThresholdCounts, weights: np.ndarray) -> np.ndarray:
     """(draws,) best F over the thresholds, for `weights` (draws, proteins); nan where no protein of a draw counts.
 
-    Precision is the mean over proteins with a prediction at the threshold, recall over all. Weighted curves give the
+    Precision is the mean over proteins with a prediction at the threshold, recall over all. Counts of bits give the
     weighted Fmax (Jiang et al. 2016, doi:10.1186/s13059-016-1037-6).
     """
-    counting, curve = weights[:, curve.counts], curve.at(curve.counts)
-    covered = weighted_sums(counting, (curve.predicted > 0).astype(np.float64))
-    precision = _ratio(weighted_sums(counting, _ratio(curve.hits, curve.predicted)), covered)
+    counting, counted = weights[:, counted.counts], counted.at(counted.counts)
+    covered = weighted_sums(counting, (counted.predicted > 0).astype(np.float64))
+    precision = _ratio(weighted_sums(counting, _ratio(counted.hits, counted.predicted)), covered)
     size = counting.sum(axis=1)
-    recall = _ratio(weighted_sums(counting, _ratio(curve.hits, curve.true[:, None])), size[:, None])
+    recall = _ratio(weighted_sums(counting, _ratio(counted.hits, counted.true[:, None])), size[:, None])
     best = _ratio(2 * precision * recall, precision + recall).max(axis=1)
     return np.where(size > 0, best, np.nan)
 
 
-def smin(weighed: Curve, plain: Curve, weights: np.ndarray) -> np.ndarray:
+def smin(weighed: ThresholdCounts, plain: ThresholdCounts, weights: np.ndarray) -> np.ndarray:
     """(draws,) least distance sqrt(ru2 + mi2), in bits, for `weights` (draws, proteins).
 
     ru, remaining uncertainty: bits of true terms that are not predicted, mean over proteins; mi, misinformation: those
     of predicted terms that are not true. As in CAFA's evaluator thresholds at which nothing is predicted are left out,
-    by the `plain` curve; nan where that leaves none, or no protein counts.
+    by the `plain` counts; nan where that leaves none, or no protein counts.
     """
-    counting, curve, plain = weights[:, weighed.counts], weighed.at(weighed.counts), plain.at(weighed.counts)
+    counting, counted, plain = weights[:, weighed.counts], weighed.at(weighed.counts), plain.at(weighed.counts)
     size = counting.sum(axis=1, keepdims=True)
-    remaining = _ratio(weighted_sums(counting, curve.true[:, None] - curve.hits), size)
-    wrong = _ratio(weighted_sums(counting, curve.predicted - curve.hits), size)
+    remaining = _ratio(weighted_sums(counting, counted.true[:, None] - counted.hits), size)
+    wrong = _ratio(weighted_sums(counting, counted.predicted - counted.hits), size)
     covered = weighted_sums(counting, (plain.predicted > 0).astype(np.float64)) > 0
     least = np.where(covered, np.sqrt(remaining**2 + wrong**2), np.inf).min(axis=1)
     return np.where(np.isfinite(least), least, np.nan)
 
 
-def f1max_micro(curve: Curve, weights: np.ndarray) -> np.ndarray:
+def f1max_micro(counted: ThresholdCounts, weights: np.ndarray) -> np.ndarray:
     """(draws,) best F1 over the thresholds of all pairs of protein and term together, for `weights` (draws, proteins).
 
     Every protein is in it, and a common term counts more than a rare one: another number than Fmax. nan where a draw
     has no true term.
     """
-    hits, predicted = weighted_sums(weights, curve.hits), weighted_sums(weights, curve.predicted)
-    true = weighted_sums(weights, curve.true)[:, None]
+    hits, predicted = weighted_sums(weights, counted.hits), weighted_sums(weights, counted.predicted)
+    true = weighted_sums(weights, counted.true)[:, None]
     return np.where(true[:, 0] > 0, _ratio(2 * hits, predicted + true).max(axis=1), np.nan)
 
 

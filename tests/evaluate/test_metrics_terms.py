@@ -15,10 +15,10 @@ from protea_ray.evaluate.measured import Measure
 from protea_ray.evaluate.metrics import measure
 from protea_ray.evaluate.ontology import information_accretion
 from protea_ray.evaluate.task import ALWAYS_TRAINS, MULTILABEL, Task
-from protea_ray.evaluate.thresholds import Curve, fmax
+from protea_ray.evaluate.thresholds import ThresholdCounts, fmax
 from tests.evaluate import by_loops
 from tests.evaluate.made_tasks import NAMES, PARENTS, learnable, task_of, terms
-from tools.cafa_oracle import METRICS, VARIABLE, cafa_figures, generated, product_figures, write_files
+from tools.cafa_oracle import METRICS, VARIABLE, cafa_figures, compare_folder, generated, product_figures, write_files
 
 RESAMPLES = 10
 GRAPH_METRICS = {"fmax_with_root", "fmax_weighted", "smin"}
@@ -32,7 +32,7 @@ def by_name(task: Task, scores: np.ndarray, resamples: int = 0) -> dict[tuple[st
 def best_f(truth: Sequence[Sequence[int]], scores: Sequence[Sequence[float]]) -> float:
     """Fmax of one fold whose terms can all be learned."""
     rows = np.array(truth, bool)
-    return float(fmax(Curve.of_scores(rows, np.array(scores)), np.ones((1, len(rows))))[0])
+    return float(fmax(ThresholdCounts.of_scores(rows, np.array(scores)), np.ones((1, len(rows))))[0])
 
 
 def test_fmax_by_hand() -> None:
@@ -178,11 +178,27 @@ def test_a_task_is_measured_as_cafas_evaluator_does() -> None:
     assert found["all", "fmax_with_root"].value == pytest.approx(CAFA[0][1], abs=5e-7)
 
 
-@pytest.mark.slow
-def test_figures_are_those_of_cafas_evaluator(tmp_path: Path) -> None:
+@pytest.fixture
+def cafa_python() -> str:
+    """The Python that has cafaeval; skips without one."""
     python = os.environ.get(VARIABLE)
     if python is None:
         pytest.skip(f"{VARIABLE} names no Python with cafaeval 1.3.0 (see tools/cafa_oracle.py)")
+    return python
+
+
+@pytest.mark.slow
+def test_figures_are_those_of_cafas_evaluator(cafa_python: str, tmp_path: Path) -> None:
     example = generated(17)
-    theirs = cafa_figures(python, write_files(tmp_path, example))["one.tsv"]
+    theirs = cafa_figures(cafa_python, write_files(tmp_path, example))["one.tsv"]
     assert product_figures(example) == pytest.approx(theirs, abs=5e-7)
+
+
+@pytest.mark.slow
+def test_figures_are_those_of_cafas_evaluator_on_its_own_example(
+    cafa_python: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Five predictions for 168 proteins, among them scores of the root itself; it reads its own files."""
+    (folder,) = Path(cafa_python).parents[1].glob("lib/python*/site-packages/cafaeval/data/example")
+    assert compare_folder(cafa_python, folder)
+    assert capsys.readouterr().out.count("equal") == 5 * len(METRICS)
