@@ -21,7 +21,7 @@ SEED_ERRORS = 2.0  # standard errors over seeds that a difference must exceed
 
 
 @dataclass(frozen=True)
-class Difference:
+class PairedDifference:
     """`one` minus `other` in the headline metric of one task, of one probe."""
 
     task: TaskFacts
@@ -64,7 +64,7 @@ class Difference:
 class DifferenceTable(ShownTable):
     """One row for each task, probe and pair of inputs."""
 
-    values: tuple[Difference, ...]
+    values: tuple[PairedDifference, ...]
     warnings: tuple[NoiseWarning, ...]
 
     @property
@@ -110,7 +110,7 @@ def differences(results: pa.Table | Estimates, baseline: str | None = None) -> D
     found = Estimates.read(results)
     against = named_input(found, baseline) if baseline is not None else None
     values = [
-        Difference(task, probe, one, other, first.minus(second), _seed_error(first, second))
+        PairedDifference(task, probe, one, other, first.minus(second), _seed_error(first, second))
         for task in found.tasks
         for probe in found.probes
         for one, other in _pairs(found.of_task(task), against)
