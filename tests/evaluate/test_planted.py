@@ -31,13 +31,13 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def resampled(features: np.ndarray) -> dict[str, np.ndarray]:
-    """(seeds, resamples) of the headline metric over all tested proteins, by probe."""
+def resampled(features: np.ndarray, metric: str = HEADLINE[TASK.kind]) -> dict[str, np.ndarray]:
+    """(seeds, resamples) of a metric over all tested proteins, by probe."""
     found: dict[str, list[np.ndarray]] = {name: [] for name in PROBES}
     for seed in range(SEEDS):
         for name, scores in predictions(TASK, features, seed, PROTOCOL).items():
             measures = measure(TASK, scores, PROTOCOL.resamples)
-            found[name] += [m.resampled for m in measures if (m.subset, m.metric) == ("all", HEADLINE[TASK.kind])]
+            found[name] += [m.resampled for m in measures if (m.subset, m.metric) == ("all", metric)]
     return {name: np.stack(rows) for name, rows in found.items()}
 
 
@@ -56,11 +56,14 @@ def test_a_leak_is_found(honest: dict[str, np.ndarray], probe: str) -> None:
 
 
 @pytest.mark.parametrize("probe", PROBES)
-def test_vectors_of_other_proteins_are_not_above_random_ones(honest: dict[str, np.ndarray], probe: str) -> None:
-    shuffled = resampled(VECTORS[np.random.default_rng(0).permutation(PROTEINS)])
-    noise = resampled(random_vectors(TASK.keys, WIDTH))
+def test_vectors_of_other_proteins_are_not_above_random_ones(probe: str) -> None:
+    """By MCC, which is 0 both for guesses and for one class alone. Macro-F1 is a third for the one and a sixth for the
+    other, so among inputs that say nothing it tells who guesses.
+    """
+    shuffled = resampled(VECTORS[np.random.default_rng(0).permutation(PROTEINS)], "mcc")
+    noise = resampled(random_vectors(TASK.keys, WIDTH), "mcc")
     assert paired(shuffled[probe], noise[probe]).low <= 0
-    assert paired(honest[probe], noise[probe]).low > 0.1
+    assert paired(resampled(VECTORS, "mcc")[probe], noise[probe]).low > 0.1
 
 
 @pytest.mark.parametrize("probe", PROBES)
