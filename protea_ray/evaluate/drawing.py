@@ -6,6 +6,7 @@ So a result depends neither on which other cells are computed nor on their order
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,17 +24,34 @@ def generator(*parts: object) -> np.random.Generator:
     return np.random.default_rng(seed_of(*parts))
 
 
-def sides(task: Task, fold: int, seed: int, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the proteins that a probe is fitted to, and of those that choose its epoch, when `fold` is tested.
+@dataclass(frozen=True)
+class Sides:
+    """Numbers of the proteins that a probe is fitted to, and of those that choose its epoch.
 
-    The second are those that the file keeps for it; where it keeps none, whole groups of relatives are drawn until
-    they hold `share` of the training proteins. The second is empty where there is one training protein alone.
+    `drawn`: the second were drawn from the training proteins, and belong to training again once the epoch is chosen.
+    """
+
+    fitted: np.ndarray
+    chooses: np.ndarray
+    drawn: bool
+
+    @property
+    def learned(self) -> np.ndarray:
+        """Those of which the probe that is judged has learned."""
+        return np.union1d(self.fitted, self.chooses) if self.drawn else self.fitted
+
+
+def sides(task: Task, fold: int, seed: int, share: float) -> Sides:
+    """Divide the training proteins when `fold` is tested.
+
+    Those choose that the file keeps for it; where it keeps none, whole groups of relatives are drawn until they hold
+    `share` of the training proteins: none where there is one training protein alone.
     """
     training = np.flatnonzero(task.fold != fold)
     kept = np.zeros(len(training), bool) if task.validation is None else task.validation[training]
-    if not kept.any():
+    if drawn := not kept.any():
         kept = drawn_groups(task.group[training], share, generator(seed, fold, "validation"))
-    return training[~kept], training[kept]
+    return Sides(training[~kept], training[kept], drawn)
 
 
 def drawn_groups(group: np.ndarray, share: float, draw: np.random.Generator) -> np.ndarray:

@@ -59,15 +59,17 @@ def _of_space(given: Input, task: Task, location_uri: str) -> np.ndarray:
     vectors = matrix(rows[given.pooling])
     if view.info.chunked:
         start, end = (rows[name].to_numpy() for name in CHUNK)
-        order = np.lexsort((start, owner))  # a sum does not depend on where rows stand in the table
-        return _mean_of_chunks(vectors[order], owner[order], (end - start)[order], len(task))
+        return _mean_of_chunks(vectors, owner, end - start, len(task))
     found = np.empty((len(task), vectors.shape[1]), vectors.dtype)
     found[owner] = vectors
     return found
 
 
 def _mean_of_chunks(vectors: np.ndarray, owner: np.ndarray, residues: np.ndarray, proteins: int) -> np.ndarray:
-    """(proteins, width) float32 means of the chunks' `vectors`, of which number i is of protein `owner[i]`."""
+    """(proteins, width) float32 means of the chunks' `vectors`, of which number i is of protein `owner[i]`.
+
+    The sums are of float64, in which the order of rows is lost in rounding to float32.
+    """
     summed = np.zeros((proteins, vectors.shape[1]))
     np.add.at(summed, owner, vectors.astype(np.float64) * residues[:, None])
     return (summed / np.bincount(owner, residues, proteins)[:, None]).astype(np.float32)

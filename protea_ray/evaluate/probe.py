@@ -1,16 +1,19 @@
 """Predictions of both probes for the tested proteins of a task, from one input with one seed.
 
-For each fold the features are standardised by the proteins that are fitted to, and each probe is trained apart from
-the other, so that neither depends on it.
+For each fold the features are standardised by the training proteins, and each probe is trained apart from the other.
+Where the validation proteins were drawn, they choose the number of epochs, and the probe is then trained for as many
+anew, with them: a tenth more proteins are worth more than the weights of that very epoch.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from protea_ray.evaluate.drawing import seed_of, sides
+from protea_ray.evaluate.drawing import Sides, seed_of, sides
 from protea_ray.evaluate.features import refuse_not_finite
 from protea_ray.evaluate.ontology import ancestor_matrix, consistent
 from protea_ray.evaluate.probe_training import PROBES, Labelled, Probe, fit, one_thread
@@ -41,46 +44,50 @@ def predictions(task: Task, features: np.ndarray, seed: int, protocol: Protocol)
 
 def _of_fold(task: Task, features: np.ndarray, fold: int, seed: int, protocol: Protocol) -> dict[str, np.ndarray]:
     """Scores of the proteins of one fold by probe, in ascending order of their numbers."""
-    fitted, chooses = sides(task, fold, seed, protocol.validation_share)
+    side = sides(task, fold, seed, protocol.validation_share)
     tested = np.flatnonzero(task.fold == fold)
     learnable = task.learnable(fold) if task.kind == MULTILABEL else None
     if learnable is not None and not learnable.any():
         return {}
-    targets, back = _targets(task, fitted, learnable)
-    inputs = _standardised(features, fitted)
+    targets, back = _targets(task, side.learned, learnable)
+    inputs = _standardised(features, side.learned)
     outputs = 1 if task.kind == REGRESSION else (len(task.names) if learnable is None else int(learnable.sum()))
-    chooses = _known(task, fitted, chooses)
-    learns, judges = (Labelled(inputs[rows], targets[rows]) for rows in (fitted, chooses))
+    chooses = _known(task, side)
+    learns, judges, all_of_them = (Labelled(inputs[r], targets[r]) for r in (side.fitted, chooses, side.learned))
     scores = {}
     for name in PROBES:
-        probe = fit(name, outputs, learns, judges, task.kind, protocol, seed_of(seed, fold, name))
+        number = seed_of(seed, fold, name)
+        probe = fit(name, outputs, learns, judges, task.kind, protocol, number)
+        if side.drawn and len(chooses):
+            as_long, nobody = replace(protocol, epochs=probe.epochs), Labelled(inputs[:0], targets[:0])
+            probe = fit(name, outputs, all_of_them, nobody, task.kind, as_long, number)
         scores[name] = _scores(task, probe, inputs[tested], learnable, back)
     return scores
 
 
-def _known(task: Task, fitted: np.ndarray, chooses: np.ndarray) -> np.ndarray:
-    """Those of `chooses` whose class is in training: the loss of another one only grows."""
+def _known(task: Task, side: Sides) -> np.ndarray:
+    """Those that choose, without proteins whose class is not in training: the loss of these only grows."""
     if task.kind != CLASSIFICATION:
-        return chooses
-    return chooses[np.isin(task.targets[chooses], task.targets[fitted])]
+        return side.chooses
+    return side.chooses[np.isin(task.targets[side.chooses], task.targets[side.fitted])]
 
 
-def _standardised(features: np.ndarray, fitted: np.ndarray) -> Tensor:
-    """(n, width) float32 with mean 0 and standard deviation 1 over the rows in `fitted`."""
+def _standardised(features: np.ndarray, learned: np.ndarray) -> Tensor:
+    """(n, width) float32 with mean 0 and standard deviation 1 over the rows in `learned`."""
     wide = features.astype(np.float64)
-    mean, spread = wide[fitted].mean(axis=0), wide[fitted].std(axis=0)
+    mean, spread = wide[learned].mean(axis=0), wide[learned].std(axis=0)
     wide -= mean
     wide /= np.where(spread > _SMALLEST_SPREAD, spread, np.inf)
     return torch.from_numpy(wide.astype(np.float32))
 
 
-def _targets(task: Task, fitted: np.ndarray, learnable: np.ndarray | None) -> tuple[Tensor, tuple[float, float]]:
+def _targets(task: Task, learned: np.ndarray, learnable: np.ndarray | None) -> tuple[Tensor, tuple[float, float]]:
     """Targets as the loss takes them, and the mean and spread by which numbers were standardised."""
     if task.kind == CLASSIFICATION:
         return torch.from_numpy(task.targets.astype(np.int64)), (0.0, 1.0)
     if learnable is not None:
         return torch.from_numpy(task.targets[:, learnable].astype(np.float32)), (0.0, 1.0)
-    mean, spread = float(task.targets[fitted].mean()), float(task.targets[fitted].std()) or 1.0
+    mean, spread = float(task.targets[learned].mean()), float(task.targets[learned].std()) or 1.0
     return torch.from_numpy(((task.targets - mean) / spread).astype(np.float32)), (mean, spread)
 
 

@@ -44,9 +44,13 @@ def one_thread() -> Iterator[None]:
 
 
 class Probe:
-    """One probe with its weights, float32 matrices and biases, and its generator: the same for the same seed."""
+    """One probe with its weights, float32 matrices and biases, and its generator: the same for the same seed.
+
+    `epochs` is after how many its weights are those of.
+    """
 
     def __init__(self, name: str, width: int, first: Tensor, hidden: int, seed: int) -> None:
+        self.epochs = 0
         self.draw = draw = torch.Generator().manual_seed(seed)
         self.weights = [torch.zeros(first.shape[0], hidden if name == MLP else width), first.clone()]
         if name == MLP:
@@ -104,14 +108,14 @@ def fit(
     optimiser = torch.optim.AdamW(
         probe.weights, lr=protocol.learning_rate, weight_decay=protocol.weight_decay, fused=True
     )
-    best, waited = probe.copied(), 0
+    best = probe.copied()
     lowest = math.inf if kind == REGRESSION else _judged(probe, kind, chooses)
-    for _ in range(protocol.epochs):
+    for epoch in range(1, protocol.epochs + 1):
         _one_epoch(probe, kind, fitted, optimiser, protocol.batch_size)
-        loss, waited = _judged(probe, kind, chooses), waited + 1
+        loss = _judged(probe, kind, chooses)
         if loss < lowest or not len(chooses.inputs):
-            best, lowest, waited = probe.copied(), loss, 0
-        if waited == protocol.patience:
+            best, lowest, probe.epochs = probe.copied(), loss, epoch
+        if epoch == probe.epochs + protocol.patience:
             break
     probe.weights = best
     return probe

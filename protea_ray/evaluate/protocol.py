@@ -14,9 +14,10 @@ VERSION = 1  # raised whenever the same fields would give other numbers
 class Protocol:
     """A linear probe and a small MLP on standardised vectors, or logistic regression on residues.
 
-    Training ends after `patience` epochs without a lower loss on the validation proteins, a tenth of the training
-    groups, and the best epoch counts. Residues: the benchmark protocol of biotrainer's autoeval (PBC). Intervals are
-    over `resamples` bootstrap draws of the tested proteins.
+    Training ends after `patience` epochs without a lower loss on the validation proteins, and the best epoch counts.
+    Where the task keeps none, a tenth of the training proteins is drawn as whole groups; once they have chosen the
+    epoch, the probe is trained for as many on all. Residues: the benchmark protocol of biotrainer's autoeval (PBC).
+    Intervals are over `resamples` bootstrap draws of the tested proteins.
     """
 
     epochs: int = 300

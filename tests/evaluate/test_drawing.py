@@ -15,12 +15,14 @@ def test_whole_groups_are_drawn() -> None:
     task = made_task(CLASSIFICATION, np.zeros(len(group), np.int64), fold, ("a",), group=group)
     seen = set()
     for seed in range(5):
-        fitted, chooses = sides(task, 1, seed, 0.1)
+        side = sides(task, 1, seed, 0.1)
+        fitted, chooses = side.fitted, side.chooses
+        assert side.drawn
+        assert np.array_equal(side.learned, np.flatnonzero(fold != 1))
         assert not set(group[fitted]) & set(group[chooses])
         assert sorted([*fitted, *chooses]) == np.flatnonzero(fold != 1).tolist()
         assert 0.05 < len(chooses) / (len(fitted) + len(chooses)) <= 0.1
-        again = sides(task, 1, seed, 0.1)
-        assert np.array_equal(chooses, again[1])
+        assert np.array_equal(chooses, sides(task, 1, seed, 0.1).chooses)
         seen.add(tuple(chooses))
     assert len(seen) == 5
 
@@ -29,9 +31,10 @@ def test_the_proteins_that_the_file_keeps_choose() -> None:
     validation = np.zeros(40, bool)
     validation[[2, 4, 20]] = True
     task = made_task(CLASSIFICATION, np.zeros(40, np.int64), halves(40), ("a",), validation=validation)
-    fitted, chooses = sides(task, 0, 3, 0.1)
-    assert chooses.tolist() == [2, 4, 20]
-    assert fitted.tolist() == [n for n in range(0, 40, 2) if n not in (2, 4, 20)]
+    side = sides(task, 0, 3, 0.1)
+    assert side.chooses.tolist() == [2, 4, 20]
+    assert not side.drawn
+    assert side.learned.tolist() == side.fitted.tolist() == [n for n in range(0, 40, 2) if n not in (2, 4, 20)]
 
 
 def test_groups_that_are_too_large() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from protea_ray.errors import InputError
 from protea_ray.evaluate import probe
 from protea_ray.evaluate.probe import predictions
+from protea_ray.evaluate.probe_training import Labelled, Probe
 from protea_ray.evaluate.protocol import Protocol
 from protea_ray.evaluate.task import ALWAYS_TRAINS, CLASSIFICATION, MULTILABEL, REGRESSION
 from tests.evaluate.numbered_tasks import classes, halves, made_task
@@ -115,6 +117,31 @@ def test_a_fold_is_predicted_without_its_own_targets_and_features() -> None:
         assert not np.array_equal(found[name][fold == 1], after[name][fold == 1])
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_drawn_tenth_chooses_the_epochs_of_a_probe_of_all(kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 100 training proteins 90 and 10, then all of them for as many epochs; of those that the file keeps never."""
+    targets, features = classes(200, 6, signal=1.0)
+    seen: list[tuple[int, int, int, int]] = []
+    fit = probe.fit
+
+    def noted(name: str, outputs: int, fitted: Labelled, chooses: Labelled, *others: Any) -> Probe:
+        found = fit(name, outputs, fitted, chooses, *others)
+        seen.append((len(fitted.inputs), len(chooses.inputs), others[1].epochs, found.epochs))
+        return found
+
+    monkeypatch.setattr(probe, "fit", noted)
+    validation = (np.arange(200) < 24) & (np.arange(200) % 2 == 0) if kept else None
+    predictions(made_task(CLASSIFICATION, targets, halves(200), NAMES, validation=validation), features, 0, Protocol())
+    if kept:
+        assert [call[:3] for call in seen] == [(88, 12, 300)] * 2
+    else:
+        first, again, third, fourth = seen
+        assert first[:3] == third[:3] == (90, 10, 300)
+        assert again == (100, 0, first[3], first[3])
+        assert fourth == (100, 0, third[3], third[3])
+        assert 0 < first[3] < 300
+
+
 def test_classes_that_training_or_validation_lacks() -> None:
     targets, features = classes(200, 6, signal=2.0)
     targets = np.concatenate([targets, [3] * 10, [4] * 10])
@@ -163,7 +190,7 @@ def test_half_precision_and_constant_features() -> None:
     wide, half = (predictions(task, features.astype(kind), 0, QUICK) for kind in (np.float32, np.float16))
     assert np.abs(wide["linear"] - half["linear"]).max() < 0.01
     features[task.tested, 5] = 1000  # a feature that training says nothing of
-    assert np.array_equal(predictions(task, features, 0, QUICK)["linear"], wide["linear"])
+    assert np.array_equal(predictions(task, features, 0, QUICK)["mlp"], wide["mlp"])
 
 
 def test_features_that_are_not_finite_are_named() -> None:

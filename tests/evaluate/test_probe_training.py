@@ -45,6 +45,7 @@ def test_the_best_epoch_counts_and_patience_ends_it(name: str, monkeypatch: pyte
     found = fit(name, 2, fitted, chooses, CLASSIFICATION, protocol, 0)
     best = int(np.argmin(losses))
     assert len(losses) == best + 1 + 3 < 100
+    assert found.epochs == best + 1
     assert best > 0
     assert loss_of(CLASSIFICATION, found.scores(chooses.inputs), chooses.targets).item() == min(losses)
     assert losses[-1] > min(losses)
