@@ -177,10 +177,9 @@ class _Fold:
         """One epoch: chains in an order of the epoch's, residues of a block in one of each seed's own."""
         chains = np.random.default_rng([_CHAINS, self.fold, epoch]).permutation(self.sides.training)
         for number, block in enumerate(self._blocks(chains)):
-            rows, states = self._standardised(block, scale)
             streams = [[_ROWS, self.fold, seed, epoch, number] for seed in seeds]
-            order = np.stack([np.random.default_rng(stream).permutation(len(states)) for stream in streams])
-            fits.train(rows, states, torch.from_numpy(order), self.protocol.batch_size)
+            order = np.stack([np.random.default_rng(stream).permutation(len(block.states)) for stream in streams])
+            fits.train(*self._standardised(block, scale), torch.from_numpy(order), self.protocol.batch_size)
 
     def _validation_losses(self, fits: SoftmaxRegressions, scale: Scale) -> np.ndarray:
         """(seeds,) summed over validation residues."""

@@ -38,7 +38,7 @@ class Scale:
         made[:, width] = 1.0
         first = 0
         for part in parts:
-            own = torch.from_numpy(part.astype(np.float32, copy=False))
+            own = torch.from_numpy(part).float()
             torch.div(own.sub(self.mean), self.deviation, out=made[first : first + len(part), :width])
             first += len(part)
         return made

@@ -16,6 +16,7 @@ from protea_ray.evaluate import residue_probe, residue_reading
 from protea_ray.evaluate.inputs import Input
 from protea_ray.evaluate.protocol import Protocol
 from protea_ray.evaluate.residue_probe import residue_counts, sides_of
+from protea_ray.evaluate.softmax_regression import Scale
 from protea_ray.evaluate.task import UNRESOLVED, Task
 from protea_ray.store.location import Location
 from tests.evaluate.chains import STATES, chain_task, control, states, subject
@@ -171,6 +172,22 @@ def test_a_value_that_is_no_number_is_named_by_its_chain(location: Location, mon
         bad = task.ids[chains[-1]]
         with pytest.raises(StoreError, match=f"residue matrix of {bad} holds values that are no numbers"):
             counted(location, residue_epochs=1)
+
+
+def test_features_are_standardised_by_the_training_residues_alone(
+    location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, found = chain_task(), []
+
+    def noted(mean: torch.Tensor, deviation: torch.Tensor) -> Scale:
+        found.extend([mean.numpy(), deviation.numpy()])
+        return Scale(mean, deviation)
+
+    monkeypatch.setattr(residue_probe, "Scale", noted)
+    counted(location, (0,), residue_epochs=1)
+    own = numbers(task, sides_of(task, 0, 0.1).training)
+    rows = np.concatenate([build.residues(n)[states(n) >= 0] for n in own]).astype(np.float64)
+    assert np.allclose(found, [rows.mean(axis=0), rows.std(axis=0)], rtol=1e-6, atol=1e-7)
 
 
 def test_progress_rises_to_one(location: Location) -> None:
