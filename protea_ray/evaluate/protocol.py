@@ -28,6 +28,7 @@ class Protocol:
     hidden: int = 256
     validation_share: float = 0.1
     residue_epochs: int = 10
+    residue_patience: int = 5
     residue_learning_rate: float = 1e-3
     resamples: int = 1000
 

@@ -120,7 +120,7 @@ class _Fold:
         fits = SoftmaxRegressions(rngs, self.width, len(self.task.names), learning_rate)
         lowest, last_gain = np.full(len(seeds), np.inf), np.zeros(len(seeds), np.int64)
         for epoch in range(self.protocol.residue_epochs):
-            going = epoch - last_gain <= self.protocol.patience
+            going = epoch - last_gain <= self.protocol.residue_patience
             if not going.any():
                 break
             self._train(fits, scale, seeds, epoch)

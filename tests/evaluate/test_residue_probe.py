@@ -152,7 +152,7 @@ def test_each_seed_keeps_its_best_epoch_and_training_ends_when_all_have_waited(
     monkeypatch.setattr(
         residue_probe.SoftmaxRegressions, "keep", lambda fits, s: (kept.append(s.tolist()), keep(fits, s))
     )
-    counted(location, patience=2)
+    counted(location, residue_patience=2)
     assert kept == [[True, True], [True, False], [False, False], [False, False]]
     assert list(asked) == said[4:]
 
