@@ -81,13 +81,14 @@ def _stored(labelled: TaskLabels, view: View) -> tuple[list[_StoredRow], list[st
     notes = list(match.sentences())
     notes += [f"{several:,} ids stand for several proteins of the store and are left out "
               f"({'; '.join(match.ambiguities())})"] if several else []  # fmt: skip
-    lost = [id for id, there in zip(asked, stored, strict=True) if there not in records]
+    pairs = zip(asked, stored, match.several.tolist(), strict=True)
+    lost = [id for id, there, shared in pairs if there not in records and not shared]
     if not found:
         raise InputError(f"{labelled.source}: none of {len(asked):,} proteins is in the store {view.location.uri}: "
                          f"their ids look like {examples(asked)}, and {lookup.examples_of_ids(view)}. "
                          f"{_embed(labelled, view)}")  # fmt: skip
-    if len(lost) > several:
-        notes.append(f"{len(lost) - several:,} of {len(asked):,} labelled proteins are not in the store ({some(lost)})"
+    if lost:
+        notes.append(f"{len(lost):,} of {len(asked):,} labelled proteins are not in the store ({some(lost)})"
                      f". {_embed(labelled, view)}")  # fmt: skip
     return found, notes
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from protea_ray.errors import ConfigError
+from protea_ray.errors import ConfigError, InputError
 from protea_ray.evaluate.task import MULTILABEL, RESIDUE
 from protea_ray.evaluate.tasks.biotrainer import fasta_files, fasta_rows, is_fasta
 from protea_ray.evaluate.tasks.gene_ontology import TermGraph, graph_beside, propagate, read_graph
@@ -13,6 +14,7 @@ from protea_ray.evaluate.tasks.kinds import GO, NO_STATE, infer_kind, values_of
 from protea_ray.evaluate.tasks.label_columns import is_table, table_rows
 from protea_ray.evaluate.tasks.labelled import (
     FileRows,
+    LabelRow,
     TaskLabels,
     once,
     raise_if,
@@ -33,16 +35,10 @@ def labelled_file(path: Path, kind: str = "", columns: tuple[str, str] = ("id", 
     """
     source = str(path)
     read = _read(path, columns)
-    if read.of_states and kind not in ("", RESIDUE):
-        raise ConfigError(f"{source} has states of residues; its kind is {RESIDUE} and not {kind}", where="task")
     rows, repeated, twice = once(read.rows, source)
     rows, blank = without_blanks(rows)
     problems = [*read.problems, *twice] or side_problems(rows, source)
-    why: list[str] = []
-    if not (kind := RESIDUE if read.of_states else kind):
-        raise_if(problems)
-        kind, said = infer_kind(rows, source)
-        why = [said]
+    kind, why = _kind_of(read, kind, rows, source, problems)
     values, wrong = values_of(kind, rows, source)
     raise_if([*problems, *wrong])
     name = path.name[: len(plain_name(path.name).rpartition(".")[0])]
@@ -51,6 +47,20 @@ def labelled_file(path: Path, kind: str = "", columns: tuple[str, str] = ("id", 
     if kind == GO:
         return _with_ancestors(made, read_graph(graph_beside(path)))
     return _without_empty(made) if kind == RESIDUE else made
+
+
+def _kind_of(
+    read: FileRows, kind: str, rows: Sequence[LabelRow], source: str, problems: Sequence[str]
+) -> tuple[str, list[str]]:
+    """The kind that was asked for, else the one that follows and a note on it; nothing follows from a file with
+    mistakes, which are raised."""
+    if read.of_states and kind not in ("", RESIDUE):
+        raise ConfigError(f"{source} has states of residues; its kind is {RESIDUE} and not {kind}", where="task")
+    if read.of_states or kind:
+        return kind or RESIDUE, []
+    raise_if(problems)
+    found, why = infer_kind(rows, source)
+    return found, [why]
 
 
 def _read(path: Path, columns: tuple[str, str]) -> FileRows:
@@ -66,6 +76,9 @@ def _with_ancestors(labelled: TaskLabels, graph: TermGraph) -> TaskLabels:
     """Terms propagated; without proteins that have none below the root."""
     full, notes = propagate(graph, [row.id for row in labelled.rows], labelled.values)
     kept = [bool(terms) for terms in full]
+    if not any(kept):
+        raise InputError(f"{labelled.source}: no protein has a term below a root of the ontology; the first has "
+                         f"{some(labelled.values[0])}")  # fmt: skip
     parents = graph.of(sorted({term for terms in full for term in terms}))
     return replace(chosen(replace(labelled, values=tuple(full)), kept), kind=MULTILABEL, parents=parents,
                    notes=(*labelled.notes, *notes))  # fmt: skip
@@ -75,6 +88,8 @@ def _without_empty(labelled: TaskLabels) -> TaskLabels:
     """Without proteins of which no residue has a state."""
     kept = [bool(value.strip(NO_STATE)) for value in labelled.values]
     empty = [row.id for row, keep in zip(labelled.rows, kept, strict=True) if not keep]
+    if not any(kept):
+        raise InputError(f"{labelled.source}: no residue has a state: the mask is 0 throughout")
     note = f"{len(empty):,} proteins have no residue with a state and are left out ({some(empty)})"
     return replace(chosen(labelled, kept), notes=(*labelled.notes, *([note] if empty else [])))
 

@@ -169,6 +169,9 @@ def test_a_file_of_sequences_is_no_file_of_states(view: View, tmp_path: Path) ->
     (tmp_path / "s.fasta").write_text("".join(f">{id_of(n)} {header(n)}\n{build.sequence(n)}\n" for n in range(N)))
     with pytest.raises(InputError, match="holds the letters of the proteins and no labels"):
         read_task(str(tmp_path / "s.fasta"), None, view)
+    (tmp_path / "z.fasta").write_text(">a TARGET=HEC MASK=000 SET=train\nMKV\n>b TARGET=HEC MASK=000 SET=test\nMKL\n")
+    with pytest.raises(InputError, match="no residue has a state"):
+        read_labelled(str(tmp_path / "z.fasta"), None)
     many = "".join(chr(ord("A") + n) + chr(ord("a") + n) for n in range(20))
     (tmp_path / "o.fasta").write_text(f">a SET=train\n{many}\n>b SET=test\n{many}\n")
     with pytest.raises(InputError, match="40 different states of residues"):

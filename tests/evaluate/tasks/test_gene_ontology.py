@@ -111,8 +111,13 @@ def test_a_users_table_with_an_ontology_beside(tmp_path: Path) -> None:
     }
     assert "1 terms are not in the ontology (GO:5)" in task.notes
     assert "1 proteins have no term below the root and are left out (P00000)" in task.notes
+    even = read_task(f"{path}:go", None, view_of(tmp_path / "even", range(0, N, 2)))
+    assert (even.names, even.parents) == (("GO:6",), {"GO:1": (), "GO:6": ("GO:1",)})
     plain = read_task(f"{path}:multilabel", None, view_of(tmp_path / "other"))
     assert plain.parents == {}
+    foreign = write_rows(tmp_path / "foreign.csv", [(id_of(0), "HP:1")], "id,target")
+    with pytest.raises(InputError, match=r"foreign\.csv: no protein has a term below a root.*HP:1"):
+        read_labelled(f"{foreign}:go", None)
     (tmp_path / "second.obo").write_text(OBO)
     with pytest.raises(ConfigError, match=r"several ontologies, go\.obo, second\.obo; name the right one mine\.obo"):
         read_labelled(f"{path}:go", None)

@@ -86,29 +86,31 @@ def test_accessions_find_whole_headers_and_an_ambiguous_one_is_left_out(tmp_path
 
 
 def test_of_an_id_with_several_sequences_that_counts_which_the_file_gives(tmp_path: Path) -> None:
+    """Z1 has two, neither with a vector; the file gives the older one. P00005 has others in the file."""
     view = view_of(tmp_path)
-    newer = "MKVLAAGIVGLCAKRWMKVL"
-    add_proteins(view.location, [("P00001", newer), ("P00002", newer[::-1])], "b.fasta#1")
+    older, newer = "MKVLAAGIVGLC", "MKVLAAGIVGLCWW"
+    add_proteins(view.location, [("Z1", older)], "b.fasta#1")
+    add_proteins(view.location, [("Z1", newer)], "c.fasta#1")
     grown = reopened(view.location)
-    build.fill(grown.location, build.info().name, range(N), "r9.0", build.schema())
-    fasta = "".join(
-        f">{id} TARGET={target} SET={split.replace('validation', 'val')}\n{build.sequence(int(id[1:]))}\n"
-        for id, target, split in classes()
-    )
-    (tmp_path / "t.fasta").write_text(fasta)
-    task = read_task(str(tmp_path / "t.fasta"), None, grown)
-    assert dict(zip(task.ids, task.sequences, strict=True)) == {id_of(n): build.sequence(n) for n in range(N)}
-    (tmp_path / "o.fasta").write_text(fasta.replace(build.sequence(5), "MWWWWWWWWWWW"))
-    others = read_task(str(tmp_path / "o.fasta"), None, grown)
-    assert set(others.ids) == {id_of(n) for n in range(N)} - {"P00005"}
-    assert "1 proteins have other letters in the store than in the file (P00005) and are left out" in others.notes
+    records = [(id, target, split, build.sequence(int(id[1:]))) for id, target, split in classes()]
+    for name, of_fifth, kept in (("t", build.sequence(5), N), ("o", "MWWWWWWWWWWW", N - 1)):
+        records[5] = (*records[5][:3], of_fifth)
+        lines = [f">{id} TARGET={target} SET={split}\n{s}\n" for id, target, split, s in records]
+        (tmp_path / f"{name}.fasta").write_text("".join([*lines, f">Z1 TARGET=a SET=train\n{older}\n"]))
+        task = read_task(str(tmp_path / f"{name}.fasta"), None, grown)
+        found = dict(zip(task.ids, task.sequences, strict=True))
+        assert found.pop("Z1") == older
+        assert found == {id_of(n): build.sequence(n) for n in range(N) if kept == N or n != 5}
+    assert "1 proteins have other letters in the store than in the file (P00005) and are left out" in task.notes
 
 
 def test_of_an_id_with_several_sequences_the_newest_counts_where_the_file_has_none(tmp_path: Path) -> None:
-    """Both have no vector, so that age decides."""
-    view = view_of(tmp_path, range(N))
+    """Neither sequence of Z1 has a vector, so that age decides; of P00001 the older one has."""
+    view = view_of(tmp_path)
     add_proteins(view.location, [("Z1", "MKVLAAGIVGLC")], "b.fasta#1")
-    add_proteins(view.location, [("Z1", "MKVLAAGIVGLCWW")], "c.fasta#1")
+    add_proteins(view.location, [("Z1", "MKVLAAGIVGLCWW"), ("P00001", "MPPPPPPPPP")], "c.fasta#1")
     path = write_rows(tmp_path / "t.csv", [*classes(), ("Z1", "a", "train")])
     task = read_task(str(path), None, reopened(view.location))
-    assert dict(zip(task.ids, task.sequences, strict=True))["Z1"] == "MKVLAAGIVGLCWW"
+    found = dict(zip(task.ids, task.sequences, strict=True))
+    assert found["Z1"] == "MKVLAAGIVGLCWW"
+    assert found["P00001"] == build.sequence(1)

@@ -21,6 +21,13 @@ from tests.evaluate.tasks.made import reopened
 from tests.shared_data import shared
 from tests.store import build
 
+DIGESTS = {  # results in stores are found by these: a change of one of them computes everything anew
+    "localization": "d0448b15b5323a82",
+    "go-mf": "aa851fd8cfbbfaa9",
+    "go-cc": "a4fbef6206f76a13",
+    "go-bp": "5f3fec9e3cf678ed",
+}
+
 
 def text_of(path: Path) -> str:
     return gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
@@ -59,6 +66,7 @@ def test_localization(deeploc: View) -> None:
     assert (task.name, task.kind, len(task), len(task.tested)) == ("localization", CLASSIFICATION, 4423, 2768)
     assert [task.names[n] for n in task.targets] == [rows[id]["label"] for id in task.ids]
     assert [n == 0 for n in task.fold] == [rows[id]["split"] == "test" for id in task.ids]
+    assert task.digest == DIGESTS["localization"]
     assert "23 proteins with the double label Cytoplasm-Nucleus are left out" in task.notes
     assert not task.notes[-1].startswith("The split is made")
     below = read_labelled("localization", shared("task_localization").parent)
@@ -86,6 +94,7 @@ def test_gene_ontology(aspect: str, proteins: int, long: int, deeploc: View) -> 
     roots = {term for term, parents in task.parents.items() if not parents}
     assert len(roots) == 1
     assert set(task.parents) == {*task.names, *roots}
+    assert task.digest == DIGESTS[task.name]
 
 
 def test_the_older_set_of_terms_is_read_where_data_points_to_it() -> None:
