@@ -23,7 +23,7 @@ def from_store(store: str, count: int, seed: int) -> list[str]:
     """Letters of `count` distinct proteins of amino acids, in the order of the draw. Raises StoreError."""
     table = open_table(open_store(store).location.table(PROTEINS_TABLE))
     upper = table.to_table(columns=["key"], filter="sequence = upper(sequence)")["key"]  # 3Di is in lower case
-    drawn = draw(pc.unique(upper).combine_chunks().cast(KEY), count, seed)
+    drawn = draw(pc.unique(upper).cast(KEY), count, seed)
     rows = table.to_table(columns=["key", "sequence"], filter=among("key", drawn.to_pylist()))
     letters = dict(zip(rows["key"].to_pylist(), rows["sequence"].to_pylist(), strict=True))
     return [letters[key] for key in drawn.to_pylist()]
