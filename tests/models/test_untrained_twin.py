@@ -21,6 +21,7 @@ from protea_ray.models.misnamed import INDEX
 from protea_ray.models.untrained import untrained_checkpoint
 from protea_ray.models.weights import read_headers
 from protea_ray.pipeline.first_look import look_for_checkpoint
+from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.testing.random_checkpoint import FAMILIES, build
 from tests.models.conftest import tensors, write
 
@@ -132,6 +133,20 @@ def test_it_is_made_once_and_again_when_it_was_damaged(checkpoint: Path, cache: 
         assert digests(twin_of(checkpoint)) == whole, name
     (made / "vocab.txt").unlink()
     assert digests(twin_of(checkpoint)) == whole
+
+
+def test_a_node_of_a_cluster_makes_its_own_and_compares_it(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = open_checkpoint(f"untrained:{checkpoint}")
+    spec = EncoderSpec(opened.model, None, opened.path, "another-machine", opened.files, "auto", "cpu", None)
+    monkeypatch.setenv("PROTEA_RAY_CACHE", str(tmp_path / "node"))
+    directory, adapter = spec._local_checkpoint()
+    assert (directory.parent, adapter) == (tmp_path / "node", None)
+    assert digests(directory) == digests(opened.path)
+    write(checkpoint, tensors(layers=2), num_hidden_layers=2)  # another model under the same name on that node
+    with pytest.raises(CheckpointError, match="the weights are not those that were recorded"):
+        spec._local_checkpoint()
 
 
 def test_another_shape_is_another_twin_and_other_weights_are_not(tmp_path: Path, checkpoint: Path) -> None:
