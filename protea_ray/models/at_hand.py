@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from protea_ray.config.known_models import TWIN
 from protea_ray.models.misnamed import INDEX, SINGLE
 from protea_ray.models.shipped import SMALL
 from protea_ray.models.untrained import MODEL_NAME
@@ -20,4 +21,5 @@ def built_in_models() -> dict[str, str]:
     return {
         SMALL: "7.4 M parameters, 6 x 320, trained on 1,022 residues; ships with the package and is the default",
         MODEL_NAME: "the shape of esm2_8m with random weights, never trained: for trying things out",
+        f"{TWIN}MODEL": "the untrained twin of any model: its shape with random weights, a control of evaluations",
     }

@@ -5,7 +5,7 @@ are worth before any training. Matrices and embeddings are near normal around 0 
 `initializer_range` (0.02 where it has none, as T5's), weights of norms are 1 and biases 0, in every family. Each tensor
 is drawn from its own name, so shards, a prefix or a second name of a tied one change no number, and the files are the
 same byte for byte on every machine. They are written a block at a time: memory does not grow with the model, and a
-billion weights take 15 s on one core. Tensors that are no weights (rotary frequencies) are the model's own; a T5
+billion weights take 30 s on one core. Tensors that are no weights (rotary frequencies) are the model's own; a T5
 decoder, which is never loaded, is left out. Where a model's files are half precision, so are those of its twin.
 """
 

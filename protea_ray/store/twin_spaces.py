@@ -16,8 +16,8 @@ def is_twin(info: SpaceInfo, subject: SpaceInfo) -> bool:
     """Whether `info` holds the vectors of an untrained model of the shape of `subject`'s, under the same recipe.
 
     It is the space of `untrained:MODEL`, or of another untrained model of the same family, width and vocabulary with as
-    many layers and attention heads. Older spaces do not record the last two: of those the layers of published and built-in
-    models are known, and heads are not compared.
+    many layers and attention heads. Older spaces do not record the last two: of those the layers of published and
+    built-in models are known, and heads are not compared.
     """
     made = not (info.trained or info.imported or subject.imported) and subject.trained
     if not made or info.hidden != subject.hidden or _recipe(info) != _recipe(subject):

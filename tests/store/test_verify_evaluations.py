@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -101,7 +102,7 @@ def test_a_cell_that_is_there_twice_goes_and_the_others_stay(tmp_path: Path) -> 
     [{"value": math.nan}, {"value": -math.inf}, {"resampled": [0.5, math.inf]}],
     ids=["value NaN", "value Inf", "resampled Inf"],
 )
-def test_a_cell_with_a_value_that_is_not_finite_goes(tmp_path: Path, changes: dict[str, object]) -> None:
+def test_a_cell_with_a_value_that_is_not_finite_goes(tmp_path: Path, changes: dict[str, Any]) -> None:
     """A value that is null and a draw that is NaN are results: what is measured is not defined there."""
     location = store(tmp_path, results.rows(A), results.rows(B, **changes)[:2], results.rows(C))
     found = findings(location)
