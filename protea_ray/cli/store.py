@@ -65,7 +65,7 @@ def verify(store: STORE, space: ONE_SPACE = None, as_json: JSON = False) -> None
 
 
 def repair(store: STORE, space: ONE_SPACE = None, dry_run: DRY_RUN = False, as_json: JSON = False) -> None:
-    """Verify, and take damaged units out, so that the next embed computes them again."""
+    """Verify, and take damaged units out, so that the next embed, or evaluation, computes them again."""
     from protea_ray.cli.show_checks import print_repair
     from protea_ray.store.next_command import ways_out
     from protea_ray.store.repair import plan_repair, repair
@@ -131,7 +131,7 @@ def drop_space(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask; needed where there is no terminal")] = False,
     as_json: JSON = False,
 ) -> None:
-    """Delete a space, every version of it. Its proteins stay. Asks first; there is no way back."""
+    """Delete a space, every version of it. Proteins and results of evaluations stay. Asks first; no way back."""
     from rich.filesize import decimal
 
     from protea_ray.store.upkeep import drop_space

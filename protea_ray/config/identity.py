@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from protea_ray.config.known_models import TWIN, without_twin
 from protea_ray.config.recipe import EmbeddingConfig
 
 _NOT_NUMBERS = {"model", "revision"}
@@ -67,5 +68,11 @@ def space_name(config: EmbeddingConfig, files: Mapping[str, str]) -> str:
 
 
 def short_name(model: str) -> str:
-    """The last part of a hub id or path as the beginning of a table's name: at most 80 safe characters."""
-    return (_UNSAFE.sub("_", model.rstrip("/").rsplit("/", 1)[-1]).strip("._") or "model")[:80]
+    """The last part of a hub id or path as the beginning of a table's name: at most 80 safe characters.
+
+    >>> short_name("facebook/esm2_t6_8M_UR50D"), short_name("untrained:facebook/esm2_t6_8M_UR50D")
+    ('esm2_t6_8M_UR50D', 'untrained-esm2_t6_8M_UR50D')
+    """
+    name = _UNSAFE.sub("_", without_twin(model).rstrip("/").rsplit("/", 1)[-1]).strip("._") or "model"
+    twin = model.startswith(TWIN) and not name.startswith("untrained")
+    return f"untrained-{name}"[:80] if twin else name[:80]

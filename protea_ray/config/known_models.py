@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+TWIN = "untrained:"  # before the name of a model: its untrained twin
 MIT, AFL, NON_COMMERCIAL = "MIT", "AFL-3.0", "CC-BY-NC-SA-4.0"
 
 
@@ -73,14 +74,20 @@ _BY_NAME = {_spelt(name): known for known in KNOWN for name in (known.name, *kno
 
 
 def full_name(model: str) -> str:
-    """The hub id of a known model's short name; any other name as it is.
+    """The hub id of a known model's short name, behind `untrained:` too; any other name as it is.
 
     Raises ValueError for a short name that is a directory here too: it would be a matter of the place from which a
-    command is given.
+    command is given; and for `untrained:` without a name.
 
     >>> full_name("ESM2-650M"), full_name("Rostlab/ProstT5"), full_name("./esm2_650m"), full_name("small")
     ('facebook/esm2_t33_650M_UR50D', 'Rostlab/ProstT5', './esm2_650m', 'small')
+    >>> full_name("untrained:esm2_650m")
+    'untrained:facebook/esm2_t33_650M_UR50D'
     """
+    if model.startswith(TWIN):
+        if not (trained := without_twin(model)):
+            raise ValueError(f"{TWIN} names no model; put one behind it, as in {TWIN}esm2_650m")
+        return TWIN + full_name(trained)
     known = _BY_NAME.get(_spelt(model)) if "/" not in model else None
     if known is None:
         return model
@@ -90,6 +97,17 @@ def full_name(model: str) -> str:
             f"directory, or {known.hub_id} for the published model"
         )
     return known.hub_id
+
+
+def without_twin(model: str) -> str:
+    """The name of the model whose untrained twin `model` names; any other name as it is.
+
+    >>> without_twin("untrained:small"), without_twin("small")
+    ('small', 'small')
+    """
+    while model.startswith(TWIN):  # a twin is its own
+        model = model.removeprefix(TWIN)
+    return model
 
 
 def nearest_name(model: str) -> str | None:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from protea_ray.config.identity import canonical_json
-from protea_ray.config.known_models import full_name
+from protea_ray.config.known_models import full_name, without_twin
 from protea_ray.config.recipe import ModelFacts
 from protea_ray.errors import CheckpointError, ProteaRayError
 from protea_ray.models.adapters import Adapter, digest_adapter, marked, read_adapter, require_base
@@ -24,11 +23,10 @@ from protea_ray.models.families import recognise
 from protea_ray.models.families.base import Family, Shape
 from protea_ray.models.families.vocabulary import FILES, read_vocabulary
 from protea_ray.models.fit import require_fit
+from protea_ray.models.hub import from_hub
 from protea_ray.models.misnamed import (
     ADAPTER,
-    INDEX,
     SINGLE,
-    close_name,
     disguise,
     file_in_place_of_directory,
     no_name,
@@ -36,12 +34,8 @@ from protea_ray.models.misnamed import (
 )
 from protea_ray.models.shipped import BUILT_IN, DEFAULT_MODEL, built_in
 from protea_ray.models.untrained import is_trained
+from protea_ray.models.untrained_twin import twin_directory
 from protea_ray.models.weights import digest_weights, read_headers
-
-DOWNLOADED = (
-    "config.json", SINGLE, "model-*.safetensors", INDEX, *FILES,
-    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-)  # fmt: skip
 
 # keys of config.json that change no number of a forward pass in evaluation mode
 _BOOKKEEPING = {
@@ -50,7 +44,6 @@ _BOOKKEEPING = {
     "label2id", "output_attentions", "output_hidden_states", "problem_type", "return_dict",
     "task_specific_params", "torch_dtype", "torchscript", "transformers_version", "use_cache",
 }  # fmt: skip
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -123,9 +116,26 @@ def with_base(directory: Path) -> tuple[Path, Adapter | None]:
 
 
 def locate(model: str, revision: str | None) -> tuple[Path, str | None]:
-    """Directory of the files on this machine, and the commit if they came from the hub; raises CheckpointError."""
+    """Directory of the files on this machine, and the commit if they came from the hub; raises CheckpointError.
+
+    An untrained twin is written here if it is not there.
+    """
+    if (trained := without_twin(model)) != model:
+        return _twin(trained, revision)
     here = local_directory(model, revision)
-    return (here, None) if here is not None else _from_hub(model, revision)
+    return (here, None) if here is not None else from_hub(model, revision)
+
+
+def _twin(model: str, revision: str | None) -> tuple[Path, str | None]:
+    """Directory of the untrained twin of `model`, of an adapter's base; a model without training is its own."""
+    named, commit = locate(model, revision)
+    path, adapter = with_base(named)
+    config = read_config(path)
+    told = marked(config, adapter.marker) if adapter else config
+    if not is_trained(told):
+        return path, commit
+    _require_plain_weights(path, config)
+    return twin_directory(path, told, _recognised(path, config, "auto"), model), commit
 
 
 def local_directory(model: str, revision: str | None) -> Path | None:
@@ -153,49 +163,6 @@ def in_full(model: str) -> str:
         return full_name(model)
     except ValueError as error:
         raise CheckpointError(str(error)) from None
-
-
-def _from_hub(model: str, revision: str | None) -> tuple[Path, str]:
-    """Snapshot of a hub id; its folder is named by the commit, which settles what `main` meant."""
-    from huggingface_hub import errors, snapshot_download
-
-    try:
-        path = Path(snapshot_download(model, revision=revision, allow_patterns=list(DOWNLOADED)))
-    except (errors.HfHubHTTPError, OSError, ValueError) as error:
-        raise CheckpointError(_hub_advice(model, revision, error)) from error
-    if not _COMMIT.fullmatch(path.name):
-        raise CheckpointError(f"{model}: the hub's cache has no commit for it ({path}); delete that entry")
-    if not (path / SINGLE).is_file() and not (path / INDEX).is_file():
-        raise CheckpointError(
-            f"{model} at {path.name} has no safetensors weights, only pickles or none. Look on its hub page "
-            "for a conversion (a pull request's commit works as --revision), or convert it yourself with "
-            "save_pretrained() and name that directory."
-        )
-    return path, path.name
-
-
-def _hub_advice(model: str, revision: str | None, error: Exception) -> str:
-    """What went wrong with the hub, and what to do. The request itself is left out: it may carry a token."""
-    from huggingface_hub import errors
-
-    at = f"{model} at revision {revision}" if revision else model
-    if isinstance(error, errors.GatedRepoError):
-        return f"{at} is gated: accept its licence on the hub, then set HF_TOKEN to a token that may read it"
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return (
-            f"there is no model {model} on the hub, nor a directory of that name. Check the spelling; "
-            f"a private model needs HF_TOKEN.{close_name(model)}"
-        )
-    if isinstance(error, errors.RevisionNotFoundError):
-        return f"{model} has no revision {revision} on the hub. Give a 40-hex commit from its history, or none."
-    if isinstance(error, errors.HFValidationError):
-        return f"{model!r} is neither a directory nor a hub id (owner/name).{close_name(model)}"
-    detail = ", ".join(filter(None, (type(error).__name__, getattr(error, "strerror", None))))
-    return (
-        f"{at} cannot be fetched ({detail}) and is not complete in the hub's cache. Check the "
-        f"network and HF_HUB_OFFLINE, or name a local directory ({model} is none); with no --model {DEFAULT_MODEL} "
-        f"is used, which is built in.{close_name(model)}"
-    )
 
 
 def read_config(directory: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ Size = tuple[int, ...]
 
 _LEGACY = (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias"))
 _FLOATS = ("F64", "F32", "F16", "BF16")
-_HARMLESS = re.compile(r"(inv_freq|position_ids|_extra_state)$")  # in a layer, but not a weight
+BUFFERS = re.compile(r"(inv_freq|position_ids|_extra_state)$")  # in a layer, but not a weight
 _ADAPTED = re.compile(r"(\.lora_|\.base_layer\.|\.ia3_|\.modules_to_save\.|\.vera_lambda)")
 _OTHERS = {  # names of another program's modules: who writes them
     re.compile(r"(^|\.)sentence_encoder\.|^(encoder\.)?layers\.\d+\.self_attn\.q_proj\."): "fair-esm (esm.pretrained)",
@@ -87,7 +87,7 @@ def _problems(named: Mapping[str, TensorHeader], wanted: Wanted, shape: Shape) -
     other = [t.name for n, t in named.items() if n in wanted.sizes and t.dtype not in _FLOATS]
     if other:
         yield _listed("these are whole numbers, as in a quantised checkpoint", other)
-    unused = [t.name for n, t in named.items() if stem.match(n) and n not in wanted.sizes and not _HARMLESS.search(n)]
+    unused = [t.name for n, t in named.items() if stem.match(n) and n not in wanted.sizes and not BUFFERS.search(n)]
     if unused:
         yield _listed(f"{len(unused)} tensors of the layers would not be used", unused)
 

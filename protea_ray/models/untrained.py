@@ -10,16 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from protea_ray.config.cache import CACHE_VARIABLE, cache_directory
-from protea_ray.errors import CheckpointError
+from protea_ray.models.made_here import made_here
 
 MODEL_NAME = "untrained-esm2-8m"
 
@@ -74,20 +71,8 @@ def is_trained(config: dict[str, Any]) -> bool:
 
 
 def untrained_checkpoint() -> Path:
-    """Directory of the untrained model, built if it is not there or was damaged.
-
-    Several processes may build at once: each writes a directory of its own and renames it into place.
-    """
-    target = cache_directory() / f"{MODEL_NAME}-{_SHA256[:8]}"
-    try:
-        if not _is_whole(target):
-            _build(target)
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot write the untrained model to {target}: {error.strerror or error}. "
-            f"Set {CACHE_VARIABLE} to a directory that can be written, or name a checkpoint with --model."
-        ) from error
-    return target
+    """Directory of the untrained model, built if it is not there or was damaged."""
+    return made_here(f"{MODEL_NAME}-{_SHA256[:8]}", _write, _is_whole, "the untrained model")
 
 
 def _is_whole(directory: Path) -> bool:
@@ -97,30 +82,6 @@ def _is_whole(directory: Path) -> bool:
         return False
     with weights.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == _SHA256
-
-
-def _build(target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
-        fresh = Path(scratch) / target.name
-        fresh.mkdir()
-        _write(fresh)
-        if not _is_whole(fresh):
-            raise CheckpointError(
-                f"the untrained model came out different on this machine (numpy {np.__version__}); "
-                "please report it, and name a checkpoint with --model meanwhile"
-            )
-        _move_into_place(fresh, target)
-
-
-def _move_into_place(fresh: Path, target: Path) -> None:
-    try:
-        fresh.rename(target)
-    except OSError:
-        if _is_whole(target):  # another process was faster
-            return
-        shutil.rmtree(target, ignore_errors=True)
-        fresh.rename(target)
 
 
 def _write(directory: Path) -> None:
@@ -162,14 +123,19 @@ def _norm(name: str) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _matrix(random: np.random.PCG64, rows: int, columns: int) -> np.ndarray:
-    """(rows, columns) float32, near normal with standard deviation 0.02, the same bits on every machine.
+    """(rows, columns) float32, near normal around 0."""
+    drawn = near_normal(random, rows * columns, _CONFIG["initializer_range"])
+    return drawn.astype("<f4").reshape(rows, columns)
+
+
+def near_normal(random: np.random.PCG64, count: int, deviation: float) -> np.ndarray:
+    """(count,) float64, near normal with this standard deviation around 0, the same bits on every machine.
 
     numpy promises its bit streams for ever but not its distributions, so each value is the sum of the four
     16-bit parts of one draw (Irwin-Hall): integers until the one multiplication at the end.
     """
-    draws = random.random_raw(rows * columns)
+    draws = random.random_raw(count)
     centred = np.full(draws.shape, -2 * 0xFFFF, np.int64)
     for shift in (0, 16, 32, 48):
         centred += ((draws >> np.uint64(shift)) & np.uint64(0xFFFF)).astype(np.int64)
-    deviation = math.sqrt(4 * (2.0**32 - 1) / 12)
-    return (centred * (_CONFIG["initializer_range"] / deviation)).astype("<f4").reshape(rows, columns)
+    return centred * (deviation / math.sqrt(4 * (2.0**32 - 1) / 12))

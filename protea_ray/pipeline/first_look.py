@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
+from protea_ray.config.known_models import without_twin
 from protea_ray.config.run import RunConfig
 from protea_ray.models.checkpoint import in_full, local_directory
 from protea_ray.sequences.inputs import expand
@@ -39,7 +40,7 @@ def look_at_inputs(inputs: Sequence[str], config: RunConfig) -> None:
 
 def look_for_checkpoint(model: str, revision: str | None = None) -> None:
     """Raise CheckpointError for a checkpoint that is not here; one of a hub is for the run, which says it waits."""
-    local_directory(in_full(model), revision)
+    local_directory(without_twin(in_full(model)), revision)
 
 
 @contextmanager

@@ -48,11 +48,13 @@ def _require_recorded_weights(location: Location, checkpoint: Checkpoint) -> Non
 
 def _target(location: Location, checkpoint: Checkpoint, recipe: EmbeddingConfig, run: str, name: str) -> Target:
     hidden = checkpoint.shape.hidden
+    made_by = {"model": checkpoint.model, "revision": checkpoint.revision, "files": checkpoint.files}
+    made_by |= {"layers": checkpoint.shape.layers, "heads": checkpoint.shape.heads}
     info = SpaceInfo(
         name=name,
         identity=identity(recipe, checkpoint.files),
         config=recipe.model_dump(mode="json"),
-        checkpoint={"model": checkpoint.model, "revision": checkpoint.revision, "files": checkpoint.files},
+        checkpoint=made_by,
         versions=versions(OF_EMBEDDING),
         run=run,
         created=datetime.now(UTC).isoformat(timespec="seconds"),

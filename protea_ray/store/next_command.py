@@ -11,15 +11,23 @@ from typing import Any, cast
 
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.store.aliases import CURRENT
-from protea_ray.store.findings import BEING_WRITTEN, DAMAGE, SOUND, Report
-from protea_ray.store.location import ALIASES_TABLE, LEASE_TABLE, OWN_TABLES, RUNS_TABLE, SOURCES_TABLE, Location
+from protea_ray.store.findings import BEING_WRITTEN, DAMAGE, SOUND, Finding, Report
+from protea_ray.store.location import (
+    ALIASES_TABLE,
+    EVALUATIONS_TABLE,
+    LEASE_TABLE,
+    OWN_TABLES,
+    RUNS_TABLE,
+    SOURCES_TABLE,
+    Location,
+)
 from protea_ray.store.object_store_errors import raise_unless_damage
 from protea_ray.store.spaces import SpaceInfo, open_space
 from protea_ray.store.tables import find_table
 
 _MOST_INPUTS = 5  # named in a command; more are INPUT...
 _WHOLE = {"unreadable", "dimension"}  # damage of a whole table, where neither a unit nor a source is known
-_WITHOUT_PROTEINS = {ALIASES_TABLE, RUNS_TABLE, LEASE_TABLE}
+_WITHOUT_PROTEINS = {ALIASES_TABLE, RUNS_TABLE, LEASE_TABLE, EVALUATIONS_TABLE}
 
 
 def command(*words: str) -> str:
@@ -88,7 +96,7 @@ def _mend(location: Location, report: Report) -> Iterator[str]:
     """Tables that cannot be mended go out of the store; then repair takes out what is damaged in the others."""
     if report.writer is not None:
         yield f"{report.writer} is writing: wait for it to end"
-    whole = [f for f in report.judged if f.kind in _WHOLE and f.unit is None and f.fragment is None and not f.sources]
+    whole = [f for f in report.judged if _is_whole(f)]
     for table in dict.fromkeys(f.table for f in whole):
         yield _move_out(location, table)
     damaged = [f for f in report.judged if f.severity == DAMAGE and (f.unit or f.fragment is not None or f.sources)]
@@ -97,6 +105,13 @@ def _mend(location: Location, report: Report) -> Iterator[str]:
     for finding in report.findings:
         if finding.kind == "half_dropped":
             yield command("drop-space", location.uri, finding.table)
+
+
+def _is_whole(finding: Finding) -> bool:
+    """Whether a table is damaged as a whole and nothing writes it anew, as also what is left of lost evaluations."""
+    lost = finding.kind == "lost_table" and finding.table == EVALUATIONS_TABLE
+    somewhere = finding.unit is not None or finding.fragment is not None or finding.sources
+    return lost or (finding.kind in _WHOLE and not somewhere)
 
 
 def _move_out(location: Location, table: str) -> str:

@@ -1,7 +1,8 @@
 """Repair: removing what is damaged, so that the next embed makes it again.
 
-Of a space the rows of damaged units go. Of a source whose records are damaged or lost the row in `sources` goes, so
-that the next embed of the same input removes what is left of its records and reads them again; vectors stay.
+Of a space the rows of damaged units go, of evaluations those of damaged cells. Of a source whose records are damaged or
+lost the row in `sources` goes, so that the next embed of the same input removes what is left of its records and reads
+them again; vectors stay.
 """
 
 # lance types its own signatures only in part
@@ -19,7 +20,7 @@ import lance
 from protea_ray.store.commit import Writer
 from protea_ray.store.findings import Finding, Report
 from protea_ray.store.lease import Lease
-from protea_ray.store.location import OWN_TABLES, SOURCES_TABLE, Location
+from protea_ray.store.location import EVALUATIONS_TABLE, OWN_TABLES, SOURCES_TABLE, Location
 from protea_ray.store.sql import among
 from protea_ray.store.tables import count_rows, open_table
 from protea_ray.store.verify import verify
@@ -29,7 +30,10 @@ _MENDED_ELSEWHERE = {"lost_table", "lost_alias", "dangling_alias"}  # by the nex
 
 @dataclass(frozen=True)
 class Removal:
-    """What is removed from one space: `rows` of whole units, and of fragments that cannot be read at all."""
+    """What is removed from one space: `rows` of whole units, and of fragments that cannot be read at all.
+
+    Of the table of evaluations, a unit is a cell, which the next evaluation computes again.
+    """
 
     space: str
     units: tuple[str, ...]
@@ -95,7 +99,7 @@ def _removals(location: Location, report: Report) -> Iterator[Removal]:
     units: dict[str, set[str]] = defaultdict(set)
     fragments: dict[str, set[int]] = defaultdict(set)
     for finding in report.damage:
-        if finding.table in OWN_TABLES:
+        if finding.table in OWN_TABLES and finding.table != EVALUATIONS_TABLE:
             continue
         if finding.fragment is not None:
             fragments[finding.table].add(finding.fragment)
@@ -109,7 +113,7 @@ def _removal(location: Location, space: str, units: set[str], fragments: set[int
     table = open_table(location.table(space))
     removed = [f for f in table.get_fragments() if f.fragment_id in fragments]
     kept = [f for f in table.get_fragments() if f.fragment_id not in fragments]
-    damaged = among("unit", sorted(units))
+    damaged = among(_unit_column(space), sorted(units))
     rows = sum(f.metadata.num_rows for f in removed) + sum(f.count_rows(filter=damaged) for f in kept)
     return Removal(space, tuple(sorted(units)), tuple(sorted(fragments)), rows)
 
@@ -120,4 +124,8 @@ def _remove(uri: str, removal: Removal, writer: Writer) -> None:
         operation = lance.LanceOperation.Delete([], list(removal.fragments), "damaged fragments")
         writer.commit(uri, operation)
     if removal.units and count_rows(uri):
-        writer.remove(uri, among("unit", removal.units))
+        writer.remove(uri, among(_unit_column(removal.space), removal.units))
+
+
+def _unit_column(table: str) -> str:
+    return "cell" if table == EVALUATIONS_TABLE else "unit"

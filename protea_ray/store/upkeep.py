@@ -18,8 +18,8 @@ from protea_ray.store.lease import Lease, will_fence
 from protea_ray.store.location import LEASE_TABLE, OWN_TABLES, PROTEINS_TABLE, Location
 from protea_ray.store.object_store_errors import message
 from protea_ray.store.spaces import PREFIX, open_space
-from protea_ray.store.tables import ALL_VERSIONS, find_table, open_table
-from protea_ray.store.upkeep_plan import foretell
+from protea_ray.store.tables import find_table, open_table
+from protea_ray.store.upkeep_plan import foretell, removal
 
 _FRAGMENT_BYTES = 1 << 30  # commits cost 1 ms at 100 fragments and 101 ms at 50,000
 _FEWEST_ROWS, _MOST_ROWS = 1 << 12, 1 << 20
@@ -54,7 +54,8 @@ def upkeep(
 
     The latest version, tagged versions, versions that an alias names and those younger than `keep` stay, so readers
     that began within that time are not disturbed. Files that no version names are removed whatever their age, which
-    is safe only because under the lease nobody else writes. Raises LeaseHeldError, StoreError.
+    is safe only because under the lease nobody else writes; those of evaluations, which need no lease, when they are a
+    week old. Raises LeaseHeldError, StoreError.
     """
     tables = [name for name in location.tables() if name != LEASE_TABLE]
     if dry_run:
@@ -67,10 +68,11 @@ def upkeep(
 def drop_space(
     location: Location, name: str, *, dry_run: bool = False, heartbeat_seconds: float = 30.0
 ) -> tuple[int, int]:
-    """Delete a space with all its versions; returns (rows, bytes) that it held. Its proteins and rejects stay.
+    """Delete a space with all its versions; returns (rows, bytes) that it held.
 
-    An interrupted drop leaves a table whose metadata says that it is dropped and which takes no rows; dropping it
-    again deletes the rest. Raises StoreError while an alias points to the space, UnknownSpaceError, LeaseHeldError.
+    Its proteins, its rejects and the results of its evaluations stay. An interrupted drop leaves a table whose
+    metadata says that it is dropped and which takes no rows; dropping it again deletes the rest. Raises StoreError
+    while an alias points to the space, UnknownSpaceError, LeaseHeldError.
     """
     table = _table_to_drop(location, name)
     held = table.count_rows(), sum(sum(b.column("size_bytes").to_pylist()) for b in table.all_files())
@@ -109,7 +111,7 @@ def _plan_upkeep(location: Location, name: str, before: Callable[[], datetime], 
     made = table.versions()[-1]["timestamp"]
     latest_goes = table.version not in named and isinstance(made, datetime) and made <= until
     rows = _fragment_rows(table)
-    after, removed = foretell(table, gone, rows, named=named, latest_goes=latest_goes, fenced=fenced)
+    after, removed = foretell(table, name, gone, rows, named=named, latest_goes=latest_goes, fenced=fenced)
     return TableUpkeep(name, len(table.get_fragments()), after, removed.versions, removed.files, removed.bytes)
 
 
@@ -121,7 +123,8 @@ def _tend(location: Location, name: str, before: Callable[[], datetime], lease: 
     table.optimize.compact_files(target_rows_per_fragment=_fragment_rows(table))
     table = open_table(location.table(name))
     lease.check()
-    stats = _cleanup(table, _removable_versions(location, name, table, before()))
+    gone = _removable_versions(location, name, table, before())
+    stats = table.cleanup_old_versions(**removal(name, gone))
     return _upkeep_of(name, fragments, len(table.get_fragments()), stats)
 
 
@@ -149,9 +152,3 @@ def _aliased_versions(location: Location, name: str) -> Iterator[int]:
         pinned = {alias.space: alias.version, PROTEINS_TABLE: alias.proteins}.get(name)
         if pinned is not None:
             yield pinned
-
-
-def _cleanup(table: lance.LanceDataset, gone: list[int]) -> lance.CleanupStats:
-    """Remove the versions `gone` and every file that no version names."""
-    which: dict[str, Any] = {"versions": gone} if gone else {"retain_versions": ALL_VERSIONS}
-    return table.cleanup_old_versions(**which, delete_unverified=True, error_if_tagged_old_versions=False)

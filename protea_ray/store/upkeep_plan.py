@@ -18,6 +18,7 @@ from typing import Any
 import lance
 from lance.optimize import Compaction, CompactionOptions
 
+from protea_ray.store.location import EVALUATIONS_TABLE
 from protea_ray.store.tables import ALL_VERSIONS, open_table
 
 _TRANSACTION_BYTES = 45  # of a reservation or a fence
@@ -41,15 +42,16 @@ class _Merge:
 
 
 def foretell(
-    table: lance.LanceDataset, gone: Sequence[int], rows: int, *, named: set[int], latest_goes: bool, fenced: bool
-) -> tuple[int, Removed]:
+    table: lance.LanceDataset, name: str, gone: Sequence[int], rows: int, *, named: set[int], latest_goes: bool,
+    fenced: bool,
+) -> tuple[int, Removed]:  # fmt: skip
     """Fragments after a merge into fragments of `rows` rows, and what the clean-up after it removes.
 
     `gone`: versions that may go now. `named`: those that a tag or an alias keeps. `latest_goes`: whether the latest
     one may, once there is a later one. `fenced`: whether taking the lease makes a version.
     """
     merge = _plan_merge(table, rows)
-    now = explain(table, gone)
+    now = explain(table, name, gone)
     made = (1 if fenced else 0) + (2 if merge.fragments else 0)
     if not made or not latest_goes:
         return merge.after, now
@@ -62,12 +64,20 @@ def foretell(
     return merge.after, Removed(now.versions + made, now.files + len(data), now.bytes + size)
 
 
-def explain(table: lance.LanceDataset, gone: Sequence[int]) -> Removed:
-    """What removing the versions `gone`, and every file that no version names, would free now."""
-    which: dict[str, Any] = {"versions": list(gone)} if gone else {"retain_versions": ALL_VERSIONS}
-    which |= {"delete_unverified": True, "error_if_tagged_old_versions": False}
-    stats = table.explain_cleanup_old_versions(**which).stats
+def explain(table: lance.LanceDataset, name: str, gone: Sequence[int] = ()) -> Removed:
+    """What removing the versions `gone` of the table `name`, and files that no version names, would free now."""
+    stats = table.explain_cleanup_old_versions(**removal(name, gone)).stats
     return Removed(stats.old_versions, stats.data_files_removed, stats.bytes_removed)
+
+
+def removal(name: str, gone: Sequence[int]) -> dict[str, Any]:
+    """Arguments of Lance's clean-up that remove the versions `gone` and the files that no version names.
+
+    Evaluations are written without the lease, so a young file there may be of a commit that is under way: Lance removes
+    it only when it is a week old.
+    """
+    which: dict[str, Any] = {"versions": list(gone)} if gone else {"retain_versions": ALL_VERSIONS}
+    return {**which, "delete_unverified": name != EVALUATIONS_TABLE, "error_if_tagged_old_versions": False}
 
 
 def _plan_merge(table: lance.LanceDataset, rows: int) -> _Merge:

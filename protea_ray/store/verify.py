@@ -1,8 +1,9 @@
 """Verify: whether every protein has a vector or a reject, every row is there once, and every value is as written.
 
 All rows of the checked tables are read, spaces fragment by fragment; nothing is written. Findings name units, ids and
-sources. verify_space.py checks the rows of a space, verify_records.py the tables of records, verify_history.py the
-rest. A store that somebody writes meanwhile is judged by its rows alone (see Report.state).
+sources. verify_space.py checks the rows of a space, verify_records.py the tables of records, verify_evaluations.py the
+results of evaluations, verify_history.py the rest. A store that somebody writes meanwhile is judged by its rows alone
+(see Report.state).
 """
 
 # lance types its own signatures only in part
@@ -20,12 +21,21 @@ from protea_ray.sequences.records import KEY_BYTES
 from protea_ray.store.findings import IDS_NAMED, Finding, Report, first_keys
 from protea_ray.store.keys import KeyIndex
 from protea_ray.store.ledger import rejected_keys
-from protea_ray.store.location import LEASE_TABLE, OWN_TABLES, PROTEINS_TABLE, REJECTS_TABLE, Location
+from protea_ray.store.location import (
+    EVALUATIONS_TABLE,
+    LEASE_TABLE,
+    OWN_TABLES,
+    PROTEINS_TABLE,
+    REJECTS_TABLE,
+    Location,
+)
 from protea_ray.store.object_store_errors import message, outage_as_store_error, raise_unless_damage
 from protea_ray.store.rows import CHECKSUM
 from protea_ray.store.spaces import SpaceInfo, open_space
-from protea_ray.store.tables import ALL_VERSIONS, open_table
+from protea_ray.store.tables import open_table
 from protea_ray.store.upkeep import DROPPED
+from protea_ray.store.upkeep_plan import explain
+from protea_ray.store.verify_evaluations import read_results
 from protea_ray.store.verify_history import read_history, writer_of
 from protea_ray.store.verify_records import Records, lost_tables, read_records
 from protea_ray.store.verify_space import ReadRows, read_space
@@ -65,8 +75,11 @@ def _look(location: Location, space: str | None) -> tuple[dict[str, int], list[F
     if any(f.table == PROTEINS_TABLE and f.kind in _PROTEINS_ARE_LOST for f in findings):
         findings = [f for f in findings if f.kind != "no_protein"]  # their proteins come back when it is mended
     findings += [f for name in location.tables() if name != LEASE_TABLE for f in _orphans(location, name)]
+    results = read_results(location)
+    rows |= {} if results.count is None else {EVALUATIONS_TABLE: results.count}
     known = {(f.kind, f.table) for f in findings}
-    return rows, [*findings, *(f for f in read_history(location, spaces) if (f.kind, f.table) not in known)]
+    others = [*results.findings, *read_history(location, spaces)]
+    return rows, [*findings, *(f for f in others if (f.kind, f.table) not in known)]
 
 
 def _readable_spaces(location: Location) -> tuple[list[str], list[Finding]]:
@@ -128,10 +141,10 @@ def _orphans(location: Location, name: str) -> Iterator[Finding]:
     """Find the files that no version names: fragments of a crash, or of attempts that were repeated."""
     try:
         table = open_table(location.table(name))
-        litter = table.explain_cleanup_old_versions(retain_versions=ALL_VERSIONS, delete_unverified=True).stats
+        litter = explain(table, name)
     except BaseException as error:  # a table that does not open is reported as unreadable
         raise_unless_damage(error)
         return
-    if litter.data_files_removed:
-        detail = f"{litter.data_files_removed} files, {litter.bytes_removed} bytes, of writes that were never committed"
-        yield Finding("orphans", name, detail, litter.data_files_removed)
+    if litter.files:
+        detail = f"{litter.files} files, {litter.bytes} bytes, of writes that were never committed"
+        yield Finding("orphans", name, detail, litter.files)

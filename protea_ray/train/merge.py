@@ -22,10 +22,11 @@ from protea_ray.encoder import lora, quantize
 from protea_ray.encoder.attention import register
 from protea_ray.errors import CheckpointError, ConfigError
 from protea_ray.models.adapters import ADAPTER_WEIGHTS, Adapter, marked
-from protea_ray.models.checkpoint import DOWNLOADED, Checkpoint, open_checkpoint, read_config
+from protea_ray.models.checkpoint import Checkpoint, open_checkpoint, read_config
 from protea_ray.models.families import recognise
 from protea_ray.models.families.base import Family, Wanted
 from protea_ray.models.fit import in_module
+from protea_ray.models.hub import DOWNLOADED
 from protea_ray.models.misnamed import INDEX, SINGLE
 from protea_ray.models.weights import weight_files
 

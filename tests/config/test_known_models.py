@@ -70,7 +70,7 @@ def test_a_directory_of_that_name_is_asked_about(tmp_path: Path, monkeypatch: py
     ("given", "meant"), [("esm2_65Om", "esm2_650m"), ("prot_t5x", "prot_t5"), ("ankh_bas", "ankh_base"), ("gpt", None)]
 )
 def test_a_misspelt_name_asks_no_network(given: str, meant: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "_from_hub", None)  # calling it would be a TypeError
+    monkeypatch.setattr(checkpoint, "from_hub", None)  # calling it would be a TypeError
     assert nearest_name(given) == meant
     with pytest.raises(CheckpointError, match="`protea-ray models` lists those") as refused:
         open_checkpoint(given)
