@@ -12,12 +12,13 @@ from protea_ray.config.run import RunOptions
 from protea_ray.errors import ProteaRayError
 from protea_ray.evaluate.inputs import RANDOM, UNTRAINED, Input
 from protea_ray.evaluate.subjects import Subject, space_subject
-from protea_ray.evaluate.untrained_spaces import MissingTwins, Wanted, in_one_pass, is_twin, missing_twins, wanted_twin
+from protea_ray.evaluate.untrained_spaces import MissingTwins, Wanted, in_one_pass, missing_twins, wanted_twin
 from protea_ray.pipeline.progress import Reporter
 from protea_ray.store.keys import KeyIndex
 from protea_ray.store.location import Location
 from protea_ray.store.spaces import SpaceInfo, list_spaces
 from protea_ray.store.tables import open_table
+from protea_ray.store.twin_spaces import is_twin
 
 _SHOWN = {"window": "window 15"}  # how tables name it: the residues that it sees
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from protea_ray.config.identity import canonical_json
+from protea_ray.config.known_models import TWIN
 from protea_ray.config.recipe import EmbeddingConfig, misfits
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import ConfigError
@@ -20,7 +21,6 @@ from protea_ray.store.location import PROTEINS_TABLE, Location
 from protea_ray.store.spaces import SpaceInfo
 from protea_ray.store.tables import count_rows
 
-TWIN = "untrained:"  # before the name of a model: the same shape with fresh weights
 WAY_OUT = "--controls random,composition does without"
 _OF_THE_CHECKPOINT = ("model", "revision")
 _OF_ONE_PASS = (
@@ -51,14 +51,6 @@ class MissingTwins:
             f"the untrained control of {', '.join(self.subjects)} is not whole in the store: what it lacks of "
             f"{proteins:,} proteins is embedded first, with {self.checkpoint.model}; {WAY_OUT}"
         )
-
-
-def is_twin(info: SpaceInfo, subject: SpaceInfo) -> bool:
-    """Whether `info` is an untrained space of the width, vocabulary and recipe of `subject`."""
-    if info.trained or info.imported or info.hidden != subject.hidden or _recipe(info) != _recipe(subject):
-        return False
-    letters = [space.checkpoint["files"].get("vocabulary") for space in (info, subject)]
-    return info.model == TWIN + subject.model or letters[0] == letters[1]
 
 
 def _recipe(info: SpaceInfo) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def run(location: Location, *spaces: str, tasks: Sequence[str] = ("made",), **op
 
 def add_space(location: Location, name: str, width: int = build.WIDTH, fill: Sequence[int] = (), **info: Any) -> None:
     of = space_schema({"mean": width}, "float32", None, {})
-    identity = {"config": {"made": name}, "files": {"model.safetensors": name}}
+    identity = {**build.info().identity, "files": {"model.safetensors": name}}
     ensure_space(location, build.info(name, identity=identity, hidden=width, **info), of)
     if fill:
         build.fill(location, name, fill, "r2.0", of)
@@ -158,8 +158,9 @@ def test_random_vectors_of_each_width_and_the_composition_once(tmp_path: Path, e
 
 def test_an_untrained_space_of_the_same_shape_is_the_control(tmp_path: Path, engine: Engine) -> None:
     location = build.store(tmp_path)
-    add_space(location, "untrained-m-1", fill=range(20), trained=False)
-    add_space(location, "wider-1", width=4, trained=False)
+    twin = {"trained": False, "checkpoint": {**build.info().checkpoint, "model": "untrained:m"}}
+    add_space(location, "untrained-m-1", fill=range(20), **twin)
+    add_space(location, "wider-1", width=4, **twin)
     for spaces in (["esm2-00000001"], ["untrained-m-1", "esm2-00000001"], ["all"]):
         found = run(location, *spaces, controls=("untrained",))
         shown = dict(zip(found.results["input"].to_pylist(), found.results["control"].to_pylist(), strict=True))
