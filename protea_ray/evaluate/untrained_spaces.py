@@ -29,7 +29,7 @@ _OF_ONE_PASS = (
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedTwin:
     """A subject, and the recipe of the untrained space that is its control."""
 
     subject: SpaceInfo
@@ -59,22 +59,22 @@ def _recipe(info: SpaceInfo) -> dict[str, Any]:
     return {name: info.config.get(name) for name in known if name in info.config}
 
 
-def wanted_twin(subject: SpaceInfo, held: SpaceInfo | None) -> Wanted:
+def wanted_twin(subject: SpaceInfo, held: SpaceInfo | None) -> WantedTwin:
     """The recipe of a subject with its model's untrained twin in place of the model, or that of a twin in the store."""
     model = TWIN + subject.model if held is None else held.model
-    return Wanted(subject, EmbeddingConfig.model_validate(_recipe(subject) | {"model": model}))
+    return WantedTwin(subject, EmbeddingConfig.model_validate(_recipe(subject) | {"model": model}))
 
 
-def in_one_pass(wanted: Iterable[Wanted]) -> list[list[Wanted]]:
+def in_one_pass(wanted: Iterable[WantedTwin]) -> list[list[WantedTwin]]:
     """Those that come from one pass of one checkpoint, together."""
-    passes: dict[str, list[Wanted]] = {}
+    passes: dict[str, list[WantedTwin]] = {}
     for one in wanted:
         shared = {name: getattr(one.recipe, name) for name in _OF_ONE_PASS}
         passes.setdefault(canonical_json(shared), []).append(one)
     return list(passes.values())
 
 
-def missing_twins(wanted: Sequence[Wanted], options: RunOptions, report: Reporter) -> MissingTwins:
+def missing_twins(wanted: Sequence[WantedTwin], options: RunOptions, report: Reporter) -> MissingTwins:
     """What has to be embedded for the controls of one pass.
 
     Raises CheckpointError for a twin that cannot be made here, ConfigError for a recipe that this device cannot do.
