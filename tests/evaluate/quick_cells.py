@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from protea_ray.errors import InputError
 from protea_ray.evaluate.cells import Group, cell_rows
 from protea_ray.evaluate.inputs import Input
 from protea_ray.evaluate.protocol import Protocol
@@ -44,6 +45,10 @@ def task(name: str = "made", kind: str = CLASSIFICATION, numbers: range = range(
 
 def read_features(given: Input, task: Task, location_uri: str) -> np.ndarray:
     return np.full((len(task), given.width or 20), len(given.name), np.float32)
+
+
+def no_features(given: Input, task: Task, location_uri: str) -> np.ndarray:
+    raise InputError(f"{given.name} has no vector of 3 proteins")
 
 
 def protein_rows(

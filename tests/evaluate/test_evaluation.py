@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -99,6 +100,15 @@ def test_the_same_call_again_computes_nothing(tmp_path: Path, engine: Engine) ->
     assert (second.computed, second.found) == (0, 6)
     assert second.results.equals(first.results)
     assert len(engine.ran) == 6
+
+
+def test_results_are_plain_values_without_draws(tmp_path: Path, engine: Engine) -> None:
+    found = run(build.store(tmp_path))
+    facts = json.loads(json.dumps(found.to_json()))
+    assert (facts["computed"], facts["found"], len(facts["results"])) == (6, 0, 12)
+    assert not {"resampled", "recipe"} & facts["results"][0].keys()
+    assert {"space", "version", "proteins_version", "task_digest", "split", "seed"} < facts["results"][0].keys()
+    assert found.summary().endswith(": 3 inputs on made; 6 cells computed, 0 found in the store")
 
 
 def test_more_seeds_and_another_task_compute_what_is_missing(tmp_path: Path, engine: Engine) -> None:

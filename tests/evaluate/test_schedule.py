@@ -8,12 +8,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from protea_ray.errors import CommitError, EvaluationError
+from protea_ray.errors import CommitError, EvaluationError, InputError
 from protea_ray.evaluate import cell_work, schedule
 from protea_ray.evaluate.cells import Group
 from protea_ray.evaluate.inputs import Input
 from protea_ray.evaluate.schedule import Progress, committed, compute
 from protea_ray.evaluate.task import RESIDUE
+from protea_ray.pipeline.failures import own_errors
 from protea_ray.store.evaluations import read_cells, read_evaluations
 from protea_ray.store.location import open_location
 from tests.clock import Clock
@@ -78,6 +79,13 @@ def test_a_process_that_always_dies_is_named_and_the_rest_is_kept(tmp_path: Path
         compute(location, [group(0, 1, POISON)], "r1", Said())  # pyright: ignore[reportArgumentType]
     rest = group(0, 1, POISON).without(read_cells(location))
     assert rest.seeds == (POISON,)
+
+
+def test_an_error_of_reading_is_that_of_the_cell(tmp_path: Path, cluster: None, monkeypatch: Any) -> None:
+    monkeypatch.setattr(cell_work, "read_features", quick_cells.no_features)
+    monkeypatch.setattr(cell_work, "protein_rows", quick_cells.protein_rows)
+    with pytest.raises(InputError, match="random 8 has no vector of 3 proteins"), own_errors():
+        compute(open_location(tmp_path), [group(0)], "r1", Said())  # pyright: ignore[reportArgumentType]
 
 
 def rows(seed: int) -> pa.Table:
