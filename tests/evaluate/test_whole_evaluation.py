@@ -20,7 +20,7 @@ from tests.store import build
 
 pytestmark = [pytest.mark.slow]
 
-PROTEINS, SEEDS = 80, 12
+PROTEINS, SEEDS = 80, 5
 
 
 def labelled(folder: Path) -> Path:
