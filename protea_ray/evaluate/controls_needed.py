@@ -12,12 +12,13 @@ from protea_ray.config.run import RunOptions
 from protea_ray.errors import ProteaRayError
 from protea_ray.evaluate.inputs import RANDOM, UNTRAINED, Input
 from protea_ray.evaluate.subjects import Subject, space_subject
-from protea_ray.evaluate.untrained_spaces import MissingTwins, Wanted, in_one_pass, is_twin, missing_twins, wanted_twin
+from protea_ray.evaluate.untrained_spaces import MissingTwins, WantedTwin, in_one_pass, missing_twins, wanted_twin
 from protea_ray.pipeline.progress import Reporter
 from protea_ray.store.keys import KeyIndex
 from protea_ray.store.location import Location
 from protea_ray.store.spaces import SpaceInfo, list_spaces
 from protea_ray.store.tables import open_table
+from protea_ray.store.twin_spaces import is_twin
 
 _SHOWN = {"window": "window 15"}  # how tables name it: the residues that it sees
 
@@ -52,7 +53,7 @@ def untrained_controls(
     """
     spaces = list_spaces(location)
     controls: dict[str, Subject] = {}
-    absent: dict[str, Wanted] = {}
+    absent: dict[str, WantedTwin] = {}
     notes: list[str] = []
     for subject in subjects:
         if (why := _no_twin(subject)) is not None:
@@ -78,7 +79,9 @@ def _no_twin(subject: Subject) -> str | None:
     return None if subject.info.trained else ""
 
 
-def _openable(wanted: Sequence[Wanted], options: RunOptions, report: Reporter) -> tuple[list[MissingTwins], list[str]]:
+def _openable(
+    wanted: Sequence[WantedTwin], options: RunOptions, report: Reporter
+) -> tuple[list[MissingTwins], list[str]]:
     """What can be embedded here, and in words what cannot."""
     missing: list[MissingTwins] = []
     failed: list[str] = []

@@ -71,7 +71,7 @@ def compute(location: Location, groups: Sequence[Group], run: str, report: Repor
     Raises what reading and training raise, EvaluationError for a cell whose worker died three times, CommitError.
     """
     total = sum(len(group.seeds) for group in groups)
-    progress = Progress(groups, report)
+    progress = Progress(groups, report, in_flight())
     report.phase(f"training probes, {total:,} cells")
     with committed(location) as add:
         for job, rows, seconds in _finished(location, groups, run, report):
@@ -202,6 +202,7 @@ class Progress:
 
     groups: Sequence[Group]
     report: Reporter
+    at_once: int
     clock: Callable[[], float] = time.monotonic
     done: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -231,7 +232,7 @@ class Progress:
         )
 
     def left(self) -> float:
-        """Predicted seconds, at the rate at which jobs finished so far."""
+        """Predicted seconds, with `at_once` jobs running all the time."""
         busy, done = sum(self.seconds.values()), sum(self.done.values())
         if not done:
             return 0.0
@@ -240,4 +241,4 @@ class Progress:
                                                  else busy / done)
             for task, wanted in self.wanted.items()
         )  # fmt: skip
-        return left * (self.clock() - self.began) / max(busy, 1e-9)
+        return left / self.at_once

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from protea_ray.config.identity import canonical_json
+from protea_ray.config.known_models import TWIN
 from protea_ray.config.recipe import EmbeddingConfig, misfits
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import ConfigError
@@ -20,7 +21,6 @@ from protea_ray.store.location import PROTEINS_TABLE, Location
 from protea_ray.store.spaces import SpaceInfo
 from protea_ray.store.tables import count_rows
 
-TWIN = "untrained:"  # before the name of a model: the same shape with fresh weights
 WAY_OUT = "--controls random,composition does without"
 _OF_THE_CHECKPOINT = ("model", "revision")
 _OF_ONE_PASS = (
@@ -29,7 +29,7 @@ _OF_ONE_PASS = (
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedTwin:
     """A subject, and the recipe of the untrained space that is its control."""
 
     subject: SpaceInfo
@@ -53,36 +53,28 @@ class MissingTwins:
         )
 
 
-def is_twin(info: SpaceInfo, subject: SpaceInfo) -> bool:
-    """Whether `info` is an untrained space of the width, vocabulary and recipe of `subject`."""
-    if info.trained or info.imported or info.hidden != subject.hidden or _recipe(info) != _recipe(subject):
-        return False
-    letters = [space.checkpoint["files"].get("vocabulary") for space in (info, subject)]
-    return info.model == TWIN + subject.model or letters[0] == letters[1]
-
-
 def _recipe(info: SpaceInfo) -> dict[str, Any]:
     """The fields of a space's recipe without its checkpoint's name."""
     known = [name for name in EmbeddingConfig.model_fields if name not in _OF_THE_CHECKPOINT]
     return {name: info.config.get(name) for name in known if name in info.config}
 
 
-def wanted_twin(subject: SpaceInfo, held: SpaceInfo | None) -> Wanted:
+def wanted_twin(subject: SpaceInfo, held: SpaceInfo | None) -> WantedTwin:
     """The recipe of a subject with its model's untrained twin in place of the model, or that of a twin in the store."""
     model = TWIN + subject.model if held is None else held.model
-    return Wanted(subject, EmbeddingConfig.model_validate(_recipe(subject) | {"model": model}))
+    return WantedTwin(subject, EmbeddingConfig.model_validate(_recipe(subject) | {"model": model}))
 
 
-def in_one_pass(wanted: Iterable[Wanted]) -> list[list[Wanted]]:
+def in_one_pass(wanted: Iterable[WantedTwin]) -> list[list[WantedTwin]]:
     """Those that come from one pass of one checkpoint, together."""
-    passes: dict[str, list[Wanted]] = {}
+    passes: dict[str, list[WantedTwin]] = {}
     for one in wanted:
         shared = {name: getattr(one.recipe, name) for name in _OF_ONE_PASS}
         passes.setdefault(canonical_json(shared), []).append(one)
     return list(passes.values())
 
 
-def missing_twins(wanted: Sequence[Wanted], options: RunOptions, report: Reporter) -> MissingTwins:
+def missing_twins(wanted: Sequence[WantedTwin], options: RunOptions, report: Reporter) -> MissingTwins:
     """What has to be embedded for the controls of one pass.
 
     Raises CheckpointError for a twin that cannot be made here, ConfigError for a recipe that this device cannot do.
