@@ -22,12 +22,15 @@ def synth(
     decoys: Annotated[
         int, typer.Option("--decoys", min=0, help="families after each whose ancestors are shuffles of its own")
     ] = 0,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", metavar="CSV", help="also write id, target (family) and split [none]")
+    ] = None,
 ) -> None:
     """Write realistic synthetic proteins: families with a common ancestor, labelled in the header."""
     from protea_ray.sequences.synth import write_fasta
 
-    write_fasta(output, proteins, seed, families, max_length=max_length, decoys=decoys)
-    print(f"{proteins} synthetic proteins written to {output}")
+    write_fasta(output, proteins, seed, families, max_length=max_length, decoys=decoys, labels=labels)
+    print(f"{proteins} synthetic proteins written to {output}" + (f", their families to {labels}" if labels else ""))
 
 
 @takes_lists(outputs=("attention", "contacts"))

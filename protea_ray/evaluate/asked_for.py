@@ -7,13 +7,11 @@ from pathlib import Path
 
 from protea_ray.errors import ConfigError, InputError, did_you_mean
 from protea_ray.evaluate.controls_needed import made_controls
-from protea_ray.evaluate.inputs import CONTROLS, Input
+from protea_ray.evaluate.inputs import CONTROLS, RESIDUES_ONLY, Input
 from protea_ray.evaluate.subjects import Subject, any_view, lacking, read_subjects
 from protea_ray.evaluate.task import RESIDUE, Task
 from protea_ray.pipeline.progress import Reporter
 from protea_ray.store.location import Location
-
-_RESIDUES_ALONE = ("window",)  # controls that a task per protein has no use for
 
 
 def sound_subjects(
@@ -98,7 +96,7 @@ def require_fitting_inputs(tasks: Sequence[Task], subjects: Sequence[Subject]) -
 def inputs_of(task: Task, subjects: Sequence[Subject], controls: Sequence[str]) -> list[Input]:
     """Subjects, then controls, that a task has a use for, each once."""
     given = [side for subject in subjects if (side := _side(subject, task)) is not None]
-    wanted = [control for control in controls if task.kind == RESIDUE or control not in _RESIDUES_ALONE]
+    wanted = [control for control in controls if task.kind == RESIDUE or control not in RESIDUES_ONLY]
     return list({one.digest: one for one in [*given, *made_controls(wanted, given)]}.values())
 
 

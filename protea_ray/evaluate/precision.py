@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from protea_ray.config.recipe import EmbeddingConfig, embedding_config
+from protea_ray.config.recipe import EmbeddingConfig, embedding_config, misfits
 from protea_ray.display import html_table, text_table
 from protea_ray.encoder.collect import Embedded
 from protea_ray.encoder.in_memory import encoder_here
@@ -160,10 +160,11 @@ def _halves(checkpoint: Checkpoint, dtypes: Sequence[str], device: str) -> tuple
     loaded: dict[str, Encoder] = {}
     notes: dict[str, str] = {}
     for dtype in dict.fromkeys(dtypes):
-        if device == "cpu" and dtype == "float16":
+        recipe = _recipe(checkpoint, dtype)
+        if misfits(recipe, checkpoint.facts, device):  # float16 on a CPU: all else of the recipe is the model's own
             notes[dtype] = "needs a GPU"
         else:
-            loaded[dtype] = encoder_here(checkpoint, _recipe(checkpoint, dtype), device, compiled="off")
+            loaded[dtype] = encoder_here(checkpoint, recipe, device, compiled="off")
     return loaded, notes
 
 

@@ -9,7 +9,6 @@ the number of seeds. Memory is that of two blocks, however many chains there are
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,13 +17,16 @@ import torch
 from torch import Tensor
 
 from protea_ray.errors import InputError, StoreError, TrainingError
+from protea_ray.evaluate.drawing import Sides, sides
 from protea_ray.evaluate.inputs import Input
+from protea_ray.evaluate.probe_training import one_thread
 from protea_ray.evaluate.protocol import Protocol
 from protea_ray.evaluate.residue_reading import Block, Matrices, blocks, matrices_of
 from protea_ray.evaluate.softmax_regression import Scale, SoftmaxRegressions
 from protea_ray.evaluate.task import UNRESOLVED, Task
 
-_WEIGHTS, _ROWS, _CHAINS, _HELD_OUT = range(4)  # streams of random numbers
+_WEIGHTS, _ROWS, _CHAINS = range(3)  # streams of random numbers
+_EVERY_SEED = -1  # the seed of what all seeds share
 _MOMENT_ROWS = 8192  # turned into double precision at a time
 _SMALLEST_DEVIATION = 1e-6  # a feature that varies less is left unscaled
 
@@ -46,57 +48,31 @@ def residue_counts(
     """
     matrices, width = matrices_of(task, given, location_uri)
     counts = np.zeros((len(seeds), len(task.tested), len(task.names), len(task.names)), np.int64)
-    with _one_thread():
+    with one_thread():
         for number, fold in enumerate(task.folds):
 
             def told(share: float, done: int = number) -> None:
                 progress((done + share) / len(task.folds))
 
-            sides = sides_of(task, fold, protocol.validation_share)
-            _Fold(task, matrices, width, fold, sides, protocol, told).fill(counts, seeds)
+            chains = sides_of(task, fold, protocol.validation_share)
+            _Fold(task, matrices, width, fold, chains, protocol, told).fill(counts, seeds)
     yield from zip(seeds, counts, strict=True)
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread of torch: sums are then the same on every number of cores, and steps this small are no slower."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@dataclass(frozen=True)
-class Sides:
-    """Numbers of the chains on each side of one fold, ascending."""
-
-    training: np.ndarray
-    validation: np.ndarray
-    tested: np.ndarray
-
-
 def sides_of(task: Task, fold: int, share: float) -> Sides:
-    """Sides of one fold: the file's validation chains, or those of a `share` of the other folds' groups.
+    """The chains that train and those that choose the epoch, the same for all seeds, for they share passes.
 
-    The groups are drawn by the fold alone: all seeds see the same, since they share the passes. Raises InputError where
-    there is no resolved residue to train on or to choose by.
+    Raises InputError where there is no resolved residue to train on or to choose by.
     """
-    others = np.flatnonzero(task.fold != fold)
-    if task.validation is not None:
-        held_out = task.validation[others]
-    else:
-        groups = np.unique(task.group[others])
-        drawn = np.random.default_rng([_HELD_OUT, fold]).permutation(groups)[: max(1, round(share * len(groups)))]
-        held_out = np.isin(task.group[others], drawn)
+    found = sides(task, fold, _EVERY_SEED, share)
     chain = np.repeat(np.arange(len(task)), task.lengths)
-    resolved = np.bincount(chain[task.targets != UNRESOLVED], minlength=len(task))[others]
-    if not resolved[held_out].any() or not resolved[~held_out].any():
-        raise InputError(f"task {task.name}, beside fold {fold}: {resolved[~held_out].sum():,} residues with a state "
-                         f"to train on and {resolved[held_out].sum():,} to choose the epoch by; both need some, so "
-                         "mark other chains, or give chains of more groups")  # fmt: skip
-    return Sides(others[~held_out], others[held_out], np.flatnonzero(task.fold == fold))
+    resolved = np.bincount(chain[task.targets != UNRESOLVED], minlength=len(task))
+    fitted, chooses = (int(resolved[chains].sum()) for chains in (found.fitted, found.chooses))
+    if not fitted or not chooses:
+        raise InputError(f"task {task.name}, beside fold {fold}: {fitted:,} residues with a state to train on and "
+                         f"{chooses:,} to choose the epoch by; both need some, so mark other chains, or give chains of "
+                         "more groups")  # fmt: skip
+    return found
 
 
 @dataclass
@@ -132,12 +108,16 @@ class _Fold:
             raise TrainingError(f"task {self.task.name}: no epoch's loss on the validation chains was a number")
         self._predict(fits, scale, counts)
 
+    @property
+    def tested(self) -> np.ndarray:
+        """Numbers of the chains that are tested."""
+        return np.flatnonzero(self.task.fold == self.fold)
+
     @cached_property
     def _to_read(self) -> int:
         """Residues that are read if training takes all its epochs."""
         training, validation, tested = (
-            int(self.task.lengths[side].sum())
-            for side in (self.sides.training, self.sides.validation, self.sides.tested)
+            int(self.task.lengths[side].sum()) for side in (self.sides.fitted, self.sides.chooses, self.tested)
         )
         return training + (training + validation) * self.protocol.residue_epochs + tested
 
@@ -150,7 +130,7 @@ class _Fold:
     def _scale(self) -> Scale:
         """Moments in double precision over the training residues, in the task's order of chains."""
         count, sums = 0, torch.zeros(2, self.width, dtype=torch.float64)
-        for block in self._blocks(self.sides.training):
+        for block in self._blocks(self.sides.fitted):
             for wide in _in_double(block):
                 sums += torch.stack([wide.sum(0), wide.square().sum(0)])
             count += len(block.states)
@@ -175,7 +155,7 @@ class _Fold:
 
     def _train(self, fits: SoftmaxRegressions, scale: Scale, seeds: Sequence[int], epoch: int) -> None:
         """One epoch: chains in an order of the epoch's, residues of a block in one of each seed's own."""
-        chains = np.random.default_rng([_CHAINS, self.fold, epoch]).permutation(self.sides.training)
+        chains = np.random.default_rng([_CHAINS, self.fold, epoch]).permutation(self.sides.fitted)
         for number, block in enumerate(self._blocks(chains)):
             streams = [[_ROWS, self.fold, seed, epoch, number] for seed in seeds]
             order = np.stack([np.random.default_rng(stream).permutation(len(block.states)) for stream in streams])
@@ -183,12 +163,12 @@ class _Fold:
 
     def _validation_losses(self, fits: SoftmaxRegressions, scale: Scale) -> np.ndarray:
         """(seeds,) summed over validation residues."""
-        parts = (self._standardised(block, scale) for block in self._blocks(self.sides.validation))
+        parts = (self._standardised(block, scale) for block in self._blocks(self.sides.chooses))
         return np.sum([fits.losses(*part) for part in parts], axis=0)
 
     def _predict(self, fits: SoftmaxRegressions, scale: Scale, counts: np.ndarray) -> None:
         """Add one to [seed, tested chain, true state, predicted state] for every resolved residue of this fold."""
-        for block in self._blocks(self.sides.tested):
+        for block in self._blocks(self.tested):
             rows, states = self._standardised(block, scale)
             at = np.searchsorted(self.task.tested, block.chains)
             chain = np.repeat(at, [len(part) for part in block.rows])

@@ -12,9 +12,8 @@ from typing import Any
 
 from protea_ray.config.identity import canonical_json
 from protea_ray.config.known_models import TWIN
-from protea_ray.config.recipe import EmbeddingConfig, misfits
-from protea_ray.config.run import RunOptions
-from protea_ray.errors import ConfigError
+from protea_ray.config.recipe import EmbeddingConfig
+from protea_ray.config.run import RunConfig, RunOptions
 from protea_ray.models.checkpoint import Checkpoint, open_checkpoint
 from protea_ray.pipeline.progress import Reporter
 from protea_ray.store.location import PROTEINS_TABLE, Location
@@ -85,8 +84,7 @@ def missing_twins(wanted: Sequence[WantedTwin], options: RunOptions, report: Rep
             recipes.append(one.recipe)
     report.phase(f"opening the checkpoint {recipes[0].model}")
     checkpoint = open_checkpoint(recipes[0].model, None, recipes[0].family)
-    device = "cpu" if options.device == "cpu" else None
-    problems = [problem for recipe in recipes for problem in misfits(recipe, checkpoint.facts, device)]
-    if problems:
-        raise ConfigError(list(dict.fromkeys(problems)), where=checkpoint.model)
+    from protea_ray.pipeline.embed import require_fitting  # imports Ray
+
+    require_fitting(RunConfig(recipes=tuple(recipes), run=options), checkpoint)
     return MissingTwins(checkpoint, tuple(recipes), tuple(dict.fromkeys(one.subject.name for one in wanted)))

@@ -18,8 +18,9 @@ between versions of numpy. One protein takes about 60 us.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -42,6 +43,7 @@ _LETTERS = np.frombuffer("".join(_PERCENT).encode(), np.uint8)
 _LENGTHS = NormalDist(np.log(290.0), 0.666)  # sigma from mean / median = exp(sigma^2 / 2)
 _KEPT = (0.65, 0.97)  # identity with the ancestor; squared, that between two members
 _MEAN_INDELS, _MEAN_INDEL = 1.5, 4.0  # per member; residues each
+_TESTED = 4  # of a family, every fourth protein is tested where labels are written
 _INTERLEAVED = 64  # families that are written in turns, so that neighbours in the file are not relatives
 
 
@@ -70,18 +72,30 @@ def synthesise(
 
 def write_fasta(
     target: str | Path | BinaryIO, n: int, seed: int, families: int | None = None, max_length: int = MAX_LENGTH,
-    decoys: int = 0,
+    decoys: int = 0, labels: str | Path | None = None,
 ) -> int:  # fmt: skip
     """Write `synthesise(...)` as FASTA, 60 letters a line; returns the number of residues.
 
-    Raises ConfigError, with nothing written, for a file that exists or cannot be made.
+    `labels` is a CSV to write beside it, a task for `evaluate`: id, target (the family) and split, in which the fourth
+    protein of a family, the eighth and so on are tested. Raises ConfigError, with nothing written, for a file that
+    exists or cannot be made.
     """
     proteins = synthesise(n, seed, families, max_length, decoys)
-    residues = 0
-    with _new_file(Path(target)) if isinstance(target, str | Path) else nullcontext(target) as file:
+    residues, seen = 0, Counter[str]()
+    with ExitStack() as files:
+        if labels is not None and Path(labels).is_file():
+            raise _exists(Path(labels))
+        file = files.enter_context(_new_file(Path(target))) if isinstance(target, str | Path) else target
+        table = files.enter_context(_new_file(Path(labels))) if labels is not None else None
+        if table is not None:
+            table.write(b"id,target,split\n")
         for protein in proteins:
             residues += len(protein.sequence)
             file.write(fasta_text(protein.id, f"family={protein.family}", protein.sequence).encode("ascii"))
+            if table is not None:
+                seen[protein.family] += 1
+                split = "train" if seen[protein.family] % _TESTED else "test"
+                table.write(f"{protein.id},{protein.family},{split}\n".encode("ascii"))
     return residues
 
 
@@ -90,9 +104,13 @@ def _new_file(path: Path) -> BinaryIO:
     try:
         return path.open("wb" if path.exists() and not path.is_file() else "xb")
     except FileExistsError as error:
-        raise ConfigError(f"{path} exists already; name another file, or remove it first", where="synth") from error
+        raise _exists(path) from error
     except OSError as error:
         raise ConfigError(f"{path} cannot be written ({error.strerror})", where="synth") from error
+
+
+def _exists(path: Path) -> ConfigError:
+    return ConfigError(f"{path} exists already; name another file, or remove it first", where="synth")
 
 
 def _check(n: int, families: int, seed: int, max_length: int, decoys: int) -> None:

@@ -279,7 +279,7 @@ def test_a_new_an_empty_and_a_half_made_store_are_places_to_write(place: str, fo
 # options that do nothing unless they are given, or one of which must be
 WITHOUT_DEFAULT = (
     "--config", "--where", "--nearest", "--out", "--watch", "--attribution", "--unmatched", "--model", "--shape",
-    "--fasta", "--id", "--sequence",
+    "--fasta", "--id", "--sequence", "--gate", "--tasks", "--data",
 )  # fmt: skip
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,3 +130,13 @@ def test_the_job(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str])
         job.run([model])
     assert left.value.code == 2
     assert "--store STORE or --fasta FILE" in capsys.readouterr().err
+
+
+def test_a_gpu_is_called_what_torch_calls_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda place: f"card {place.index}")
+    encoders: dict[str, Any] = {
+        place: SimpleNamespace(core=SimpleNamespace(device=torch.device(place))) for place in ("cuda:1", "cpu")
+    }
+    named = {place: precision._name(encoder) for place, encoder in encoders.items()}
+    assert named["cuda:1"] == "card 1"
+    assert named["cpu"].endswith(" CPU")

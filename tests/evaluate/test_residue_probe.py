@@ -18,6 +18,7 @@ from protea_ray.evaluate.protocol import Protocol
 from protea_ray.evaluate.residue_probe import residue_counts, sides_of
 from protea_ray.evaluate.softmax_regression import Scale
 from protea_ray.evaluate.task import UNRESOLVED, Task
+from protea_ray.query.view import View
 from protea_ray.store.location import Location
 from tests.evaluate.chains import STATES, chain_task, control, states, subject
 from tests.store import build
@@ -75,8 +76,8 @@ def test_a_signal_in_the_matrices_is_found_as_well_as_by_an_exact_fit_and_is_not
             [states(n)[states(n) >= 0] for n in own]
         )
 
-    exact = LogisticRegression(C=10).fit(*residues(sides.training)).score(*residues(sides.tested))
-    _, truth = residues(sides.tested)
+    exact = LogisticRegression(C=10).fit(*residues(sides.fitted)).score(*residues(task.tested))
+    _, truth = residues(task.tested)
     most = np.bincount(truth).max() / len(truth)
     assert exact > 0.9
     for counts in counted(location).values():
@@ -115,20 +116,19 @@ def test_every_fold_is_tested_by_a_probe_of_the_others(location: Location) -> No
 def test_validation_chains_are_the_files_or_whole_groups_that_the_fold_draws() -> None:
     given = sides_of(chain_task(), 0, 0.1)
     at = np.arange(60)
-    assert given.tested.tolist() == at[::3].tolist()
-    assert given.validation.tolist() == at[1::9].tolist()
-    assert sorted([*given.training, *given.validation, *given.tested]) == at.tolist()
+    assert given.chooses.tolist() == at[1::9].tolist()
+    assert sorted([*given.fitted, *given.chooses, *at[::3]]) == at.tolist()
     grouped = replace(chain_task(folds=4), group=np.arange(60) // 6)
     drawn = sides_of(grouped, 1, 0.2)
-    held_out = set(grouped.group[drawn.validation])
+    held_out = set(grouped.group[drawn.chooses])
     assert len(held_out) == 2
-    assert held_out.isdisjoint(grouped.group[drawn.training])
-    assert not set(drawn.tested) & {*drawn.training, *drawn.validation}
-    assert sides_of(grouped, 2, 0.2).validation.tolist() != drawn.validation.tolist()
+    assert held_out.isdisjoint(grouped.group[drawn.fitted])
+    assert not set(np.flatnonzero(grouped.fold == 1)) & {*drawn.fitted, *drawn.chooses}
+    assert sides_of(grouped, 2, 0.2).chooses.tolist() != drawn.chooses.tolist()
 
 
 @pytest.mark.parametrize(
-    ("side", "said"), [("training", " 0 residues with a state to train"), ("validation", " 0 to choose the epoch by")]
+    ("side", "said"), [("fitted", " 0 residues with a state to train"), ("chooses", " 0 to choose the epoch by")]
 )
 def test_a_split_without_states_to_train_on_or_to_choose_by_is_refused(
     location: Location, side: str, said: str
@@ -136,9 +136,7 @@ def test_a_split_without_states_to_train_on_or_to_choose_by_is_refused(
     task = chain_task()
     none = np.isin(np.arange(60), getattr(sides_of(task, 0, 0.1), side))
     blank = np.where(np.repeat(none, task.lengths), UNRESOLVED, task.targets).astype(np.int8)
-    with pytest.raises(
-        InputError, match=r"task chains, beside fold 0: .* 0 to" if side == "validation" else "0 residues"
-    ):
+    with pytest.raises(InputError, match=r"task chains, beside fold 0: .* 0 to" if side == "chooses" else "0 residues"):
         counted(location, task=replace(task, targets=blank))
 
 
@@ -161,14 +159,15 @@ def test_a_value_that_is_no_number_is_named_by_its_chain(location: Location, mon
     task = chain_task()
     real = residue_reading._matrix
 
-    def damaged(raw: bytes, view: object, id: str, residues: int) -> np.ndarray:
+    def damaged(raw: bytes, view: View, id: str, residues: int) -> np.ndarray:
         made = real(raw, view, id, residues).copy()
         if id == bad:
             made[2, 3] = np.nan
         return made
 
     monkeypatch.setattr(residue_reading, "_matrix", damaged)
-    for chains in vars(sides_of(task, 0, 0.1)).values():
+    given = sides_of(task, 0, 0.1)
+    for chains in (given.fitted, given.chooses, task.tested):
         bad = task.ids[chains[-1]]
         with pytest.raises(StoreError, match=f"residue matrix of {bad} holds values that are no numbers"):
             counted(location, residue_epochs=1)
@@ -185,7 +184,7 @@ def test_features_are_standardised_by_the_training_residues_alone(
 
     monkeypatch.setattr(residue_probe, "Scale", noted)
     counted(location, (0,), residue_epochs=1)
-    own = numbers(task, sides_of(task, 0, 0.1).training)
+    own = numbers(task, sides_of(task, 0, 0.1).fitted)
     rows = np.concatenate([build.residues(n)[states(n) >= 0] for n in own]).astype(np.float64)
     assert np.allclose(found, [rows.mean(axis=0), rows.std(axis=0)], rtol=1e-6, atol=1e-7)
 

@@ -137,3 +137,18 @@ def test_a_file_that_exists_is_not_overwritten(tmp_path: Path) -> None:
     assert path.read_bytes() == b">mine\nMKV\n"
     with pytest.raises(ConfigError, match="cannot be written"):
         write_fasta(tmp_path / "no" / "such.fasta", 5, seed=1)
+
+
+def test_labels_are_the_families_with_every_fourth_protein_of_each_tested(tmp_path: Path) -> None:
+    fasta, labels = tmp_path / "p.fasta", tmp_path / "l.csv"
+    write_fasta(fasta, 40, seed=3, families=4, max_length=80, labels=labels)
+    header, *rows = [line.split(",") for line in labels.read_text().splitlines()]
+    assert header == ["id", "target", "split"]
+    headers = [line[1:].split() for line in fasta.read_text().splitlines() if line.startswith(">")]
+    assert [(id, f"family={family}") for id, family, _ in rows] == [(id, family) for id, family in headers]
+    for family in {family for _, family, _ in rows}:
+        own = [split for _, of, split in rows if of == family]
+        assert [number for number, split in enumerate(own, 1) if split == "test"] == list(range(4, len(own) + 1, 4))
+    with pytest.raises(ConfigError, match="exists already"):
+        write_fasta(tmp_path / "q.fasta", 4, seed=3, labels=labels)
+    assert not (tmp_path / "q.fasta").exists()
