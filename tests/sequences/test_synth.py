@@ -15,8 +15,8 @@ import pytest
 
 from protea_ray.errors import ConfigError
 from protea_ray.evaluate.composition import composition
-from protea_ray.evaluate.nearest import same_group_share
 from protea_ray.sequences.synth import SyntheticProtein, _ancestors, synthesise, write_fasta
+from tests.sequences.nearest import same_group_share
 from tests.sequences.reading import read
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "families.fasta"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from protea_ray.errors import ConfigError, InputError
+from protea_ray.evaluate.ontology import propagated, with_ancestors
 from protea_ray.evaluate.tasks.label_columns import table_rows
 from protea_ray.evaluate.tasks.labelled import raise_if, some, source_of
 from protea_ray.sequences.formats import plain_name
@@ -30,28 +31,13 @@ class TermGraph:
 
     def propagated(self, terms: Iterable[str]) -> tuple[tuple[str, ...], list[str]]:
         """The terms and all their ancestors but the roots, sorted; and the terms that the graph lacks."""
-        found, unknown = set[str](), list[str]()
-        waiting = list(terms)
-        for at, term in enumerate(waiting):
-            waiting[at] = self.same.get(term, term)
-            unknown += [term] if waiting[at] not in self.parents else []
-        while waiting:
-            term = waiting.pop()
-            if term in self.parents and term not in found:
-                found.add(term)
-                waiting += self.parents[term]
-        return tuple(sorted(term for term in found if self.parents[term])), unknown
+        own = {term: self.same.get(term, term) for term in terms}
+        unknown = [term for term, meant in own.items() if meant not in self.parents]
+        return tuple(sorted(propagated(own.values(), self.parents))), unknown
 
     def of(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Parents of these terms and of all their ancestors, sorted; roots with ()."""
-        found: dict[str, tuple[str, ...]] = {}
-        waiting = list(names)
-        while waiting:
-            term = waiting.pop()
-            if term not in found:
-                found[term] = tuple(sorted(self.parents[term]))
-                waiting += found[term]
-        return dict(sorted(found.items()))
+        return {term: tuple(sorted(self.parents[term])) for term in sorted(with_ancestors(names, self.parents))}
 
 
 def graph_beside(path: Path) -> Path:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from protea_ray.evaluate import nearest
-from protea_ray.evaluate.nearest import chance_share, same_group_share
+from tests.sequences import nearest
+from tests.sequences.nearest import same_group_share
 
 
 def test_by_hand() -> None:
@@ -32,8 +32,6 @@ def test_as_scikit_learn_counts(block: int, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_equally_near_vectors_count_in_equal_parts() -> None:
     assert same_group_share(np.ones((4, 3)), ["a", "a", "b", "b"]) == pytest.approx(1 / 3)
-    assert chance_share(["a", "a", "b", "b"]) == pytest.approx(1 / 3)
-    assert chance_share(["a", "a", "a", "b"]) == pytest.approx((3 * 2 / 3 + 0) / 4)
 
 
 def test_one_vector_has_no_neighbour() -> None:

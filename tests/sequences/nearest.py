@@ -31,9 +31,3 @@ def same_group_share(vectors: np.ndarray, groups: Sequence[str]) -> float:
         same = group[first : first + BLOCK, None] == group[None]
         hits += float(((best & same).sum(axis=1) / best.sum(axis=1)).sum())
     return hits / len(unit)
-
-
-def chance_share(groups: Sequence[str]) -> float:
-    """What `same_group_share` would be for vectors that know nothing: the mean share of others of the same group."""
-    _, group, size = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
-    return float((size[group] - 1).mean() / (len(group) - 1))
