@@ -35,7 +35,7 @@ def test_every_model_with_its_figures_and_without_a_network(tmp_path: Path, monk
         "layers": 33, "width": 1280, "trained_length": 1022, "float32_bytes": 2_596_000_000,
         "half_bytes": 1_298_000_000, "licence": "MIT", "relative_cost": 1.0, "here": False,
     }  # fmt: skip
-    assert set(found["built_in"]) == {"small", "untrained-esm2-8m"}
+    assert set(found["built_in"]) == {"small", "untrained-esm2-8m", "untrained:MODEL"}
 
     said = call("models").stdout
     for known in KNOWN:
