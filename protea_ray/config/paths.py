@@ -81,7 +81,7 @@ def require_store(store: str) -> None:
                 f"protea-ray embed {shlex.quote(store)} STORE makes one of it"
             )
         if not path.is_dir():
-            hint = _nearest(path, _holds_tables)
+            hint = nearest_beside(path, _holds_tables)
             raise StoreError(f"there is no store at {store}{hint or f'; {_makes(store)} makes one'}")
         if not _holds_tables(path):
             below = sorted(item.name for item in path.iterdir() if _holds_tables(item))
@@ -158,7 +158,7 @@ def _missing(given: str) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         if path.is_symlink():
             return "is a link that points to nothing"
-        return f"no such file{_nearest(path)}"
+        return f"no such file{nearest_beside(path)}"
     except (OSError, ValueError) as error:  # no permission, a name too long, a loop of links, NUL
         return f"cannot be read ({getattr(error, 'strerror', None) or error})"
     return None
@@ -171,7 +171,7 @@ def _matches_nothing(path: Path) -> str | None:
     return "no file matches this pattern"
 
 
-def _nearest(path: Path, wanted: Callable[[Path], bool] = Path.exists) -> str:
+def nearest_beside(path: Path, wanted: Callable[[Path], bool] = Path.exists) -> str:
     """What is wanted beside a missing path and has the nearest name, to append to a message; empty where none has."""
     names = {item.rpartition("/")[2]: item for item in _names_beside(path, wanted)}
     found = get_close_matches(path.name, names, n=1, cutoff=0.6)
@@ -238,7 +238,7 @@ def _no_store(store: str) -> str | None:
         )
     if Path(store).expanduser().is_dir():
         return f"STORE {store} is a directory without {_PROTEINS}, so no store; write {_TRAIN}"
-    hint = _nearest(Path(store).expanduser(), _holds_tables)
+    hint = nearest_beside(Path(store).expanduser(), _holds_tables)
     return f"there is no store at {store}{hint or f'; protea-ray embed INPUT {store} makes one'}"
 
 

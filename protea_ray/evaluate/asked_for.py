@@ -47,7 +47,9 @@ def option_problems(tasks: Sequence[str], controls: Sequence[str], seeds: int, o
         if word not in CONTROLS
     ]
     if not tasks:
-        problems.append("tasks: name at least one")
+        from protea_ray.evaluate.tasks import known_tasks
+
+        problems.append(f"tasks: name at least one of {', '.join(known_tasks())}, or a file of labels: labels.csv")
     if seeds < 1:
         problems.append(f"seeds: {seeds} is less than 1")
     if out is not None and out.exists() and not out.is_dir():

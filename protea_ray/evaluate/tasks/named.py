@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from protea_ray.config.paths import nearest_beside
 from protea_ray.errors import ConfigError, did_you_mean
 from protea_ray.evaluate.task import CLASSIFICATION, RESIDUE, Task
 from protea_ray.evaluate.tasks.encoded import encoded, require_learnable
@@ -84,7 +85,7 @@ def _path_and_kind(wanted: str) -> tuple[Path, str]:
     if path.is_dir():
         raise ConfigError(f"{wanted} is a folder; name a file of labels in it, or a named task ({', '.join(_NAMED)}) "
                           f"with --data {wanted}", where="task")  # fmt: skip
-    near = did_you_mean(wanted, _NAMED)
+    near = did_you_mean(wanted, _NAMED) or nearest_beside(own if kind in KINDS else path, Path.is_file)
     raise ConfigError(f"{wanted}: no file and no named task ({', '.join(_NAMED)}){near}", where="task")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from protea_ray.errors import InputError
+from protea_ray.errors import ConfigError, InputError
 from protea_ray.evaluate.task import ALWAYS_TRAINS, CLASSIFICATION, MULTILABEL, RESIDUE, UNRESOLVED
 from protea_ray.evaluate.tasks import known_tasks, read_labelled, read_task
 from protea_ray.query.view import View
@@ -138,3 +138,10 @@ def test_secondary_structure(tmp_path: Path) -> None:
 def test_every_named_task_has_a_sentence() -> None:
     assert list(known_tasks()) == ["localization", "go-mf", "go-cc", "go-bp", "secondary-structure"]
     assert all(known_tasks().values())
+
+
+def test_a_misspelt_file_is_answered_with_the_nearest_one(tmp_path: Path) -> None:
+    (tmp_path / "families.csv").write_text("id,target\n")
+    for wanted in ("familes.csv", "familes.csv:classification"):
+        with pytest.raises(ConfigError, match=r"no file and no named task .*did you mean .*families\.csv\?"):
+            read_labelled(str(tmp_path / wanted), None)
