@@ -9,6 +9,7 @@ the number of seeds. Memory is that of two blocks, however many chains there are
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -48,14 +49,14 @@ def residue_counts(
     """
     matrices, width = matrices_of(task, given, location_uri)
     counts = np.zeros((len(seeds), len(task.tested), len(task.names), len(task.names)), np.int64)
-    with one_thread():
+    with one_thread(), ThreadPoolExecutor(1, thread_name_prefix="protea-ray-residues") as ahead:
         for number, fold in enumerate(task.folds):
 
             def told(share: float, done: int = number) -> None:
                 progress((done + share) / len(task.folds))
 
             chains = sides_of(task, fold, protocol.validation_share)
-            _Fold(task, matrices, width, fold, chains, protocol, told).fill(counts, seeds)
+            _Fold(task, matrices, width, fold, chains, protocol, told, ahead).fill(counts, seeds)
     yield from zip(seeds, counts, strict=True)
 
 
@@ -86,6 +87,7 @@ class _Fold:
     sides: Sides
     protocol: Protocol
     progress: Callable[[float], None]
+    ahead: ThreadPoolExecutor
     read: int = 0
 
     def fill(self, counts: np.ndarray, seeds: Sequence[int]) -> None:
@@ -122,7 +124,7 @@ class _Fold:
         return training + (training + validation) * self.protocol.residue_epochs + tested
 
     def _blocks(self, chains: np.ndarray) -> Iterator[Block]:
-        for block in blocks(self.task, chains, self.matrices, self.width):
+        for block in blocks(self.task, chains, self.matrices, self.width, self.ahead):
             yield block
             self.read += int(self.task.lengths[block.chains].sum())
             self.progress(self.read / self._to_read)

@@ -127,20 +127,23 @@ def _rows_of_chains(task: Task, view: View) -> np.ndarray:
     return rows
 
 
-def blocks(task: Task, chains: np.ndarray, matrices: Matrices, width: int) -> Iterator[Block]:
-    """Yield the resolved residues of `chains` in their order, block by block, one read ahead.
+def blocks(
+    task: Task, chains: np.ndarray, matrices: Matrices, width: int, ahead: ThreadPoolExecutor
+) -> Iterator[Block]:
+    """Yield the resolved residues of `chains` in their order, block by block; the next is read in `ahead` meanwhile.
 
-    Chains without a resolved residue are left out. A chain longer than a block is a block of its own.
+    Chains without a resolved residue are left out. A chain longer than a block is a block of its own. One thread for
+    all passes keeps the memory of one: a new thread in each held about 70 MB more after each pass over 2.8 million
+    residues of 320 values.
     """
     ends = np.cumsum(task.lengths)
     cuts = _cuts(task.lengths[chains], width)
-    with ThreadPoolExecutor(1, thread_name_prefix="protea-ray-residues") as ahead:
-        waiting = [ahead.submit(_block, task, ends, chains[a:b], matrices) for a, b in cuts[:1]]
-        for number in range(len(cuts)):
-            block = waiting.pop().result()
-            waiting = [ahead.submit(_block, task, ends, chains[a:b], matrices) for a, b in cuts[number + 1 :][:1]]
-            if len(block.states):
-                yield block
+    waiting = [ahead.submit(_block, task, ends, chains[a:b], matrices) for a, b in cuts[:1]]
+    for number in range(len(cuts)):
+        block = waiting.pop().result()
+        waiting = [ahead.submit(_block, task, ends, chains[a:b], matrices) for a, b in cuts[number + 1 :][:1]]
+        if len(block.states):
+            yield block
 
 
 def _cuts(lengths: np.ndarray, width: int) -> list[tuple[int, int]]:

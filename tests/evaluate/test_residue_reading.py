@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +29,8 @@ def location(tmp_path_factory: pytest.TempPathFactory) -> Location:
 
 def read(task: Task, given: Input, location: Location, chains: Iterable[int]) -> list[Block]:
     matrices, width = matrices_of(task, given, location.uri)
-    return list(blocks(task, np.array(list(chains)), matrices, width))
+    with ThreadPoolExecutor(1) as ahead:
+        return list(blocks(task, np.array(list(chains)), matrices, width, ahead))
 
 
 def same(left: list[Block], right: list[Block]) -> bool:
