@@ -217,6 +217,9 @@ def main(arguments: Sequence[str]) -> int:
     if python is None:
         print(f"Set {VARIABLE} to a Python that has cafaeval 1.3.0.", file=sys.stderr)
         return 2
+    if arguments and not any(Path(arguments[0]).glob("*.obo")):
+        print(f"{arguments[0]} holds no .obo; name the folder that src/cafaeval/data/example is.", file=sys.stderr)
+        return 2
     print("example      metric          product    cafaeval")
     agree = compare_folder(python, Path(arguments[0])) if arguments else compare_generated(python)
     return 0 if agree else 1
