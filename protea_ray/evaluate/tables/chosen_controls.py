@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from protea_ray.config.known_models import TWIN
 from protea_ray.errors import ConfigError, did_you_mean
 from protea_ray.evaluate.inputs import COMPOSITION, RANDOM, UNTRAINED
 from protea_ray.evaluate.tables.estimates import Estimates, InputFacts, TaskFacts
@@ -19,15 +20,24 @@ def usual_baseline(there: Sequence[InputFacts], given: InputFacts) -> InputFacts
     """The control of `there` that an input has to beat before it is worth anything; None where there is no control.
 
     The untrained model of its shape says what training added. Where it is missing the composition, which costs
-    nothing, then random vectors; of several the one of the input's own width. The best control would be chosen by the
-    tested proteins themselves, so the choice is by kind.
+    nothing, then random vectors; of several of a kind the likest one. The best control would be chosen by the tested
+    proteins themselves, so the choice is by kind.
     """
     for kind in (UNTRAINED, COMPOSITION, RANDOM):
-        of_kind = [control for control in there if control.control == kind]
-        same_width = [control for control in of_kind if control.width == given.width]
-        if same_width or of_kind:
-            return (same_width or of_kind)[0]
+        if of_kind := [control for control in there if control.control == kind]:
+            return max(of_kind, key=lambda control: _likeness(control, given))
     return None
+
+
+def _likeness(control: InputFacts, given: InputFacts) -> tuple[bool, ...]:
+    """How much a control has in common with an input: width, model, layers, pooling, in this order."""
+    layers = [one.recipe.get("layers") for one in (control, given)]
+    return (
+        control.width == given.width,
+        control.model == TWIN + given.model,
+        layers[0] == layers[1],
+        control.pooling == given.pooling,
+    )
 
 
 def named_input(found: Estimates, name: str) -> InputFacts:

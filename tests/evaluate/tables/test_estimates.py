@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -165,3 +167,21 @@ def test_a_baseline_is_named_by_input_space_or_kind_and_a_mistake_lists_them() -
                     {"macro_f1": 0.1}})  # fmt: skip
     with pytest.raises(ConfigError, match="several inputs are 'random'; name one of random 320, random 640"):
         named_input(Estimates.read(two), "random")
+
+
+def test_of_several_untrained_spaces_the_one_of_the_same_model_layers_and_pooling_is_the_baseline() -> None:
+    first, last = made.RECIPE | {"layers": [1]}, made.RECIPE
+    subjects = [made.Given(f"small-{pooling}-{n}", pooling=pooling, recipe=recipe)
+                for n, recipe in enumerate((last, first)) for pooling in ("mean", "max")]  # fmt: skip
+    twins = [replace(given, name=f"untrained-{given.name}", control="untrained", model="untrained:small")
+             for given in subjects]  # fmt: skip
+    other = replace(twins[0], name="untrained-esm2", model="untrained-esm2-8m")
+    wide = replace(twins[0], name="untrained-wide", width=640)
+    given = [other, wide, *twins[::-1], *subjects]
+    found = Estimates.read(
+        made.rows("t", "classification", {one: {"macro_f1": 0.2} for one in given}, probes=["linear"])
+    )
+    for subject in subjects:
+        chosen = usual_baseline(found.inputs, named_input(found, subject.name))
+        assert chosen is not None
+        assert chosen.name == f"untrained-{subject.name}"
