@@ -21,7 +21,14 @@ from tests.store import build
 pytestmark = [pytest.mark.slow]
 
 PROTEINS, SEEDS = 80, 5
-MANY = 40  # seeds of an evaluation that is longer than the ten seconds until its first commit
+MANY = 40  # seeds of an evaluation that is killed in the middle
+EVERY_CELL = """
+from protea_ray.cli.main import run
+from protea_ray.evaluate import schedule
+
+schedule.COMMIT_SECONDS = 0.0  # a quiet machine computes all cells in the ten seconds until the first commit
+run()
+"""
 
 
 def labelled(folder: Path) -> Path:
@@ -45,7 +52,9 @@ def content(location: Location) -> list[dict[str, Any]]:
 def test_killed_and_repeated_it_computes_the_rest_and_doubles_nothing(tmp_path: Path) -> None:
     location = build.store(tmp_path / "store", range(PROTEINS), per_unit=40)
     given = arguments(location, labelled(tmp_path), MANY)
-    process = commands.start(*given, log=tmp_path / "log")
+    with (tmp_path / "log").open("wb") as log:
+        command = [sys.executable, "-c", EVERY_CELL, *given]
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     while not read_cells(location):
         assert process.poll() is None, (tmp_path / "log").read_text()
         time.sleep(0.05)
