@@ -145,9 +145,9 @@ def evaluate_spaces(
     what is missing only. Raises ConfigError, InputError, StoreError, and EvaluationError for a probe whose process
     died.
     """
-    from protea_ray.config.run import run_config
+    from protea_ray.config.run import options_alone
 
-    options = run_config({"model": "any", "run": run or {}}).run
+    options = options_alone(run or {})
     from protea_ray.evaluate.evaluation import CONTROLS, evaluate
     from protea_ray.pipeline.progress import reporter
 

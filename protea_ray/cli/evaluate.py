@@ -93,14 +93,14 @@ def chosen(controls: str | None, every: Sequence[str]) -> list[str]:
 
 def run_options(assignments: list[str], address: str | None) -> RunOptions:
     """The options of the run, `--set run.NAME=VALUE`; raises ConfigError, also for a field of a recipe."""
-    from protea_ray.config.run import load_fields, run_config
+    from protea_ray.config.run import load_fields, options_alone
     from protea_ray.errors import ConfigError
 
     given: dict[str, Any] = load_fields(None, assignments, {} if address is None else {"run.address": address})
     if others := [name for name in given if name != "run"]:
         raise ConfigError([f"--set {name}: evaluate takes fields of run alone, as in --set run.device=cpu"
                            for name in others])  # fmt: skip
-    return run_config({"model": "any", **given}).run
+    return options_alone(given.get("run", {}))
 
 
 def finish(done: Evaluation, as_json: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -111,6 +111,11 @@ def run_config(fields: dict[str, Any], *, where: str = "configuration") -> RunCo
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)), where=where)
     return RunConfig(recipes=tuple(recipes), run=options)
+
+
+def options_alone(given: Mapping[str, Any]) -> RunOptions:
+    """The options of a command that takes no recipe; raises ConfigError with every mistake."""
+    return run_config({"model": "any", "run": given}).run
 
 
 def require_fields(fields: dict[str, Any]) -> None:

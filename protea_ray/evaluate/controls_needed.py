@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import ProteaRayError
-from protea_ray.evaluate.inputs import RANDOM, UNTRAINED, Input
+from protea_ray.evaluate.inputs import RANDOM, UNTRAINED, WINDOW, Input
+from protea_ray.evaluate.letters import WINDOW_RESIDUES
 from protea_ray.evaluate.subjects import Subject, space_subject
 from protea_ray.evaluate.untrained_spaces import MissingTwins, WantedTwin, in_one_pass, missing_twins, wanted_twin
 from protea_ray.pipeline.progress import Reporter
@@ -20,7 +21,7 @@ from protea_ray.store.spaces import SpaceInfo, list_spaces
 from protea_ray.store.tables import open_table
 from protea_ray.store.twin_spaces import is_twin
 
-_SHOWN = {"window": "window 15"}  # how tables name it: the residues that it sees
+_SHOWN = {WINDOW: f"{WINDOW} {WINDOW_RESIDUES}"}  # how tables name it: the residues that it sees
 
 
 @dataclass(frozen=True)

@@ -17,17 +17,15 @@ from typing import TYPE_CHECKING, Any
 from protea_ray.config.gate_file import DRIFT_CONDITIONS, DriftConditions, GateConfig, TaskConditions
 from protea_ray.errors import ConfigError, InputError, did_you_mean
 from protea_ray.evaluate.gate_conditions import NO_CURRENT, TaskRows, unjudged
+from protea_ray.evaluate.subjects import newest_view
 from protea_ray.evaluate.task import CLASSIFICATION, HEADLINE, MULTILABEL, REGRESSION, RESIDUE
 from protea_ray.evaluate.tasks.named import join_task, read_labelled
 from protea_ray.pipeline.gate_figures import Candidate, Gate, GateFigure, GateResult
 from protea_ray.pipeline.progress import Reporter
 from protea_ray.query.drift import Drift, drift
 from protea_ray.query.random_vectors import UntrainedSpaceWarning
-from protea_ray.query.view import Pin, View
-from protea_ray.store.location import Location, open_location
-from protea_ray.store.pins import pinned_target
+from protea_ray.store.location import open_location
 from protea_ray.store.rows import vector_facts
-from protea_ray.store.spaces import list_spaces
 from protea_ray.store.tables import open_table
 
 if TYPE_CHECKING:
@@ -70,7 +68,7 @@ def open_gate(config: GateConfig, file: str, store: str, report: Reporter) -> Ga
     Raises ConfigError with every mistake: tasks that are not known, whose files cannot be read or whose proteins the
     store does not hold, and metrics that are not those of the kind of task.
     """
-    view = _newest_view(open_location(store))
+    view = newest_view(open_location(store))  # none in a store without a space, which is about to be filled
     grouped: dict[tuple[str, str | None], list[TaskConditions]] = {}
     for one in config.tasks:
         grouped.setdefault((one.task, one.data or config.data), []).append(one)
@@ -90,12 +88,6 @@ def open_gate(config: GateConfig, file: str, store: str, report: Reporter) -> Ga
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)), where=file)
     return partial(judge, config, file, tuple(tasks))
-
-
-def _newest_view(location: Location) -> View | None:
-    """A view to whose proteins the tasks are joined; None for a store without a space, which is about to be filled."""
-    newest = max(list_spaces(location), key=lambda info: info.created, default=None)
-    return View(location, Pin(*pinned_target(location, newest.name))) if newest else None
 
 
 def _metric_problems(conditions: Sequence[TaskConditions], kind: str, graph: bool) -> Iterator[str]:

@@ -54,6 +54,7 @@ def _of_fold(task: Task, features: np.ndarray, fold: int, seed: int, protocol: P
     outputs = 1 if task.kind == REGRESSION else (len(task.names) if learnable is None else int(learnable.sum()))
     chooses = _known(task, side)
     learns, judges, all_of_them = (Labelled(inputs[r], targets[r]) for r in (side.fitted, chooses, side.learned))
+    above = _ancestors(task, learnable)
     scores = {}
     for name in PROBES:
         number = seed_of(seed, fold, name)
@@ -61,7 +62,7 @@ def _of_fold(task: Task, features: np.ndarray, fold: int, seed: int, protocol: P
         if side.drawn and len(chooses):
             as_long, nobody = replace(protocol, epochs=probe.epochs), Labelled(inputs[:0], targets[:0])
             probe = fit(name, outputs, all_of_them, nobody, task.kind, as_long, number)
-        scores[name] = _scores(task, probe, inputs[tested], learnable, back)
+        scores[name] = _scores(task, probe, inputs[tested], learnable, above, back)
     return scores
 
 
@@ -91,9 +92,21 @@ def _targets(task: Task, learned: np.ndarray, learnable: np.ndarray | None) -> t
     return torch.from_numpy(((task.targets - mean) / spread).astype(np.float32)), (mean, spread)
 
 
+def _ancestors(task: Task, learnable: np.ndarray | None) -> np.ndarray | None:
+    """The graph of the learnable terms as `consistent` takes it; None of a task without a graph."""
+    if learnable is None or not task.parents:
+        return None
+    return ancestor_matrix([name for name, learned in zip(task.names, learnable, strict=True) if learned], task.parents)
+
+
 @torch.no_grad()
 def _scores(
-    task: Task, probe: Probe, inputs: Tensor, learnable: np.ndarray | None, back: tuple[float, float]
+    task: Task,
+    probe: Probe,
+    inputs: Tensor,
+    learnable: np.ndarray | None,
+    above: np.ndarray | None,
+    back: tuple[float, float],
 ) -> np.ndarray:
     """Scores of one probe as `predictions` gives them."""
     raw = probe.scores(inputs)
@@ -102,9 +115,8 @@ def _scores(
     if learnable is None:
         return raw[:, 0].numpy() * back[1] + back[0]
     likely = raw.sigmoid().numpy()
-    if task.parents:
-        names = [name for name, learned in zip(task.names, learnable, strict=True) if learned]
-        likely = consistent(likely, ancestor_matrix(names, task.parents))
+    if above is not None:
+        likely = consistent(likely, above)
     scores = np.zeros((len(inputs), len(learnable)), np.float32)
     scores[:, learnable] = likely
     return scores

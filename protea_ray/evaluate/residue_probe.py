@@ -8,10 +8,9 @@ the number of seeds. Memory is that of two blocks, however many chains there are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -33,30 +32,20 @@ _SMALLEST_DEVIATION = 1e-6  # a feature that varies less is left unscaled
 
 
 def residue_counts(
-    task: Task,
-    given: Input,
-    location_uri: str,
-    seeds: Sequence[int],
-    protocol: Protocol,
-    progress: Callable[[float], None] = lambda share: None,
+    task: Task, given: Input, location_uri: str, seeds: Sequence[int], protocol: Protocol
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (seed, counts (tested, classes, classes) int64 of [true state, predicted state]) of every seed.
 
-    A seed's counts do not depend on the others. `progress` is told after each block which share of the residues that
-    may have to be read has been; training that ends early jumps. Raises ConfigError for an input without residues,
-    StoreError for chains without a matrix, InputError for a split without proteins to train on or to choose by,
-    TrainingError for a loss that is no number.
+    A seed's counts do not depend on the others. Raises ConfigError for an input without residues, StoreError for chains
+    without a matrix, InputError for a split without proteins to train on or to choose by, TrainingError for a loss that
+    is no number.
     """
     matrices, width = matrices_of(task, given, location_uri)
     counts = np.zeros((len(seeds), len(task.tested), len(task.names), len(task.names)), np.int64)
     with one_thread(), ThreadPoolExecutor(1, thread_name_prefix="protea-ray-residues") as ahead:
-        for number, fold in enumerate(task.folds):
-
-            def told(share: float, done: int = number) -> None:
-                progress((done + share) / len(task.folds))
-
+        for fold in task.folds:
             chains = sides_of(task, fold, protocol.validation_share)
-            _Fold(task, matrices, width, fold, chains, protocol, told, ahead).fill(counts, seeds)
+            _Fold(task, matrices, width, fold, chains, protocol, ahead).fill(counts, seeds)
     yield from zip(seeds, counts, strict=True)
 
 
@@ -78,7 +67,7 @@ def sides_of(task: Task, fold: int, share: float) -> Sides:
 
 @dataclass
 class _Fold:
-    """Training and predictions of one fold; `read` counts the residues that have been."""
+    """Training and predictions of one fold."""
 
     task: Task
     matrices: Matrices
@@ -86,9 +75,7 @@ class _Fold:
     fold: int
     sides: Sides
     protocol: Protocol
-    progress: Callable[[float], None]
     ahead: ThreadPoolExecutor
-    read: int = 0
 
     def fill(self, counts: np.ndarray, seeds: Sequence[int]) -> None:
         """Train, and add what is predicted to `counts` (seeds, tested, classes, classes)."""
@@ -110,24 +97,8 @@ class _Fold:
             raise TrainingError(f"task {self.task.name}: no epoch's loss on the validation chains was a number")
         self._predict(fits, scale, counts)
 
-    @property
-    def tested(self) -> np.ndarray:
-        """Numbers of the chains that are tested."""
-        return np.flatnonzero(self.task.fold == self.fold)
-
-    @cached_property
-    def _to_read(self) -> int:
-        """Residues that are read if training takes all its epochs."""
-        training, validation, tested = (
-            int(self.task.lengths[side].sum()) for side in (self.sides.fitted, self.sides.chooses, self.tested)
-        )
-        return training + (training + validation) * self.protocol.residue_epochs + tested
-
     def _blocks(self, chains: np.ndarray) -> Iterator[Block]:
-        for block in blocks(self.task, chains, self.matrices, self.width, self.ahead):
-            yield block
-            self.read += int(self.task.lengths[block.chains].sum())
-            self.progress(self.read / self._to_read)
+        return blocks(self.task, chains, self.matrices, self.width, self.ahead)
 
     def _scale(self) -> Scale:
         """Moments in double precision over the training residues, in the task's order of chains."""
@@ -170,7 +141,7 @@ class _Fold:
 
     def _predict(self, fits: SoftmaxRegressions, scale: Scale, counts: np.ndarray) -> None:
         """Add one to [seed, tested chain, true state, predicted state] for every resolved residue of this fold."""
-        for block in self._blocks(self.tested):
+        for block in self._blocks(np.flatnonzero(self.task.fold == self.fold)):
             rows, states = self._standardised(block, scale)
             at = np.searchsorted(self.task.tested, block.chains)
             chain = np.repeat(at, [len(part) for part in block.rows])

@@ -42,16 +42,14 @@ class Block:
     states: np.ndarray
 
 
-def residue_problems(view: View) -> list[str]:
+def why_no_residues(view: View) -> str:
     """Say in words why a probe cannot be trained on the residues of a space; empty where it can. Reads no row."""
-    name = view.pin.space
+    space = view.pin.space
+    if not view.facts["residue_width"]:
+        return f"{space} keeps no residues; `protea-ray embed` with --pooling mean,none makes a space that does"
     if view.info.chunked:
-        return [f"space {name} stores chunks of proteins, and a residue in two chunks has two vectors; name one whose "
-                "recipe has no chunk_size"]  # fmt: skip
-    if view.facts["residue_width"] is None:
-        return [f"space {name} keeps no residue matrices, which a task per residue is judged by; `protea-ray embed` "
-                "with --pooling mean,none fills one that does"]  # fmt: skip
-    return []
+        return f"{space} stores chunks, whose residues overlap; embed without --chunk-size"
+    return ""
 
 
 def matrices_of(task: Task, given: Input, location_uri: str) -> tuple[Matrices, int]:
@@ -71,9 +69,8 @@ def matrices_of(task: Task, given: Input, location_uri: str) -> tuple[Matrices, 
         raise ConfigError(f"{given.space} holds vectors of whole proteins; a task per residue needs a space with "
                           "residue matrices", where=given.name)  # fmt: skip
     view = View(open_location(location_uri), Pin(given.space, given.version, given.proteins))
-    problems = residue_problems(view)
-    if problems:
-        raise ConfigError(problems, where=given.name)
+    if why_not := why_no_residues(view):
+        raise ConfigError(why_not, where=given.name)
     return _stored(task, view), view.facts["residue_width"]
 
 

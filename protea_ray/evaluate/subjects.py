@@ -18,6 +18,7 @@ import pyarrow as pa
 from protea_ray.config.recipe import POOLINGS
 from protea_ray.errors import ConfigError, InputError, StoreError, did_you_mean
 from protea_ray.evaluate.inputs import Input
+from protea_ray.evaluate.residue_reading import why_no_residues
 from protea_ray.query.view import Pin, View
 from protea_ray.store.keys import KeyIndex
 from protea_ray.store.location import Location
@@ -101,19 +102,10 @@ def space_subject(location: Location, name: str, version: int | None = None, poo
         raise ConfigError(f"{view.pin.space} has no pooling {pooling}; it has {kept}", where="spaces")
     chosen = pooling or ("mean" if "mean" in columns else next(iter(columns), NO_MATRICES))
     shown = f"{view.pin.space}:{chosen}" if pooling or len(columns) > 1 else view.pin.space
-    why_not = _why_no_residues(view)
+    why_not = why_no_residues(view)
     pooled = None if chosen == NO_MATRICES else _input(view, shown, chosen, view.facts["widths"][chosen])
     residues = None if why_not else _input(view, shown, NO_MATRICES, view.facts["residue_width"])
     return Subject(shown, view.info, pooled, residues, why_not)
-
-
-def _why_no_residues(view: View) -> str:
-    space = view.pin.space
-    if not view.facts["residue_width"]:
-        return f"{space} keeps no residues; `protea-ray embed` with --pooling mean,none makes a space that does"
-    if view.info.chunked:
-        return f"{space} stores chunks, whose residues overlap; embed without --chunk-size"
-    return ""
 
 
 def _input(view: View, name: str, pooling: str, width: int) -> Input:
@@ -160,13 +152,14 @@ def lacking(location: Location, subjects: Sequence[Subject]) -> Callable[[Any], 
     views = [View(location, Pin(*pin)) for pin in sorted(pins)]
     held = [KeyIndex(view.vectors.to_table(columns=["key"])["key"].combine_chunks()) for view in views]
     files = [subject.pooled for subject in subjects if subject.pooled is not None and subject.pooled.source]
+    proteins = any_view(location, subjects)
 
     def without(keys: pa.Array) -> np.ndarray:
         missing = np.zeros(len(keys), bool)
         for index in held:
             missing |= ~index.contains(keys)
         for given in files:
-            missing |= _missing_in_file(any_view(location, subjects), given, keys)
+            missing |= _missing_in_file(proteins, given, keys)
         return missing
 
     return without
@@ -178,10 +171,16 @@ def any_view(location: Location, subjects: Sequence[Subject]) -> View:
         for given in subject.inputs:
             if not given.source:
                 return View(location, Pin(given.space, given.version, given.proteins))
-    newest = max(list_spaces(location), key=lambda info: info.created, default=None)
+    newest = newest_view(location)
     if newest is None:
         raise ConfigError(f"{location.uri} has no space; `protea-ray embed` makes one", where="spaces")
-    return View(location, Pin(*pinned_target(location, newest.name)))
+    return newest
+
+
+def newest_view(location: Location) -> View | None:
+    """The newest space as it stands now; None in a store without a space."""
+    newest = max(list_spaces(location), key=lambda info: info.created, default=None)
+    return View(location, Pin(*pinned_target(location, newest.name))) if newest else None
 
 
 def _missing_in_file(view: View, given: Input, keys: pa.Array) -> np.ndarray:

@@ -187,11 +187,3 @@ def test_features_are_standardised_by_the_training_residues_alone(
     own = numbers(task, sides_of(task, 0, 0.1).fitted)
     rows = np.concatenate([build.residues(n)[states(n) >= 0] for n in own]).astype(np.float64)
     assert np.allclose(found, [rows.mean(axis=0), rows.std(axis=0)], rtol=1e-6, atol=1e-7)
-
-
-def test_progress_rises_to_one(location: Location) -> None:
-    told: list[float] = []
-    list(residue_counts(chain_task(folds=2), subject(location), location.uri, [0], QUICK, told.append))
-    assert told == sorted(told)
-    assert len(told) > 40
-    assert told[-1] == pytest.approx(1)

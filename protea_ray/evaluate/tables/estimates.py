@@ -94,6 +94,12 @@ class Estimate:
         return Estimate((), np.array([self.value - other.value]), draws, min(self.count, other.count))
 
 
+def difference_facts(found: Estimate | None) -> dict[str, float | None]:
+    """A difference and the ends of its interval as plain values; None throughout where there is none."""
+    low, high = (found.interval if found else None) or (None, None)
+    return {"difference": found.value if found else None, "difference_low": low, "difference_high": high}
+
+
 def ends(draws: np.ndarray) -> tuple[float, float] | None:
     """The 95 % interval of the mean over seeds; None of no draws, or of none that is defined."""
     low, high = interval(draws) if draws.size else (np.nan, np.nan)

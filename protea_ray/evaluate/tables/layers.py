@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from protea_ray.config.identity import canonical_json
-from protea_ray.evaluate.tables.estimates import Estimate, Estimates, InputFacts, TaskFacts
+from protea_ray.evaluate.tables.estimates import Estimate, Estimates, InputFacts, TaskFacts, difference_facts
 from protea_ray.evaluate.tables.shown import ShownTable
 
 _NOT_COMPARED = {"layers", "layer_agg", "pooling", "outputs"}  # the row's own pooling says which vectors are meant
@@ -40,12 +40,10 @@ class OfLayer:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values only."""
-        low, high = (self.difference.interval if self.difference else None) or (None, None)
         return {"task": self.task.name, "task_digest": self.task.digest, "metric": self.task.metric,
                 "model": self.model, "pooling": self.given.pooling, "layers": list(self.layers),
                 "input": self.given.name, **self.reached.to_json(),
-                "difference": self.difference.value if self.difference else None, "difference_low": low,
-                "difference_high": high, "best": self.best}  # fmt: skip
+                **difference_facts(self.difference), "best": self.best}  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from protea_ray.evaluate.tables.chosen_controls import named_input, usual_baseline
-from protea_ray.evaluate.tables.estimates import Estimate, Estimates, InputFacts, TaskFacts
+from protea_ray.evaluate.tables.estimates import Estimate, Estimates, InputFacts, TaskFacts, difference_facts
 from protea_ray.evaluate.tables.shown import ShownTable
 
 RANGES = {"up_to_1022": "up to 1,022", "1023_to_2046": "1,023 to 2,046", "above_2046": "above 2,046"}
@@ -40,12 +40,10 @@ class OfLength:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values only."""
-        low, high = (self.difference.interval if self.difference else None) or (None, None)
         return {"task": self.task.name, "task_digest": self.task.digest, "metric": self.task.metric,
                 "subset": self.subset, "input": self.given.name, "control": self.given.control,
                 **self.reached.to_json(), "baseline": self.baseline.name if self.baseline else None,
-                "difference": self.difference.value if self.difference else None, "difference_low": low,
-                "difference_high": high}  # fmt: skip
+                **difference_facts(self.difference)}  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)
