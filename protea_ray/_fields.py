@@ -43,10 +43,14 @@ class RecipeFields(TypedDict, total=False):
     """compute precision; unset: by device and family"""
     store_dtype: Literal["float16", "float32"]
     """stored precision"""
-    attention: str
-    """exact, or local:W for |i - j| <= W"""
-    quantization: Literal["int8", "int4"] | None
-    """weights in fewer bits; unset: no"""
+    attention: str | None
+    """exact, local:W, global:W or another form; unset: the checkpoint's own, mostly exact"""
+    rope: str
+    """rotary positions stretched: none, linear:S, ntk:S or yarn:S"""
+    stitch: Literal["owner", "average"]
+    """residues of several windows: from one (owner), or windows averaged by position"""
+    quantization: Literal["int8", "int4", "hqq:8", "hqq:4", "hqq:3", "hqq:2"] | None
+    """weights in fewer bits: int8, int4 or hqq:8, 4, 3, 2; unset: no"""
 
 
 class RunFields(TypedDict, total=False):
@@ -100,7 +104,7 @@ class TrainingFields(TypedDict, total=False):
     shape: str | None
     """fresh weights: small, default, 8M, 35M, 150M, 650M or path of a config.json"""
     attention: str
-    """exact, or local:W for |i - j| <= W"""
+    """exact, local:W, global:W or another form"""
     adapter: Literal["none", "lora", "qlora"]
     """none, lora (low-rank factors beside frozen weights) or qlora (the weights in 4 bits)"""
     lora_rank: int

@@ -12,7 +12,7 @@ import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -176,6 +176,8 @@ def _typed_dict(name: str, title: str, fields: dict[str, FieldInfo]) -> str:
 def _spelled(annotation: Any) -> str:
     """An annotation as source; a tuple of any length as the sequence that may be given for it."""
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _spelled(arguments[0])
     if origin is Literal:
         return f"Literal[{', '.join(repr(a) for a in arguments)}]"
     if origin is tuple:

@@ -81,4 +81,4 @@ def _refusing(encoder: Encoder) -> Iterator[Encoder]:
             return super().states(pack, *more, **named)
 
     core = encoder.core
-    yield replace(encoder, core=Refusing(core.stack, core.choice, core.window, core.device, core.head))
+    yield replace(encoder, core=Refusing(core.stack, core.choice, core.variant, core.device, core.head))

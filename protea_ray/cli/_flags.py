@@ -75,8 +75,24 @@ RECIPE_FLAGS = {
     "store_dtype": Flag(
         "--store-dtype", "stored precision: float16 or float32", "float16", "text", ("float16", "float32")
     ),
-    "attention": Flag("--attention", "exact, or local:W for |i - j| <= W", "exact", "text"),
-    "quantization": Flag("--quantization", "weights in fewer bits: int8 or int4", "no", "text", ("int8", "int4")),
+    "attention": Flag(
+        "--attention", "exact, local:W, global:W or another form", "the checkpoint's own, mostly exact", "text"
+    ),
+    "rope": Flag("--rope", "rotary positions stretched: none, linear:S, ntk:S or yarn:S", "none", "text"),
+    "stitch": Flag(
+        "--stitch",
+        "residues of several windows: from one (owner), or windows averaged by position",
+        "owner",
+        "text",
+        ("owner", "average"),
+    ),
+    "quantization": Flag(
+        "--quantization",
+        "weights in fewer bits: int8, int4 or hqq:8, 4, 3, 2: int8, int4, hqq:8, hqq:4, hqq:3 or hqq:2",
+        "no",
+        "text",
+        ("int8", "int4", "hqq:8", "hqq:4", "hqq:3", "hqq:2"),
+    ),
 }
 RUN_FLAGS = {
     "actors": Flag("--actors", "encoder actors", "one a GPU, else one a core", "text"),
@@ -115,7 +131,7 @@ RUN_FLAGS = {
 TRAINING_FLAGS = {
     "model": Flag("--model", "continue from: name, hub id or directory", "", "text"),
     "shape": Flag("--shape", "fresh weights: small, default, 8M, 35M, 150M, 650M or path of a config.json", "", "text"),
-    "attention": Flag("--attention", "exact, or local:W for |i - j| <= W", "exact", "text"),
+    "attention": Flag("--attention", "exact, local:W, global:W or another form", "exact", "text"),
     "adapter": Flag(
         "--adapter",
         "none, lora (low-rank factors beside frozen weights) or qlora (the weights in 4 bits)",

@@ -24,8 +24,8 @@ def identity(config: EmbeddingConfig, files: Mapping[str, str]) -> dict[str, Any
     """The fields of a resolved config that change numbers, plus `files` (name to sha256) of the checkpoint.
 
     A field that has no effect in this recipe is left out: the overlap of windows when no protein has several, the
-    overlap and mode of chunks when there are none, layer_agg of a single layer, outputs of embeddings alone, and the
-    alphabet of amino acids.
+    overlap and mode of chunks when there are none, layer_agg of a single layer, outputs of embeddings alone, the
+    alphabet of amino acids, positions that are not stretched, and the usual stitching.
     """
     fields = config.model_dump(mode="json", exclude=_NOT_NUMBERS)
     if config.on_long != "window" or config.max_residues is None:
@@ -41,6 +41,10 @@ def identity(config: EmbeddingConfig, files: Mapping[str, str]) -> dict[str, Any
         fields.pop("outputs")
     if config.alphabet != "3di":
         fields.pop("alphabet")
+    if config.rope == "none":
+        fields.pop("rope")
+    if config.stitch == "owner":
+        fields.pop("stitch")
     return {"config": fields, "files": dict(sorted(files.items()))}
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from protea_ray.config.attention import AttentionVariant, attention_variant, known_attention, known_rope
 from protea_ray.config.known_models import full_name
 from protea_ray.errors import ConfigError, did_you_mean
 
@@ -20,11 +21,10 @@ Pooling = Literal["mean", "max", "cls", "mean_max", "std", "none"]
 Dtype = Literal["float32", "float16", "bfloat16"]
 Output = Literal["embeddings", "logits"]
 AlphabetName = Literal["aa", "3di"]
-Quantization = Literal["int8", "int4"]
+Quantization = Literal["int8", "int4", "hqq:8", "hqq:4", "hqq:3", "hqq:2"]
 
 POOLINGS: tuple[Pooling, ...] = ("mean", "max", "cls", "mean_max", "std", "none")
 MAX_MODEL_NAME = 512
-_ATTENTION = re.compile(r"exact|local:[1-9][0-9]*")
 _REVISION = re.compile(r"[0-9a-f]{40}")
 
 
@@ -35,7 +35,9 @@ class ModelFacts:
     `n_layers` counts transformer layers, so `n_layers + 1` states exist; `trained_length` is in residues,
     None where positions are relative; `gpu_dtype` is the half precision that the family is stable in;
     `has_lm_head` says that the weights hold a language-model head over residues; `reads_3di` that the vocabulary has
-    Foldseek's structure letters; `quantization` is the only one that the checkpoint can be used in, None where any can.
+    Foldseek's structure letters; `quantization` is the only one that the checkpoint can be used in, None where any can;
+    `attention` is what it was trained with, and `has_feature_maps` that its files hold those of hedgehog attention;
+    `has_rotary` that positions enter as rotations.
     """
 
     family: str
@@ -46,25 +48,13 @@ class ModelFacts:
     has_lm_head: bool = False
     reads_3di: bool = False
     quantization: Quantization | None = None
+    attention: str = "exact"
+    has_feature_maps: bool = False
+    has_rotary: bool = False
 
 
-def attention_window(attention: str) -> int:
-    """Half width of local attention in residues, -1 for exact; raises ValueError for what is neither.
-
-    >>> attention_window("exact"), attention_window("local:512")
-    (-1, 512)
-    """
-    if not _ATTENTION.fullmatch(attention):
-        raise ValueError(f"{attention!r} is not known; use exact or local:W with W > 0, as in local:1024")
-    return -1 if attention == "exact" else int(attention.split(":")[1])
-
-
-def _known_attention(value: str) -> str:
-    attention_window(value)
-    return value
-
-
-Attention = Annotated[str, AfterValidator(_known_attention)]
+Attention = Annotated[str, AfterValidator(known_attention)]
+Rope = Annotated[str, AfterValidator(known_rope)]
 
 
 class EmbeddingConfig(BaseModel):
@@ -110,8 +100,16 @@ class EmbeddingConfig(BaseModel):
     )
     dtype: Dtype | None = Field(default=None, description="compute precision; unset: by device and family")
     store_dtype: Literal["float16", "float32"] = Field(default="float16", description="stored precision")
-    attention: Attention = Field(default="exact", description="exact, or local:W for |i - j| <= W")
-    quantization: Quantization | None = Field(default=None, description="weights in fewer bits; unset: no")
+    attention: Attention | None = Field(
+        default=None, description="exact, local:W, global:W or another form; unset: the checkpoint's own, mostly exact"
+    )
+    rope: Rope = Field(default="none", description="rotary positions stretched: none, linear:S, ntk:S or yarn:S")
+    stitch: Literal["owner", "average"] = Field(
+        default="owner", description="residues of several windows: from one (owner), or windows averaged by position"
+    )
+    quantization: Quantization | None = Field(
+        default=None, description="weights in fewer bits: int8, int4 or hqq:8, 4, 3, 2; unset: no"
+    )
 
     @field_validator("layers", "pooling", "outputs", mode="before")
     @classmethod
@@ -175,9 +173,9 @@ class EmbeddingConfig(BaseModel):
         return self
 
     @property
-    def window(self) -> int:
-        """Half width of local attention in residues, -1 for exact."""
-        return attention_window(self.attention)
+    def variant(self) -> AttentionVariant:
+        """How layers attend; exact where the recipe leaves it to a checkpoint."""
+        return attention_variant(self.attention or "exact")
 
     @property
     def pooled(self) -> tuple[Pooling, ...]:
@@ -300,7 +298,8 @@ def resolve(config: EmbeddingConfig, facts: ModelFacts, device: str, revision: s
     dtype = config.dtype or ("float32" if device == "cpu" else facts.gpu_dtype)
     filled = {"family": facts.family, "max_residues": max_residues, "dtype": dtype, "revision": revision}
     quantization = config.quantization or facts.quantization
-    return config.model_copy(update={**filled, "alphabet": alphabet, "quantization": quantization})
+    filled |= {"alphabet": alphabet, "quantization": quantization, "attention": config.attention or facts.attention}
+    return config.model_copy(update=filled)
 
 
 def misfits(config: EmbeddingConfig, facts: ModelFacts, device: str | None = None) -> list[str]:

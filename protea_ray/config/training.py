@@ -13,8 +13,9 @@ from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from protea_ray.config.attention import AttentionVariant, attention_variant
 from protea_ray.config.known_models import full_name
-from protea_ray.config.recipe import Attention, attention_window, explain
+from protea_ray.config.recipe import Attention, explain
 from protea_ray.config.run import Compile
 from protea_ray.errors import ConfigError
 
@@ -40,7 +41,7 @@ class TrainingConfig(BaseModel):
     shape: str | None = Field(
         default=None, description="fresh weights: small, default, 8M, 35M, 150M, 650M or path of a config.json"
     )
-    attention: Attention = Field(default="exact", description="exact, or local:W for |i - j| <= W")
+    attention: Attention = Field(default="exact", description="exact, local:W, global:W or another form")
     adapter: Literal["none", "lora", "qlora"] = Field(
         default="none",
         description="none, lora (low-rank factors beside frozen weights) or qlora (the weights in 4 bits)",
@@ -115,9 +116,9 @@ class TrainingConfig(BaseModel):
         return self
 
     @property
-    def window(self) -> int:
-        """Half width of local attention in residues, -1 for exact."""
-        return attention_window(self.attention)
+    def variant(self) -> AttentionVariant:
+        """How layers attend."""
+        return attention_variant(self.attention)
 
 
 class TrainingOptions(BaseModel):

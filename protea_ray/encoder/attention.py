@@ -29,11 +29,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
+from protea_ray.config.attention import AttentionVariant
 from protea_ray.encoder.transfer import to_device
 from protea_ray.errors import EncoderError
 
 HALF = ("float16", "bfloat16")
 QUERY_BLOCK = 512  # queries of one local-attention call
+EXACT = AttentionVariant("exact")
 BLOCK = 128  # queries and keys of one block of flex_attention
 
 
@@ -88,18 +90,19 @@ def register() -> None:
 def attend(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None,
     scaling: float | None = None, dropout: float = 0.0, position_bias: Tensor | None = None,
-    cu_seqlens: Tensor | None = None, max_len: int = 0, window: int = -1, kernel: str = "sdpa",
+    cu_seqlens: Tensor | None = None, max_len: int = 0, variant: AttentionVariant = EXACT, kernel: str = "sdpa",
     block_mask: Any = None, record: Callable[[Tensor], None] | None = None, **_: Any,
 ) -> tuple[Tensor, None]:  # fmt: skip
     """Attention of one pack: query, key, value (1, H, T, d) in, (1, T, H, d) out, as transformers wants it.
 
-    `cu_seqlens` is (n + 1,) int32: the first row of each window, and T. `window` is the half width of local attention,
-    -1 for exact. `position_bias` is the (H, 2D + 1) table of `t5.relative_bias`. `record` is called with the explicit
+    `cu_seqlens` is (n + 1,) int32: the first row of each window, and T. `variant` says which keys a query sees.
+    `position_bias` is the (H, 2D + 1) table of `t5.relative_bias`. `record` is called with the explicit
     weights of each layer. Raises EncoderError on a call without `cu_seqlens`, and for gradients with a bias.
     """
     if cu_seqlens is None:
         raise EncoderError("this module was loaded for packed proteins; run it with protea_ray.encoder.encoder.Encoder")
     scale = float(query.shape[-1] ** -0.5 if scaling is None else scaling)
+    window = variant.window
     if record is not None:
         return _explicit(query, key, value, position_bias, window, scale, record), None
     is_training = (torch.is_grad_enabled() and query.requires_grad) or torch.is_autocast_enabled(query.device.type)

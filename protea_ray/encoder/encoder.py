@@ -88,7 +88,7 @@ class Encoder:
         kept = sum(recipe.width(shape.hidden) for recipe in recipes)
         itemsize = getattr(torch, str(first.dtype)).itemsize
         made = cls(
-            core=Core(stack, chosen, first.window, place), family=family, module=module, layers=layers,
+            core=Core(stack, chosen, first.variant, place), family=family, module=module, layers=layers,
             products=multiplied, directory=directory, alphabet=family.alphabet(directory, first.alphabet or "aa"),
             facts=family.facts(config), shape=shape, recipes=(),
             token_budget=token_budget or default_budget(place, shape, itemsize, kept),

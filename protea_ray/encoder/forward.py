@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from protea_ray.config.attention import AttentionVariant
 from protea_ray.encoder import attention
 from protea_ray.encoder.attention import Choice
 from protea_ray.encoder.transfer import to_device
@@ -39,11 +40,11 @@ class Pack:
 
 @dataclass(frozen=True)
 class Core:
-    """A loaded encoder on its device: layers, how they attend (`window` -1 for exact), and a head for logits if any."""
+    """A loaded encoder on its device: layers, how they attend, and a head for logits if any."""
 
     stack: Stack
     choice: Choice
-    window: int
+    variant: AttentionVariant
     device: torch.device
     head: Any = None
 
@@ -84,9 +85,9 @@ class Core:
 
     def _attention(self, pack: Pack) -> dict[str, Any]:
         keywords = {
-            "cu_seqlens": pack.cu_seqlens, "max_len": int(np.diff(pack.rows).max()), "window": self.window,
+            "cu_seqlens": pack.cu_seqlens, "max_len": int(np.diff(pack.rows).max()), "variant": self.variant,
             "kernel": self.choice.name,
         }  # fmt: skip
         if self.choice.name == "flex":
-            keywords["block_mask"] = attention.block_mask(pack.rows, self.window, self.device)
+            keywords["block_mask"] = attention.block_mask(pack.rows, self.variant.window, self.device)
         return keywords

@@ -85,7 +85,7 @@ def operations_of(config: TrainingConfig, shape: Shape, tokens: np.ndarray) -> f
     cost = transformer_cost(
         shape.layers, shape.hidden, shape.heads * shape.head_dim, shape.ffn, 3 if shape.gated else 2
     )
-    forward = cost.linear * float(tokens.sum()) + cost.quadratic * float(_pairs(tokens, config.window).sum())
+    forward = cost.linear * float(tokens.sum()) + cost.quadratic * float(_pairs(tokens, config.variant.window).sum())
     head = 2.0 * shape.hidden * (shape.hidden + shape.vocabulary) * config.mask_rate * float(tokens.sum())
     passes = 1 + _BACKWARD + (1 if config.gradient_checkpointing else 0)
     return passes * forward + (1 + _BACKWARD) * head

@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from protea_ray.config.attention import AttentionVariant
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.encoder import quantize
 from protea_ray.encoder.acceleration import compile_layers
@@ -49,9 +50,11 @@ class MaskedModel(nn.Module):
     for a few of ESM-C (`tensors` gives the files' names).
     """
 
-    def __init__(self, family: Family, prefix: str, module: nn.Module, head: nn.Module, window: int) -> None:
+    def __init__(
+        self, family: Family, prefix: str, module: nn.Module, head: nn.Module, variant: AttentionVariant
+    ) -> None:
         super().__init__()
-        self.family, self.prefix, self.window = family, prefix, window
+        self.family, self.prefix, self.variant = family, prefix, variant
         self.add_module(prefix, module)
         self.lm_head = head
         self.dtype = "float32"
@@ -83,7 +86,7 @@ class MaskedModel(nn.Module):
         make_trainable(module)
         head = family.training_head(module, directory)
         family.set_dropout(module, dropout)
-        made = cls(family, wanted.prefix, module, head, recipe.window).train()
+        made = cls(family, wanted.prefix, module, head, recipe.variant).train()
         made.dtype, made.checkpointing = dtype, checkpointing
         made.kernel = choose(place, dtype, family.has_bias, head_dim=family.shape(config).head_dim)
         if compiled:
@@ -151,7 +154,7 @@ class MaskedModel(nn.Module):
         """What the last layer returns, before the final norm, (T, D)."""
         stack = self.family.stack(self._body)
         x, keywords = stack.begin(ids, positions, cu_seqlens)
-        keywords |= {"cu_seqlens": cu_seqlens, "max_len": max_len, "window": self.window, "kernel": self.kernel.name}
+        keywords |= {"cu_seqlens": cu_seqlens, "max_len": max_len, "variant": self.variant, "kernel": self.kernel.name}
         recompute = self.checkpointing and torch.is_grad_enabled()
         for layer in stack.layers:
             if recompute:

@@ -27,7 +27,8 @@ CHANGES = {
     "layers": [0], "layer_agg": "concat", "pooling": ["max"], "normalize_residues": True, "normalize": False,
     "max_residues": 500, "on_long": "truncate", "window_overlap": 100, "chunk_size": 99, "chunk_overlap": 9,
     "chunk_mode": "posthoc", "dtype": "bfloat16", "store_dtype": "float32", "attention": "local:64",
-    "quantization": "int8", "outputs": ["embeddings", "logits"], "alphabet": "3di",
+    "quantization": "int8", "outputs": ["embeddings", "logits"], "alphabet": "3di", "rope": "yarn:2",
+    "stitch": "average",
 }  # fmt: skip
 
 
@@ -55,6 +56,7 @@ def test_where_the_weights_came_from_does_not():
 def test_spelling_out_a_default_does_not():
     assert name(max_residues=1022, family="esm2", dtype="float32") == name()
     assert name(layers=[1, 0, 1]) == name()
+    assert name(attention="exact", rope="none", stitch="owner") == name()
     assert name(alphabet="aa") == name() == space_name(resolved().model_copy(update={"alphabet": None}), FILES)
 
 

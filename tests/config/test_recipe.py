@@ -29,16 +29,16 @@ def test_defaults_are_the_documented_ones():
         "model": "lab/tiny", "revision": None, "family": "auto", "layers": (0,), "layer_agg": "mean",
         "pooling": ("mean",), "normalize_residues": False, "normalize": True, "max_residues": None,
         "on_long": "window", "window_overlap": 256, "chunk_size": None, "chunk_overlap": 0,
-        "chunk_mode": "independent", "dtype": None, "store_dtype": "float16", "attention": "exact",
-        "quantization": None, "outputs": ("embeddings",), "alphabet": None,
+        "chunk_mode": "independent", "dtype": None, "store_dtype": "float16", "attention": None,
+        "rope": "none", "stitch": "owner", "quantization": None, "outputs": ("embeddings",), "alphabet": None,
     }  # fmt: skip
 
 
 MISTAKES = {
     "revision": "main", "layers": (), "layer_agg": "median", "pooling": (), "max_residues": 0, "on_long": "cut",
     "window_overlap": -1, "chunk_size": 0, "chunk_overlap": -1, "chunk_mode": "x", "dtype": "float8",
-    "store_dtype": "int8", "attention": "local:0", "quantization": "int2", "outputs": ["maps"],
-    "alphabet": "dna", "colour": 1,
+    "store_dtype": "int8", "attention": "local:0", "rope": "yarn", "stitch": "mean", "quantization": "int2",
+    "outputs": ["maps"], "alphabet": "dna", "colour": 1,
 }  # fmt: skip
 
 
@@ -105,9 +105,9 @@ def test_widths(layers: list[int], aggregation: str, expected: int):
     assert made.pooled == ("mean", "mean_max")
 
 
-def test_attention_window():
-    assert config().window == -1
-    assert config(attention="local:1024").window == 1024
+def test_attention_variant():
+    assert config().variant.window == -1
+    assert config(attention="local:1024").variant.window == 1024
 
 
 def test_frozen():

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protea_ray.config.attention import AttentionVariant
 from protea_ray.encoder import attention
 from protea_ray.encoder.attention import attend, choose, toeplitz
 from protea_ray.errors import EncoderError
@@ -39,7 +40,8 @@ def run(q, k, v, table, rows, window, kernel, **extra):
     mask = attention.block_mask(rows, window, torch.device("cpu")) if kernel == "flex" else None
     out, _ = attend(
         None, q, k, v, scaling=0.3, position_bias=table, cu_seqlens=cu, max_len=int(np.diff(rows).max()),
-        window=window, kernel=kernel, block_mask=mask, **extra,
+        variant=AttentionVariant("local", (window,)) if window >= 0 else AttentionVariant("exact"),
+        kernel=kernel, block_mask=mask, **extra,
     )  # fmt: skip
     return out
 

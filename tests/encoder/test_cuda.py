@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import flex_attention
 
+from protea_ray.config.attention import AttentionVariant
 from protea_ray.encoder import attention, pool
 from protea_ray.encoder.attention import Choice
 from protea_ray.encoder.encoder import Encoder
@@ -94,9 +95,17 @@ def test_the_flash_kernel_and_the_exact_one_agree(scaling: float | None, window:
     cu = torch.from_numpy(ROWS.astype(np.int32))
     longest = int(np.diff(ROWS).max())
     both = [
-        attention.attend(None, q, k, v, scaling=scaling, cu_seqlens=cu, max_len=longest, window=window, kernel=kernel)[
-            0
-        ]
+        attention.attend(
+            None,
+            q,
+            k,
+            v,
+            scaling=scaling,
+            cu_seqlens=cu,
+            max_len=longest,
+            variant=AttentionVariant("local", (window,)) if window >= 0 else AttentionVariant("exact"),
+            kernel=kernel,
+        )[0]
         for kernel in ("varlen", "sdpa")
     ]
     assert both[0].dtype == both[1].dtype == dtype
