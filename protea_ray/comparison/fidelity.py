@@ -46,7 +46,7 @@ def exact_states(
     """Compute and keep the exact states of `proteins`; raises EncoderError, as `fidelity` does."""
     kept = _kept([len(protein.sequence) for protein in proteins], encoder, kept_bytes)
     states, pooled = _states(encoder, proteins, kept)
-    whole = sum(part.sum(axis=1, dtype=np.float64) for part in states)
+    whole = np.stack([part.sum(axis=1, dtype=np.float64) for part in states]).sum(axis=0)
     return ExactStates(tuple(proteins), kept, states, pooled, whole / sum(map(len, kept)))
 
 
@@ -126,10 +126,10 @@ def _whole_states(encoder: Encoder, proteins: Sequence[DrawnProtein]) -> Iterato
         with torch.inference_mode():
             pack = core.pack([alphabet.window(ids[i]) for i in members])
             try:
-                found = dict(core.states(pack, frozenset(range(1, depth + 1))))
+                found = {i: state.float().cpu() for i, state in core.states(pack, frozenset(range(1, depth + 1)))}
             except torch.OutOfMemoryError as error:
                 raise EncoderError(f"memory does not hold a pack of {pack.tokens:,} tokens: {error}") from None
-            whole = torch.stack([found[layer].float() for layer in range(depth, 0, -1)]).cpu().numpy()
+            whole = torch.stack([found[layer] for layer in range(depth, 0, -1)]).numpy()
         for i, row in zip(members, pack.rows[:-1].tolist(), strict=True):
             first = row + len(alphabet.before)
             yield i, whole[:, first : first + len(ids[i])]
@@ -141,9 +141,8 @@ def _kept(lengths: Sequence[int], encoder: Encoder, kept_bytes: int) -> tuple[np
     most = max(lengths)
     if sum(lengths) * each > kept_bytes:
         most = max(1, kept_bytes // (each * len(lengths)))
-    return tuple(
-        np.unique(np.linspace(0, length - 1, min(length, most)).round().astype(np.int64)) for length in lengths
-    )
+    spaced = (np.linspace(0, length - 1, min(length, most)) for length in lengths)
+    return tuple(np.unique(places.round().astype(np.int64)) for places in spaced)
 
 
 def _cosine(one: np.ndarray, other: np.ndarray) -> np.ndarray:
