@@ -8,45 +8,57 @@ file is written beside its place and moved there: a killed run leaves no half of
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from protea_ray.config.identity import canonical_json
 
-PROTOCOL = 1  # another one computes every part anew
+PROTOCOL = 1  # of how numbers are computed; another one computes every part anew
+_TYPES = {int: pa.int64(), str: pa.string(), float: pa.float64()}
 
 
 @dataclass(frozen=True)
 class FinishedParts:
-    """The parts below `folder`."""
+    """The parts in `folder`."""
 
     folder: Path
 
-    def get(self, block: str, facts: Mapping[str, Any], make: Callable[[], Mapping[str, pa.Table]]) -> dict[str, Any]:
-        """The tables of a part by name: read where they are all there, else made and kept.
+    def get(
+        self, block: str, names: Sequence[str], facts: Mapping[str, Any], make: Callable[[], Sequence[pa.Table]]
+    ) -> list[pa.Table]:  # fmt: skip
+        """The tables `names` of a part: read where they are all there, else made and kept.
 
-        `facts` are plain values that the numbers follow from.
+        `facts` are plain values that the numbers follow from; `make` returns one table for each name.
         """
         digest = hashlib.sha256(canonical_json({"protocol": PROTOCOL, "block": block, **facts}).encode()).hexdigest()
-        marker = self.folder / f"{block}-{digest[:16]}.txt"
-        if marker.is_file():
-            names = marker.read_text(encoding="utf-8").split()
-            return {name: pq.read_table(self._path(block, name, digest)) for name in names}
-        made = dict(make())
+        paths = [self.folder / f"{name}-{digest[:16]}.parquet" for name in names]
+        if all(path.is_file() for path in paths):
+            return [pq.read_table(path) for path in paths]
+        made = list(make())
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name, table in made.items():
-            path = self._path(block, name, digest)
+        for path, table in zip(paths, made, strict=True):
             unfinished = path.with_suffix(".unfinished")
             pq.write_table(table, unfinished, compression="zstd")
-            os.replace(unfinished, path)
-        marker.write_text("\n".join(made), encoding="utf-8")  # last: the part is whole
+            unfinished.replace(path)
         return made
 
-    def _path(self, block: str, name: str, digest: str) -> Path:
-        return self.folder / f"{block}-{name}-{digest[:16]}.parquet"
+
+def table_of(kind: type[Any], rows: Sequence[Any]) -> pa.Table:
+    """Rows of one dataclass as a table of its fields; a field that may be None is nullable."""
+    schema = pa.schema([_field(name, hint) for name, hint in get_type_hints(kind).items()])
+    return pa.Table.from_pylist([asdict(row) for row in rows], schema=schema)
+
+
+def rows_of(kind: type[Any], table: pa.Table) -> list[Any]:
+    """What `table_of` made a table of."""
+    return [kind(**row) for row in table.to_pylist()]
+
+
+def _field(name: str, hint: Any) -> pa.Field:
+    plain = [part for part in getattr(hint, "__args__", (hint,)) if part is not type(None)]
+    return pa.field(name, _TYPES[plain[0]], nullable=plain != [hint])
