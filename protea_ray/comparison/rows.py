@@ -54,3 +54,19 @@ class LossRow:
     standard_error: float | None
     difference: float | None
     difference_se: float | None
+
+
+@dataclass(frozen=True)
+class EdgeRow:
+    """Masked loss in nats by residues from a cut of a window, `first` to `last` of them, None for no end.
+
+    Over all proteins that the variant cuts; a mean over proteins with its standard error.
+    """
+
+    variant: str
+    first: int
+    last: int | None
+    proteins: int
+    targets: int
+    nats: float | None
+    standard_error: float | None
