@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from protea_ray.comparison.measured_variants import DEFAULT, MeasuredVariants
+from protea_ray.comparison.compared_variant import WINDOWS
+from protea_ray.comparison.measured_variants import MeasuredVariants
 from protea_ray.comparison.verdicts import ERRORS, LEAST_NATS, Kind, Verdict, past, verdicts
 from protea_ray.display import first_of
 
@@ -18,7 +19,7 @@ _MOST = 6  # variants named in one sentence
 def advice(found: MeasuredVariants) -> str:
     """The paragraph, in plain English; "windows with stitching stays the default" unless something beats it."""
     judged = verdicts(found)
-    if DEFAULT not in {row.variant for row in past(found.trained_length, found.loss)}:
+    if WINDOWS not in {row.variant for row in past(found.trained_length, found.loss)}:
         sentences = [_no_baseline(found)]
     else:
         sentences = [
@@ -44,7 +45,7 @@ def _no_baseline(found: MeasuredVariants) -> str:
         )
     return (
         f"What to use for proteins {_which(found)} with {found.model} cannot be told from this comparison: the masked "
-        f"loss of {DEFAULT} on such proteins was not measured. Windows with stitching stays the default: the model "
+        f"loss of {WINDOWS} on such proteins was not measured. Windows with stitching stays the default: the model "
         "never sees more residues at once than it was trained on."
     )
 
@@ -53,17 +54,17 @@ def _lead(found: MeasuredVariants, better: Sequence[Verdict]) -> list[str]:
     ranked = sorted(better, key=lambda one: one.long.nats if one.long else 0.0)
     for_all = [one for one in ranked if not one.harms_short]
     if not ranked:
-        proteins = sum(row.proteins for row in past(found.trained_length, found.loss) if row.variant == DEFAULT)
+        proteins = sum(row.proteins for row in past(found.trained_length, found.loss) if row.variant == WINDOWS)
         return [
-            f"For proteins {_which(found)} with {found.model}, windows with stitching stays the default: on {proteins:,} "
-            f"such proteins no variant has a masked loss that is lower by {LEAST_NATS} nats or more and by more than "
-            f"{ERRORS:.0f} standard errors."
-        ]  # fmt: skip
+            f"For proteins {_which(found)} with {found.model}, windows with stitching stays the default: on "
+            f"{proteins:,} such proteins no variant has a masked loss that is lower by {LEAST_NATS} nats or more and "
+            f"by more than {ERRORS:.0f} standard errors."
+        ]
     best = (for_all or ranked)[0]
     others = [one for one in ranked if one is not best and not one.harms_short]
     return [
         _use(found, best),
-        f"Better than {DEFAULT} too: {_named(others)}." if others else "",
+        f"Better than {WINDOWS} too: {_named(others)}." if others else "",
         *(_only_long(one) for one in ranked if one.harms_short),
     ]
 
@@ -75,7 +76,7 @@ def _use(found: MeasuredVariants, best: Verdict) -> str:
     how = f" ({fields})" if fields else ""
     said = (
         f"For proteins {_which(found)} with {found.model}, use {best.variant}{how}: its masked loss on "
-        f"{best.long.proteins:,} such proteins is {best.long} beside {DEFAULT}, the default (± standard error)"
+        f"{best.long.proteins:,} such proteins is {best.long} beside {WINDOWS}, the default (± standard error)"
     )
     if best.cost:
         said += f"; {_cost(best)}"
@@ -97,7 +98,7 @@ def _only_long(one: Verdict) -> str:
 def _cheaper(judged: Sequence[Verdict]) -> str:
     found = [one for one in judged if one.kind == "as good" and one.cost and one.cost.is_cheaper]
     listed = "; ".join(f"{one.variant} ({one.long}; {_cost(one)})" for one in found if not one.harms_short)
-    return f"As good as {DEFAULT} within {LEAST_NATS} nats, and cheaper: {listed}." if listed else ""
+    return f"As good as {WINDOWS} within {LEAST_NATS} nats, and cheaper: {listed}." if listed else ""
 
 
 def _no_gain(judged: Sequence[Verdict]) -> str:
@@ -115,7 +116,7 @@ def _worse(judged: Sequence[Verdict]) -> str:
         for one in found
         if one.better_in and one.worse_in
     ]
-    said = f"Do not use {_named(plain)}: worse than {DEFAULT}." if plain else ""
+    said = f"Do not use {_named(plain)}: worse than {WINDOWS}." if plain else ""
     return " ".join(filter(None, [said, f"Nor, for all lengths: {'; '.join(mixed)}." if mixed else ""]))
 
 
@@ -153,7 +154,5 @@ def _named(judged: Sequence[Verdict]) -> str:
 def _cost(one: Verdict) -> str:
     """What it costs beside the default."""
     assert one.cost is not None
-    return (
-        f"at {one.cost.length:,} residues it takes {one.cost.seconds:.2g} times the time and {one.cost.memory:.2g} times "
-        "the memory"
-    )  # fmt: skip
+    times = f"{one.cost.seconds:.2g} times the time and {one.cost.memory:.2g} times the memory"
+    return f"at {one.cost.length:,} residues it takes {times}"

@@ -89,7 +89,7 @@ def _measured(asked: CostQuestion) -> CostAnswer:
     torch.set_num_threads(1)
     config = embedding_config({**asked.fields, **MEASURED_FIELDS}, where="cost")
     checkpoint = open_checkpoint(config.model, config.revision, config.family)
-    encoder = encoder_here(checkpoint, config, asked.device)
+    encoder = encoder_here(checkpoint, config, asked.device, compiled="off")  # compiling would be in the time
     alphabet = encoder.recipes[0].alphabet or "aa"
     _embed(encoder, random_protein(WARM_UP, asked.seed, alphabet))
     protein = random_protein(asked.length, asked.seed, alphabet)

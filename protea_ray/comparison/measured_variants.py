@@ -9,8 +9,6 @@ from typing import Any
 from protea_ray.comparison.cost import CostRow
 from protea_ray.comparison.rows import FidelityRow, LossRow, PooledRow
 
-DEFAULT = "windows"  # the variant that others are set beside: windows of the trained length, stitched by owner
-
 
 @dataclass(frozen=True)
 class MeasuredVariants:

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from protea_ray.comparison.compared_variant import WINDOWS
 from protea_ray.comparison.cost import CostRow
-from protea_ray.comparison.measured_variants import DEFAULT, MeasuredVariants
+from protea_ray.comparison.measured_variants import MeasuredVariants
 from protea_ray.comparison.rows import LossRow, PooledRow
 
 LEAST_NATS = 0.02  # a smaller difference of masked loss is called none: the gate of 8-bit weights
@@ -102,7 +103,7 @@ class Verdict:
 
 def verdicts(found: MeasuredVariants) -> list[Verdict]:
     """Judge every variant but the default, in the order of their rows."""
-    return [_judged(found, name) for name in found.names if name != DEFAULT]
+    return [_judged(found, name) for name in found.names if name != WINDOWS]
 
 
 def over_proteins(rows: Iterable[LossRow]) -> PairedLoss | None:
@@ -156,7 +157,7 @@ def _kind(long: PairedLoss | None, worse_in: Sequence[int], cut: float) -> Kind:
 
 def _cut(found: MeasuredVariants, name: str, long: Sequence[LossRow]) -> float:
     """Share of the default's masked residues in the bins of `long` that the variant does not predict."""
-    default = {row.bin: row.targets for row in found.loss if row.variant == DEFAULT}
+    default = {row.bin: row.targets for row in found.loss if row.variant == WINDOWS}
     pairs = [(row.targets, default[row.bin]) for row in long if row.variant == name and row.bin in default]
     all_of_them = sum(targets for _, targets in pairs)
     return 1 - sum(targets for targets, _ in pairs) / all_of_them if all_of_them else 0.0
@@ -164,7 +165,7 @@ def _cut(found: MeasuredVariants, name: str, long: Sequence[LossRow]) -> float:
 
 def cost_ratio(rows: Sequence[CostRow], name: str) -> CostRatio | None:
     """Cost at the longest length at which both the variant and the default were measured, on the same device."""
-    own, default = ({r.length: r for r in rows if r.variant == who and r.seconds} for who in (name, DEFAULT))
+    own, default = ({r.length: r for r in rows if r.variant == who and r.seconds} for who in (name, WINDOWS))
     both = [n for n in own if n in default and own[n].device == default[n].device]
     if not both:
         return None
