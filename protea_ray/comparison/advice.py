@@ -51,22 +51,30 @@ def _no_baseline(found: MeasuredVariants) -> str:
 
 
 def _lead(found: MeasuredVariants, better: Sequence[Verdict]) -> list[str]:
+    """What to use: the best of those that no length suffers from, else the default."""
     ranked = sorted(better, key=lambda one: one.long.nats if one.long else 0.0)
     for_all = [one for one in ranked if not one.harms_short]
-    if not ranked:
-        proteins = sum(row.proteins for row in past(found.trained_length, found.loss) if row.variant == WINDOWS)
-        return [
-            f"For proteins {_which(found)} with {found.model}, windows with stitching stays the default: on "
-            f"{proteins:,} such proteins no variant has a masked loss that is lower by {LEAST_NATS} nats or more and "
-            f"by more than {ERRORS:.0f} standard errors."
-        ]
-    best = (for_all or ranked)[0]
-    others = [one for one in ranked if one is not best and not one.harms_short]
-    return [
-        _use(found, best),
-        f"Better than {WINDOWS} too: {_named(others)}." if others else "",
-        *(_only_long(one) for one in ranked if one.harms_short),
-    ]
+    only_long = [_only_long(one) for one in ranked if one.harms_short]
+    if not for_all:
+        return [_default_stays(found, bool(ranked)), *only_long]
+    others = f"Better than {WINDOWS} too: {_named(for_all[1:])}." if for_all[1:] else ""
+    return [_use(found, for_all[0]), _unreached(found, for_all[0].variant), others, *only_long]
+
+
+def _default_stays(found: MeasuredVariants, some_are_better: bool) -> str:
+    proteins = sum(row.proteins for row in past(found.trained_length, found.loss) if row.variant == WINDOWS)
+    besides = " without losing on shorter ones" if some_are_better else ""
+    return (
+        f"For proteins {_which(found)} with {found.model}, windows with stitching stays the default: on {proteins:,} "
+        f"such proteins no variant has a masked loss that is lower by {LEAST_NATS} nats or more and by more than "
+        f"{ERRORS:.0f} standard errors{besides}."
+    )
+
+
+def _unreached(found: MeasuredVariants, name: str) -> str:
+    """The shortest length at which the variant could not be measured, and why; empty where all were."""
+    lacking = [row for row in found.cost if row.variant == name and row.why]
+    return f"Its cost at {lacking[0].length:,} residues is not known: {lacking[0].why}." if lacking else ""
 
 
 def _use(found: MeasuredVariants, best: Verdict) -> str:
@@ -76,7 +84,8 @@ def _use(found: MeasuredVariants, best: Verdict) -> str:
     how = f" ({fields})" if fields else ""
     said = (
         f"For proteins {_which(found)} with {found.model}, use {best.variant}{how}: its masked loss on "
-        f"{best.long.proteins:,} such proteins is {best.long} beside {WINDOWS}, the default (± standard error)"
+        f"{best.long.proteins:,} such proteins is {-best.long.nats:.3f} ± {best.long.standard_error:.3f} nats below "
+        f"that of {WINDOWS}, the default (± standard error)"
     )
     if best.cost:
         said += f"; {_cost(best)}"
@@ -97,7 +106,7 @@ def _only_long(one: Verdict) -> str:
 
 def _cheaper(judged: Sequence[Verdict]) -> str:
     found = [one for one in judged if one.kind == "as good" and one.cost and one.cost.is_cheaper]
-    listed = "; ".join(f"{one.variant} ({one.long}; {_cost(one)})" for one in found if not one.harms_short)
+    listed = "; ".join(f"{one.variant} ({one.long}; {_cost(one)})" for one in found)
     return f"As good as {WINDOWS} within {LEAST_NATS} nats, and cheaper: {listed}." if listed else ""
 
 
@@ -105,7 +114,7 @@ def _no_gain(judged: Sequence[Verdict]) -> str:
     found = [one for one in judged if one.kind == "as good" and not (one.cost and one.cost.is_cheaper)]
     unknown = any(one.cost is None for one in found)
     what = "as far as its cost is known no gain" if unknown else "no cheaper"
-    return f"As good within {LEAST_NATS} nats, but {what}: {_named(found)}." if found else ""
+    return f"As good as {WINDOWS} within {LEAST_NATS} nats, but {what}: {_named(found)}." if found else ""
 
 
 def _worse(judged: Sequence[Verdict]) -> str:
@@ -148,7 +157,8 @@ def _of(judged: Iterable[Verdict], kind: Kind) -> list[Verdict]:
 
 
 def _named(judged: Sequence[Verdict]) -> str:
-    return first_of([f"{one.variant} ({one.long})" for one in judged], _MOST)
+    """Variants with the difference that their verdict rests on."""
+    return first_of([f"{one.variant} ({one.because})" for one in judged], _MOST)
 
 
 def _cost(one: Verdict) -> str:

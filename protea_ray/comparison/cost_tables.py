@@ -56,8 +56,8 @@ class CostTable(ShownTable):
     def facts(self) -> list[str]:
         """What the numbers mean."""
         clocks = [_CLOCKS[device] for device in dict.fromkeys(row.device for row in self.costs) if device in _CLOCKS]
-        points = [one.points for grows in self.exponents for one in (grows.seconds, grows.memory) if one]
-        fitted = f", {min(points)} to {max(points)} lengths" if points else ""
+        points = {one.points for grows in self.exponents for one in (grows.seconds, grows.memory) if one}
+        fitted = f" ({' or '.join(map(str, sorted(points)))} of them)" if points else ""
         left_out = [f"{row.variant} at {row.length:,} residues: {row.why}{_expected(row)}"
                     for row in self.costs if row.why]  # fmt: skip
         return [

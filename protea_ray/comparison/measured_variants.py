@@ -14,8 +14,8 @@ from protea_ray.comparison.rows import FidelityRow, LossRow, PooledRow
 class MeasuredVariants:
     """What was measured of the variants of `model`; a block that did not run has no rows.
 
-    `trained_length` is in residues, None where positions are relative. `fields` are the fields of a recipe by variant,
-    so that advice can say how to ask for one.
+    `trained_length` is in residues, None where positions are relative. `fields` are the fields of a recipe of every
+    variant that was asked for, in that order, so that advice can say how to ask for one, and of which there is no row.
     """
 
     model: str
@@ -28,5 +28,6 @@ class MeasuredVariants:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every variant that has a row, in the order of the blocks' rows."""
-        return tuple(dict.fromkeys(row.variant for row in (*self.pooled, *self.fidelity, *self.loss, *self.cost)))
+        """Every variant: those of `fields` in their order, then any other that has a row."""
+        rows = (*self.loss, *self.pooled, *self.fidelity, *self.cost)
+        return tuple(dict.fromkeys([*self.fields, *(row.variant for row in rows)]))

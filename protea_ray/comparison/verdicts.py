@@ -4,7 +4,8 @@ The masked loss decides, in pairs with `windows`, the default: past the trained 
 nothing to be near to. A variant is *better* or *worse* when its difference is beyond two standard errors and at least
 0.02 nats, which is also what 8-bit weights may cost before they are called a loss; a smaller gain is not worth a space
 of its own. It is *as good* when two standard errors above its difference are still below that. A bin of length in which
-it is worse makes it *worse* however good it is elsewhere, because a space has one recipe for proteins of all lengths.
+it is worse makes it *worse* however good it is elsewhere, because a space has one recipe for proteins of all lengths;
+and so does a loss on the shorter proteins, unless the longer ones get better.
 """
 
 from __future__ import annotations
@@ -100,6 +101,12 @@ class Verdict:
         """Whether proteins of at most the trained length get worse by it."""
         return self.short is not None and self.short.is_higher
 
+    @property
+    def because(self) -> str:
+        """The difference that the verdict rests on, in words."""
+        only_short = self.kind == "worse" and self.harms_short and not (self.long and self.long.is_higher)
+        return f"{self.short} on shorter proteins" if only_short else str(self.long)
+
 
 def verdicts(found: MeasuredVariants) -> list[Verdict]:
     """Judge every variant but the default, in the order of their rows."""
@@ -134,14 +141,14 @@ def _judged(found: MeasuredVariants, name: str) -> Verdict:
     each = {row.bin: paired for row in long if (paired := over_proteins([row]))}
     better = tuple(bin for bin, paired in each.items() if paired.is_lower)
     worse = tuple(bin for bin, paired in each.items() if paired.is_higher)
-    cut, whole = _cut(found, name, long), over_proteins(long)
+    cut, whole, short = _cut(found, name, long), over_proteins(long), over_proteins(r for r in own if r not in long)
     return Verdict(
-        name, _kind(whole, worse, cut), whole, over_proteins(row for row in own if row not in long), better, worse, cut,
+        name, _kind(whole, short, worse, cut), whole, short, better, worse, cut,
         cost_ratio(found.cost, name), nearness(found.pooled, name),
     )  # fmt: skip
 
 
-def _kind(long: PairedLoss | None, worse_in: Sequence[int], cut: float) -> Kind:
+def _kind(long: PairedLoss | None, short: PairedLoss | None, worse_in: Sequence[int], cut: float) -> Kind:
     if cut > 1 - WHOLE:
         return "cuts"
     if long is None:
@@ -152,6 +159,8 @@ def _kind(long: PairedLoss | None, worse_in: Sequence[int], cut: float) -> Kind:
         return "worse"
     if long.is_lower:
         return "better"
+    if short is not None and short.is_higher:
+        return "worse"
     return "as good" if long.is_as_good else "unclear"
 
 
