@@ -1,6 +1,6 @@
 """`ray job submit --working-dir . -- python -m jobs.compare_variants MODEL`: `protea-ray compare-variants` as a job.
 
-It takes the options of that command and runs where the job's driver runs and takes no other machine: submit it with `--entrypoint-num-gpus 1` for a GPU.
+It takes the options of that command and runs in the job's own process: with `--entrypoint-num-gpus 1` on a GPU.
 """
 
 from __future__ import annotations

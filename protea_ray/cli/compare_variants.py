@@ -31,9 +31,7 @@ def compare_variants(
     proteins: Annotated[
         str, typer.Option("--proteins", metavar="INPUT", help="sequence file, directory or a store; drawn from it")
     ],
-    out: Annotated[
-        Path, typer.Option("--out", metavar="FOLDER", help="for tables, plots, JSON and Parquet")
-    ],
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="for tables, plots, JSON and Parquet")],
     variants: Annotated[list[str] | None, typer.Option("--variants", metavar="NAMES", help=_VARIANTS)] = None,
     blocks: Annotated[str, typer.Option("--blocks", help="fidelity, loss, cost")] = ",".join(_BLOCKS),
     seed: Annotated[int, typer.Option("--seed", min=0, help="draws proteins and masks residues")] = 0,

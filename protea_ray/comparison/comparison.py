@@ -12,10 +12,14 @@ All mistakes are said before a model is loaded. The same comparison again goes o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
+from protea_ray.comparison.advice import advice
 from protea_ray.comparison.blocks import Blocks, LeftOut
 from protea_ray.comparison.compared_tables import (
     ComparedTable,
@@ -33,12 +37,15 @@ from protea_ray.comparison.compared_variant import (
     listed_variants,
 )
 from protea_ray.comparison.cost import LENGTHS, CostRow
-from protea_ray.comparison.finished_parts import FinishedParts
+from protea_ray.comparison.finished_parts import FinishedParts, table_of
+from protea_ray.comparison.measured_variants import MeasuredVariants
 from protea_ray.comparison.protein_bins import ProteinBins, draw_proteins, length_bins
 from protea_ray.comparison.rows import EdgeRow, FidelityRow, LossRow, PooledRow
 from protea_ray.comparison.variant_encoders import VariantEncoders
+from protea_ray.comparison.variant_report import cost_tables, write_comparison_report
 from protea_ray.config.paths import is_file
 from protea_ray.errors import ConfigError, ProteaRayError, did_you_mean
+from protea_ray.evaluate.tables.shown import ShownTable
 from protea_ray.models.checkpoint import Checkpoint, open_checkpoint
 from protea_ray.pipeline.progress import Reporter
 
@@ -64,49 +71,38 @@ class ComparisonOptions:
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """The rows of every block, what was left out and why, and notes. `advice` is a paragraph for the user's model."""
+    """The rows of every block (`found`, and `edges` of the losses), what was left out and why, and notes.
 
-    model: str
-    trained_length: int | None
-    fidelity: tuple[FidelityRow, ...]
-    pooled: tuple[PooledRow, ...]
-    losses: tuple[LossRow, ...]
+    `advice` is a paragraph for the user's own model, `written` are the files.
+    """
+
+    found: MeasuredVariants
     edges: tuple[EdgeRow, ...]
-    costs: tuple[CostRow, ...]
     left_out: tuple[LeftOut, ...]
     notes: tuple[str, ...]
-    advice: str = ""
+    advice: str
     written: tuple[Path, ...] = ()
 
-    def tables(self) -> list[ComparedTable]:
-        """The tables that have rows."""
-        every = [
-            fidelity_table(self.fidelity, self.pooled), loss_table(self.losses),
-            difference_table(self.losses, WINDOWS), edge_table(self.edges),
-        ]  # fmt: skip
-        return [table for table in every if table.lines]
-
-    def __repr__(self) -> str:
-        said = [*map(repr, self.tables()), *(f"note: {note}" for note in self.all_notes()), self.advice]
-        return "\n".join(part for part in said if part)
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        notes = "".join(f"<p>note: {escape(note)}</p>" for note in self.all_notes())
-        return "".join(table._repr_html_() for table in self.tables()) + notes + f"<p>{escape(self.advice)}</p>"
+    def tables(self) -> list[ShownTable]:
+        """The tables that a terminal shows: all that have rows, and of the costs the one by variant."""
+        return [*_tables(self.found, self.edges), *cost_tables(self.found)[:1]]
 
     def all_notes(self) -> list[str]:
         """What the numbers cannot say, and what is not among them."""
-        return [*self.notes, *dict.fromkeys(map(str, self.left_out))]
+        return [*self.notes, *map(str, self.left_out)]
+
+    def __repr__(self) -> str:
+        return "\n".join([*map(repr, self.tables()), *(f"note: {note}" for note in self.all_notes()), self.advice])
+
+    def _repr_html_(self) -> str:
+        notes = "".join(f"<p>{escape(note)}</p>" for note in (*self.all_notes(), self.advice))
+        return "".join(table._repr_html_() for table in self.tables()) + notes
 
     def to_json(self) -> dict[str, Any]:
         """Plain values only."""
-        rows = {name: [asdict(row) for row in getattr(self, name)]
-                for name in ("fidelity", "pooled", "losses", "edges", "costs", "left_out")}  # fmt: skip
-        facts = {"model": self.model, "trained_length": self.trained_length}
-        return {**facts, **rows, "notes": list(self.notes), "advice": self.advice,
-                "written": [str(path) for path in self.written]}  # fmt: skip
+        facts = {"edges": [asdict(row) for row in self.edges], "left_out": [asdict(one) for one in self.left_out],
+                 "notes": list(self.notes), "advice": self.advice}  # fmt: skip
+        return {**asdict(self.found), **facts, "written": [str(path) for path in self.written]}
 
 
 def compare(model: str | None, source: str, out: Path, report: Reporter, options: ComparisonOptions) -> Comparison:
@@ -114,23 +110,50 @@ def compare(model: str | None, source: str, out: Path, report: Reporter, options
 
     Raises ConfigError with every mistake in the options, CheckpointError and InputError, before a model is loaded.
     """
-    report.phase(f"opening {model or 'the default model'}")
     _require_options(out, options)
+    report.phase(f"opening {model or 'the default model'}")
     checkpoint = open_checkpoint(model)
     variants, encoders = _variants(checkpoint, options)
     trained, longest = checkpoint.facts.trained_length, options.longest or LONGEST
     report.phase(f"drawing proteins from {source}")
     drawn = draw_proteins(source, length_bins(trained, longest), options.per_bin, options.seed)
-    notes = _notes(drawn, checkpoint, longest)
     blocks = Blocks(encoders, drawn, options.seed, FinishedParts(out / PARTS), report)
     layered, pooled = blocks.fidelity(variants) if "fidelity" in options.blocks else ([], [])
     losses, edges = _losses(blocks, variants) if "loss" in options.blocks else ([], [])
     costs = blocks.costs(variants, _lengths(options.longest)) if "cost" in options.blocks else []
-    report.phase(None)
-    return Comparison(
-        checkpoint.model, trained, tuple(layered), tuple(pooled), tuple(losses), tuple(edges), tuple(costs),
-        tuple(blocks.left_out), tuple(notes),
+    found = MeasuredVariants(
+        checkpoint.model, trained, tuple(layered), tuple(pooled), tuple(losses), tuple(costs),
+        {variant.name: variant.fields for variant in variants},
     )  # fmt: skip
+    notes = tuple(_notes(drawn, checkpoint, longest))
+    done = Comparison(found, tuple(edges), tuple(blocks.left_out), notes, advice(found))
+    report.phase(f"writing {out}")
+    written = tuple(_written(done, out))
+    report.phase(None)
+    return replace(done, written=written)
+
+
+def _written(done: Comparison, out: Path) -> list[Path]:
+    """Write the report and the rows of every block that has some."""
+    files = write_comparison_report(out, done.found, _tables(done.found, done.edges), done.all_notes())
+    rows = {"fidelity": (FidelityRow, done.found.fidelity), "pooled": (PooledRow, done.found.pooled),
+            "loss": (LossRow, done.found.loss), "edges": (EdgeRow, done.edges),
+            "cost": (CostRow, done.found.cost)}  # fmt: skip
+    for name, (kind, values) in rows.items():
+        path = out / f"{name}.parquet"
+        path.unlink(missing_ok=True)  # of an earlier comparison with other blocks
+        if values:
+            pq.write_table(table_of(kind, values), path, compression="zstd")
+            files.append(path)
+    return files
+
+
+def _tables(found: MeasuredVariants, edges: Sequence[EdgeRow]) -> list[ComparedTable]:
+    every = [
+        fidelity_table(found.fidelity, found.pooled), loss_table(found.loss), difference_table(found.loss, WINDOWS),
+        edge_table(edges),
+    ]  # fmt: skip
+    return [table for table in every if table.lines]
 
 
 def _losses(blocks: Blocks, variants: Sequence[ComparedVariant]) -> tuple[list[LossRow], list[EdgeRow]]:
