@@ -1,0 +1,42 @@
+"""One window's attention by the variant of a recipe, and the windows of a pack for which it may not be used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from protea_ray.config.attention import AttentionVariant
+from protea_ray.encoder.variants.favor import favor_attention, linear_attention
+from protea_ray.encoder.variants.nystrom import nystrom_attention
+from protea_ray.encoder.variants.sparse import bigbird_attention, global_attention
+from protea_ray.errors import EncoderError
+
+_SPARSE: dict[str, Callable[..., Tensor]] = {"global": global_attention, "bigbird": bigbird_attention}
+
+
+def attend_variant(
+    variant: AttentionVariant, module: Any, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float
+) -> Tensor:
+    """Attention of one window, (1, H, L, d) in and out, in any form but exact and local.
+
+    `module` is the attention of layer number `layer`, whose feature maps hedgehog needs. Approximations are computed
+    in float32: their sums are over whole proteins. Raises EncoderError where the checkpoint has no feature maps.
+    """
+    if variant.kind in _SPARSE:
+        return _SPARSE[variant.kind](q, k, v, scale, *variant.numbers)
+    return _approximate(variant, module, layer, q.float(), k.float(), v.float(), scale).to(q.dtype)
+
+
+def _approximate(
+    variant: AttentionVariant, module: Any, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float
+) -> Tensor:
+    if variant.kind == "nystrom":
+        return nystrom_attention(q, k, v, scale, *variant.numbers)
+    if variant.kind == "favor":
+        return favor_attention(q, k, v, scale, *variant.numbers, layer=layer)
+    maps = getattr(module, "feature_maps", None)
+    if maps is None:
+        raise EncoderError("attention hedgehog needs feature maps, and this checkpoint's layers have none")
+    return linear_attention(*maps(q, k), v)
