@@ -31,7 +31,9 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from protea_ray.config.attention import AttentionVariant
 from protea_ray.encoder.transfer import to_device
-from protea_ray.errors import EncoderError
+from protea_ray.encoder.variants import attend_variant, checked_error
+from protea_ray.encoder.variants.nystrom import LARGEST_ERROR
+from protea_ray.errors import ApproximationError, EncoderError
 
 HALF = ("float16", "bfloat16")
 QUERY_BLOCK = 512  # queries of one local-attention call
@@ -47,13 +49,19 @@ class Choice:
     why: str
 
 
-def choose(device: Any, dtype: Any, has_bias: bool, asked: str = "auto", head_dim: int | None = None) -> Choice:
+def choose(
+    device: Any, dtype: Any, has_bias: bool, asked: str = "auto", head_dim: int | None = None,
+    variant: AttentionVariant = EXACT,
+) -> Choice:  # fmt: skip
     """The kernel for a device, a dtype and a family with or without relative bias.
 
-    `asked` is auto or the name of a kernel. Raises EncoderError, with the kernels that can run there, when it cannot.
+    `asked` is auto or the name of a kernel. Raises EncoderError, with the kernels that can run there, when it cannot,
+    and for a variant that takes no bias.
     """
     kind, precision = str(device).split(":")[0], str(dtype).removeprefix("torch.")
-    possible = _possible(kind, precision, has_bias, head_dim)
+    if has_bias and not variant.is_masked_exactly:
+        raise EncoderError(f"attention {variant} takes no relative bias; of T5 and Ankh use exact or local:W")
+    possible = _possible(kind, precision, has_bias, head_dim) if variant.is_masked_exactly else [_sliced(variant)]
     if asked == "auto":
         return possible[0]
     for choice in possible:
@@ -61,7 +69,12 @@ def choose(device: Any, dtype: Any, has_bias: bool, asked: str = "auto", head_di
             return Choice(asked, "asked for")
     names = ", ".join(choice.name for choice in possible)
     bias = "a relative bias" if has_bias else "no bias"
-    raise EncoderError(f"attention {asked!r} cannot run on {kind} in {precision} with {bias}; use {names}")
+    form = "" if variant == EXACT else f" as {variant}"
+    raise EncoderError(f"attention {asked!r} cannot run{form} on {kind} in {precision} with {bias}; use {names}")
+
+
+def _sliced(variant: AttentionVariant) -> Choice:
+    return Choice("sdpa", f"{variant} is computed protein by protein")
 
 
 def _possible(kind: str, precision: str, has_bias: bool, head_dim: int | None) -> list[Choice]:
@@ -91,18 +104,27 @@ def attend(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None,
     scaling: float | None = None, dropout: float = 0.0, position_bias: Tensor | None = None,
     cu_seqlens: Tensor | None = None, max_len: int = 0, variant: AttentionVariant = EXACT, kernel: str = "sdpa",
-    block_mask: Any = None, record: Callable[[Tensor], None] | None = None, **_: Any,
+    block_mask: Any = None, record: Callable[[Tensor], None] | None = None, layer_number: int = 0,
+    certified: bool = True, **_: Any,
 ) -> tuple[Tensor, None]:  # fmt: skip
     """Attention of one pack: query, key, value (1, H, T, d) in, (1, T, H, d) out, as transformers wants it.
 
     `cu_seqlens` is (n + 1,) int32: the first row of each window, and T. `variant` says which keys a query sees.
     `position_bias` is the (H, 2D + 1) table of `t5.relative_bias`. `record` is called with the explicit
-    weights of each layer. Raises EncoderError on a call without `cu_seqlens`, and for gradients with a bias.
+    weights of each layer. Variants other than exact and local want `layer_number`; `certified` False leaves out the
+    check of those that have one. Raises EncoderError on a call without `cu_seqlens`, for gradients with a bias and for
+    weights that are never written out; ApproximationError.
     """
     if cu_seqlens is None:
         raise EncoderError("this module was loaded for packed proteins; run it with protea_ray.encoder.encoder.Encoder")
     scale = float(query.shape[-1] ** -0.5 if scaling is None else scaling)
     window = variant.window
+    if not variant.is_masked_exactly:
+        if record is not None:
+            raise EncoderError(f"{variant} never has its weights written out; maps need attention exact or local:W")
+        check = certified and not torch.is_grad_enabled()
+        packed = (x[0].transpose(0, 1) for x in (query, key, value))
+        return _attend_by_variant(*packed, cu_seqlens, variant, scale, module, layer_number, check)[None], None
     if record is not None:
         return _explicit(query, key, value, position_bias, window, scale, record), None
     is_training = (torch.is_grad_enabled() and query.requires_grad) or torch.is_autocast_enabled(query.device.type)
@@ -131,6 +153,39 @@ def _attend_in_training(
         if fused or q.is_cuda:
             q, k = q.to(v.dtype), k.to(v.dtype)  # ESM-C norms them, and autocast leaves norms in float32
         return _flash(q, k, v, cu, max_len, window, scale) if fused else _uncompiled(q, k, v, cu, window, scale)
+
+
+@torch.compiler.disable
+def _attend_by_variant(
+    q: Tensor, k: Tensor, v: Tensor, cu: Tensor, variant: AttentionVariant, scale: float, module: Any, layer: int,
+    check: bool,
+) -> Tensor:  # fmt: skip
+    """A variant in each window of a pack, (T, H, d), with gradients; raises ApproximationError where `check` fails."""
+    errors: list[Tensor] = []
+
+    def one(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        out = attend_variant(variant, module, layer, q, k, v, scale)
+        error = checked_error(variant, q, k, v, out, scale) if check else None
+        errors.append(out.new_zeros(()) if error is None else error)
+        return out
+
+    with torch.autocast(q.device.type, enabled=False):
+        out = _by_window(q.to(v.dtype), k.to(v.dtype), v, cu, one)
+    if check:
+        _require_near(torch.stack(errors).tolist(), variant, layer)
+    return out
+
+
+def _require_near(errors: list[float], variant: AttentionVariant, layer: int) -> None:
+    """Raise ApproximationError with the windows whose relative error is too large; NaN is reported as such later."""
+    far = {
+        number: f"layer {layer}: the outputs of {variant} are {error:.2f} of their length away from exact attention, "
+        f"more than {LARGEST_ERROR}; use more landmarks, local:W or exact"
+        for number, error in enumerate(errors)
+        if error > LARGEST_ERROR
+    }
+    if far:
+        raise ApproximationError(far)
 
 
 def _by_protein(q: Tensor, k: Tensor, v: Tensor, cu: Tensor, window: int, scale: float) -> Tensor:

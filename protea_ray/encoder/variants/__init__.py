@@ -4,6 +4,6 @@ Every function takes and returns (1, H, L, d) and is made of scaled-dot-product 
 gradients and never holds L x L numbers. Rows 0 and L - 1 are the special tokens.
 """
 
-from protea_ray.encoder.variants.dispatch import attend_variant
+from protea_ray.encoder.variants.dispatch import attend_variant, checked_error
 
-__all__ = ["attend_variant"]
+__all__ = ["attend_variant", "checked_error"]

@@ -1,4 +1,4 @@
-"""One window's attention by the variant of a recipe, and the windows of a pack for which it may not be used."""
+"""One window's attention by the variant of a recipe, and how far it is from the exact one."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from protea_ray.config.attention import AttentionVariant
-from protea_ray.encoder.variants.favor import favor_attention, linear_attention
-from protea_ray.encoder.variants.nystrom import nystrom_attention
+from protea_ray.encoder.variants.favor import favor_attention, through_features
+from protea_ray.encoder.variants.nystrom import error_of_some, is_approximated, nystrom_attention
 from protea_ray.encoder.variants.sparse import bigbird_attention, global_attention
 from protea_ray.errors import EncoderError
 
@@ -39,4 +39,13 @@ def _approximate(
     maps = getattr(module, "feature_maps", None)
     if maps is None:
         raise EncoderError("attention hedgehog needs feature maps, and this checkpoint's layers have none")
-    return linear_attention(*maps(q, k), v)
+    return through_features(*maps(q * (scale * q.shape[-1] ** 0.5), k), v)  # maps take queries that are not scaled
+
+
+def checked_error(
+    variant: AttentionVariant, q: Tensor, k: Tensor, v: Tensor, out: Tensor, scale: float
+) -> Tensor | None:
+    """Relative error of one window's outputs where the variant asks for a check (nystrom), a scalar; else None."""
+    if variant.kind != "nystrom" or not is_approximated(q.shape[2], *variant.numbers):
+        return None
+    return error_of_some(q.float(), k.float(), v.float(), out.float(), scale)

@@ -1,4 +1,4 @@
-"""Linear attention: weights are products of positive features of query and key, so keys are summed once for all queries.
+"""Linear attention: a weight is a product of positive features of query and key, so keys are summed once for all.
 
 The features of FAVOR+ (Performer, Choromanski et al. 2021) are random and estimate those of softmax without a bias:
 exp(q k') is the mean over w of exp(w q - |q|^2 / 2) exp(w k - |k|^2 / 2), for w normal. Rows w are orthogonal within
@@ -25,13 +25,13 @@ def favor_attention(q: Tensor, k: Tensor, v: Tensor, scale: float, features: int
     rows = to_device(random_features(features, width, seed, layer), q.device)
     even = width**0.25  # the paper's split of 1 / sqrt(d): an estimate depends on how q and k share it
     heads = [
-        linear_attention(*_features(a * scale * even, b / even, rows), c)
+        through_features(*_features(a * scale * even, b / even, rows), c)
         for a, b, c in zip(q[0], k[0], v[0], strict=True)
     ]
     return torch.stack(heads)[None]
 
 
-def linear_attention(query_features: Tensor, key_features: Tensor, v: Tensor) -> Tensor:
+def through_features(query_features: Tensor, key_features: Tensor, v: Tensor) -> Tensor:
     """Outputs (..., L, d) of features (..., L, R) and v (..., L, d): two products, the weights of a query sum to 1."""
     read = key_features.transpose(-2, -1) @ v
     total = key_features.sum(-2)[..., None]
@@ -39,7 +39,7 @@ def linear_attention(query_features: Tensor, key_features: Tensor, v: Tensor) ->
 
 
 def _features(q: Tensor, k: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Features of one head's queries and keys, (L, R) each, up to factors that cancel in `linear_attention`.
+    """Features of one head's queries and keys, (L, R) each, up to factors that cancel in `through_features`.
 
     For each feature the largest logarithm over the keys is taken from the keys and given to the queries, and for each
     query the largest over features is taken away. So the sum that is divided by is at least 1, whatever the inputs.

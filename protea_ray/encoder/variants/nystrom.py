@@ -25,9 +25,14 @@ def nystrom_attention(q: Tensor, k: Tensor, v: Tensor, scale: float, landmarks: 
 
     Shapes: (1, H, L, d) in and out, float32. Memory beyond that: H M^2.
     """
-    if q.shape[2] <= EXACT_BELOW * landmarks:
-        return F.scaled_dot_product_attention(q, k, v, scale=scale)
-    return through_landmarks(q, k, v, scale, landmarks)
+    if is_approximated(q.shape[2], landmarks):
+        return through_landmarks(q, k, v, scale, landmarks)
+    return F.scaled_dot_product_attention(q, k, v, scale=scale)
+
+
+def is_approximated(length: int, landmarks: int) -> bool:
+    """Whether a window of `length` tokens goes through landmarks."""
+    return length > EXACT_BELOW * landmarks
 
 
 def through_landmarks(q: Tensor, k: Tensor, v: Tensor, scale: float, landmarks: int, steps: int = STEPS) -> Tensor:
