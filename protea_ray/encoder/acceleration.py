@@ -33,9 +33,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from protea_ray.config.attention import AttentionVariant
+from protea_ray.config.attention import EXACT, AttentionVariant
 from protea_ray.config.cache import cache_directory
-from protea_ray.encoder.attention import EXACT, Choice
+from protea_ray.encoder.attention import Choice
 from protea_ray.errors import EncoderError
 
 ONEDNN, JOINED, TORCH = "oneDNN", "joined", "torch"

@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
-from protea_ray.config.attention import AttentionVariant
+from protea_ray.config.attention import EXACT, AttentionVariant
 from protea_ray.encoder.transfer import to_device
 from protea_ray.encoder.variants import attend_variant, checked_error
 from protea_ray.encoder.variants.nystrom import LARGEST_ERROR
@@ -37,7 +37,6 @@ from protea_ray.errors import ApproximationError, EncoderError
 
 HALF = ("float16", "bfloat16")
 QUERY_BLOCK = 512  # queries of one local-attention call
-EXACT = AttentionVariant("exact")
 BLOCK = 128  # queries and keys of one block of flex_attention
 
 

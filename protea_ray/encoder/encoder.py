@@ -91,7 +91,7 @@ class Encoder:
             core=Core(stack, chosen, first.variant, place), family=family, module=module, layers=layers,
             products=multiplied, directory=directory, alphabet=family.alphabet(directory, first.alphabet or "aa"),
             facts=family.facts(config), shape=shape, recipes=(),
-            token_budget=token_budget or default_budget(place, shape, itemsize, kept),
+            token_budget=token_budget or default_budget(place, shape, itemsize, kept, first.variant),
         )  # fmt: skip
         return made.under(recipes)
 
