@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from protea_ray.config.attention import AttentionVariant
-from protea_ray.encoder import attention
 from protea_ray.encoder.attention import Choice
+from protea_ray.encoder.flex import block_mask
 from protea_ray.encoder.transfer import to_device
 from protea_ray.models.families.base import Stack
 
@@ -95,5 +95,5 @@ class Core:
             "kernel": self.choice.name, "certified": self.certified,
         }  # fmt: skip
         if self.choice.name == "flex":
-            keywords["block_mask"] = attention.block_mask(pack.rows, self.variant.window, self.device)
+            keywords["block_mask"] = block_mask(pack.rows, self.variant.window, self.device)
         return keywords

@@ -160,7 +160,7 @@ class MaskedModel(nn.Module):
         keywords["certified"] = False  # a model learns to live with its attention
         recompute = self.checkpointing and torch.is_grad_enabled()
         for number, layer in enumerate(stack.layers, 1):
-            numbered = {} if self.variant.is_masked_exactly else {"layer_number": number}
+            numbered: dict[str, Any] = {} if self.variant.is_masked_exactly else {"layer_number": number}
             if recompute:
                 x = checkpoint(layer, x, use_reentrant=False, attention_mask=None, **keywords, **numbered)
             else:

@@ -70,8 +70,10 @@ def test_global_attention_is_that_of_plain_transformers_under_a_mask(encoder: An
     mask = torch.zeros(1, 1, length, length).masked_fill(~seen, float("-inf"))
     with torch.inference_mode():
         x = model.embeddings(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"])
-        rotations = model.rotary_embeddings(x, place[None])
-        states = model.encoder(x, attention_mask=mask, position_embeddings=rotations)[0][0, 1:-1]
+        rotary: Any = model.rotary_embeddings
+        rotations = rotary(x, place[None])
+        layers: Any = model.encoder
+        states = layers(x, attention_mask=mask, position_embeddings=rotations)[0][0, 1:-1]
     expected = states.mean(0).numpy()
     found = vectors(encoder("esm2", {"attention": "global:8", "normalize": False}), [sequence])[0]
     assert np.abs(found - expected).max() < 1e-5

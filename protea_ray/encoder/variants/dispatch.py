@@ -39,13 +39,14 @@ def _approximate(
     maps = getattr(module, "feature_maps", None)
     if maps is None:
         raise EncoderError("attention hedgehog needs feature maps, and this checkpoint's layers have none")
-    return through_features(*maps(q * (scale * q.shape[-1] ** 0.5), k), v)  # maps take queries that are not scaled
+    query_features, key_features = maps(q * (scale * q.shape[-1] ** 0.5), k)  # queries that are not scaled
+    return through_features(query_features, key_features, v)
 
 
 def checked_error(
     variant: AttentionVariant, q: Tensor, k: Tensor, v: Tensor, out: Tensor, scale: float
 ) -> Tensor | None:
     """Relative error of one window's outputs where the variant asks for a check (nystrom), a scalar; else None."""
-    if variant.kind != "nystrom" or not is_approximated(q.shape[2], *variant.numbers):
+    if variant.kind != "nystrom" or not is_approximated(q.shape[2], variant.numbers[0]):
         return None
     return error_of_some(q.float(), k.float(), v.float(), out.float(), scale)
