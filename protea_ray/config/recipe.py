@@ -362,7 +362,7 @@ def stretched_length(config: EmbeddingConfig, facts: ModelFacts) -> int | None:
     """
     if facts.trained_length is None:
         return None
-    return int(Decimal(str(config.scaling.factor)) * facts.trained_length)  # as floats 2.3 x 1,000 is 2,299.99
+    return int(Decimal(str(config.scaling.factor)) * facts.trained_length)  # as floats 2.01 x 1,000 is below 2,010
 
 
 def rope_problems(config: EmbeddingConfig, facts: ModelFacts) -> list[str]:

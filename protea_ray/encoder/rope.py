@@ -8,10 +8,11 @@ never seen. A stretch turns them more slowly, for proteins of every length, shor
 |---|---|---|
 | linear:S | theta_k / S | positional interpolation, Chen et al. 2023 |
 | ntk:S | theta_k S^(-2k / (d - 2)): a base S^(d / (d - 2)) times larger | "NTK-aware", bloc97 2023 |
-| yarn:S | theta_k above 32 turns in the trained length, theta_k / S below one, a ramp between | YaRN, Peng et al. 2023 |
+| yarn:S | theta_k where it makes 32 turns in the trained length, theta_k / S below one | YaRN, Peng et al. 2023 |
 
-YaRN also multiplies cos and sin by 0.1 ln S + 1, so each score by its square. Its ramp is over the number of the pair,
-from bounds that are rounded outwards, as in its authors' code; the paper writes it over the number of turns.
+YaRN also multiplies cos and sin by 0.1 ln S + 1, so each score by its square. Between the two it has
+a ramp, here over the number of the pair and from bounds that are rounded outwards, as in its authors' code; the paper
+writes it over the number of turns.
 
 Nothing here is trained, so each stretch is another function than the model that was: another space.
 """
