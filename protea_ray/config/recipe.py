@@ -9,11 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from protea_ray.config.attention import AttentionVariant, attention_variant, known_attention, known_rope
+from protea_ray.config.attention import (
+    AttentionVariant,
+    RopeScaling,
+    attention_variant,
+    known_attention,
+    known_rope,
+    rope_scaling,
+)
 from protea_ray.config.known_models import full_name
 from protea_ray.errors import ConfigError, did_you_mean
 
@@ -37,7 +45,8 @@ class ModelFacts:
     `has_lm_head` says that the weights hold a language-model head over residues; `reads_3di` that the vocabulary has
     Foldseek's structure letters; `quantization` is the only one that the checkpoint can be used in, None where any can;
     `attention` is what it was trained with, and `has_feature_maps` that its files hold those of hedgehog attention;
-    `has_rotary` that positions enter as rotations, `has_bias` as a bias of the scores by distance.
+    `has_rotary` that positions enter as rotations, which `rope` can stretch, `has_bias` as a bias of the scores by
+    distance.
     """
 
     family: str
@@ -179,6 +188,11 @@ class EmbeddingConfig(BaseModel):
         return attention_variant(self.attention or "exact")
 
     @property
+    def scaling(self) -> RopeScaling:
+        """How rotary positions are stretched."""
+        return rope_scaling(self.rope)
+
+    @property
     def pooled(self) -> tuple[Pooling, ...]:
         """The poolings that give one vector a span (all but `none`)."""
         return tuple(p for p in self.pooling if p != "none")
@@ -294,7 +308,7 @@ def resolve(config: EmbeddingConfig, facts: ModelFacts, device: str, revision: s
     """
     if problems := misfits(config, facts, device):
         raise ConfigError(problems, where=f"{config.model} on {device}")
-    max_residues = config.max_residues or facts.trained_length
+    max_residues = config.max_residues or stretched_length(config, facts)
     alphabet = config.alphabet or "aa"
     dtype = config.dtype or ("float32" if device == "cpu" else facts.gpu_dtype)
     filled = {"family": facts.family, "max_residues": max_residues, "dtype": dtype, "revision": revision}
@@ -305,7 +319,7 @@ def resolve(config: EmbeddingConfig, facts: ModelFacts, device: str, revision: s
 
 def misfits(config: EmbeddingConfig, facts: ModelFacts, device: str | None = None) -> list[str]:
     """In words, what of a recipe the checkpoint cannot do; device None: not known yet, and nothing said about it."""
-    problems = overlap_problems(config, facts.trained_length) if config.max_residues is None else []
+    problems = overlap_problems(config, stretched_length(config, facts)) if config.max_residues is None else []
     if config.layers[-1] > facts.n_layers:
         problems.append(
             f"layers: {config.layers[-1]} is deeper than the model, which has {facts.n_layers} layers "
@@ -318,7 +332,7 @@ def misfits(config: EmbeddingConfig, facts: ModelFacts, device: str | None = Non
             f"outputs: the weights of this {facts.family} checkpoint hold no language-model head over residues, so "
             "there are no logits (T5 and Ankh predict with a decoder; of ESM use the files of the masked-LM model)"
         )
-    problems += alphabet_problems(config, facts) + attention_problems(config, facts)
+    problems += alphabet_problems(config, facts) + attention_problems(config, facts) + rope_problems(config, facts)
     if facts.quantization and config.quantization not in (None, facts.quantization):
         problems.append(
             f"quantization: {config.quantization} was asked for, but this adapter was trained on {facts.quantization}; "
@@ -348,4 +362,27 @@ def alphabet_problems(config: EmbeddingConfig, facts: ModelFacts) -> list[str]:
     return [
         f"alphabet: this {facts.family} checkpoint has no tokens for 3di, Foldseek's structure letters; ProstT5 has. "
         "For amino acids use aa"
+    ]
+
+
+def stretched_length(config: EmbeddingConfig, facts: ModelFacts) -> int | None:
+    """Residues that the recipe's stretch makes of the trained length, rounded down; None where positions are relative.
+
+    >>> esm2_8m = ModelFacts("esm2", n_layers=6, has_cls=True, trained_length=1022, gpu_dtype="float16")
+    >>> stretched_length(EmbeddingConfig(model="esm2_8m", rope="yarn:1.5"), esm2_8m)
+    1533
+    """
+    if facts.trained_length is None:
+        return None
+    return int(Decimal(str(config.scaling.factor)) * facts.trained_length)  # as floats 2.01 x 1,000 is below 2,010
+
+
+def rope_problems(config: EmbeddingConfig, facts: ModelFacts) -> list[str]:
+    """In words, why the checkpoint's positions cannot be stretched as the recipe asks."""
+    if config.rope == "none" or (facts.has_rotary and facts.trained_length is not None):
+        return []
+    lacks = "no trained length to stretch" if facts.has_rotary else "no rotary positions that could be stretched"
+    return [
+        f"rope: {config.rope} was asked for, but this {facts.family} checkpoint has {lacks}; those of ESM-2 and ESM-C "
+        "have both, and T5 and Ankh need none: their bias is the same at every distance from 128 on. Use rope none"
     ]

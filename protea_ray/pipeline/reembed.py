@@ -98,7 +98,7 @@ def reembed(
     """Embed every protein of `store` with another checkpoint, and move `alias` to the new space once it is verified.
 
     `fields` are those of run.yaml; `model` must be one of them, and a recipe field that is absent is that of the
-    space the alias points to. `since`: only proteins that this version of proteins.lance did not hold. `gate` judges
+    space the alias points to (max_residues under another rope: what follows from it). `since`: only proteins that this version of proteins.lance did not hold. `gate` judges
     the verified space, and the alias stays where it is not passed. `make_spec`: see `embed`. Raises StoreError when
     the new space does not verify (the alias stays), ConfigError for a model that was never trained where the alias
     points to a trained space, unless `allow_untrained`, and whatever `embed` raises.
@@ -148,7 +148,11 @@ def _base(location: Location, alias: str) -> SpaceInfo | None:
 def _config(base: SpaceInfo | None, family: str | None, fields: Mapping[str, Any]) -> RunConfig:
     if not fields.get("model"):
         raise ConfigError("name the new checkpoint with --model", where="reembed")
-    config = run_config({**inherited(base, family), **fields})
+    held = inherited(base, family)
+    length = {name: held.pop(name) for name in ("max_residues",) if name in held}
+    config = run_config({**held, **fields})
+    if config.recipes[0].rope == held.get("rope", "none"):  # else the length follows from the new stretch
+        config = run_config({**held, **length, **fields})
     problems = []
     if len(config.recipes) > 1:
         problems.append(f"{len(config.recipes)} recipes were given, but an alias names one space; give one")

@@ -126,7 +126,12 @@ class Family(ABC):
         return ModelFacts(
             self.name, shape.layers, self.has_cls, self.trained_length(config), self.gpu_dtype,
             has_lm_head=self.head_weight in tensors, reads_3di=reads_3di, has_bias=self.has_bias,
+            has_rotary=self.has_rotary(config),
         )  # fmt: skip
+
+    def has_rotary(self, config: Mapping[str, Any]) -> bool:
+        """Whether positions are rotations that `encoder/rope.py` can stretch: parts of the module with `inv_freq`."""
+        return False
 
     def reads_3di(self, vocabulary: Mapping[str, int]) -> bool:
         """Whether a vocabulary has Foldseek's structure letters, told apart from amino acids."""

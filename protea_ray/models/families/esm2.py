@@ -55,6 +55,10 @@ class Esm2(Family):
         """1,022: the position table of 1,026 counts padding (2) and the special tokens (2)."""
         return trained_residues(config) or number(config, "max_position_embeddings") - 4
 
+    def has_rotary(self, config: Mapping[str, Any]) -> bool:
+        """Always: `misfit` refuses ESM-1b, whose positions are a learned table."""
+        return True
+
     def wanted(self, config: Mapping[str, Any]) -> Wanted:
         """The tensors of EsmModel without its pooler. The rotary frequencies are computed where no file holds them."""
         shape = self.shape(config)

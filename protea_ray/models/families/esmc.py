@@ -46,6 +46,11 @@ class Esmc(Family):
         """Residues that the model was trained on: 2,046, which is 2,048 tokens less BOS and EOS."""
         return trained_residues(config) or number(config, "max_position_embeddings") - 2
 
+    def has_rotary(self, config: Mapping[str, Any]) -> bool:
+        """Unless config.json stretches them itself, which transformers then does, for some kinds in every pass anew."""
+        own = config.get("rope_parameters") or config.get("rope_scaling") or {}
+        return own.get("rope_type", own.get("type", "default")) == "default"
+
     def wanted(self, config: Mapping[str, Any]) -> Wanted:
         """The tensors of EsmcModel; biases of linear layers where config.json says that there are some."""
         shape = self.shape(config)
