@@ -25,7 +25,7 @@ from protea_ray.config.run import run_config
 from protea_ray.encoder import quantize
 from protea_ray.encoder.canary import check_canaries
 from protea_ray.encoder.encoder import Encoder
-from protea_ray.encoder.quantize import Nf4Linear
+from protea_ray.encoder.packed_linear import Nf4Linear
 from protea_ray.errors import EncoderError
 from protea_ray.pipeline.embed import embed
 from protea_ray.pipeline.progress import LineReporter
