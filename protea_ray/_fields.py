@@ -50,7 +50,7 @@ class RecipeFields(TypedDict, total=False):
     stitch: Literal["owner", "average"]
     """residues of several windows: from one (owner), or windows averaged by position"""
     quantization: Literal["int8", "int4", "hqq:8", "hqq:4", "hqq:3", "hqq:2"] | None
-    """weights in fewer bits: int8, int4 or hqq:8, 4, 3, 2; unset: no"""
+    """weights in fewer bits: int8, int4, hqq:8, hqq:4, hqq:3 or hqq:2; unset: no"""
 
 
 class RunFields(TypedDict, total=False):
@@ -106,7 +106,9 @@ class TrainingFields(TypedDict, total=False):
     attention: str
     """exact, local:W, global:W or another form"""
     adapter: Literal["none", "lora", "qlora"]
-    """none, lora (low-rank factors beside frozen weights) or qlora (the weights in 4 bits)"""
+    """none, lora (low-rank factors beside frozen weights) or qlora (the weights in few bits)"""
+    quantization: Literal["int4", "hqq:8", "hqq:4", "hqq:3", "hqq:2"] | None
+    """the frozen weights of qlora: int4, hqq:8, hqq:4, hqq:3 or hqq:2; unset: int4 with qlora"""
     lora_rank: int
     """rank of an adapter's factors"""
     lora_alpha: float

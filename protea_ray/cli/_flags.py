@@ -88,7 +88,7 @@ RECIPE_FLAGS = {
     ),
     "quantization": Flag(
         "--quantization",
-        "weights in fewer bits: int8, int4 or hqq:8, 4, 3, 2: int8, int4, hqq:8, hqq:4, hqq:3 or hqq:2",
+        "weights in fewer bits: int8, int4, hqq:8, hqq:4, hqq:3 or hqq:2",
         "no",
         "text",
         ("int8", "int4", "hqq:8", "hqq:4", "hqq:3", "hqq:2"),
@@ -134,10 +134,17 @@ TRAINING_FLAGS = {
     "attention": Flag("--attention", "exact, local:W, global:W or another form", "exact", "text"),
     "adapter": Flag(
         "--adapter",
-        "none, lora (low-rank factors beside frozen weights) or qlora (the weights in 4 bits)",
+        "none, lora (low-rank factors beside frozen weights) or qlora (the weights in few bits)",
         "none",
         "text",
         ("none", "lora", "qlora"),
+    ),
+    "quantization": Flag(
+        "--quantization",
+        "the frozen weights of qlora: int4, hqq:8, hqq:4, hqq:3 or hqq:2",
+        "int4 with qlora",
+        "text",
+        ("int4", "hqq:8", "hqq:4", "hqq:3", "hqq:2"),
     ),
     "lora_rank": Flag("--lora-rank", "rank of an adapter's factors", "8", "text"),
     "lora_alpha": Flag("--lora-alpha", "an adapter adds alpha / rank times its product", "16.0", "text"),

@@ -30,6 +30,7 @@ Dtype = Literal["float32", "float16", "bfloat16"]
 Output = Literal["embeddings", "logits"]
 AlphabetName = Literal["aa", "3di"]
 Quantization = Literal["int8", "int4", "hqq:8", "hqq:4", "hqq:3", "hqq:2"]
+TrainableQuantization = Literal["int4", "hqq:8", "hqq:4", "hqq:3", "hqq:2"]  # through which gradients pass
 
 POOLINGS: tuple[Pooling, ...] = ("mean", "max", "cls", "mean_max", "std", "none")
 MAX_MODEL_NAME = 512
@@ -118,7 +119,7 @@ class EmbeddingConfig(BaseModel):
         default="owner", description="residues of several windows: from one (owner), or windows averaged by position"
     )
     quantization: Quantization | None = Field(
-        default=None, description="weights in fewer bits: int8, int4 or hqq:8, 4, 3, 2; unset: no"
+        default=None, description="weights in fewer bits: int8, int4, hqq:8, hqq:4, hqq:3 or hqq:2; unset: no"
     )
 
     @field_validator("layers", "pooling", "outputs", mode="before")

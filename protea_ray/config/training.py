@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from protea_ray.config.attention import AttentionVariant, attention_variant
 from protea_ray.config.known_models import full_name
-from protea_ray.config.recipe import Attention, explain
+from protea_ray.config.recipe import Attention, TrainableQuantization, explain
 from protea_ray.config.run import Compile
 from protea_ray.errors import ConfigError
 
@@ -44,7 +44,11 @@ class TrainingConfig(BaseModel):
     attention: Attention = Field(default="exact", description="exact, local:W, global:W or another form")
     adapter: Literal["none", "lora", "qlora"] = Field(
         default="none",
-        description="none, lora (low-rank factors beside frozen weights) or qlora (the weights in 4 bits)",
+        description="none, lora (low-rank factors beside frozen weights) or qlora (the weights in few bits)",
+    )
+    quantization: TrainableQuantization | None = Field(
+        default=None,
+        description="the frozen weights of qlora: int4, hqq:8, hqq:4, hqq:3 or hqq:2; unset: int4 with qlora",
     )
     lora_rank: int = Field(default=8, gt=0, description="rank of an adapter's factors")
     lora_alpha: float = Field(default=16.0, gt=0, description="an adapter adds alpha / rank times its product")
@@ -119,6 +123,11 @@ class TrainingConfig(BaseModel):
     def variant(self) -> AttentionVariant:
         """How layers attend."""
         return attention_variant(self.attention)
+
+    @property
+    def base_quantization(self) -> TrainableQuantization | None:
+        """How the frozen weights of qlora are quantised; None for every other run."""
+        return (self.quantization or "int4") if self.adapter == "qlora" else None
 
 
 class TrainingOptions(BaseModel):
@@ -242,6 +251,10 @@ def _source_problems(config: TrainingConfig) -> list[str]:
     idle = [name for name in knobs if getattr(config, name) != TrainingConfig.model_fields[name].default]
     if config.adapter == "none" and idle:
         problems.append(f"{', '.join(idle)} without an adapter would change nothing; set adapter to lora or qlora")
+    if config.quantization and config.adapter != "qlora":
+        problems.append(
+            f"quantization {config.quantization} is for frozen weights; set adapter to qlora, or leave it out"
+        )
     return problems
 
 
