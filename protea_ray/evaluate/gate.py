@@ -114,7 +114,7 @@ def judge(
     for task in tasks:
         report.phase(f"evaluating {candidate.space} on {task.wanted}")
         try:
-            evaluated = _evaluated(candidate, task, config.seeds, report)
+            evaluated = _evaluated(candidate, task, config, report)
         except (ConfigError, InputError) as error:
             figures += unjudged(task.conditions, "; ".join(error.problems))
             continue
@@ -124,13 +124,13 @@ def judge(
     return GateResult(file, tuple(figures), tuple(dict.fromkeys(notes)), computed, found)
 
 
-def _evaluated(candidate: Candidate, task: GateTask, seeds: int, report: Reporter) -> Evaluation:
+def _evaluated(candidate: Candidate, task: GateTask, config: GateConfig, report: Reporter) -> Evaluation:
     """The new space, the alias's where a condition names it, and controls, on one task, as `protea-ray evaluate`."""
     both = (candidate.space, candidate.before) if task.relative else (candidate.space,)
     spaces = [_subject(candidate, space, task.kind) for space in both if space]
     return run_evaluation(
         candidate.location.uri, spaces, [task.wanted], report, data=Path(task.data) if task.data else None,
-        controls=task.controls, seeds=seeds, out=None, options=candidate.options,
+        controls=task.controls, seeds=config.seeds, lengths=config.lengths, out=None, options=candidate.options,
     )  # fmt: skip
 
 
