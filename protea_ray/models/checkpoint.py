@@ -236,6 +236,14 @@ def logit_tokens(checkpoint: Checkpoint) -> tuple[str, ...]:
     return family.tokens(checkpoint.path, checkpoint.shape.vocabulary)
 
 
+def mask_token(directory: Path) -> int:
+    """Id of `<mask>`; raises CheckpointError for a vocabulary without it."""
+    found = read_vocabulary(directory).get("<mask>", read_config(directory).get("mask_token_id"))
+    if not isinstance(found, int):
+        raise CheckpointError(f"{directory} has no token <mask>: it cannot predict masked residues")
+    return found
+
+
 def letter_notes(checkpoint: Checkpoint) -> list[str]:
     """In words, what is unusual about the letters that the checkpoint reads."""
     family = recognise(read_config(checkpoint.path), checkpoint.path, checkpoint.facts.family)

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from protea_ray.config.training import TrainingConfig, TrainingOptions
 from protea_ray.encoder.acceleration import ON, choose_compiling
+from protea_ray.encoder.masked_loss import letters_loss
 from protea_ray.errors import ConfigError
 from protea_ray.train import model_files
 from protea_ray.train.baseline_file import settle_baselines
@@ -43,7 +44,7 @@ from protea_ray.train.step import Pending, RankPack, Stepper
 from protea_ray.train.stopping import STOP_FILE, Stopping
 from protea_ray.train.trainee import Trainee
 from protea_ray.train.training_set import TrainingSet, training_set
-from protea_ray.train.validation_loss import ValidationLoss, letters_loss, validation_loss
+from protea_ray.train.validation_loss import ValidationLoss, validation_loss
 
 Report = Callable[[Mapping[str, Any]], None]
 QUICK_TOKENS = 1 << 18  # of the validation side while a run goes on; all of it at the end

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from protea_ray.config.training import TrainingConfig
-from protea_ray.errors import CheckpointError, ConfigError
-from protea_ray.models.checkpoint import read_config
+from protea_ray.errors import ConfigError
+from protea_ray.models.checkpoint import mask_token, read_config
 from protea_ray.models.families import recognise
-from protea_ray.models.families.vocabulary import AMINO_ACIDS, read_vocabulary
+from protea_ray.models.families.vocabulary import AMINO_ACIDS
 from protea_ray.plan.pack import micro_batches
 from protea_ray.plan.steps import StepLayout
 from protea_ray.train.masking import MaskedPack, Masker
@@ -71,11 +71,3 @@ def training_set(proteins: Proteins, model: Path, config: TrainingConfig) -> Tra
     rows = np.flatnonzero(~proteins.split)
     plan = StepPlan(proteins.lengths[rows], layout)
     return TrainingSet(proteins, masker, token_lookup(alphabet.table), alphabet.residues(AMINO_ACIDS), rows, plan)
-
-
-def mask_token(model: Path) -> int:
-    """Id of `<mask>`; raises CheckpointError for a vocabulary without it."""
-    found = read_vocabulary(model).get("<mask>", read_config(model).get("mask_token_id"))
-    if not isinstance(found, int):
-        raise CheckpointError(f"{model} has no token <mask>: it cannot be trained to predict masked residues")
-    return found

@@ -69,12 +69,6 @@ def summed(values: np.ndarray) -> np.ndarray:
     return tensor.cpu().numpy()
 
 
-def letters_loss(logits: Tensor, targets: Tensor, amino_acids: Tensor) -> Tensor:
-    """Each target's loss (m,) when only the 20 amino acids could be said; `logits` (m, V), `amino_acids` (20,) ids."""
-    logits = logits.float()
-    return logits[:, amino_acids].logsumexp(1) - logits.gather(1, targets[:, None])[:, 0]
-
-
 def _summary(sums: np.ndarray, lengths: np.ndarray) -> ValidationLoss:
     whole, letters, count = sums.T
     mean = letters.sum() / count.sum()

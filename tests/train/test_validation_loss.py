@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from protea_ray.encoder.masked_loss import letters_loss
 from protea_ray.train.masking import MaskedPack
-from protea_ray.train.validation_loss import letters_loss, validation_loss
+from protea_ray.train.validation_loss import validation_loss
 
 
 def pack(sizes: list[int], chosen: list[int], examples: list[int]) -> MaskedPack:
