@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.main import get_command
 
-from protea_ray.cli import doctor, embed, evaluate, exchange, models, query, rejects, store, tools, train
+from protea_ray.cli import doctor, embed, evaluate, exchange, models, query, rejects, store, tools, train, two_spaces
 from protea_ray.cli.grammar import CheckedCommand, SectionedGroup
 from protea_ray.cli.outcome import PROGRAM, carry_out, forgiving_output
 
@@ -18,7 +18,7 @@ COMMANDS = {
         "status": store.status,
         "query": query.query,
         "rejects": rejects.rejects,
-        "drift": store.drift,
+        "drift": two_spaces.drift,
         "evaluate": evaluate.evaluate,
         "maps": tools.maps,
     },

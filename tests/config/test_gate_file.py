@@ -75,12 +75,9 @@ def test_a_loss_and_the_width_of_a_margin_are_conditions(tmp_path: Path) -> None
     assert (gate.masked_loss.not_above_current_by, gate.masked_loss.proteins, gate.masked_loss.seed) == (0.02, 500, 0)
     task = "tasks: [{task: go-mf, not_below_current_by: 0.01, or_standard_errors: 1}]"
     assert read_gate(written(tmp_path, task)).tasks[0].or_standard_errors == 1
+    alone = task.replace("not_below_current_by: 0.01", "at_least: 0")
     with pytest.raises(ConfigError) as caught:
-        read_gate(
-            written(
-                tmp_path, "masked_loss: {proteins: 1}\n" + task.replace("not_below_current_by: 0.01", "at_least: 0")
-            )
-        )
+        read_gate(written(tmp_path, f"masked_loss: {{proteins: 1}}\n{alone}"))
     said = "\n".join(caught.value.problems)
     for part in (
         "masked_loss.not_above_current_by: Field required",
