@@ -1,4 +1,4 @@
-"""Conditions of a gate on the two spaces themselves: how near their vectors are, and how well residues are predicted."""
+"""Conditions of a gate on two spaces themselves: how near their vectors are, and how well residues are predicted."""
 
 from __future__ import annotations
 
