@@ -7,6 +7,7 @@ nothing. A gate judges the verified space while the lease is given up: it may em
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -206,12 +207,24 @@ def carry_out(
         with Lease.acquire(location, heartbeat) as lease:
             filled = _fill(planned, report, since, started, Writer(lease))
             if gate is None or filled.stays is not None or _is_at(filled.before, filled.space):
-                return _settle(planned, filled, None, started, Writer(lease))
+                done = _settle(planned, filled, None, started, Writer(lease))
+                _note_unjudged(planned, done, report)
+                return done
         judged = gate(_candidate(planned, filled), report)
         with Lease.acquire(location, heartbeat) as lease:
             if judged.passed:
                 _require_unchanged(planned, filled)
             return _settle(planned, filled, judged, started, Writer(lease))
+
+
+def _note_unjudged(planned: Reembedding, done: Reembedded, report: Reporter) -> None:
+    """Say that nobody has looked at what fewer bits cost, where the alias moved to them without a gate."""
+    quantization = planned.setting.recipes[0].quantization
+    if done.moved and done.before and quantization:
+        command = shlex.join(
+            ["protea-ray", "drift", done.summary.store, done.before, str(done.after), "--gate", "quantised"]
+        )
+        report.warn(f"{done.alias} now names {quantization} vectors, and what they cost was not measured: `{command}`")
 
 
 def _fill(planned: Reembedding, report: Reporter, since: int | None, started: float, writer: Writer) -> _Filled:
