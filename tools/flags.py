@@ -18,7 +18,8 @@ from pydantic.fields import FieldInfo
 
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.config.run import RunOptions
-from protea_ray.config.training import PRESETS, TrainingConfig, TrainingOptions
+from protea_ray.config.training import TrainingConfig, TrainingOptions
+from protea_ray.config.training_presets import PRESETS
 
 ROOT = Path(__file__).parent.parent / "protea_ray"
 FLAGS, FIELDS, PAGE = ROOT / "cli" / "_flags.py", ROOT / "_fields.py", ROOT.parent / "docs" / "training.md"

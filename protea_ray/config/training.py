@@ -1,8 +1,7 @@
-"""The recipe of a training run, its four presets, and the options that change no number.
+"""The recipe of a training run, and the options that change no number.
 
 `TrainingConfig` holds every field that changes a weight. The defaults of the class are the recipe of `small`, four
-layers on a CPU; `PRESETS` says what the others change. The shape chooses the preset, or `adapt`, which goes on with a
-model on longer proteins, and fields that are given win.
+layers on a CPU; `training_presets` says what others change, and fields that are given win.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from protea_ray.config.attention import AttentionVariant, attention_variant
 from protea_ray.config.known_models import full_name
 from protea_ray.config.recipe import Attention, explain
 from protea_ray.config.run import Compile
+from protea_ray.config.training_presets import with_preset
 from protea_ray.errors import ConfigError
 
 SHAPE_NAMES = ("small", "default", "8M", "35M", "150M", "650M")
@@ -176,61 +176,6 @@ class TrainingOptions(BaseModel):
     keep: int = Field(default=2, gt=0, description="newest checkpoints that are kept, beside the best")
     max_failures: int = Field(default=3, ge=0, description="times that a lost worker is replaced")
     address: str | None = Field(default=None, description="a running Ray cluster; unset: RAY_ADDRESS, else local")
-
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"tokens": 60_000_000},
-    "default": {
-        "crop": 1_022,
-        "pack_tokens": 32_768,
-        "step_tokens": 131_072,
-        "epochs": 35.0,
-        "optimiser": "muon",
-        "learning_rate": 1e-3,
-        "warmup_steps": 300,
-        "dropout": 0.1,
-        "ema": 0.999,
-    },
-    "continue": {
-        "crop": 2_046,
-        "pack_tokens": 16_384,
-        "step_tokens": 65_536,
-        "epochs": 5.0,
-        "learning_rate": 5e-5,
-        "weight_decay": 0.01,
-        "warmup_steps": 50,
-    },
-    "adapt": {
-        "attention": "local:512",
-        "crop": 2_048,
-        "pack_tokens": 16_384,
-        "step_tokens": 32_768,
-        "epochs": 5.0,
-        "learning_rate": 5e-5,
-        "weight_decay": 0.01,
-        "warmup_steps": "3%",
-    },
-}
-ADAPTER_LEARNING_RATE = 2e-4  # the factors start at nothing and need four times the rate of full weights
-
-
-def preset_name(fields: Mapping[str, Any]) -> str:
-    """The preset of a run: by the shape of fresh weights, `continue` or `adapt` for a checkpoint."""
-    if fields.get("adapt") is True:
-        return "adapt"
-    if fields.get("model") is not None:
-        return "continue"
-    return "default" if fields.get("shape") not in (None, "small") else "small"
-
-
-def with_preset(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """`fields` over those of their preset; a length that is given takes the place of the preset's."""
-    preset = dict(PRESETS[preset_name(fields)])
-    if fields.get("adapter", "none") != "none":
-        preset |= {"learning_rate": ADAPTER_LEARNING_RATE, "weight_decay": 0.0}
-    if fields.get("tokens") is not None or fields.get("epochs") is not None:
-        preset = {name: value for name, value in preset.items() if name not in ("tokens", "epochs")}
-    return preset | dict(fields)
 
 
 def training_config(fields: Mapping[str, Any], *, where: str = "TrainingConfig") -> TrainingConfig:

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from protea_ray.config.recipe import POOLINGS, AlphabetName, EmbeddingConfig, embedding_config, given_fields, resolve
+from protea_ray.config.recipe import (
+    POOLINGS,
+    AlphabetName,
+    EmbeddingConfig,
+    attention_notes,
+    embedding_config,
+    given_fields,
+    resolve,
+)
 from protea_ray.encoder.collect import Embedded
 from protea_ray.errors import ConfigError, EncoderError, InputError, numbered
 from protea_ray.models.checkpoint import Checkpoint, letter_notes, open_checkpoint, read_config
@@ -252,7 +260,8 @@ def _embed(
     checkpoint = open_checkpoint(config.model, config.revision, config.family)
     if checkpoint.facts.reads_3di and config.alphabet is None and (why := why_3di([s.encode() for s in given])):
         raise ConfigError(f"sequences: {why}; {ANSWERS}", where="embed_dataset")
-    for note in letter_notes(checkpoint):
+    asked = config.model_copy(update={"attention": config.attention or checkpoint.facts.attention})
+    for note in [*letter_notes(checkpoint), *attention_notes(asked, checkpoint.facts)]:
         warnings.warn(note, stacklevel=4)
     if not checkpoint.trained:
         said = f"{checkpoint.model} was never trained: its vectors are random and carry no biology"

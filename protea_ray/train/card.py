@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from protea_ray.config.attention import attention_variant
-from protea_ray.config.training import TrainingConfig, with_preset
+from protea_ray.config.training import TrainingConfig
+from protea_ray.config.training_presets import with_preset
 from protea_ray.display import markdown_table, printable
 
 PUBLISHED_LENGTH = 1_022  # residues that ESM-2 was trained on
