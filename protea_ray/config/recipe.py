@@ -122,6 +122,13 @@ class EmbeddingConfig(BaseModel):
         default=None, description="weights in fewer bits: int8, int4, hqq:8, hqq:4, hqq:3 or hqq:2; unset: no"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _averaged_windows_do_not_overlap(cls, fields: Any) -> Any:
+        """The default overlap is for windows of which each residue is taken from one."""
+        given = cast("dict[str, Any]", fields) if isinstance(fields, dict) else {}
+        return {"window_overlap": 0, **given} if given.get("stitch") == "average" else cast("Any", fields)
+
     @field_validator("layers", "pooling", "outputs", mode="before")
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
@@ -178,7 +185,7 @@ class EmbeddingConfig(BaseModel):
 
     @model_validator(mode="after")
     def _overlaps_fit(self) -> EmbeddingConfig:
-        problems = overlap_problems(self, self.max_residues)
+        problems = overlap_problems(self, self.max_residues) + stitch_problems(self)
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -229,6 +236,20 @@ def overlap_problems(config: EmbeddingConfig, max_residues: int | None) -> list[
     if config.chunk_size is None and config.chunk_overlap:
         problems.append(f"chunk_overlap {config.chunk_overlap} needs a chunk_size")
     return problems
+
+
+def stitch_problems(config: EmbeddingConfig) -> list[str]:
+    """In words, what has no meaning where row p of a protein is the mean of row p of each of its windows."""
+    if config.stitch == "owner":
+        return []
+    other: dict[str, bool] = {
+        f"on_long {config.on_long}, which leaves one window": config.on_long != "window",
+        f"window_overlap {config.window_overlap}: its windows lie end to end; set it to 0": bool(config.window_overlap),
+        "chunk_size: a row belongs to no residue": config.chunk_size is not None,
+        "pooling none: a row belongs to no residue": config.keeps_residues,
+        "outputs logits: a row belongs to no residue": config.keeps_logits,
+    }
+    return [f"stitch average does not go with {what}" for what, is_so in other.items() if is_so]
 
 
 def given_fields(recipe: EmbeddingConfig | Mapping[str, Any]) -> dict[str, Any]:
@@ -333,7 +354,11 @@ def misfits(config: EmbeddingConfig, facts: ModelFacts, device: str | None = Non
             f"outputs: the weights of this {facts.family} checkpoint hold no language-model head over residues, so "
             "there are no logits (T5 and Ankh predict with a decoder; of ESM use the files of the masked-LM model)"
         )
-    problems += alphabet_problems(config, facts) + attention_problems(config, facts) + rope_problems(config, facts)
+    problems += alphabet_problems(config, facts)
+    if config.stitch == "average" and not (config.max_residues or facts.trained_length):
+        problems.append(
+            f"stitch: {facts.family} takes a protein in one window; give max_residues for several to average"
+        )
     if facts.quantization and config.quantization not in (None, facts.quantization):
         problems.append(
             f"quantization: {config.quantization} was asked for, but this adapter was trained on {facts.quantization}; "
@@ -353,6 +378,13 @@ def attention_problems(config: EmbeddingConfig, facts: ModelFacts) -> list[str]:
     return [
         f"attention: {config.attention} was asked for, but the positions of this {facts.family} checkpoint are a bias "
         "of every pair of residues, which only exact and local:W take in; use one of these"
+def attention_notes(config: EmbeddingConfig, facts: ModelFacts) -> list[str]:
+    """In words, that a resolved recipe attends otherwise than the model was trained to by this package."""
+    if facts.attention == "exact" or config.attention == facts.attention:
+        return []
+    return [
+        f"{config.model} was trained with attention {facts.attention}, and {config.attention} is used: another "
+        f"function than the one that was trained. Leave attention unset, or give {facts.attention}, for the model's own"
     ]
 
 

@@ -240,7 +240,7 @@ def _finished(in_flight: deque[batch.PendingPack], leave: int) -> Iterator[Embed
 def _deliver(given: batch.WindowResult) -> Iterator[Embedded | Rejected]:
     """Hand one window to its collector; yields the protein's result if that was its last window."""
     if given.finite:
-        given.collector.take(given.parts, given.cls)
+        given.collector.take(given.window, given.parts, given.cls)
     else:
         given.collector.reject(Reason.NON_FINITE, "the model gave NaN or Inf")
     result = given.collector.result()

@@ -167,12 +167,16 @@ def _config(base: SpaceInfo | None, family: str | None, fields: Mapping[str, Any
 def inherited(base: SpaceInfo | None, family: str | None) -> dict[str, Any]:
     """Recipe fields of an earlier space that a new checkpoint of `family` keeps (None: of the same family).
 
-    Nothing of an imported space: its recipe is somebody else's word.
+    Nothing of an imported space: its recipe is somebody else's word. Attention and length that the earlier model was
+    trained with were no choice, so the new one brings its own.
     """
     if base is None or base.imported:
         return {}
     same = family in (None, base.config.get("family"))
-    dropped = _OF_THE_CHECKPOINT if same else (*_OF_THE_CHECKPOINT, *_OF_THE_FAMILY)
+    dropped = {*_OF_THE_CHECKPOINT, *(() if same else _OF_THE_FAMILY)}
+    own = {"attention": base.checkpoint.get("attention", "exact"),
+           "max_residues": base.checkpoint.get("trained_length")}  # fmt: skip
+    dropped |= {name for name, value in own.items() if value is not None and base.config.get(name) == value}
     return {k: v for k, v in base.config.items() if k in EmbeddingConfig.model_fields and k not in dropped}
 
 

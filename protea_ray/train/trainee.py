@@ -43,7 +43,7 @@ class Trainee:
         base = None if config.adapter == "none" else start.base
         model = MaskedModel.load(
             start.directory if base or checkpoint is None else checkpoint, device=device, dtype=config.dtype,
-            attention=config.attention, dropout=config.dropout, checkpointing=config.gradient_checkpointing,
+            attention=str(config.variant), dropout=config.dropout, checkpointing=config.gradient_checkpointing,
             compiled=compiled,
         )  # fmt: skip
         if base is None:

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protea_ray.models.families.base import Family, Shape, Stack, Wanted, number, trained_residues
+from protea_ray.models.families.base import Family, Shape, Stack, Wanted, number
+from protea_ray.models.families.training_marker import trained_residues
 from protea_ray.models.families.vocabulary import AMINO_ACIDS, lacking
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protea_ray.models.families.base import Family, Shape, Stack, Wanted, number, trained_residues
+from protea_ray.models.families.base import Family, Shape, Stack, Wanted, number
+from protea_ray.models.families.training_marker import trained_residues
 from protea_ray.models.families.vocabulary import AMINO_ACIDS, by_id, lacking, read_vocabulary
 
 if TYPE_CHECKING:
