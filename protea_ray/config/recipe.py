@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -354,7 +354,7 @@ def misfits(config: EmbeddingConfig, facts: ModelFacts, device: str | None = Non
             f"outputs: the weights of this {facts.family} checkpoint hold no language-model head over residues, so "
             "there are no logits (T5 and Ankh predict with a decoder; of ESM use the files of the masked-LM model)"
         )
-    problems += alphabet_problems(config, facts)
+    problems += alphabet_problems(config, facts) + attention_problems(config, facts) + rope_problems(config, facts)
     if config.stitch == "average" and not (config.max_residues or facts.trained_length):
         problems.append(
             f"stitch: {facts.family} takes a protein in one window; give max_residues for several to average"
@@ -378,6 +378,9 @@ def attention_problems(config: EmbeddingConfig, facts: ModelFacts) -> list[str]:
     return [
         f"attention: {config.attention} was asked for, but the positions of this {facts.family} checkpoint are a bias "
         "of every pair of residues, which only exact and local:W take in; use one of these"
+    ]
+
+
 def attention_notes(config: EmbeddingConfig, facts: ModelFacts) -> list[str]:
     """In words, that a resolved recipe attends otherwise than the model was trained to by this package."""
     if facts.attention == "exact" or config.attention == facts.attention:

@@ -24,7 +24,7 @@ WAY_OUT = "--controls random,composition does without"
 _OF_THE_CHECKPOINT = ("model", "revision")
 _OF_ONE_PASS = (
     "model", "family", "dtype", "attention", "rope", "quantization", "max_residues", "on_long", "window_overlap",
-    "alphabet",
+    "stitch", "alphabet",
 )  # fmt: skip
 
 

@@ -127,7 +127,7 @@ class Family(ABC):
         return ModelFacts(
             self.name, shape.layers, self.has_cls, self.trained_length(config), self.gpu_dtype,
             has_lm_head=self.head_weight in tensors, reads_3di=reads_3di, has_bias=self.has_bias,
-            has_rotary=self.has_rotary(config),
+            has_rotary=self.has_rotary(config), attention=trained_attention(config),
         )  # fmt: skip
 
     def has_rotary(self, config: Mapping[str, Any]) -> bool:
