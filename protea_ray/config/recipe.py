@@ -318,6 +318,11 @@ def misfits(config: EmbeddingConfig, facts: ModelFacts, device: str | None = Non
             "there are no logits (T5 and Ankh predict with a decoder; of ESM use the files of the masked-LM model)"
         )
     problems += alphabet_problems(config, facts)
+    if config.variant.kind == "hedgehog" and not facts.has_feature_maps:
+        problems.append(
+            "attention: hedgehog needs feature maps, and this checkpoint has none; `protea-ray train STORE OUT --model "
+            f"{config.model} --feature-maps hedgehog` learns them for an ESM-2 or ESM-C"
+        )
     if facts.quantization and config.quantization not in (None, facts.quantization):
         problems.append(
             f"quantization: {config.quantization} was asked for, but this adapter was trained on {facts.quantization}; "

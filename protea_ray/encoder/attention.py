@@ -30,6 +30,7 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from protea_ray.config.attention import AttentionVariant
+from protea_ray.encoder.feature_maps import hedgehog
 from protea_ray.encoder.transfer import to_device
 from protea_ray.errors import EncoderError
 
@@ -105,6 +106,9 @@ def attend(
     window = variant.window
     if record is not None:
         return _explicit(query, key, value, position_bias, window, scale, record), None
+    if variant.kind == "hedgehog":
+        q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
+        return _by_window(q, k, v, cu_seqlens, lambda a, b, c: hedgehog(module, a, b, c, scale))[None], None
     is_training = (torch.is_grad_enabled() and query.requires_grad) or torch.is_autocast_enabled(query.device.type)
     if kernel == "flex" and not is_training:
         return attend_flex(query, key, value, position_bias, block_mask, scale).transpose(1, 2), None
