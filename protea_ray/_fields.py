@@ -107,6 +107,8 @@ class TrainingFields(TypedDict, total=False):
     """exact, local:W, global:W or another form"""
     adapter: Literal["none", "lora", "qlora"]
     """none, lora (low-rank factors beside frozen weights) or qlora (the weights in 4 bits)"""
+    feature_maps: Literal["none", "hedgehog"]
+    """hedgehog: learn the maps of linear attention, and train nothing else"""
     lora_rank: int
     """rank of an adapter's factors"""
     lora_alpha: float

@@ -46,6 +46,10 @@ class TrainingConfig(BaseModel):
         default="none",
         description="none, lora (low-rank factors beside frozen weights) or qlora (the weights in 4 bits)",
     )
+    feature_maps: Literal["none", "hedgehog"] = Field(
+        default="none",
+        description="hedgehog: learn the maps of linear attention, and train nothing else",
+    )
     lora_rank: int = Field(default=8, gt=0, description="rank of an adapter's factors")
     lora_alpha: float = Field(default=16.0, gt=0, description="an adapter adds alpha / rank times its product")
     lora_targets: tuple[str, ...] = Field(
@@ -163,6 +167,12 @@ PRESETS: dict[str, dict[str, Any]] = {
 ADAPTER_LEARNING_RATE = 2e-4  # the factors start at nothing and need four times the rate of full weights
 
 
+FEATURE_MAPS: dict[str, Any] = {  # over the preset of a model whose feature maps are learned
+    "attention": "exact", "crop": 1_022, "step_tokens": 16_384, "tokens": 8_000_000, "epochs": None,
+    "learning_rate": 1e-2, "weight_decay": 0.0, "validation_every": 100,
+}  # fmt: skip
+
+
 def preset_name(fields: Mapping[str, Any]) -> str:
     """The preset of a run: by the shape of fresh weights, `continue` for a checkpoint."""
     if fields.get("model") is not None:
@@ -175,6 +185,8 @@ def with_preset(fields: Mapping[str, Any]) -> dict[str, Any]:
     preset = dict(PRESETS[preset_name(fields)])
     if fields.get("adapter", "none") != "none":
         preset |= {"learning_rate": ADAPTER_LEARNING_RATE, "weight_decay": 0.0}
+    if fields.get("feature_maps", "none") != "none":
+        preset |= FEATURE_MAPS
     if fields.get("tokens") is not None or fields.get("epochs") is not None:
         preset = {name: value for name, value in preset.items() if name not in ("tokens", "epochs")}
     return preset | dict(fields)
@@ -238,10 +250,33 @@ def _source_problems(config: TrainingConfig) -> list[str]:
         problems.append("tokens and epochs are both given; the length of a run is one of them")
     if config.adapter != "none" and config.model is None:
         problems.append(f"adapter {config.adapter} needs a model: fresh weights that stay frozen hold nothing")
+    problems += _map_problems(config)
     knobs = ("lora_rank", "lora_alpha", "lora_targets")
     idle = [name for name in knobs if getattr(config, name) != TrainingConfig.model_fields[name].default]
     if config.adapter == "none" and idle:
         problems.append(f"{', '.join(idle)} without an adapter would change nothing; set adapter to lora or qlora")
+    return problems
+
+
+def _map_problems(config: TrainingConfig) -> list[str]:
+    """In words, what stands against feature maps that are learned or attended through."""
+    if config.feature_maps == "none":
+        fresh = config.model is None and config.variant.kind == "hedgehog"
+        return ["attention hedgehog needs a model whose feature maps were learned (feature_maps)"] if fresh else []
+    problems: list[str] = []
+    if config.model is None:
+        problems.append("feature_maps needs a model: the attention of fresh weights is not worth learning from")
+    if config.variant.kind != "exact":
+        problems.append(f"feature_maps learns from exact attention, not from {config.variant}; leave attention unset")
+    if config.adapter != "none":
+        problems.append(
+            f"feature_maps and adapter {config.adapter} are two runs: first the maps, then the adapter on the model "
+            "that has them, with attention hedgehog"
+        )
+    idle = {"dropout": config.dropout, "gradient_checkpointing": config.gradient_checkpointing,
+            "optimiser muon": config.optimiser == "muon"}  # fmt: skip
+    if given := [name for name, value in idle.items() if value]:
+        problems.append(f"{', '.join(given)} would change nothing but the maps' lesson; leave it out with feature_maps")
     return problems
 
 

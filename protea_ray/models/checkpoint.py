@@ -90,7 +90,10 @@ def open_checkpoint(model: str | None, revision: str | None = None, family: str 
         require_maps_fit(path, in_maps, kind, config)
     if model not in BUILT_IN:  # the files of a built-in model are what this package wrote
         _require_alphabet(path, kind)
-    files = digest_weights({**headers, **maps}) | {"config": config_digest(config), "vocabulary": vocabulary_digest(path)}
+    files = digest_weights({**headers, **maps}) | {
+        "config": config_digest(config),
+        "vocabulary": vocabulary_digest(path),
+    }
     if adapter:
         require_base(adapter, path, files)
         files |= digest_adapter(adapter, kind.wanted(config))

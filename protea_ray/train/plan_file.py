@@ -43,6 +43,8 @@ class TrainingPlan:
 
     def _held(self) -> dict[str, Any]:
         recipe = self.config.model_dump(mode="json")
+        if recipe["feature_maps"] == "none":  # a field that the first plans did not have
+            del recipe["feature_maps"]
         return {"schema": SCHEMA, "config": recipe, "data": dict(self.data), "split": self.split,
                 "parent": dict(self.parent)}  # fmt: skip
 
