@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +62,7 @@ def hedgehog(module: nn.Module, q: Tensor, k: Tensor, v: Tensor, scale: float) -
     `scale` is what exact attention multiplies q . k by; queries that a family has scaled before are scaled back.
     Raises EncoderError for a module without maps.
     """
-    maps = getattr(module, ATTRIBUTE, None)
+    maps: Any = getattr(module, ATTRIBUTE, None)
     if maps is None:
         raise EncoderError("attention hedgehog needs feature maps, and this model was loaded without them")
     with torch.autocast(q.device.type, enabled=False):

@@ -43,7 +43,7 @@ def _distillation(model: MaskedModel, directory: Path) -> Distillation:
 
 @dataclass(frozen=True)
 class Trainee:
-    """The model of a run. All its weights are trained unless there are `updates` or a `distillation`, which then are."""
+    """The model of a run; `updates` or the maps of a `distillation` are what is trained of it, else all weights are."""
 
     model: MaskedModel
     updates: Updates | None = None
