@@ -317,12 +317,7 @@ def misfits(config: EmbeddingConfig, facts: ModelFacts, device: str | None = Non
             f"outputs: the weights of this {facts.family} checkpoint hold no language-model head over residues, so "
             "there are no logits (T5 and Ankh predict with a decoder; of ESM use the files of the masked-LM model)"
         )
-    problems += alphabet_problems(config, facts)
-    if config.variant.kind == "hedgehog" and not facts.has_feature_maps:
-        problems.append(
-            "attention: hedgehog needs feature maps, and this checkpoint has none; `protea-ray train STORE OUT --model "
-            f"{config.model} --feature-maps hedgehog` learns them for an ESM-2 or ESM-C"
-        )
+    problems += alphabet_problems(config, facts) + feature_map_problems(config, facts)
     if facts.quantization and config.quantization not in (None, facts.quantization):
         problems.append(
             f"quantization: {config.quantization} was asked for, but this adapter was trained on {facts.quantization}; "
@@ -333,6 +328,16 @@ def misfits(config: EmbeddingConfig, facts: ModelFacts, device: str | None = Non
     if config.dtype == "float16" and device == "cpu":
         problems.append("dtype: float16 is 4 times slower than float32 on a CPU; use float32 or bfloat16")
     return problems
+
+
+def feature_map_problems(config: EmbeddingConfig, facts: ModelFacts) -> list[str]:
+    """In words, why the checkpoint cannot attend through feature maps, where recipe or checkpoint asks for it."""
+    if (config.attention or facts.attention) != "hedgehog" or facts.has_feature_maps:
+        return []
+    return [
+        "attention: hedgehog needs feature maps, and this checkpoint has none; `protea-ray train STORE OUT --model "
+        f"{config.model} --feature-maps hedgehog` learns them for an ESM-2 or ESM-C"
+    ]
 
 
 def alphabet_problems(config: EmbeddingConfig, facts: ModelFacts) -> list[str]:

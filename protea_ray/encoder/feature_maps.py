@@ -66,8 +66,8 @@ def hedgehog(module: nn.Module, q: Tensor, k: Tensor, v: Tensor, scale: float) -
     if maps is None:
         raise EncoderError("attention hedgehog needs feature maps, and this model was loaded without them")
     with torch.autocast(q.device.type, enabled=False):
-        features = maps(q * (scale * q.shape[-1] ** 0.5), k)
-        return linear_attention(*features, v).to(v.dtype)
+        features_q, features_k = maps(q * (scale * q.shape[-1] ** 0.5), k)
+        return linear_attention(features_q, features_k, v).to(v.dtype)
 
 
 def add_feature_maps(

@@ -27,7 +27,7 @@ def map_name(family: Family, config: Mapping[str, Any], layer: int, part: str) -
 def require_maps_fit(
     directory: Path, tensors: Sequence[TensorHeader], family: Family, config: Mapping[str, Any]
 ) -> None:
-    """Raise CheckpointError unless the maps' file has two float32 tensors (heads, d, d) for every layer, and no more."""
+    """Raise CheckpointError unless the maps' file has two float32 tensors (heads, d, d) for every layer, no more."""
     shape = family.shape(config)
     size = (shape.heads, shape.head_dim, shape.head_dim)
     names = {map_name(family, config, i, part) for i in range(shape.layers) for part in ("query", "key")}

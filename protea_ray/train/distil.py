@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,8 @@ from torch import Tensor, nn
 
 from protea_ray.config.attention import AttentionVariant
 from protea_ray.encoder.attention import attend
-from protea_ray.encoder.feature_maps import feature_maps_of, hedgehog
+from protea_ray.encoder.feature_maps import add_feature_maps, feature_maps_of, hedgehog
+from protea_ray.models.weights import FEATURE_MAPS
 from protea_ray.train.masked_model import MaskedModel
 
 if TYPE_CHECKING:
@@ -87,6 +89,13 @@ class Distillation(nn.Module):
             yield
         finally:
             self.model.variant = before
+
+
+def learning_maps(model: MaskedModel, directory: Path) -> Distillation:
+    """`model` frozen, with the maps of `directory` or with fresh ones where it has none, which are to learn."""
+    fresh = not (directory / FEATURE_MAPS).is_file()
+    add_feature_maps(model.family, model.body, directory, model.device, fresh=fresh)
+    return Distillation(model)
 
 
 def tokens_of(pack: MaskedPack) -> int:

@@ -191,7 +191,8 @@ class _Run:
         if self.metrics is not None:
             self.metrics.write("step", line)
             if rate := self.meter.report(launched.state.step):
-                self.report({"kind": "progress", "steps": self.steps, **line, **rate})
+                what = {"objective": self.trainee.objective_name}
+                self.report({"kind": "progress", "steps": self.steps, **what, **line, **rate})
         return result.stop
 
     def _is_boundary(self) -> bool:

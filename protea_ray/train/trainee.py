@@ -20,11 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from protea_ray.config.training import TrainingConfig
-from protea_ray.encoder.feature_maps import add_feature_maps
-from protea_ray.models.weights import FEATURE_MAPS
 from protea_ray.train import model_files
 from protea_ray.train.adapter import Updates, add_adapters
-from protea_ray.train.distil import Distillation, tokens_of
+from protea_ray.train.distil import Distillation, learning_maps, tokens_of
 from protea_ray.train.masked_model import MaskedModel
 from protea_ray.train.masking import MaskedPack
 from protea_ray.train.merge import merge
@@ -32,13 +30,6 @@ from protea_ray.train.model_loss import distilled_loss, model_loss
 from protea_ray.train.run_start import RunStart
 from protea_ray.train.training_set import TrainingSet
 from protea_ray.train.validation_loss import ValidationLoss
-
-
-def _distillation(model: MaskedModel, directory: Path) -> Distillation:
-    """`model` with the maps of `directory`, or with fresh ones where it has none, which are to learn."""
-    fresh = not (directory / FEATURE_MAPS).is_file()
-    add_feature_maps(model.family, model.body, directory, model.device, fresh=fresh)
-    return Distillation(model)
 
 
 @dataclass(frozen=True)
@@ -64,7 +55,7 @@ class Trainee:
             compiled=compiled,
         )  # fmt: skip
         if config.feature_maps != "none":
-            return cls(model, distillation=_distillation(model, checkpoint or start.directory))
+            return cls(model, distillation=learning_maps(model, checkpoint or start.directory))
         if base is None:
             return cls(model)
         updates = add_adapters(
@@ -79,6 +70,11 @@ class Trainee:
     def objective(self) -> nn.Module:
         """What a step runs: from the arguments of `MaskedModel.losses` to the sum of the losses of a pack."""
         return self.model if self.distillation is None else self.distillation
+
+    @property
+    def objective_name(self) -> str:
+        """What a step's loss is, in words."""
+        return "loss" if self.distillation is None else "squared error"
 
     def targets(self, pack: MaskedPack) -> int:
         """What the objective of a pack is a sum over: masked residues, or all tokens."""
