@@ -355,6 +355,7 @@ def misfits(config: EmbeddingConfig, facts: ModelFacts, device: str | None = Non
             "there are no logits (T5 and Ankh predict with a decoder; of ESM use the files of the masked-LM model)"
         )
     problems += alphabet_problems(config, facts) + attention_problems(config, facts) + rope_problems(config, facts)
+    problems += feature_map_problems(config, facts)
     if config.stitch == "average" and not (config.max_residues or facts.trained_length):
         problems.append(
             f"stitch: {facts.family} takes a protein in one window; give max_residues for several to average"
@@ -388,6 +389,16 @@ def attention_notes(config: EmbeddingConfig, facts: ModelFacts) -> list[str]:
     return [
         f"{config.model} was trained with attention {facts.attention}, and {config.attention} is used: another "
         f"function than the one that was trained. Leave attention unset, or give {facts.attention}, for the model's own"
+    ]
+
+
+def feature_map_problems(config: EmbeddingConfig, facts: ModelFacts) -> list[str]:
+    """In words, why the checkpoint cannot attend through feature maps, where recipe or checkpoint asks for it."""
+    if (config.attention or facts.attention) != "hedgehog" or facts.has_feature_maps:
+        return []
+    return [
+        "attention: hedgehog needs feature maps, and this checkpoint has none; `protea-ray train STORE OUT --model "
+        f"{config.model} --feature-maps hedgehog` learns them for an ESM-2 or ESM-C"
     ]
 
 

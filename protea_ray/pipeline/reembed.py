@@ -99,8 +99,9 @@ def reembed(
     """Embed every protein of `store` with another checkpoint, and move `alias` to the new space once it is verified.
 
     `fields` are those of run.yaml; `model` must be one of them, and a recipe field that is absent is that of the
-    space the alias points to (max_residues under another rope: what follows from it). `since`: only proteins that this version of proteins.lance did not hold. `gate` judges
-    the verified space, and the alias stays where it is not passed. `make_spec`: see `embed`. Raises StoreError when
+    space the alias points to (max_residues under another rope: what follows from it). `since`: only proteins that this
+    version of proteins.lance did not hold. `gate` judges the verified space, and the alias stays where it is not
+    passed. `make_spec`: see `embed`. Raises StoreError when
     the new space does not verify (the alias stays), ConfigError for a model that was never trained where the alias
     points to a trained space, unless `allow_untrained`, and whatever `embed` raises.
     """
