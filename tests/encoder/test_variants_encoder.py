@@ -163,3 +163,11 @@ def test_maps_are_refused(encoder: Any, form: str) -> None:
 def test_hedgehog_needs_feature_maps(encoder: Any) -> None:
     with pytest.raises(ProteaRayError, match="hedgehog needs feature maps"):
         vectors(encoder("esm2", {"attention": "hedgehog"}), proteins(20))
+
+
+def test_canaries_past_the_own_limit_of_a_recipe_stop_nothing(encoder: Any) -> None:
+    """Two landmarks carry no canary, but 8 tokens and less are exact."""
+    loaded = encoder("esm2", {"attention": "nystrom:2"})
+    check_canaries(loaded)
+    assert [type(result) for result in loaded.embed(proteins(6))] == [Embedded]
+    assert [type(result) for result in loaded.embed(proteins(200))] == [Rejected]
