@@ -91,10 +91,11 @@ def test_random_features_differ_between_layers(encoder: Any, monkeypatch: pytest
 # the check of nystrom
 
 
+@pytest.mark.parametrize("budget", [60, 1000])  # packs: the far one between others, or among them
 def test_a_protein_that_cannot_be_approximated_is_a_reject_and_the_others_are_as_alone(
-    encoder: Any, monkeypatch: pytest.MonkeyPatch
+    encoder: Any, budget: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded = encoder("esm2", {"attention": "nystrom:8"})
+    loaded = encoder("esm2", {"attention": "nystrom:8"}, token_budget=budget)
     sequences = proteins(20, 40, 60, 30)
     alone = vectors(uncertified(loaded), sequences)
     measured = dispatch.error_of_some
