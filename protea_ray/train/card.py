@@ -120,7 +120,8 @@ def _what(run: Training) -> str:
     start = f"the weights of `{printable(config['model'])}`" if config["model"] else "fresh weights"
     if _learns_maps(config):
         return _what_maps(run)
-    adapter = "" if config["adapter"] == "none" else f" through an adapter ({config['adapter']})"
+    base = f", frozen weights in {config.get('quantization') or 'int4'}" if config["adapter"] == "qlora" else ""
+    adapter = "" if config["adapter"] == "none" else f" through an adapter ({config['adapter']}{base})"
     return (
         f"An encoder that was trained to predict masked residues ({config['mask_rate']:.0%} of them), from {start}"
         f"{adapter}: {run.steps:,} steps, {run.tokens:,} tokens, stretches of at most {config['crop']:,} residues, "

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from protea_ray.config.training import TrainingConfig
+from protea_ray.encoder import quantize
 from protea_ray.errors import ConfigError, ProteaRayError
 from protea_ray.models.checkpoint import Checkpoint, open_checkpoint
 from protea_ray.train.adapter import require_adaptable
@@ -51,7 +53,7 @@ def prepare(config: TrainingConfig, proteins: Proteins, out: Path, *, rank: int,
     """Settle place, plan and start; fresh weights are written by rank 0.
 
     Raises ConfigError for a place that cannot be written or holds another plan, CheckpointError for a model that must
-    not be used.
+    not be used, EncoderError for a package that quantises and is missing.
     """
     base = _base(config)
     directory, parent, known = _parent(config, out, base)
@@ -112,6 +114,8 @@ def _base(config: TrainingConfig) -> Checkpoint | None:
         raise ConfigError(problem, where="training")
     if config.adapter != "none":
         require_adaptable(found, config.lora_rank, config.lora_targets)
+    if config.base_quantization:
+        quantize.method(config.base_quantization, torch.float32)  # a missing package is told before a plan is written
     return found
 
 

@@ -52,6 +52,13 @@ def test_an_adapter_has_its_own_rate_and_no_decay() -> None:
     assert (made.learning_rate, made.weight_decay, made.lora_targets) == (2e-4, 0.0, ("query", "key", "value"))
 
 
+def test_qlora_is_in_4_bits_unless_told_otherwise() -> None:
+    given = ({"adapter": "qlora"}, {"adapter": "qlora", "quantization": "hqq:2"}, {"adapter": "lora"}, {})
+    assert [training_config({"model": "m", **fields}).base_quantization for fields in given] == [
+        "int4", "hqq:2", None, None,
+    ]  # fmt: skip
+
+
 def test_mistakes_of_fields_and_of_combinations_come_at_once() -> None:
     found = problems(shape="smal", mask_rate=15, tokens=10**6, epochs=1, crop=40_000, seed=True, colour=1, clip=0)
 
@@ -68,6 +75,11 @@ def test_mistakes_of_fields_and_of_combinations_come_at_once() -> None:
         ({}, "neither model nor shape is given"),
         ({"model": "m", "shape": "small"}, "both given; give one of them"),
         ({"shape": "small", "adapter": "lora"}, "adapter lora needs a model"),
+        (
+            {"model": "m", "adapter": "lora", "quantization": "hqq:4"},
+            "hqq:4 is for frozen weights; set adapter to qlora",
+        ),
+        ({"model": "m", "adapter": "qlora", "quantization": "int8"}, "quantization: 'int8' is not int4, hqq:8, hqq:4"),
         ({"shape": "small", "lora_rank": 4}, "lora_rank without an adapter would change nothing"),
         ({"shape": "small", "attention": "local:0"}, "use exact or local:W"),
         ({"shape": "small", "step_tokens": 16_384}, "nearest: 15360 or 16896"),
