@@ -31,7 +31,8 @@ VALIDATION = {
     "by_length": {"<=128": {"loss_20": 2.85, "proteins": 100}, ">1022": {"loss_20": 2.75, "proteins": 7}},
 }  # fmt: skip
 PLAN = {
-    "digest": "ab" * 32, "schema": 1, "config": training_config({"shape": "small"}).model_dump(mode="json"),
+    "digest": "ab" * 32, "schema": 1,
+    "config": training_config({"shape": "small", "attention": "exact"}).model_dump(mode="json"),
     "data": {"uri": "/data/store", "version": 7, "digest": "cd" * 32}, "split": "ef" * 32, "parent": {"shape": "small"},
 }  # fmt: skip
 
