@@ -150,11 +150,10 @@ def _longer(run: Training) -> Iterator[str]:
     config = run.plan["config"]
     variant = attention_variant(config["attention"])
     if variant.kind in ("local", "global"):
-        each = variant.window
         yield (
-            f"* A residue attends to {each:,} on each side. Longformer (Beltagy et al. 2020) and with it arXiv "
-            f"2501.07747 count both sides: their window of {2 * each:,} is this one. If theirs was meant for each "
-            f"side, it is `local:{2 * each}` here."
+            f"* A residue attends to {variant.window:,} on each side, a window of {2 * variant.window:,} as Longformer "
+            '(Beltagy et al. 2020) counts it. arXiv 2501.07747 has "a window of 1,024, inspired by Longformer": read '
+            "so it is `local:512`; if it was meant for each side, `local:1024`."
         )
     yield (
         "* Positions are rotary: computed from the distance of two residues, from no table. Copying the rows of a "

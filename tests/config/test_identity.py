@@ -30,11 +30,13 @@ CHANGES = {
     "quantization": "int8", "outputs": ["embeddings", "logits"], "alphabet": "3di", "rope": "yarn:2",
     "stitch": "average",
 }  # fmt: skip
+BESIDE = {"stitch": {"chunk_size": None, "chunk_overlap": 0, "window_overlap": 0}}
 
 
 @pytest.mark.parametrize("field", CHANGES)
 def test_a_field_that_changes_numbers_changes_the_name(field: str):
-    assert name(**{field: CHANGES[field]}) != name()
+    beside = BESIDE.get(field, {})
+    assert name(**beside, **{field: CHANGES[field]}) != name(**beside)
 
 
 def test_every_field_is_either_numbers_or_provenance():

@@ -306,11 +306,11 @@ def test_a_recipe_is_inherited_without_what_belongs_to_the_checkpoint(old: Path,
 
     same, other = inherited(info, "esm2"), inherited(info, "ankh")
 
-    assert {"model", "revision", "family"}.isdisjoint(same)
+    assert {"model", "revision", "family", "attention", "max_residues"}.isdisjoint(same)
     assert (tuple(same["layers"]), same["pooling"], same["dtype"]) == ((0, 1), ["mean", "max"], "float32")
-    assert same.keys() - other.keys() == {"max_residues", "dtype"}
+    assert same.keys() - other.keys() == {"dtype"}
     assert inherited(None, "esm2") == {}
-    assert open_checkpoint(str(esm2)).facts.trained_length == same["max_residues"]
+    assert open_checkpoint(str(esm2)).facts.trained_length == info.config["max_residues"]
 
 
 def space_of(rope: str, **fields: Any) -> SpaceInfo:
