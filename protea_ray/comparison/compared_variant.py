@@ -96,6 +96,8 @@ def compared_variants(texts: Sequence[str]) -> tuple[ComparedVariant, ...]:
         except ValueError as error:
             problems.append(str(error))
             continue
+        if made.name == WINDOWS and text != WINDOWS:
+            problems.append(f"{text!r}: {WINDOWS} is the name of the default; use another")
         if made.name in found:
             problems.append(f"{text!r}: there is a variant {made.name!r} already; name this one, as in OTHER={text}")
         found[made.name] = made

@@ -41,7 +41,7 @@ from protea_ray.comparison.finished_parts import FinishedParts, table_of
 from protea_ray.comparison.measured_variants import MeasuredVariants
 from protea_ray.comparison.protein_bins import ProteinBins, draw_proteins, length_bins
 from protea_ray.comparison.rows import EdgeRow, FidelityRow, LossRow, PooledRow
-from protea_ray.comparison.variant_encoders import VariantEncoders
+from protea_ray.comparison.variant_encoders import USUAL_OVERLAP, VariantEncoders
 from protea_ray.comparison.variant_report import cost_tables, write_comparison_report
 from protea_ray.config.paths import is_file
 from protea_ray.errors import ConfigError, ProteaRayError, did_you_mean
@@ -117,7 +117,8 @@ def compare(model: str | None, source: str, out: Path, report: Reporter, options
     trained, longest = checkpoint.facts.trained_length, options.longest or LONGEST
     report.phase(f"drawing proteins from {source}")
     drawn = draw_proteins(source, length_bins(trained, longest), options.per_bin, options.seed)
-    blocks = Blocks(encoders, drawn, options.seed, FinishedParts(out / PARTS), report)
+    default = next((variant for variant in variants if variant.name == WINDOWS), compared_variant(WINDOWS))
+    blocks = Blocks(encoders, default, drawn, options.seed, FinishedParts(out / PARTS), report)
     layered, pooled = blocks.fidelity(variants) if "fidelity" in options.blocks else ([], [])
     losses, edges = _losses(blocks, variants) if "loss" in options.blocks else ([], [])
     costs = blocks.costs(variants, _lengths(options.longest)) if "cost" in options.blocks else []
@@ -201,20 +202,26 @@ def _variants(
     variants = compared_variants(texts)
     if "loss" in options.blocks and all(variant.name != WINDOWS for variant in variants):
         variants = (compared_variant(WINDOWS), *variants)
-    encoders, problems = VariantEncoders(checkpoint, options.device), list[str]()
+    encoders, problems, fitted = VariantEncoders(checkpoint, options.device), list[str](), list[ComparedVariant]()
     for variant in variants:
         try:
-            encoders.checkpoint_of(variant)
+            fitted.append(encoders.fitted(variant))
         except ProteaRayError as error:
             problems.append(f"{variant.name}: {error}")
     if problems:
         raise ConfigError(problems, where="variants")
-    return variants, encoders
+    return tuple(fitted), encoders
 
 
 def _notes(drawn: ProteinBins, checkpoint: Checkpoint, longest: int) -> list[str]:
     """What was not there to be compared."""
     notes: list[str] = []
+    trained = checkpoint.facts.trained_length
+    if trained is not None and trained <= USUAL_OVERLAP:
+        notes.append(
+            f"windows share {trained // 4} residues, unless a variant says how many: the usual {USUAL_OVERLAP} are not "
+            f"below the {trained:,} that the model was trained on"
+        )
     if drawn.left_out:
         notes.append(
             f"{drawn.left_out:,} proteins of more than {longest:,} residues are left out; with --longest they are not, "
