@@ -151,7 +151,7 @@ def _part(part: str, text: str) -> tuple[str, dict[str, Any]]:
 
 def _reading(word: str, rest: str, has_colon: bool) -> dict[str, Any]:
     if word == "windows" and rest == "average":
-        return {"stitch": "average"}
+        return {"stitch": "average", "window_overlap": 0}
     if word == "windows" and _WHOLE.fullmatch(rest):
         return {"window_overlap": int(rest)}
     if has_colon:

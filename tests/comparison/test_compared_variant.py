@@ -20,7 +20,7 @@ WHOLE = {"max_residues": UNCUT}
 FIELDS: dict[str, dict[str, Any]] = {
     "windows": {},
     "windows:0": {"window_overlap": 0},
-    "windows:average": {"stitch": "average"},
+    "windows:average": {"stitch": "average", "window_overlap": 0},
     "truncate": {"on_long": "truncate"},
     "whole": WHOLE,
     "exact": WHOLE | {"attention": "exact"},
