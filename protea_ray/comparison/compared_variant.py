@@ -27,7 +27,8 @@ from protea_ray.config.recipe import ModelFacts, Quantization
 from protea_ray.errors import ConfigError, did_you_mean
 
 UNCUT = 1_000_000  # residues of one window: no protein is longer
-EXACT, WINDOWS = "exact", "windows"
+WINDOWS = "windows"  # the default
+_OF_LONG = {"on_long", "window_overlap", "stitch", "max_residues"}
 _ATTENTIONS = ("exact", "local", "global", "bigbird", "nystrom", "favor", "hedgehog")
 _STRETCHES = ("linear", "ntk", "yarn")
 _READINGS = ("windows", "truncate", "whole")
@@ -50,21 +51,15 @@ class ComparedVariant:
     stretch: str = ""
 
     @property
-    def is_uncut(self) -> bool:
-        """Whether a protein of any length is one window."""
-        return self.fields.get("max_residues") == UNCUT
-
-    @property
-    def is_default_in_one_window(self) -> bool:
-        """Whether it differs from the default only in what becomes of a protein longer than one window."""
-        return not self.stretch and set(self.fields) <= {"on_long", "window_overlap", "stitch", "max_residues"}
+    def of_one_window(self) -> dict[str, Any]:
+        """The fields that matter for a protein of one window: all but what becomes of a longer one."""
+        return {name: value for name, value in self.fields.items() if name not in _OF_LONG}
 
     def at(self, longest: int, trained: int | None) -> ComparedVariant:
         """The variant for proteins of up to `longest` residues: a stretch gets its factor, rounded up."""
-        if not self.stretch:
-            return self
-        factor = max(1.0, math.ceil(longest / (trained or longest) * 1000) / 1000)
-        return replace(self, fields={**self.fields, "rope": f"{self.stretch}:{factor:g}"}, stretch="")
+        factor = math.ceil(longest / (trained or longest) * 1000) / 1000
+        rope = {"rope": f"{self.stretch}:{factor:g}"} if self.stretch and factor > 1 else {}
+        return replace(self, fields={**self.fields, **rope}, stretch="")
 
 
 def default_variants(facts: ModelFacts) -> tuple[str, ...]:
@@ -101,6 +96,8 @@ def compared_variants(texts: Sequence[str]) -> tuple[ComparedVariant, ...]:
         except ValueError as error:
             problems.append(str(error))
             continue
+        if made.name == WINDOWS and text != WINDOWS:
+            problems.append(f"{text!r}: {WINDOWS} is the name of the default; use another")
         if made.name in found:
             problems.append(f"{text!r}: there is a variant {made.name!r} already; name this one, as in OTHER={text}")
         found[made.name] = made
@@ -154,7 +151,7 @@ def _part(part: str, text: str) -> tuple[str, dict[str, Any]]:
 
 def _reading(word: str, rest: str, has_colon: bool) -> dict[str, Any]:
     if word == "windows" and rest == "average":
-        return {"stitch": "average"}
+        return {"stitch": "average", "window_overlap": 0}
     if word == "windows" and _WHOLE.fullmatch(rest):
         return {"window_overlap": int(rest)}
     if has_colon:
