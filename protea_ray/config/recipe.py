@@ -37,7 +37,7 @@ class ModelFacts:
     `has_lm_head` says that the weights hold a language-model head over residues; `reads_3di` that the vocabulary has
     Foldseek's structure letters; `quantization` is the only one that the checkpoint can be used in, None where any can;
     `attention` is what it was trained with, and `has_feature_maps` that its files hold those of hedgehog attention;
-    `has_rotary` that positions enter as rotations.
+    `has_rotary` that positions enter as rotations, `has_bias` as a bias of the scores by distance.
     """
 
     family: str
@@ -51,6 +51,7 @@ class ModelFacts:
     attention: str = "exact"
     has_feature_maps: bool = False
     has_rotary: bool = False
+    has_bias: bool = False
 
 
 Attention = Annotated[str, AfterValidator(known_attention)]
@@ -317,7 +318,7 @@ def misfits(config: EmbeddingConfig, facts: ModelFacts, device: str | None = Non
             f"outputs: the weights of this {facts.family} checkpoint hold no language-model head over residues, so "
             "there are no logits (T5 and Ankh predict with a decoder; of ESM use the files of the masked-LM model)"
         )
-    problems += alphabet_problems(config, facts)
+    problems += alphabet_problems(config, facts) + attention_problems(config, facts)
     if facts.quantization and config.quantization not in (None, facts.quantization):
         problems.append(
             f"quantization: {config.quantization} was asked for, but this adapter was trained on {facts.quantization}; "
@@ -328,6 +329,16 @@ def misfits(config: EmbeddingConfig, facts: ModelFacts, device: str | None = Non
     if config.dtype == "float16" and device == "cpu":
         problems.append("dtype: float16 is 4 times slower than float32 on a CPU; use float32 or bfloat16")
     return problems
+
+
+def attention_problems(config: EmbeddingConfig, facts: ModelFacts) -> list[str]:
+    """In words, why the checkpoint's layers cannot attend as the recipe asks."""
+    if config.variant.is_masked_exactly or not facts.has_bias:
+        return []
+    return [
+        f"attention: {config.attention} was asked for, but the positions of this {facts.family} checkpoint are a bias "
+        "of every pair of residues, which only exact and local:W take in; use one of these"
+    ]
 
 
 def alphabet_problems(config: EmbeddingConfig, facts: ModelFacts) -> list[str]:

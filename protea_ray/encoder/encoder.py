@@ -26,7 +26,7 @@ from protea_ray.encoder.forward import Core
 from protea_ray.encoder.layout import layout
 from protea_ray.encoder.pool import LayerView
 from protea_ray.encoder.projections import join_projections
-from protea_ray.errors import EncoderError, numbered
+from protea_ray.errors import ApproximationError, EncoderError, numbered
 from protea_ray.models.adapters import Adapter
 from protea_ray.models.checkpoint import read_config
 from protea_ray.models.families.alphabet import Alphabet
@@ -72,8 +72,8 @@ class Encoder:
         directory, first = Path(directory), _require_one_pass(recipes)
         config, place = read_config(directory), _place(device)
         shape = family.shape(config)
-        chosen = choose(place, first.dtype, family.has_bias, kernel, shape.head_dim)
-        layers = choose_compiling(place, chosen.name, first.quantization, compiled)
+        chosen = choose(place, first.dtype, family.has_bias, kernel, shape.head_dim, first.variant)
+        layers = choose_compiling(place, chosen.name, first.quantization, compiled, first.variant)
         module = quantize.load(family, directory, first, place, adapter)
         stack = family.stack(module)
         if adapter:
@@ -91,7 +91,7 @@ class Encoder:
             core=Core(stack, chosen, first.variant, place), family=family, module=module, layers=layers,
             products=multiplied, directory=directory, alphabet=family.alphabet(directory, first.alphabet or "aa"),
             facts=family.facts(config), shape=shape, recipes=(),
-            token_budget=token_budget or default_budget(place, shape, itemsize, kept),
+            token_budget=token_budget or default_budget(place, shape, itemsize, kept, first.variant),
         )  # fmt: skip
         return made.under(recipes)
 
@@ -148,25 +148,33 @@ class Encoder:
         windows.extend(shared.values())
 
     def _packs(self, windows: list[Window]) -> Generator[Embedded | Rejected, None, list[Window]]:
-        """Run windows in packs; when one runs out of memory, halve the budget and return the windows left."""
+        """Run windows in packs; when one runs out of memory, halve the budget and return the windows left.
+
+        Windows in which attention cannot be approximated are rejected; the rest of their pack is returned as well.
+        """
         packs = micro_batches([len(window.ids) for window in windows], self.token_budget)
         in_flight: deque[batch.PendingPack] = deque()
         for done, pack in enumerate(packs):
             members = [windows[i] for i in pack]
             outcome = self._try(members)
-            if isinstance(outcome, str) and len(members) > 1:
-                yield from _finished(in_flight, 0)
-                return [windows[i] for rest in packs[done:] for i in rest]
-            if isinstance(outcome, str):
-                yield from _give_up(members[0], outcome)
-            else:
+            if isinstance(outcome, batch.PendingPack):
                 in_flight.append(outcome)
                 yield from _finished(in_flight, IN_FLIGHT.get(self.core.device.type, 0))
+                continue
+            yield from _finished(in_flight, 0)
+            later = [windows[i] for rest in packs[done + 1 :] for i in rest]
+            if isinstance(outcome, str) and len(members) > 1:
+                return members + later
+            if isinstance(outcome, str):
+                outcome = {0: (Reason.OUT_OF_MEMORY, f"a window of {len(members[0].ids)} tokens alone: {outcome}")}
+            for number, (reason, detail) in outcome.items():
+                yield from _give_up(members[number], reason, detail)
+            return [window for number, window in enumerate(members) if number not in outcome] + later
         yield from _finished(in_flight, 0)
         return []
 
-    def _try(self, members: list[Window]) -> batch.PendingPack | str:
-        """Queue one pack; returns the pending pack, or the message when memory ran out.
+    def _try(self, members: list[Window]) -> batch.PendingPack | str | dict[int, tuple[Reason, str]]:
+        """Queue one pack; returns the pending pack, the message when memory ran out, or reasons by window.
 
         The exception is not kept: it holds the frames, and the frames hold the tensors whose memory must be freed.
         """
@@ -174,6 +182,8 @@ class Encoder:
             return self._run(members)
         except torch.OutOfMemoryError as error:
             message = str(error)
+        except ApproximationError as error:
+            return {number: (Reason.APPROXIMATION_ERROR, why) for number, why in error.windows.items()}
         self._out_of_memory(members)
         return message
 
@@ -227,10 +237,10 @@ def _deliver(given: batch.WindowResult) -> Iterator[Embedded | Rejected]:
         yield result
 
 
-def _give_up(window: Window, message: str) -> Iterator[Rejected]:
-    """Reject every protein and recipe that needs `window`, for which alone there is not enough memory."""
+def _give_up(window: Window, reason: Reason, detail: str) -> Iterator[Rejected]:
+    """Reject every protein and recipe that needs `window`, which cannot be computed."""
     for collector, _ in window.users:
-        collector.reject(Reason.OUT_OF_MEMORY, f"a window of {len(window.ids)} tokens alone: {message}")
+        collector.reject(reason, detail)
         result = collector.result()
         if isinstance(result, Rejected):
             yield result

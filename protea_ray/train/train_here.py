@@ -141,7 +141,7 @@ class _Run:
                 self.metrics.close()
 
     def _load(self, checkpoint: Path | None) -> Trainee:
-        layers = choose_compiling(self.device, "", asked=self.options.compile)
+        layers = choose_compiling(self.device, "", asked=self.options.compile, variant=self.config.variant)
         return Trainee.load(self.config, self.start, checkpoint, device=self.device, compiled=layers.name == ON)
 
     def _resume(self, checkpoint: Path) -> None:

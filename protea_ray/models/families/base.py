@@ -125,7 +125,7 @@ class Family(ABC):
         _require_embeddings(known, LETTERS + LETTERS_3DI if reads_3di else LETTERS, shape.vocabulary)
         return ModelFacts(
             self.name, shape.layers, self.has_cls, self.trained_length(config), self.gpu_dtype,
-            has_lm_head=self.head_weight in tensors, reads_3di=reads_3di,
+            has_lm_head=self.head_weight in tensors, reads_3di=reads_3di, has_bias=self.has_bias,
         )  # fmt: skip
 
     def reads_3di(self, vocabulary: Mapping[str, int]) -> bool:
