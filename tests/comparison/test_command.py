@@ -1,4 +1,4 @@
-"""`protea-ray compare-variants` from the command line: its tables, its files, and mistakes before anything is loaded."""
+"""`protea-ray compare-variants` from the command line: tables, files, and mistakes before anything is loaded."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from tests.commands import call, call_json
 
 def test_the_command_prints_tables_and_writes_them(model: Path, fasta: Path, tmp_path: Path):
     out = tmp_path / "out"
-    given = ("compare-variants", model, "--proteins", fasta, "--out", out, "--variants", "exact,near=local:3,favour=yarn",
-             "--blocks", "fidelity,loss", "--proteins-per-bin", 4, "--longest", 128, "--device", "cpu")  # fmt: skip
+    given = (
+        "compare-variants", model, "--proteins", fasta, "--out", out, "--device", "cpu", "--blocks", "fidelity,loss",
+        "--variants", "exact,near=local:3,stretched=yarn", "--proteins-per-bin", 4, "--longest", 128,
+    )  # fmt: skip
     found = call_json(*given)
     assert {row["variant"] for row in found["fidelity"]} == {"exact", "near"}
-    assert {row["variant"] for row in found["loss"]} == {"windows", "exact", "near", "favour"}
+    assert {row["variant"] for row in found["loss"]} == {"windows", "exact", "near", "stretched"}
     assert {row["bin"] for row in found["loss"]} == {60, 128}
     assert pq.read_table(out / "loss.parquet").to_pylist() == found["loss"]
     assert pq.read_table(out / "fidelity.parquet").to_pylist() == found["fidelity"]
