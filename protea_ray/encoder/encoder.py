@@ -157,7 +157,7 @@ class Encoder:
         for done, pack in enumerate(packs):
             members = [windows[i] for i in pack]
             outcome = self._try(members)
-            if isinstance(outcome, batch.PendingPack):
+            if not isinstance(outcome, str | dict):
                 in_flight.append(outcome)
                 yield from _finished(in_flight, IN_FLIGHT.get(self.core.device.type, 0))
                 continue

@@ -131,7 +131,7 @@ def test_flex_is_compiled_once_on_a_gpu_and_for_any_length(biased: bool, monkeyp
         compiled.append((function, options))
         return lambda q, k, v, **given: function(q.as_subclass(Tensor), k, v, **given)
 
-    monkeypatch.setattr(attention, "torch", SimpleNamespace(**vars(torch) | {"compile": compiling}))
+    monkeypatch.setattr(flex, "torch", SimpleNamespace(**vars(torch) | {"compile": compiling}))
     flex._compiled_flex.cache_clear()
     draw = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(1, 2, 130, 16, generator=draw) for _ in range(3))
