@@ -135,6 +135,7 @@ def evaluate_spaces(
     data: str | Path | None = None,
     controls: Sequence[str] | None = None,
     seeds: int = 5,
+    lengths: Sequence[int] = (1022, 2046),
     out: str | Path | None = None,
     run: RunFields | None = None,
 ) -> Evaluation:
@@ -142,9 +143,9 @@ def evaluate_spaces(
 
     `spaces` are names, `NAME:POOLING`, `NAME@VERSION`, `all`, or .h5 files of one vector for each protein; `tasks` are
     names (localization, go-mf, go-cc, go-bp, secondary-structure, whose files are in `data`) or paths, with `:KIND` if
-    needed. `controls` None: all. `out` is a folder for tables, plots, JSON and Parquet. The same call again computes
-    what is missing only. Raises ConfigError, InputError, StoreError, and EvaluationError for a probe whose process
-    died.
+    needed. `controls` None: all. `lengths` are the ends of the groups by length, in residues. `out` is a folder for
+    tables, plots, JSON and Parquet. The same call again computes what is missing only. Raises ConfigError, InputError,
+    StoreError, and EvaluationError for a probe whose process died.
     """
     from protea_ray.config.run import options_alone
 
@@ -155,8 +156,8 @@ def evaluate_spaces(
     with reporter() as report:
         return evaluate(
             str(store), as_texts(spaces), as_texts(tasks), report, data=None if data is None else Path(data),
-            controls=CONTROLS if controls is None else controls, seeds=seeds, out=None if out is None else Path(out),
-            options=options,
+            controls=CONTROLS if controls is None else controls, seeds=seeds, lengths=lengths,
+            out=None if out is None else Path(out), options=options,
         )  # fmt: skip
 
 

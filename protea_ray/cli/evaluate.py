@@ -35,6 +35,9 @@ def evaluate(
         str | None, typer.Option("--controls", help="random, composition, window, untrained, or none [default: all]")
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="how often each probe is trained")] = 5,
+    lengths: Annotated[
+        str | None, typer.Option("--lengths", help="ends of the groups by length, in residues [1022,2046]")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FOLDER", help="write tables, plots, JSON and Parquet there")
     ] = None,
@@ -51,9 +54,11 @@ def evaluate(
     The same command again computes what is missing only. An untrained control that the store lacks is embedded first.
     """
     loud = loudness(verbose, quiet)
+    from protea_ray.config.length_groups import LENGTHS, read_lengths
     from protea_ray.pipeline.progress import reporter
 
     options = run_options(assignments or [], address)
+    ends = LENGTHS if lengths is None else read_lengths(lengths, "--lengths")
     with ray_session(loud):
         with reporter(loud) as report:
             report.phase(STARTING)
@@ -62,7 +67,7 @@ def evaluate(
 
             done = run(
                 store, listed(spaces or ["current"]), listed(tasks or []), report, data=data,
-                controls=chosen(controls, CONTROLS), seeds=seeds, out=out, options=options,
+                controls=chosen(controls, CONTROLS), seeds=seeds, out=out, lengths=ends, options=options,
             )  # fmt: skip
         finish(done, as_json)
 

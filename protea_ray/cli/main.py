@@ -20,6 +20,7 @@ from protea_ray.cli import (
     store,
     tools,
     train,
+    two_spaces,
 )
 from protea_ray.cli.grammar import CheckedCommand, SectionedGroup
 from protea_ray.cli.outcome import PROGRAM, carry_out, forgiving_output
@@ -30,7 +31,7 @@ COMMANDS = {
         "status": store.status,
         "query": query.query,
         "rejects": rejects.rejects,
-        "drift": store.drift,
+        "drift": two_spaces.drift,
         "evaluate": evaluate.evaluate,
         "compare-variants": compare_variants.compare_variants,
         "maps": tools.maps,

@@ -1,4 +1,4 @@
-"""Commands over one store: status, verify, repair, upkeep, forget, drop-space, alias, index, drift."""
+"""Commands over one store: status, verify, repair, upkeep, forget, drop-space, alias, index."""
 
 from __future__ import annotations
 
@@ -224,27 +224,6 @@ def index(
     columns = build_index(location, name, pooling, min_rows=min_rows, force=force, dry_run=dry_run)
     print_indexed(columns)
     tell({"dry_run": dry_run, "columns": [column.to_json() for column in columns]}, as_json)
-
-
-@tells_untrained
-def drift(
-    store: STORE,
-    a: Annotated[str, typer.Argument(metavar="SPACE_A", help="space or alias")],
-    b: Annotated[str, typer.Argument(metavar="SPACE_B", help="space or alias")],
-    sample: Annotated[int, typer.Option("--sample", min=3, max=20_000, help="proteins compared")] = 2_000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="same seed, same proteins")] = 0,
-    pooling: Annotated[
-        str | None, typer.Option("--pooling", help="vector column [mean, else the first shared]")
-    ] = None,
-    as_json: JSON = False,
-) -> None:
-    """Compare two spaces: cosine and shared neighbours, by length. For deciding whether to move an alias."""
-    from protea_ray.cli.show import print_drift
-    from protea_ray.query.drift import drift
-
-    comparison = drift(existing(store), a, b, sample=sample, seed=seed, pooling=pooling)
-    print_drift(comparison)
-    tell(comparison.to_json(), as_json)
 
 
 def existing(store: str) -> Location:

@@ -9,15 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from protea_ray.config.length_groups import LENGTHS, WHOLE_SUBSETS, length_subsets, lengths_problem, read_lengths
 from protea_ray.config.paths import require_inputs
 from protea_ray.config.recipe import explain
 from protea_ray.config.run import read_yaml, require_fields
-from protea_ray.errors import ConfigError, InputError
+from protea_ray.errors import ConfigError, InputError, did_you_mean
 
 LOWER_IS_BETTER = {"mse": "r2", "smin": "fmax_weighted"}  # and the metric of the same kind that a gate takes
 KINDS = ("classification", "multilabel", "regression", "residue", "go")  # which may follow a path: labels.csv:go
+_GROUPS = ("drift", "masked_loss", "tasks")
 _TASK_CONDITIONS = ("at_least", "not_below_current_by", "above_control")
 DRIFT_CONDITIONS = ("overlap_at_least", "overlap_by_length_at_least", "cosine_at_least")
 
@@ -40,7 +42,6 @@ Metric = Literal[
     "fmax", "fmax_with_root", "fmax_all_terms", "fmax_weighted", "f1max_micro",
 ]  # fmt: skip
 Control = Literal["random", "composition", "untrained"]
-Subset = Literal["all", "without_relatives", "up_to_1022", "1023_to_2046", "above_2046"]
 
 
 class _Conditions(BaseModel):
@@ -66,32 +67,59 @@ class DriftConditions(_Conditions):
         return self
 
 
+class MaskedLossConditions(_Conditions):
+    """By how many nats the loss of masked residues may rise above that of the space that the alias points to."""
+
+    not_above_current_by: Annotated[Number, Field(ge=0)]
+    proteins: Annotated[int, BeforeValidator(_number)] = Field(default=500, ge=2)
+    seed: Annotated[int, BeforeValidator(_number)] = Field(default=0, ge=0)
+
+
 class TaskConditions(_Conditions):
-    """What probes on the new space must reach on one task. `metric` None: the task's headline metric."""
+    """What probes on the new space must reach on one task. `metric` None: the task's headline metric.
+
+    `or_standard_errors` widens `not_below_current_by` to as many paired standard errors, and has the difference itself
+    judged instead of the end of its interval.
+    """
 
     task: str = Field(min_length=1)
     data: str | None = None
     metric: Annotated[Metric, BeforeValidator(_higher_is_better)] | None = None
     probe: Literal["linear", "mlp"] = "linear"
-    subset: Subset = "all"
+    subset: str = "all"  # one of `GateConfig.subsets`
     at_least: Number | None = None
     not_below_current_by: Annotated[Number, Field(ge=0)] | None = None
+    or_standard_errors: Annotated[Number, Field(gt=0)] | None = None
     above_control: Mapping[Control, Number] = {}
 
     @model_validator(mode="after")
     def _some_condition(self) -> TaskConditions:
         if not (self.above_control or self.at_least is not None or self.not_below_current_by is not None):
             raise ValueError(f"sets no condition; give {', '.join(_TASK_CONDITIONS[:-1])} or {_TASK_CONDITIONS[-1]}")
+        if self.or_standard_errors is not None and self.not_below_current_by is None:
+            raise ValueError("has or_standard_errors, which widens not_below_current_by, without that; give both")
         return self
 
 
 class GateConfig(_Conditions):
-    """A gate: conditions on drift and on tasks. `data` is the folder of tasks without one of their own."""
+    """A gate: conditions on drift, on the loss of masked residues and on tasks.
+
+    `data` is the folder of tasks without one of their own, `lengths` are the ends of the groups by length.
+    """
 
     data: str | None = None
     seeds: Annotated[int, BeforeValidator(_number)] = Field(default=5, gt=0)
+    lengths: tuple[int, ...] = LENGTHS
     drift: DriftConditions | None = None
+    masked_loss: MaskedLossConditions | None = None
     tasks: tuple[TaskConditions, ...] = ()
+
+    @field_validator("lengths", mode="before")
+    @classmethod
+    def _ends_of_groups(cls, value: Any) -> Any:
+        if problem := lengths_problem(value):
+            raise ValueError(problem)
+        return read_lengths(value)
 
 
 def require_fields_and_gate(fields: dict[str, Any], gate: str | None) -> GateConfig | None:
@@ -118,21 +146,23 @@ def read_gate(path: str | Path) -> GateConfig:
     fields, folder = read_yaml(str(path), "--gate"), Path(path).expanduser().parent
     problems: list[str] = []
     drift = _group(fields.get("drift"), DriftConditions, "drift", problems)
+    loss = _group(fields.get("masked_loss"), MaskedLossConditions, "masked_loss", problems)
     tasks = _tasks(fields.get("tasks"), problems)
-    top = {name: value for name, value in fields.items() if name not in ("drift", "tasks")}
-    if fields.get("drift") is None and not fields.get("tasks"):
-        problems.append("has neither drift nor tasks, so every space would pass")
+    top = {name: value for name, value in fields.items() if name not in _GROUPS}
+    if not fields.get("tasks") and all(fields.get(name) is None for name in _GROUPS[:2]):
+        problems.append("has neither drift nor tasks nor masked_loss, so every space would pass")
     gate = None
     try:
         gate = GateConfig.model_validate(top)
     except ValidationError as error:
         problems += explain(error, GateConfig)
     problems += _missing(folder, fields)
+    problems += _subset_problems(fields, gate.lengths if gate else LENGTHS)
     if gate is None or problems:
         raise ConfigError(list(dict.fromkeys(problems)), where=str(path))
     beside = tuple(_beside(folder, task) for task in tasks)
     data = _found(folder, gate.data) if gate.data else None
-    return gate.model_copy(update={"drift": drift, "tasks": beside, "data": data})
+    return gate.model_copy(update={"drift": drift, "masked_loss": loss, "tasks": beside, "data": data})
 
 
 def _tasks(given: Any, problems: list[str]) -> list[TaskConditions]:
@@ -148,7 +178,7 @@ def _tasks(given: Any, problems: list[str]) -> list[TaskConditions]:
 
 def _group(given: Any, model: type[Group], name: str, problems: list[str]) -> Group | None:
     """One group of fields; its mistakes go to `problems`, in words."""
-    if given is None and model is DriftConditions:
+    if given is None and model is not TaskConditions:
         return None
     if not isinstance(given, dict):
         problems.append(f"{name}: must be a mapping of fields (got {given!r})"[:200])
@@ -164,6 +194,19 @@ def _of_group(line: str, name: str) -> str:
     """A mistake of the whole group without the word that stands for it, and without its value."""
     whole = f"{name}.combination: "
     return f"{name} {line.removeprefix(whole).partition(' (got ')[0]}" if line.startswith(whole) else line
+
+
+def _subset_problems(fields: dict[str, Any], lengths: tuple[int, ...]) -> list[str]:
+    """In words, the subsets that no result would have: those of length follow from `lengths`."""
+    tasks: Any = fields.get("tasks")
+    several = enumerate(cast("list[Any]", tasks) if isinstance(tasks, list) else [])
+    known = [*WHOLE_SUBSETS, *length_subsets(lengths)]
+    named = {number: cast("dict[Any, Any]", one).get("subset") for number, one in several if isinstance(one, dict)}
+    return [
+        f"tasks[{number}].subset: {subset!r} is not {', '.join(known[:-1])} or {known[-1]}{did_you_mean(subset, known)}"
+        for number, subset in named.items()
+        if isinstance(subset, str) and subset not in known
+    ]
 
 
 def _missing(folder: Path, fields: dict[str, Any]) -> list[str]:

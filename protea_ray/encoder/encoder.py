@@ -7,7 +7,7 @@ A GPU wants 16,000 to 64,000.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,9 @@ from protea_ray.encoder.forward import Core
 from protea_ray.encoder.layout import layout
 from protea_ray.encoder.pool import LayerView
 from protea_ray.encoder.projections import join_projections
+from protea_ray.encoder.rope import scale_rotary
 from protea_ray.errors import ApproximationError, EncoderError, numbered
-from protea_ray.models.adapters import Adapter
+from protea_ray.models.adapters import Adapter, marked
 from protea_ray.models.checkpoint import read_config
 from protea_ray.models.families.alphabet import Alphabet
 from protea_ray.models.families.base import Family, Shape
@@ -71,10 +72,14 @@ class Encoder:
         """
         directory, first = Path(directory), _require_one_pass(recipes)
         config, place = read_config(directory), _place(device)
+        if adapter:
+            config = marked(config, adapter.marker)
         shape = family.shape(config)
         chosen = choose(place, first.dtype, family.has_bias, kernel, shape.head_dim, first.variant)
         layers = choose_compiling(place, chosen.name, first.quantization, compiled, first.variant)
         module = quantize.load(family, directory, first, place, adapter)
+        alphabet = family.alphabet(directory, first.alphabet or "aa")
+        scale_rotary(module, first.scaling, _trained_tokens(family, config, alphabet))
         stack = family.stack(module)
         if adapter:
             stack = replace(stack, contacts=None)  # that head was fitted to the attention of the base model
@@ -89,7 +94,7 @@ class Encoder:
         itemsize = getattr(torch, str(first.dtype)).itemsize
         made = cls(
             core=Core(stack, chosen, first.variant, place), family=family, module=module, layers=layers,
-            products=multiplied, directory=directory, alphabet=family.alphabet(directory, first.alphabet or "aa"),
+            products=multiplied, directory=directory, alphabet=alphabet,
             facts=family.facts(config), shape=shape, recipes=(),
             token_budget=token_budget or default_budget(place, shape, itemsize, kept, first.variant),
         )  # fmt: skip
@@ -103,8 +108,8 @@ class Encoder:
     def under(self, recipes: Sequence[EmbeddingConfig]) -> Encoder:
         """The same loaded model under other recipes.
 
-        Raises EncoderError for recipes of another dtype, attention, quantization or alphabet, and for a recipe with
-        logits when the checkpoint has no language-model head.
+        Raises EncoderError for recipes of another dtype, attention, rope, quantization or alphabet, and for a recipe
+        with logits when the checkpoint has no language-model head.
         """
         _require_one_pass([*self.recipes, *recipes])
         core = self.core
@@ -219,6 +224,12 @@ def _place(device: str) -> torch.device:
     return place
 
 
+def _trained_tokens(family: Family, config: Mapping[str, Any], alphabet: Alphabet) -> int | None:
+    """Tokens of the longest crop of a checkpoint's training, None where positions are relative."""
+    residues = family.trained_length(config)
+    return None if residues is None else residues + alphabet.specials
+
+
 def _finished(in_flight: deque[batch.PendingPack], leave: int) -> Iterator[Embedded | Rejected]:
     """Wait for the oldest packs until at most `leave` are in flight; yields the results that they complete."""
     while len(in_flight) > leave:
@@ -229,7 +240,7 @@ def _finished(in_flight: deque[batch.PendingPack], leave: int) -> Iterator[Embed
 def _deliver(given: batch.WindowResult) -> Iterator[Embedded | Rejected]:
     """Hand one window to its collector; yields the protein's result if that was its last window."""
     if given.finite:
-        given.collector.take(given.parts, given.cls)
+        given.collector.take(given.window, given.parts, given.cls)
     else:
         given.collector.reject(Reason.NON_FINITE, "the model gave NaN or Inf")
     result = given.collector.result()
@@ -261,7 +272,7 @@ def _require_one_pass(recipes: Sequence[EmbeddingConfig]) -> EmbeddingConfig:
     if not recipes:
         raise EncoderError("no recipe given; pass at least one resolved EmbeddingConfig")
     problems = []
-    for name in ("dtype", "attention", "quantization", "alphabet"):
+    for name in ("dtype", "attention", "rope", "quantization", "alphabet"):
         values = {getattr(recipe, name) for recipe in recipes}
         if len(values) > 1:
             problems.append(f"{name} differs between recipes ({values}); run them apart")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from protea_ray.config.length_groups import lengths_problem
 from protea_ray.errors import ConfigError, InputError, did_you_mean
 from protea_ray.evaluate.controls_needed import made_controls
 from protea_ray.evaluate.inputs import CONTROLS, RESIDUES_ONLY, Input
@@ -39,7 +40,9 @@ def sound_subjects(
     raise ConfigError(list(dict.fromkeys(wrong)), where="evaluate")
 
 
-def option_problems(tasks: Sequence[str], controls: Sequence[str], seeds: int, out: Path | None) -> list[str]:
+def option_problems(
+    tasks: Sequence[str], controls: Sequence[str], seeds: int, out: Path | None, lengths: Sequence[int]
+) -> list[str]:
     """In words, all that is wrong with options that need no look at the store."""
     problems = [
         f"controls: {word!r} is none of {', '.join(CONTROLS)}{did_you_mean(word, CONTROLS)}"
@@ -50,6 +53,8 @@ def option_problems(tasks: Sequence[str], controls: Sequence[str], seeds: int, o
         from protea_ray.evaluate.tasks import known_tasks
 
         problems.append(f"tasks: name at least one of {', '.join(known_tasks())}, or a file of labels: labels.csv")
+    if wrong := lengths_problem(lengths):
+        problems.append(f"lengths: {wrong}")
     if seeds < 1:
         problems.append(f"seeds: {seeds} is less than 1")
     if out is not None and out.exists() and not out.is_dir():

@@ -75,6 +75,16 @@ def paired(ours: np.ndarray, theirs: np.ndarray) -> Paired:
     return Paired(float(defined.mean()) if len(defined) else float("nan"), *_ends(apart))
 
 
+def paired_error(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """The standard error of the paired difference: its standard deviation over the draws that define both.
+
+    Both (seeds, resamples) of the same draws; nan where fewer than two draws define both.
+    """
+    apart = _mean_over_seeds(ours) - _mean_over_seeds(theirs)
+    defined = apart[~np.isnan(apart)]
+    return float(defined.std(ddof=1)) if len(defined) > 1 else float("nan")
+
+
 def _mean_over_seeds(resampled: np.ndarray) -> np.ndarray:
     return np.atleast_2d(np.asarray(resampled, np.float64)).mean(axis=0)
 

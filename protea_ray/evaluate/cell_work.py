@@ -33,7 +33,9 @@ def protein_rows(
     group, tables = Group(task, given, seeds, protocol), list[pa.Table]()
     for seed in seeds:
         scores = predictions(task, features, seed, protocol)
-        measured = {probe: measure(task, found, protocol.resamples) for probe, found in scores.items()}
+        measured = {
+            probe: measure(task, found, protocol.resamples, protocol.lengths) for probe, found in scores.items()
+        }
         tables.append(cell_rows(group, seed, measured, run))
     return pa.concat_tables(tables)
 
@@ -48,6 +50,6 @@ def residue_rows(
     group = Group(task, given, seeds, protocol)
     counted = residue_counts(task, given, location_uri, seeds, protocol)
     return pa.concat_tables(
-        cell_rows(group, seed, {RESIDUE_PROBE: measure(task, counts, protocol.resamples)}, run)
+        cell_rows(group, seed, {RESIDUE_PROBE: measure(task, counts, protocol.resamples, protocol.lengths)}, run)
         for seed, counts in counted
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from protea_ray.config.length_groups import LENGTHS
 from protea_ray.config.run import RunOptions
 from protea_ray.display import first_of
 from protea_ray.evaluate.asked_for import (
@@ -98,27 +99,30 @@ def evaluate(
     controls: Sequence[str] = CONTROLS,
     seeds: int = SEEDS,
     out: Path | None = None,
+    lengths: Sequence[int] = LENGTHS,
     options: RunOptions | None = None,
     protocol: Protocol | None = None,
 ) -> Evaluation:
     """Train and measure what is missing, and return all that was asked for.
 
     `spaces` and `tasks` as in the modules `subjects` and `tasks`; `data` holds the files of named tasks. `seeds` is how
-    many, from 0. `out` is a folder for the report. Raises ConfigError, InputError and StoreError before Ray is started,
-    EvaluationError for a cell whose process died, CommitError. Interrupted, it keeps what was finished.
+    many, from 0. `out` is a folder for the report. `lengths` are the ends of the groups by length. Raises ConfigError,
+    InputError and StoreError before Ray is started, EvaluationError for a cell whose process died, CommitError.
+    Interrupted, it keeps what was finished.
     """
     how = options or RunOptions()
     location = open_store(store).location
     report.phase(f"looking at {location.uri}")
-    subjects = sound_subjects(location, spaces, tasks, data, option_problems(tasks, controls, seeds, out))
+    subjects = sound_subjects(location, spaces, tasks, data, option_problems(tasks, controls, seeds, out, lengths))
     read = read_tasks(location, tasks, data, subjects, report)
     require_fitting_inputs(read, subjects)
     untrained = Untrained()
     if UNTRAINED in controls:
         untrained = _untrained(location, subjects, read, how, report)
         subjects = with_controls(subjects, untrained.controls)
+    judged_by = protocol or Protocol(lengths=tuple(lengths))
     groups = [
-        Group(task, given, tuple(range(seeds)), protocol or Protocol())
+        Group(task, given, tuple(range(seeds)), judged_by)
         for task in read
         for given in inputs_of(task, subjects, controls)
     ]

@@ -1,4 +1,4 @@
-"""The gate before an alias moves: drift to the space that it points to, and probes on labelled tasks.
+"""The gate before an alias moves: drift and masked loss beside the space that it points to, and probes on tasks.
 
 Every condition is judged, and all figures are given, passed or failed. A condition for which there is no number fails:
 what could not be looked at is not good. Results of probes are rows of the store's table of evaluations, so judging the
@@ -7,23 +7,21 @@ same space again costs the reading of the tasks.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protea_ray.config.gate_file import DRIFT_CONDITIONS, DriftConditions, GateConfig, TaskConditions
+from protea_ray.config.gate_file import GateConfig, TaskConditions
 from protea_ray.errors import ConfigError, InputError, did_you_mean
-from protea_ray.evaluate.gate_conditions import NO_CURRENT, TaskRows, unjudged
+from protea_ray.evaluate.gate_conditions import TaskRows, unjudged
+from protea_ray.evaluate.gate_spaces import drift_figures, loss_figure
 from protea_ray.evaluate.subjects import newest_view
 from protea_ray.evaluate.task import CLASSIFICATION, HEADLINE, MULTILABEL, REGRESSION, RESIDUE
 from protea_ray.evaluate.tasks.named import join_task, read_labelled
 from protea_ray.pipeline.gate_figures import Candidate, Gate, GateFigure, GateResult
 from protea_ray.pipeline.progress import Reporter
-from protea_ray.query.drift import Drift, drift
-from protea_ray.query.random_vectors import UntrainedSpaceWarning
 from protea_ray.store.location import open_location
 from protea_ray.store.rows import vector_facts
 from protea_ray.store.tables import open_table
@@ -39,7 +37,6 @@ METRICS = {
     REGRESSION: ("spearman", "r2"),
     MULTILABEL: ("fmax", *_OF_A_GRAPH, "fmax_all_terms", "f1max_micro"),
 }
-FEWEST_OF_A_LENGTH = 30  # proteins of a length bucket whose overlap is judged: fewer say little
 
 
 @dataclass(frozen=True)
@@ -108,13 +105,14 @@ def judge(
     A ConfigError or InputError of an evaluation, such as a space without residues, fails the conditions on its task
     and is their reason.
     """
-    figures = list(_drift_figures(config.drift, candidate, report)) if config.drift else []
+    figures = list(drift_figures(config.drift, candidate, report)) if config.drift else []
+    figures += [loss_figure(config.masked_loss, candidate, report)] if config.masked_loss else []
     notes: list[str] = []
     computed = found = 0
     for task in tasks:
         report.phase(f"evaluating {candidate.space} on {task.wanted}")
         try:
-            evaluated = _evaluated(candidate, task, config.seeds, report)
+            evaluated = _evaluated(candidate, task, config, report)
         except (ConfigError, InputError) as error:
             figures += unjudged(task.conditions, "; ".join(error.problems))
             continue
@@ -124,13 +122,13 @@ def judge(
     return GateResult(file, tuple(figures), tuple(dict.fromkeys(notes)), computed, found)
 
 
-def _evaluated(candidate: Candidate, task: GateTask, seeds: int, report: Reporter) -> Evaluation:
+def _evaluated(candidate: Candidate, task: GateTask, config: GateConfig, report: Reporter) -> Evaluation:
     """The new space, the alias's where a condition names it, and controls, on one task, as `protea-ray evaluate`."""
     both = (candidate.space, candidate.before) if task.relative else (candidate.space,)
     spaces = [_subject(candidate, space, task.kind) for space in both if space]
     return run_evaluation(
         candidate.location.uri, spaces, [task.wanted], report, data=Path(task.data) if task.data else None,
-        controls=task.controls, seeds=seeds, out=None, options=candidate.options,
+        controls=task.controls, seeds=config.seeds, lengths=config.lengths, out=None, options=candidate.options,
     )  # fmt: skip
 
 
@@ -166,44 +164,3 @@ def _task_figures(evaluated: Evaluation, task: GateTask, candidate: Candidate) -
         metric = one.metric or HEADLINE[task.kind]
         rows = TaskRows(evaluated.results, one, metric, candidate.space, candidate.before, poolings)
         yield from rows.figures()
-
-
-def _drift_figures(wanted: DriftConditions, candidate: Candidate, report: Reporter) -> Iterator[GateFigure]:
-    """How near the two spaces are. A model that is better may be far: the gate's file says how far is too far."""
-    asked = {name: least for name in DRIFT_CONDITIONS if (least := getattr(wanted, name)) is not None}
-    if candidate.before is None:
-        yield from (GateFigure("drift", name, least, None, None, why=NO_CURRENT) for name, least in asked.items())
-        return
-    report.phase(f"comparing {candidate.space} with {candidate.before}")
-    try:
-        numbers = _drift_numbers(_apart(wanted, candidate))
-    except ConfigError as error:  # no pooling in common
-        why = "; ".join(error.problems)
-        yield from (GateFigure("drift", name, least, None, False, why=why) for name, least in asked.items())
-        return
-    for name, least in asked.items():
-        found, figure, why = numbers[name]
-        yield GateFigure(figure, name, least, found, found is not None and found >= least, why=why)
-
-
-def _apart(wanted: DriftConditions, candidate: Candidate) -> Drift:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UntrainedSpaceWarning)  # reembed has said what it moves the alias from and to
-        return drift(candidate.location, candidate.alias, candidate.space, sample=wanted.sample, seed=wanted.seed)
-
-
-def _drift_numbers(found: Drift) -> Mapping[str, tuple[float | None, str, str]]:
-    """By condition: what it is judged by, of what, and why there is no number. By length the worst bucket counts."""
-    sampled = f"drift, {found.whole.proteins:,} proteins"
-    cosine = found.whole.cosine_mean
-    no_cosine = "" if cosine is not None else "the vectors differ in width, so there is no cosine"
-    buckets = [bucket for bucket in found.buckets if bucket.proteins >= FEWEST_OF_A_LENGTH]
-    worst = min(buckets, key=lambda bucket: bucket.overlap, default=None)
-    by_length = (None, "drift", f"no length has {FEWEST_OF_A_LENGTH} proteins in the sample")
-    if worst is not None:
-        by_length = (worst.overlap, f"drift, {worst.residues} residues", "")
-    return {
-        "overlap_at_least": (found.whole.overlap, sampled, ""),
-        "overlap_by_length_at_least": by_length,
-        "cosine_at_least": (cosine, sampled, no_cosine),
-    }

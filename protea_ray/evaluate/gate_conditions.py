@@ -2,20 +2,21 @@
 
 A figure of the new space alone is its mean over the seeds. A difference, to the space of the alias or to a control, is
 judged by the lower end of its paired 95 % interval, as a test of non-inferiority is (Piaggio et al. 2012): a space that
-is better or worse by chance alone does not pass for one that is better, nor for one that is no worse.
+is better or worse by chance alone does not pass for one that is better, nor for one that is no worse. Where the file
+allows standard errors the difference itself is judged: few tested proteins would otherwise let nothing pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from protea_ray.config.gate_file import TaskConditions
-from protea_ray.evaluate.bootstrap import interval, paired
+from protea_ray.evaluate.bootstrap import interval, paired, paired_error
 from protea_ray.evaluate.inputs import UNTRAINED
 from protea_ray.pipeline.gate_figures import GateFigure
 
@@ -81,8 +82,22 @@ class TaskRows:
         condition = "not_below_current_by"
         if self.before is None:
             return GateFigure(self.figure, condition, -margin, None, None, why=NO_CURRENT)
-        current = self.of_space(self.before)
-        return self._difference(condition, -margin, new, current, f"{self.before} was not evaluated")
+        current, missing = self.of_space(self.before), f"{self.before} was not evaluated"
+        if (errors := self.conditions.or_standard_errors) is None:
+            return self._difference(condition, -margin, new, current, missing)
+        return self._within_errors(margin, errors, new, current, missing)
+
+    def _within_errors(
+        self, margin: float, errors: float, new: SeedValues | None, current: SeedValues | None, missing: str
+    ) -> GateFigure:
+        """The difference itself, beside the wider of the margin and of `errors` paired standard errors."""
+        condition = f"not_below_current_by, or {errors:g} standard error(s)"
+        found = self._difference(condition, -margin, new, current, missing)
+        if found.found is None or new is None or current is None:
+            return found
+        error = paired_error(new.resampled, current.resampled)
+        wanted = -max(margin, 0.0 if np.isnan(error) else errors * error)
+        return replace(found, wanted=wanted, met=found.found >= wanted)
 
     def _difference(
         self, condition: str, wanted: float, new: SeedValues | None, other: SeedValues | None, missing: str

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 
+from protea_ray.config.length_groups import LENGTHS
 from protea_ray.evaluate.bootstrap import draws
 from protea_ray.evaluate.confusion import Confusions
 from protea_ray.evaluate.correlation import Numbers
@@ -25,12 +26,13 @@ class Evidence(Protocol):
     def values(self, weights: np.ndarray) -> dict[str, np.ndarray]: ...
 
 
-def measure(task: Task, scores: np.ndarray, resamples: int) -> list[Measure]:
+def measure(task: Task, scores: np.ndarray, resamples: int, lengths: Sequence[int] = LENGTHS) -> list[Measure]:
     """Measure `scores` of the tested proteins, in the order of `task.tested`, on every subset that has a protein.
 
-    `scores` are (tested, classes); (tested, terms) in [0, 1], consistent with the graph and 0 for a term that could not
-    be learned in the protein's fold; (tested,) numbers; or, of residues, (tested, C, C) counts by true and predicted
-    state. Raises ValueError for another number of rows, and for a score that is not finite.
+    `lengths` are the ends of the groups by length. `scores` are (tested, classes); (tested, terms) in [0, 1],
+    consistent with the graph and 0 for a term that could not be learned in the protein's fold; (tested,) numbers; or,
+    of residues, (tested, C, C) counts by true and predicted state. Raises ValueError for another number of rows, and
+    for a score that is not finite.
     """
     if len(scores) != len(task.tested):
         raise ValueError(f"{task.name}: {len(scores):,} rows of scores for {len(task.tested):,} tested proteins")
@@ -39,7 +41,7 @@ def measure(task: Task, scores: np.ndarray, resamples: int) -> list[Measure]:
         raise ValueError(f"{task.name}: the scores of {task.ids[task.tested[bad[0]]]!r} are not finite")
     evidence = _EVIDENCE[task.kind](task, scores)
     found: list[Measure] = []
-    for subset, rows in task.subsets().items():
+    for subset, rows in task.subsets(lengths).items():
         if rows.any():
             found += _measures(subset, evidence.at(rows), task.digest, int(rows.sum()), resamples)
     return found

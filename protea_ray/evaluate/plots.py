@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from protea_ray.config.length_groups import group_in_words, shortest_of
 from protea_ray.evaluate.tables.estimates import Estimate, InputFacts
 from protea_ray.evaluate.tables.layers import LayerTable, OfLayer
-from protea_ray.evaluate.tables.lengths import FEW, RANGES, LengthTable, OfLength
+from protea_ray.evaluate.tables.lengths import FEW, LengthTable, OfLength
 from protea_ray.evaluate.tables.normalised import Normalised, NormalisedTable
 
 INSTALL = 'pip install "protea-ray[evaluate]"'
@@ -22,7 +23,6 @@ _MARKERS, _HOLLOW = "osD^vP*X", "o^sDv"
 _GREY = "#666666"
 _BARS = "bars: 95 % interval over tested proteins"
 _DPI = 150
-_TICKS = dict(zip(RANGES, ("≤ 1,022", "1,023 to 2,046", "> 2,046"), strict=True))
 
 
 def drawable() -> bool:
@@ -173,13 +173,13 @@ def draw_lengths(table: LengthTable, path: Path) -> bool:
 def _length_panel(axes: Any, name: str, values: Sequence[OfLength], inputs: Sequence[InputFacts]) -> None:
     look, offset = looks(inputs), dict(zip(inputs, _spread(len(inputs)), strict=True))
     counts = {value.subset: value.reached.count for value in values}
-    there = [subset for subset in RANGES if subset in counts]
+    there = sorted(counts, key=shortest_of)
     for value in values:
         x = there.index(value.subset) + offset[value.given]
         style = look[value.given].style()
         axes.errorbar(x, value.reached.value, yerr=_bar(value.reached), label=value.given.shown, **style)
     few = {subset: f" (< {FEW})" if count < FEW else "" for subset, count in counts.items()}
-    ticks = [f"{_TICKS[subset]}\nn = {counts[subset]:,}{few[subset]}" for subset in there]
+    ticks = [f"{group_in_words(subset)}\nn = {counts[subset]:,}{few[subset]}" for subset in there]
     axes.set_xticks(range(len(there)), ticks, fontsize=8)
     axes.set_xlabel("residues, and tested proteins", fontsize=8)
     axes.set_ylabel(values[0].task.metric, fontsize=9)

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import asdict, dataclass
 
 from protea_ray.config.identity import canonical_json
+from protea_ray.config.length_groups import LENGTHS
 
 VERSION = 1  # raised whenever the same fields would give other numbers
 
@@ -17,7 +18,8 @@ class Protocol:
     Training ends after `patience` epochs without a lower loss on the validation proteins, and the best epoch counts.
     Where the task keeps none, a tenth of the training proteins is drawn as whole groups; once they have chosen the
     epoch, the probe is trained for as many on all. Residues: the benchmark protocol of biotrainer's autoeval (PBC).
-    Intervals are over `resamples` bootstrap draws of the tested proteins.
+    Intervals are over `resamples` bootstrap draws of the tested proteins. `lengths` are the ends of the groups by
+    length.
     """
 
     epochs: int = 300
@@ -31,8 +33,15 @@ class Protocol:
     residue_patience: int = 5
     residue_learning_rate: float = 1e-3
     resamples: int = 1000
+    lengths: tuple[int, ...] = LENGTHS
 
     @property
     def digest(self) -> str:
-        """8 hexadecimal digits of the fields and of the version of this code."""
-        return hashlib.sha256(canonical_json({**asdict(self), "version": VERSION}).encode()).hexdigest()[:8]
+        """8 hexadecimal digits of the fields and of the version of this code.
+
+        The usual lengths are left out: results were stored before they could be chosen, and keep their cells.
+        """
+        facts = {**asdict(self), "version": VERSION}
+        if self.lengths == LENGTHS:
+            del facts["lengths"]
+        return hashlib.sha256(canonical_json(facts).encode()).hexdigest()[:8]

@@ -7,20 +7,20 @@ Four kinds: `classification` (one of several classes), `multilabel` (any of seve
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from protea_ray.config.identity import canonical_json
+from protea_ray.config.length_groups import LENGTHS, length_subsets
 from protea_ray.query.evaluation_status import HEADLINE as HEADLINE
 
 CLASSIFICATION, MULTILABEL, REGRESSION, RESIDUE = "classification", "multilabel", "regression", "residue"
 ALWAYS_TRAINS = -1  # the fold of a protein that is never tested
 UNRESOLVED = -1  # the state of a residue that has none
 FEWEST_PROTEINS = 10  # of a term in training: rarer terms cannot be learned
-TRAINED_LENGTH = 1022  # residues of ESM-2's training crops, at which results by length are cut, and at twice of it
 
 
 @dataclass(frozen=True)
@@ -72,16 +72,13 @@ class Task:
         """(terms,) bool: terms with at least FEWEST_PROTEINS proteins in training, when `fold` is tested."""
         return self.targets[self.fold != fold].sum(axis=0) >= FEWEST_PROTEINS
 
-    def subsets(self) -> dict[str, np.ndarray]:
-        """(tested,) bool by name: all tested proteins, those without relatives in training, and three of length."""
+    def subsets(self, lengths: Sequence[int] = LENGTHS) -> dict[str, np.ndarray]:
+        """(tested,) bool by name: all tested proteins, those without relatives in training, and groups by length."""
         length, related = self.lengths[self.tested], self.related[self.tested]
-        return {
-            "all": np.ones(len(self.tested), bool),
-            "without_relatives": ~related,
-            "up_to_1022": length <= TRAINED_LENGTH,
-            "1023_to_2046": (length > TRAINED_LENGTH) & (length <= 2 * TRAINED_LENGTH + 2),
-            "above_2046": length > 2 * TRAINED_LENGTH + 2,
-        }
+        found = {"all": np.ones(len(self.tested), bool), "without_relatives": ~related}
+        for name, (shortest, longest) in length_subsets(lengths).items():
+            found[name] = (length >= shortest) & (length <= (longest or np.inf))
+        return found
 
     @cached_property
     def digest(self) -> str:

@@ -18,7 +18,7 @@ from protea_ray.cluster.connect import LOCAL, connect, wanted_address
 from protea_ray.cluster.waiting import waiting_is_told
 from protea_ray.config.identity import space_name
 from protea_ray.config.paths import require_paths
-from protea_ray.config.recipe import EmbeddingConfig, misfits, resolve
+from protea_ray.config.recipe import EmbeddingConfig, attention_notes, misfits, resolve
 from protea_ray.config.run import RunConfig, RunOptions
 from protea_ray.display import first_of
 from protea_ray.errors import ConfigError
@@ -233,6 +233,8 @@ def embed_work(
         report.detail(line)
     for line in [*letter_notes(setting.checkpoint), *([pool.shortage] if pool.shortage else [])]:
         report.note(line)
+    for line in attention_notes(setting.recipes[0], setting.checkpoint.facts):
+        report.warn(line)
     encoder = replace(setting.encoder, token_budget=calibration.token_budget)
     sizes = Sizes(options.unit_seconds, pool.actors)
     pooled_only = not any(r.keeps_residues or r.keeps_logits for r in setting.recipes)

@@ -30,10 +30,11 @@ class Candidate:
 
 @dataclass(frozen=True)
 class GateFigure:
-    """One condition. `wanted` is the least that passes, of `found`, or of `low` where the figure is a difference.
+    """One condition. `wanted` is the least that passes, of `found`, or of `low` where the figure is a difference; of a
+    loss the most, of `high`.
 
     `low` to `high` is the 95 % interval, None where there is none. `met` None: the condition does not apply; `why` says
-    so, or why there is no figure, which fails.
+    so, or why there is no figure, which fails, or what the figure was made of.
     """
 
     figure: str

@@ -122,8 +122,8 @@ def drift(
     """
     left, right = View.open(location, a), View.open(location, b)
     pooling = _common_pooling(left, right, pooling)
-    keys = [view.vectors.to_table(columns=["key"], filter=FIRST_ROW)["key"].combine_chunks() for view in (left, right)]
-    shared = keys[0].filter(pa.array(KeyIndex(keys[1]).contains(keys[0])))
+    keys = [_keys(view) for view in (left, right)]
+    shared = _in_both(*keys)
     if len(shared) < 3:
         raise StoreError(
             f"{left.pin.space} and {right.pin.space} share {len(shared)} protein(s); at least 3 are needed"
@@ -145,6 +145,19 @@ def drift(
         buckets=tuple(_by_length(cosine, overlap, lengths)),
         notes=tuple(_notes(left, right, ours, theirs)),
     )
+
+
+def shared_keys(left: View, right: View) -> pa.Array:
+    """Keys of the proteins that both spaces hold, each once, in the order of the first."""
+    return _in_both(_keys(left), _keys(right))
+
+
+def _keys(view: View) -> pa.Array:
+    return view.vectors.to_table(columns=["key"], filter=FIRST_ROW)["key"].combine_chunks()
+
+
+def _in_both(ours: pa.Array, theirs: pa.Array) -> pa.Array:
+    return ours.filter(pa.array(KeyIndex(theirs).contains(ours)))
 
 
 def _common_pooling(left: View, right: View, wanted: str | None) -> str:

@@ -91,14 +91,14 @@ def _encoder(view: View, letters: Sequence[str], pooling: str, model: str | None
             f"the vectors of space {info.name} were imported, so new sequences cannot be embedded as they were. Search "
             "with --nearest ID, in Python with a vector of the same program (store.search), or in another --space"
         )
-    checkpoint = _recorded_checkpoint(view, model)
+    checkpoint = recorded_checkpoint(view, model)
     recipe = embedding_config({**info.config, "pooling": [pooling], "outputs": ["embeddings"]}, where=info.name)
     if checkpoint.facts.reads_3di and recipe.alphabet != "3di" and (why := why_3di([s.encode() for s in letters])):
         lookup.say([f"the queries have {why}, and space {info.name} is of amino acids"])
-    return encoder_here(checkpoint, _on_this_device(recipe, device, info.name), device, compiled="off")
+    return encoder_here(checkpoint, on_this_device(recipe, device, info.name), device, compiled="off")
 
 
-def _recorded_checkpoint(view: View, model: str | None) -> Checkpoint:
+def recorded_checkpoint(view: View, model: str | None) -> Checkpoint:
     """The checkpoint that made the space, from where it was or from `model`; raises CheckpointError for any other."""
     info = view.info
     name, revision = (model, None) if model else (info.model, info.checkpoint.get("revision"))
@@ -119,11 +119,11 @@ def _recorded_checkpoint(view: View, model: str | None) -> Checkpoint:
     return found
 
 
-def _on_this_device(recipe: EmbeddingConfig, device: str, space: str) -> EmbeddingConfig:
+def on_this_device(recipe: EmbeddingConfig, device: str, space: str) -> EmbeddingConfig:
     """The recipe, in float32 where it is of float16 and this process has no GPU: `resolve` refuses float16 on a CPU."""
     import torch
 
     if recipe.dtype != "float16" or (device != "cpu" and torch.cuda.is_available()):
         return recipe
-    lookup.say([f"space {space} was computed in float16 on a GPU; the queries are computed in float32 here"])
+    lookup.say([f"space {space} was computed in float16 on a GPU; what is computed now is in float32"])
     return recipe.model_copy(update={"dtype": "float32"})

@@ -60,6 +60,33 @@ def test_a_folder_of_one_task_is_looked_for_beside_the_gate_too(tmp_path: Path) 
     assert [task.data for task in gate.tasks] == [None, None, str(tmp_path / "go")]
 
 
+def test_subsets_are_those_of_the_lengths_of_the_file(tmp_path: Path) -> None:
+    task = "tasks: [{task: go-mf, subset: 255_to_510, at_least: 0.3}]"
+    assert read_gate(written(tmp_path, f"lengths: [254, 510]\n{task}")).lengths == (254, 510)
+    with pytest.raises(ConfigError, match="'255_to_510' is not all, without_relatives, up_to_1022, "):
+        read_gate(written(tmp_path, task))
+    with pytest.raises(ConfigError, match="lengths: the ends of length groups are whole numbers"):
+        read_gate(written(tmp_path, f"lengths: [510, 254]\n{task}"))
+
+
+def test_a_loss_and_the_width_of_a_margin_are_conditions(tmp_path: Path) -> None:
+    gate = read_gate(written(tmp_path, "masked_loss: {not_above_current_by: 0.02}"))
+    assert gate.masked_loss is not None
+    assert (gate.masked_loss.not_above_current_by, gate.masked_loss.proteins, gate.masked_loss.seed) == (0.02, 500, 0)
+    task = "tasks: [{task: go-mf, not_below_current_by: 0.01, or_standard_errors: 1}]"
+    assert read_gate(written(tmp_path, task)).tasks[0].or_standard_errors == 1
+    alone = task.replace("not_below_current_by: 0.01", "at_least: 0")
+    with pytest.raises(ConfigError) as caught:
+        read_gate(written(tmp_path, f"masked_loss: {{proteins: 1}}\n{alone}"))
+    said = "\n".join(caught.value.problems)
+    for part in (
+        "masked_loss.not_above_current_by: Field required",
+        "masked_loss.proteins",
+        "tasks[0] has or_standard_errors",
+    ):
+        assert part in said
+
+
 def test_every_mistake_is_in_one_message(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         read_gate(written(tmp_path, WRONG))

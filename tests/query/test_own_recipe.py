@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from protea_ray.config.recipe import EmbeddingConfig
-from protea_ray.query.own_recipe import _on_this_device
+from protea_ray.query.own_recipe import on_this_device
 
 
 @pytest.mark.parametrize(
@@ -29,8 +29,8 @@ def test_half_precision_of_a_gpu_becomes_single_precision_on_a_cpu_and_is_said(
     recipe = EmbeddingConfig.model_validate({"model": "lab/m", "dtype": dtype})
 
     with caplog.at_level(logging.WARNING, "protea_ray"):
-        chosen = _on_this_device(recipe, device, "m-12345678")
+        chosen = on_this_device(recipe, device, "m-12345678")
 
     assert chosen.dtype == used
     assert chosen.model_dump(exclude={"dtype"}) == recipe.model_dump(exclude={"dtype"})
-    assert ("computed in float32 here" in caplog.text) == (used != dtype)
+    assert ("computed now is in float32" in caplog.text) == (used != dtype)

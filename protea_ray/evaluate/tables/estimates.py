@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from protea_ray.config.length_groups import group_in_words, shortest_of
 from protea_ray.evaluate.bootstrap import interval
 from protea_ray.evaluate.inputs import COMPOSITION, RANDOM, UNTRAINED
 from protea_ray.evaluate.task import HEADLINE
@@ -205,6 +206,11 @@ class Estimates:
     def subjects(self) -> tuple[InputFacts, ...]:
         """The inputs that are no controls."""
         return tuple(given for given in self.inputs if not given.control)
+
+    def length_groups(self, task: TaskFacts) -> list[str]:
+        """The subsets of the task that are groups by length, the shortest proteins first."""
+        there = {key[4] for key in self._found if key[:2] == (task.digest, task.protocol)}
+        return sorted((subset for subset in there if group_in_words(subset)), key=shortest_of)
 
     def of_task(self, task: TaskFacts) -> list[InputFacts]:
         """The inputs of which the task has any figure, in order."""

@@ -1,6 +1,6 @@
 """The headline metric by the length of the tested proteins, beside a baseline: Fmax x aspect x length x inputs.
 
-The three ranges are those of long-protein studies of ESM-2 (arXiv:2501.07747): what its training crops hold, up to
+The usual ranges are those of long-protein studies of ESM-2 (arXiv:2501.07747): what its training crops hold, up to
 twice of it, and above. Differences are paired: every input of a task shares its resamples of the proteins of a range.
 """
 
@@ -12,11 +12,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from protea_ray.config.length_groups import group_in_words
 from protea_ray.evaluate.tables.chosen_controls import named_input, usual_baseline
 from protea_ray.evaluate.tables.estimates import Estimate, Estimates, InputFacts, TaskFacts, difference_facts
 from protea_ray.evaluate.tables.shown import ShownTable
 
-RANGES = {"up_to_1022": "up to 1,022", "1023_to_2046": "1,023 to 2,046", "above_2046": "above 2,046"}
+FEW = 30  # proteins: a bootstrap interval of fewer covers less than it says
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,13 @@ class OfLength:
         beside = ["", "", ""]
         if self.baseline is not None and self.difference is not None:
             beside = [*self.difference.signed_cells(), self.baseline.name]
-        facts = [self.task.name, self.task.metric, RANGES[self.subset], f"{self.reached.count:,}", self.given.shown]
+        facts = [
+            self.task.name,
+            self.task.metric,
+            group_in_words(self.subset) or self.subset,
+            f"{self.reached.count:,}",
+            self.given.shown,
+        ]
         return [*facts, *self.reached.cells(), *beside]
 
     def to_json(self) -> dict[str, Any]:
@@ -90,16 +97,13 @@ class LengthTable(ShownTable):
         ]
         few = {(v.task.name, v.subset): v.reached.count for v in self.values if v.reached.count < FEW}
         if few:
-            said = ", ".join(f"{task} {RANGES[subset]} ({count:,})" for (task, subset), count in few.items())
+            said = ", ".join(f"{task} {group_in_words(subset)} ({count:,})" for (task, subset), count in few.items())
             facts.append(f"fewer than {FEW} proteins, where an interval is too narrow to be trusted: {said}")
         return facts
 
     def to_json(self) -> dict[str, Any]:
         """Plain values only."""
         return {"probe": self.probe, "values": [value.to_json() for value in self.values]}
-
-
-FEW = 30  # proteins: a bootstrap interval of fewer covers less than it says
 
 
 def length_table(results: pa.Table | Estimates, probe: str = "linear", baseline: str | None = None) -> LengthTable:
@@ -115,7 +119,7 @@ def length_table(results: pa.Table | Estimates, probe: str = "linear", baseline:
 
 def _of_task(found: Estimates, task: TaskFacts, probe: str, against: InputFacts | None) -> Iterator[OfLength]:
     there = found.of_task(task)
-    for subset in RANGES:
+    for subset in found.length_groups(task):
         for given in there:
             reached = found.find(task, given, probe, subset=subset)
             if reached is None:
