@@ -37,6 +37,7 @@ from protea_ray.comparison.compared_variant import (
     listed_variants,
 )
 from protea_ray.comparison.cost import LENGTHS, CostRow
+from protea_ray.comparison.drift_file import drift_directory, write_measured_drift
 from protea_ray.comparison.finished_parts import FinishedParts, table_of
 from protea_ray.comparison.measured_variants import MeasuredVariants
 from protea_ray.comparison.protein_bins import ProteinBins, draw_proteins, length_bins
@@ -59,7 +60,7 @@ FEW = 10  # proteins of a bin
 @dataclass(frozen=True)
 class ComparisonOptions:
     """What is measured and on what: `variants` None are the default ones, `longest` None is LONGEST for losses and
-    the longest protein of the field's hardest file for costs."""
+    the longest protein of the field's hardest file for costs. `beside_model`: variants.json beside the weights too."""
 
     variants: tuple[str, ...] | None = None
     blocks: tuple[str, ...] = BLOCKS
@@ -67,6 +68,7 @@ class ComparisonOptions:
     per_bin: int = PER_BIN
     longest: int | None = None
     device: str = "auto"
+    beside_model: bool = False
 
 
 @dataclass(frozen=True, repr=False)
@@ -113,6 +115,7 @@ def compare(model: str | None, source: str, out: Path, report: Reporter, options
     _require_options(out, options)
     report.phase(f"opening {model or 'the default model'}")
     checkpoint = open_checkpoint(model)
+    beside = drift_directory(checkpoint) if options.beside_model else None
     variants, encoders = _variants(checkpoint, options)
     trained, longest = checkpoint.facts.trained_length, options.longest or LONGEST
     report.phase(f"drawing proteins from {source}")
@@ -129,7 +132,7 @@ def compare(model: str | None, source: str, out: Path, report: Reporter, options
     notes = tuple(_notes(drawn, checkpoint, longest))
     done = Comparison(found, tuple(edges), tuple(blocks.left_out), notes, advice(found))
     report.phase(f"writing {out}")
-    written = tuple(_written(done, out))
+    written = (*_written(done, out), *([write_measured_drift(beside, found)] if beside else []))
     report.phase(None)
     return replace(done, written=written)
 
