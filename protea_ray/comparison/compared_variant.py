@@ -64,7 +64,7 @@ class ComparedVariant:
 
 def default_variants(facts: ModelFacts) -> tuple[str, ...]:
     """What is compared where nobody says it: all that this model and this installation can do, as texts."""
-    rotary = ("yarn", "ntk", "linear") if facts.family in ("esm2", "esmc") or facts.has_rotary else ()
+    rotary = ("yarn", "ntk", "linear") if facts.has_rotary else ()
     maps = ("hedgehog",) if facts.has_feature_maps else ()
     bits = tuple(bits for bits in _QUANTIZATIONS if find_spec(_LIBRARIES[bits.partition(":")[0]]))
     sparse = ("local:512", "global:512", "bigbird:64,3,1,3,0", "nystrom:64", "favor:128,0")

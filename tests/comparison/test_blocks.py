@@ -11,10 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from protea_ray.comparison import blocks, fidelity, loss
+from protea_ray.comparison.compared_variant import compared_variant
 from protea_ray.comparison.comparison import Comparison, ComparisonOptions, compare
+from protea_ray.comparison.finished_parts import FinishedParts
 from protea_ray.comparison.protein_bins import draw_proteins
+from protea_ray.comparison.variant_encoders import VariantEncoders
 from protea_ray.encoder.masked_loss import masked_places
+from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.pipeline.progress import LineReporter
+from protea_ray.testing.random_checkpoint import build
 from tests.comparison.conftest import BINS
 from tests.encoder.test_masked_loss import Plain
 from tests.plain import PlainEsm
@@ -47,15 +52,11 @@ def test_exact_is_near_to_itself_and_so_is_what_is_exact_by_construction(model: 
     assert ["truncate" in str(one) for one in done.left_out] == [True]
 
 
-def test_fidelity_is_what_numpy_says(model: Path, fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_fidelity_is_what_numpy_says(model: Path, fasta: Path, tmp_path: Path):
     """Against states of transformers, with an attention that only this test's arithmetic knows."""
     done = run(model, fasta, tmp_path / "out", "int=local:3", "fidelity")
     plain, near = PlainEsm(model), {}
     drawn = draw_proteins(str(fasta), (30, 60), 4, 0).proteins
-    from protea_ray.comparison.compared_variant import compared_variant
-    from protea_ray.comparison.variant_encoders import VariantEncoders
-    from protea_ray.models.checkpoint import open_checkpoint
-
     encoder = VariantEncoders(open_checkpoint(str(model)), "cpu").load(compared_variant("local:3"))
     own = dict(fidelity._whole_states(encoder, drawn))
     exact = [np.stack(plain.states(protein.sequence)[:0:-1]) for protein in drawn]
@@ -74,10 +75,7 @@ def test_fidelity_is_what_numpy_says(model: Path, fasta: Path, tmp_path: Path, m
     assert max(map(max, near.values())) < 1e-5
 
 
-def test_fewer_residues_are_kept_where_memory_is_short(model: Path, fasta: Path, monkeypatch: pytest.MonkeyPatch):
-    from protea_ray.comparison.variant_encoders import VariantEncoders
-    from protea_ray.models.checkpoint import open_checkpoint
-
+def test_fewer_residues_are_kept_where_memory_is_short(model: Path, fasta: Path):
     drawn = draw_proteins(str(fasta), (30, 60), 4, 0).proteins
     encoder = VariantEncoders(open_checkpoint(str(model)), "cpu").load(blocks.EXACT)
     whole = fidelity.exact_states(encoder, drawn)
@@ -127,8 +125,6 @@ def test_pairs_are_residues_that_both_predict(model: Path, fasta: Path, tmp_path
 
 
 def test_what_a_model_cannot_do_is_said_and_the_others_go_on(fasta: Path, tmp_path: Path):
-    from protea_ray.testing.random_checkpoint import build
-
     directory = build("ankh", tmp_path / "ankh", layers=2, hidden=32)
     done = run(directory, fasta, tmp_path / "out", "exact", "fidelity", "loss")
     lost = {(one.block, one.variant): one.why for one in done.left_out}
@@ -155,9 +151,19 @@ def test_a_killed_comparison_goes_on(model: Path, fasta: Path, tmp_path: Path, m
     assert done == ["windows 30", "windows 60", "windows 130", "exact 130", "exact 130", "local:3 30", "local:3 60",
                     "local:3 130"]  # fmt: skip
     assert asdict(again.found) == asdict(whole.found)
-    monkeypatch.setattr(loss, "loss_of_residues", None)
+    monkeypatch.setattr(loss, "loss_of_residues", None)  # what is called again fails
     monkeypatch.setattr(fidelity, "fidelity", None)
     third = run(model, fasta, tmp_path / "again", "exact,local:3", "fidelity", "loss")
     assert asdict(third.found) == asdict(whole.found)
-    with pytest.raises(TypeError):
-        run(model, fasta, tmp_path / "again", "exact", "loss", seed=5)  # another seed is another part
+
+
+def test_another_seed_masks_other_residues_of_the_same_proteins(model: Path, fasta: Path, tmp_path: Path):
+    encoders = VariantEncoders(open_checkpoint(str(model)), "cpu")
+    default = encoders.fitted(compared_variant("windows"))
+    drawn, parts = draw_proteins(str(fasta), BINS, 4, 0), FinishedParts(tmp_path)
+
+    def places(seed: int) -> list[int]:
+        block = blocks.Blocks(encoders, default, drawn, seed, parts, LineReporter(loudness="quiet"))
+        return block.losses([default])["windows", 130]["place"].to_pylist()
+
+    assert places(0) == places(0) != places(1)

@@ -77,7 +77,7 @@ def test_all_mistakes_come_in_one_message():
 
 
 def test_the_default_variants_are_those_that_the_model_can_do():
-    facts = ModelFacts("esm2", 6, True, 1022, "float16")
+    facts = ModelFacts("esm2", 6, True, 1022, "float16", has_rotary=True)
     names = default_variants(facts)
     compared_variants(names)
     assert {"exact", "windows", "windows:average", "truncate", "local:512", "yarn"} <= set(names)
