@@ -40,6 +40,9 @@ def compare_variants(
         int | None, typer.Option("--longest", help="residues [8192 for losses, 35213 for costs]", show_default=False)
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda")] = "auto",
+    beside_model: Annotated[
+        bool, typer.Option("--beside-model", help="variants.json beside the weights too: runs warn with its figures")
+    ] = False,
     as_json: JSON = False,
     verbose: VERBOSE = False,
     quiet: QUIET = False,
@@ -56,7 +59,9 @@ def compare_variants(
     from protea_ray.pipeline.progress import reporter
 
     wanted = tuple(block.strip() for block in blocks.split(",") if block.strip())
-    options = ComparisonOptions(tuple(variants) if variants else None, wanted, seed, per_bin, longest, device)
+    options = ComparisonOptions(
+        tuple(variants) if variants else None, wanted, seed, per_bin, longest, device, beside_model
+    )
     with reporter(loud) as report:
         done = compare(model, proteins, out, report, options)
     finish(done, as_json)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from protea_ray.comparison.compared_variant import UNCUT, WINDOWS, ComparedVariant
+from protea_ray.comparison.compared_variant import UNCUT, ComparedVariant
 from protea_ray.comparison.cost import CostRow, measure_cost
 from protea_ray.comparison.finished_parts import FinishedParts, rows_of, table_of
 from protea_ray.comparison.protein_bins import DrawnProtein, ProteinBins
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from protea_ray.comparison.fidelity import ExactStates
 
 EXACT = ComparedVariant("exact", {"max_residues": UNCUT, "attention": "exact"})
-DEFAULT = ComparedVariant(WINDOWS)
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,10 @@ class LeftOut:
 
 @dataclass
 class Blocks:
-    """What all blocks share; `left_out` grows as they run."""
+    """What all blocks share; `default` is the variant that losses are compared with. `left_out` grows as they run."""
 
     encoders: VariantEncoders
+    default: ComparedVariant
     drawn: ProteinBins
     seed: int
     parts: FinishedParts
@@ -129,9 +129,9 @@ class Blocks:
 
     def _loss_of(self, variant: ComparedVariant, bin: int) -> list[pa.Table]:
         proteins, given = self.drawn.of(bin), variant.at(bin, self.encoders.trained)
-        if given.fields and self._is_default(given, bin):
-            (table,) = self._loss_of(DEFAULT, bin)
-            return [table.set_column(0, "variant", pa.array([variant.name] * len(table)))]
+        if variant.name != self.default.name and self._is_default(given, bin):
+            (table,) = self._loss_of(self.default, bin)
+            return [table.set_column(0, table.field("variant"), pa.array([variant.name] * len(table)))]
         facts = {"recipe": self.encoders.identity(given), "name": variant.name, "seed": self.seed, "bin": bin,
                  **self._proteins(proteins)}  # fmt: skip
 

@@ -64,7 +64,7 @@ class ComparedVariant:
 
 def default_variants(facts: ModelFacts) -> tuple[str, ...]:
     """What is compared where nobody says it: all that this model and this installation can do, as texts."""
-    rotary = ("yarn", "ntk", "linear") if facts.family in ("esm2", "esmc") or facts.has_rotary else ()
+    rotary = ("yarn", "ntk", "linear") if facts.has_rotary else ()
     maps = ("hedgehog",) if facts.has_feature_maps else ()
     bits = tuple(bits for bits in _QUANTIZATIONS if find_spec(_LIBRARIES[bits.partition(":")[0]]))
     sparse = ("local:512", "global:512", "bigbird:64,3,1,3,0", "nystrom:64", "favor:128,0")
@@ -96,6 +96,8 @@ def compared_variants(texts: Sequence[str]) -> tuple[ComparedVariant, ...]:
         except ValueError as error:
             problems.append(str(error))
             continue
+        if made.name == WINDOWS and text != WINDOWS:
+            problems.append(f"{text!r}: {WINDOWS} is the name of the default; use another")
         if made.name in found:
             problems.append(f"{text!r}: there is a variant {made.name!r} already; name this one, as in OTHER={text}")
         found[made.name] = made
@@ -149,7 +151,7 @@ def _part(part: str, text: str) -> tuple[str, dict[str, Any]]:
 
 def _reading(word: str, rest: str, has_colon: bool) -> dict[str, Any]:
     if word == "windows" and rest == "average":
-        return {"stitch": "average"}
+        return {"stitch": "average", "window_overlap": 0}
     if word == "windows" and _WHOLE.fullmatch(rest):
         return {"window_overlap": int(rest)}
     if has_colon:

@@ -37,11 +37,12 @@ from protea_ray.comparison.compared_variant import (
     listed_variants,
 )
 from protea_ray.comparison.cost import LENGTHS, CostRow
+from protea_ray.comparison.drift_file import drift_directory, write_measured_drift
 from protea_ray.comparison.finished_parts import FinishedParts, table_of
 from protea_ray.comparison.measured_variants import MeasuredVariants
 from protea_ray.comparison.protein_bins import ProteinBins, draw_proteins, length_bins
 from protea_ray.comparison.rows import EdgeRow, FidelityRow, LossRow, PooledRow
-from protea_ray.comparison.variant_encoders import VariantEncoders
+from protea_ray.comparison.variant_encoders import USUAL_OVERLAP, VariantEncoders
 from protea_ray.comparison.variant_report import cost_tables, write_comparison_report
 from protea_ray.config.paths import is_file
 from protea_ray.errors import ConfigError, ProteaRayError, did_you_mean
@@ -59,7 +60,7 @@ FEW = 10  # proteins of a bin
 @dataclass(frozen=True)
 class ComparisonOptions:
     """What is measured and on what: `variants` None are the default ones, `longest` None is LONGEST for losses and
-    the longest protein of the field's hardest file for costs."""
+    the longest protein of the field's hardest file for costs. `beside_model`: variants.json beside the weights too."""
 
     variants: tuple[str, ...] | None = None
     blocks: tuple[str, ...] = BLOCKS
@@ -67,6 +68,7 @@ class ComparisonOptions:
     per_bin: int = PER_BIN
     longest: int | None = None
     device: str = "auto"
+    beside_model: bool = False
 
 
 @dataclass(frozen=True, repr=False)
@@ -113,11 +115,13 @@ def compare(model: str | None, source: str, out: Path, report: Reporter, options
     _require_options(out, options)
     report.phase(f"opening {model or 'the default model'}")
     checkpoint = open_checkpoint(model)
+    beside = drift_directory(checkpoint) if options.beside_model else None
     variants, encoders = _variants(checkpoint, options)
     trained, longest = checkpoint.facts.trained_length, options.longest or LONGEST
     report.phase(f"drawing proteins from {source}")
     drawn = draw_proteins(source, length_bins(trained, longest), options.per_bin, options.seed)
-    blocks = Blocks(encoders, drawn, options.seed, FinishedParts(out / PARTS), report)
+    default = next((variant for variant in variants if variant.name == WINDOWS), compared_variant(WINDOWS))
+    blocks = Blocks(encoders, default, drawn, options.seed, FinishedParts(out / PARTS), report)
     layered, pooled = blocks.fidelity(variants) if "fidelity" in options.blocks else ([], [])
     losses, edges = _losses(blocks, variants) if "loss" in options.blocks else ([], [])
     costs = blocks.costs(variants, _lengths(options.longest)) if "cost" in options.blocks else []
@@ -128,7 +132,7 @@ def compare(model: str | None, source: str, out: Path, report: Reporter, options
     notes = tuple(_notes(drawn, checkpoint, longest))
     done = Comparison(found, tuple(edges), tuple(blocks.left_out), notes, advice(found))
     report.phase(f"writing {out}")
-    written = tuple(_written(done, out))
+    written = (*_written(done, out), *([write_measured_drift(beside, found)] if beside else []))
     report.phase(None)
     return replace(done, written=written)
 
@@ -201,20 +205,26 @@ def _variants(
     variants = compared_variants(texts)
     if "loss" in options.blocks and all(variant.name != WINDOWS for variant in variants):
         variants = (compared_variant(WINDOWS), *variants)
-    encoders, problems = VariantEncoders(checkpoint, options.device), list[str]()
+    encoders, problems, fitted = VariantEncoders(checkpoint, options.device), list[str](), list[ComparedVariant]()
     for variant in variants:
         try:
-            encoders.checkpoint_of(variant)
+            fitted.append(encoders.fitted(variant))
         except ProteaRayError as error:
             problems.append(f"{variant.name}: {error}")
     if problems:
         raise ConfigError(problems, where="variants")
-    return variants, encoders
+    return tuple(fitted), encoders
 
 
 def _notes(drawn: ProteinBins, checkpoint: Checkpoint, longest: int) -> list[str]:
     """What was not there to be compared."""
     notes: list[str] = []
+    trained = checkpoint.facts.trained_length
+    if trained is not None and trained <= USUAL_OVERLAP:
+        notes.append(
+            f"windows share {trained // 4} residues, unless a variant says how many: the usual {USUAL_OVERLAP} are not "
+            f"below the {trained:,} that the model was trained on"
+        )
     if drawn.left_out:
         notes.append(
             f"{drawn.left_out:,} proteins of more than {longest:,} residues are left out; with --longest they are not, "

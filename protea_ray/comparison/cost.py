@@ -106,7 +106,7 @@ def _exponents(rows: Sequence[CostRow]) -> tuple[Exponent | None, Exponent | Non
 def _why_no_longer(row: CostRow, most_seconds: float) -> str | None:
     """In words, why no longer protein is tried after this row; None to go on."""
     if row.why:
-        return f"not tried after {row.length:,} residues: {row.why}"
+        return f"not tried, since {row.length:,} residues could not be measured"
     if row.seconds is not None and row.seconds > most_seconds:
         return f"not tried: {row.length:,} residues took {row.seconds:,.0f} s, the limit is {most_seconds:,.0f} s"
     return None

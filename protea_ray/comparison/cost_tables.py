@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -58,14 +59,13 @@ class CostTable(ShownTable):
         clocks = [_CLOCKS[device] for device in dict.fromkeys(row.device for row in self.costs) if device in _CLOCKS]
         points = {one.points for grows in self.exponents for one in (grows.seconds, grows.memory) if one}
         fitted = f" ({' or '.join(map(str, sorted(points)))} of them)" if points else ""
-        left_out = [f"{row.variant} at {row.length:,} residues: {row.why}{_expected(row)}"
-                    for row in self.costs if row.why]  # fmt: skip
+        lacking = [[row for row in self.costs if row.variant == one.variant and row.why] for one in self.exponents]
         return [
             *clocks,
             f"exponents: least squares in logarithms over the upper half of the lengths{fitted}, ± standard error; "
             f"memory above that of the loaded model after a protein of {WARM_UP} residues",
             f"last columns: at the longest length that the variant and {WINDOWS} were both measured at",
-            *left_out,
+            *(_left_out(rows) for rows in lacking if rows),
         ]
 
     def to_json(self) -> dict[str, Any]:
@@ -105,10 +105,16 @@ class CostByLength(ShownTable):
         return {"title": self.title, "values": [asdict(row) for row in self.costs]}
 
 
-def _expected(row: CostRow) -> str:
-    if row.predicted_seconds is None:
-        return ""
-    return f" (about {_seconds(row.predicted_seconds)} s and {_megabytes(row.predicted_bytes)} MB are expected)"
+def _left_out(rows: Sequence[CostRow]) -> str:
+    """The lengths of one variant that were not measured, the shortest first: why, and what is expected of them."""
+    first = rows[0]
+    said = f"{first.variant} from {first.length:,} residues on: {first.why}"
+    expected = [
+        f"{_seconds(row.predicted_seconds)} s and {_megabytes(row.predicted_bytes)} MB at {row.length:,}"
+        for row in rows
+        if row.predicted_seconds is not None
+    ]
+    return f"{said}; expected are {', '.join(expected)}" if expected else said
 
 
 def _seconds(value: float | None) -> str:

@@ -6,7 +6,7 @@ loaded. One loaded model is kept, the last: variants are compared one after the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from protea_ray.comparison.compared_variant import ComparedVariant
@@ -17,6 +17,7 @@ from protea_ray.models.checkpoint import Checkpoint, open_checkpoint
 if TYPE_CHECKING:
     from protea_ray.encoder.encoder import Encoder
 
+USUAL_OVERLAP: int = EmbeddingConfig.model_fields["window_overlap"].default
 _ALWAYS = {"dtype": "float32", "pooling": ["mean"]}
 
 
@@ -42,6 +43,17 @@ class VariantEncoders:
         if model not in self._others:
             self._others[model] = open_checkpoint(model)
         return self._others[model]
+
+    def fitted(self, variant: ComparedVariant) -> ComparedVariant:
+        """The variant with windows that share a quarter of the trained length, where the usual overlap is not below it.
+
+        Raises CheckpointError.
+        """
+        trained = self.checkpoint_of(variant).facts.trained_length
+        has_own = bool({"window_overlap", "max_residues", "on_long"} & set(variant.fields))
+        if trained is None or trained > USUAL_OVERLAP or has_own:
+            return variant
+        return replace(variant, fields={**variant.fields, "window_overlap": trained // 4})
 
     def identity(self, variant: ComparedVariant) -> dict[str, Any]:
         """All that the numbers of a variant follow from; raises ConfigError for what its checkpoint cannot do."""

@@ -1,6 +1,6 @@
 """The folder of a comparison: report.md with the advice and all tables, variants.json with all numbers, pictures.
 
-variants.json has the rows of `measured_drift` too, so that it may be copied beside a checkpoint as it is.
+variants.json has the rows of `drift_file` too, so that it may be copied beside a checkpoint as it is.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from typing import Any
 
 from protea_ray.comparison.advice import advice
 from protea_ray.comparison.cost_tables import CostByLength, CostTable
-from protea_ray.comparison.measured_drift import FILE, drift_json
+from protea_ray.comparison.drift_file import drift_json
 from protea_ray.comparison.measured_variants import MeasuredVariants
 from protea_ray.comparison.variant_plots import draw_costs, draw_fidelity, draw_losses
 from protea_ray.display import printable
 from protea_ray.evaluate.plots import INSTALL, drawable
 from protea_ray.evaluate.tables.shown import ShownTable
+from protea_ray.models.measured_drift import MEASURED
 
 PAGE = "report.md"
 PICTURES = {"fidelity.png": draw_fidelity, "loss.png": draw_losses, "cost.png": draw_costs}
@@ -35,9 +36,9 @@ def write_comparison_report(
     folder.mkdir(parents=True, exist_ok=True)
     shown = [*tables, *cost_tables(found)]
     drawn = list(_pictures(found, folder))
-    (folder / FILE).write_text(json.dumps(_numbers(found, shown, notes), indent=1) + "\n", encoding="utf-8")
+    (folder / MEASURED).write_text(json.dumps(_numbers(found, shown, notes), indent=1) + "\n", encoding="utf-8")
     (folder / PAGE).write_text(_page(found, shown, notes, drawn), encoding="utf-8")
-    return [folder / PAGE, folder / FILE, *(folder / name for name in drawn)]
+    return [folder / PAGE, folder / MEASURED, *(folder / name for name in drawn)]
 
 
 def cost_tables(found: MeasuredVariants) -> list[ShownTable]:

@@ -10,9 +10,13 @@ import pytest
 
 from protea_ray.comparison import variant_plots, variant_report
 from protea_ray.comparison.advice import advice
-from protea_ray.comparison.measured_drift import drift_json, measured_drift, write_measured_drift
+from protea_ray.comparison.drift_file import drift_directory, drift_json, measured_drift, write_measured_drift
 from protea_ray.comparison.variant_report import PICTURES, write_comparison_report
+from protea_ray.config.attention import attention_variant
 from protea_ray.errors import ConfigError
+from protea_ray.models.checkpoint import open_checkpoint
+from protea_ray.models.measured_drift import approximation_note
+from protea_ray.testing.random_checkpoint import build
 from tests.comparison import made_rows as made
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -110,3 +114,22 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"variants\.json cannot be written"):
         write_measured_drift(tmp_path / "file", FOUND)
+
+
+def test_a_run_under_a_variant_finds_what_was_measured(tmp_path: Path) -> None:
+    """Written by the comparison, read by the warning of a run."""
+    build("esm2", tmp_path, layers=1, hidden=32, heads=2)
+    checkpoint = open_checkpoint(str(tmp_path))
+    asked = attention_variant("nystrom:64")
+    assert "Not measured" in str(approximation_note(checkpoint, asked))
+    write_measured_drift(drift_directory(checkpoint), FOUND)
+    assert "Measured: masked loss +0.900 nats" in str(approximation_note(checkpoint, asked))
+    assert open_checkpoint(str(tmp_path)).files == checkpoint.files
+
+
+def test_a_directory_that_cannot_be_written_is_refused_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build("esm2", tmp_path, layers=1, hidden=32, heads=2)
+    checkpoint = open_checkpoint(str(tmp_path))
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(ConfigError, match=r"cannot be written to; copy variants\.json out of"):
+        drift_directory(checkpoint)

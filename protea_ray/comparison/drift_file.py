@@ -9,6 +9,7 @@ pooled vectors to exact attention, and of the share of the 10 nearest neighbours
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from typing import Any
 from protea_ray.comparison.measured_variants import MeasuredVariants
 from protea_ray.comparison.verdicts import nearness, over_proteins
 from protea_ray.errors import ConfigError
-
-FILE = "variants.json"
+from protea_ray.models.checkpoint import Checkpoint
+from protea_ray.models.measured_drift import MEASURED
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,25 @@ def drift_json(found: MeasuredVariants) -> dict[str, Any]:
     return {"rows": [asdict(row) for row in measured_drift(found)]}
 
 
+def drift_directory(checkpoint: Checkpoint) -> Path:
+    """Where a run looks for the file: beside the adapter if there is one, else beside the weights.
+
+    Raises ConfigError where nothing can be written there, which is found out before anything is measured.
+    """
+    directory = checkpoint.adapter.directory if checkpoint.adapter else checkpoint.path
+    if not os.access(directory, os.W_OK):
+        problem = f"{directory} cannot be written to; copy {MEASURED} out of the comparison's folder yourself"
+        raise ConfigError(problem, where="--beside-model")
+    return directory
+
+
 def write_measured_drift(directory: Path, found: MeasuredVariants) -> Path:
-    """Write variants.json into a checkpoint's directory; raises ConfigError where that cannot be written to."""
-    path = directory / FILE
+    """Write variants.json into a checkpoint's directory, in place of an earlier one; raises ConfigError."""
+    path = directory / MEASURED
     try:
         unfinished = path.with_suffix(".unfinished")
         unfinished.write_text(json.dumps(drift_json(found), indent=1) + "\n", encoding="utf-8")
         unfinished.replace(path)
     except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror or error}", where="measured drift") from error
+        raise ConfigError(f"{path} cannot be written: {error.strerror or error}", where="--beside-model") from error
     return path
