@@ -6,6 +6,7 @@
     forget                      a source out of a store
     embed_dataset               a list of sequences to tensors in memory, no store (not normalised, unlike `embed`)
     train_model                 a language model on the proteins of a store
+    compare_variants            which way to compute a model's vectors is exact enough, good and affordable
     evaluate_spaces             what the vectors of spaces are worth, on labelled tasks, beside controls
 
 What is listed here is public; everything else may change. Names are loaded when they are first used, so that
@@ -26,7 +27,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from protea_ray.api import embed, evaluate_spaces, export, forget, import_vectors, reembed, train_model
+    from protea_ray.api import (
+        compare_variants,
+        embed,
+        evaluate_spaces,
+        export,
+        forget,
+        import_vectors,
+        reembed,
+        train_model,
+    )
+    from protea_ray.comparison.comparison import Comparison
     from protea_ray.config.recipe import EmbeddingConfig
     from protea_ray.encoder.in_memory import embed_dataset
     from protea_ray.errors import (
@@ -58,6 +69,7 @@ __all__ = [
     "CheckpointError",
     "ClusterError",
     "CommitError",
+    "Comparison",
     "ConfigError",
     "EmbeddingConfig",
     "EncoderError",
@@ -75,6 +87,7 @@ __all__ = [
     "TrainingSummary",
     "UnknownSpaceError",
     "__version__",
+    "compare_variants",
     "embed",
     "embed_dataset",
     "evaluate_spaces",
@@ -87,12 +100,14 @@ __all__ = [
     "train_model",
 ]
 _HOMES = {
+    "Comparison": "comparison.comparison",
     "EmbeddingConfig": "config.recipe",
     "Evaluation": "evaluate.evaluation",
     "Pin": "query.view",
     "Store": "query.reader",
     "Summary": "pipeline.accounting",
     "TrainingSummary": "train.train_here",
+    "compare_variants": "api",
     "embed": "api",
     "embed_dataset": "encoder.in_memory",
     "evaluate_spaces": "api",

@@ -50,7 +50,7 @@ class RecipeFields(TypedDict, total=False):
     stitch: Literal["owner", "average"]
     """residues of several windows: from one (owner), or windows averaged by position"""
     quantization: Literal["int8", "int4", "hqq:8", "hqq:4", "hqq:3", "hqq:2"] | None
-    """weights in fewer bits: int8, int4 or hqq:8, 4, 3, 2; unset: no"""
+    """weights in fewer bits: int8, int4, hqq:8, hqq:4, hqq:3 or hqq:2; unset: no"""
 
 
 class RunFields(TypedDict, total=False):
@@ -103,10 +103,14 @@ class TrainingFields(TypedDict, total=False):
     """continue from: name, hub id or directory"""
     shape: str | None
     """fresh weights: small, default, 8M, 35M, 150M, 650M or path of a config.json"""
-    attention: str
-    """exact, local:W, global:W or another form"""
+    adapt: bool
+    """start from the recipe that brings a model to longer proteins"""
+    attention: str | None
+    """exact, local:W, global:W or another form; unset: the model's own, else exact"""
     adapter: Literal["none", "lora", "qlora"]
-    """none, lora (low-rank factors beside frozen weights) or qlora (the weights in 4 bits)"""
+    """none, lora (low-rank factors beside frozen weights) or qlora (the weights in few bits)"""
+    quantization: Literal["int4", "hqq:8", "hqq:4", "hqq:3", "hqq:2"] | None
+    """the frozen weights of qlora: int4, hqq:8, hqq:4, hqq:3 or hqq:2; unset: int4 with qlora"""
     lora_rank: int
     """rank of an adapter's factors"""
     lora_alpha: float
@@ -141,8 +145,8 @@ class TrainingFields(TypedDict, total=False):
     """added to the root of that mean"""
     clip: float | None
     """largest norm of the gradient; null: not clipped"""
-    warmup_steps: int
-    """steps in which the learning rate rises"""
+    warmup_steps: int | str
+    """steps in which the learning rate rises, or a share of the run as 3%"""
     schedule: Literal["linear", "cosine", "constant"]
     """learning rate after it: linear and cosine fall to 0 at the end, or constant"""
     dropout: float

@@ -1,4 +1,4 @@
-"""The commands as Python functions: embed, reembed, train_model, evaluate_spaces, export, import_vectors, forget.
+"""The commands as Python functions: embed, reembed, train_model, evaluate_spaces, compare_variants and the others.
 
 They do what the commands of the same names do and raise the same errors; progress goes to standard error. Nothing heavy
 is imported before a function is called. `protea_ray/__init__.py` lists every public name.
@@ -14,6 +14,7 @@ from protea_ray._fields import RecipeFields, RunFields, TrainingFields, Training
 from protea_ray.config.paths import as_texts
 
 if TYPE_CHECKING:
+    from protea_ray.comparison.comparison import Comparison
     from protea_ray.config.recipe import EmbeddingConfig
     from protea_ray.evaluate.evaluation import Evaluation
     from protea_ray.exchange.importing import Imported
@@ -158,6 +159,34 @@ def evaluate_spaces(
             controls=CONTROLS if controls is None else controls, seeds=seeds, lengths=lengths,
             out=None if out is None else Path(out), options=options,
         )  # fmt: skip
+
+
+def compare_variants(
+    model: str | Path | None,
+    proteins: str | Path,
+    out: str | Path,
+    *,
+    variants: Sequence[str] | None = None,
+    blocks: Sequence[str] = ("fidelity", "loss", "cost"),
+    seed: int = 0,
+    proteins_per_bin: int = 50,
+    longest: int | None = None,
+    device: str = "auto",
+) -> Comparison:
+    """Compare the ways to compute the vectors of `model`: nearness to exact attention, masked loss, time and memory.
+
+    `proteins` is a sequence file or a store, of which some of each length are drawn. `variants` are written as on the
+    command line (docs/variants.md); None: what the model can do. Everything is written below the folder `out`, and the
+    same call again goes on there. Computes in this process, costs in one of their own. Raises ConfigError,
+    CheckpointError, InputError, and EvaluationError where such a process dies.
+    """
+    from protea_ray.comparison.comparison import ComparisonOptions, compare
+    from protea_ray.pipeline.progress import reporter
+
+    texts = None if variants is None else tuple(variants)
+    options = ComparisonOptions(texts, tuple(blocks), seed, proteins_per_bin, longest, device)
+    with reporter() as report:
+        return compare(None if model is None else str(model), str(proteins), Path(out), report, options)
 
 
 def export(

@@ -21,7 +21,7 @@ lists all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 
 class ProteaRayError(Exception):
@@ -80,6 +80,14 @@ class ClusterError(ProteaRayError):
 
 class EncoderError(ProteaRayError):
     """The forward pass cannot do what was asked of it on this device."""
+
+
+class ApproximationError(EncoderError):
+    """An approximate attention is too far from the exact one in some windows of a pack, by number in `windows`."""
+
+    def __init__(self, windows: Mapping[int, str]) -> None:
+        self.windows = dict(windows)
+        super().__init__("; ".join(f"window {number}: {why}" for number, why in windows.items()))
 
 
 class TrainingError(ProteaRayError):

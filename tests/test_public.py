@@ -28,8 +28,8 @@ from tools import flags
 
 ROOT = Path(protea_ray.__file__).parent.parent
 FUNCTIONS = (
-    "embed", "embed_dataset", "evaluate_spaces", "export", "forget", "import_vectors", "missing", "open_store",
-    "reembed", "train_model",
+    "compare_variants", "embed", "embed_dataset", "evaluate_spaces", "export", "forget", "import_vectors", "missing",
+    "open_store", "reembed", "train_model",
 )  # fmt: skip
 
 

@@ -18,7 +18,8 @@ from pydantic.fields import FieldInfo
 
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.config.run import RunOptions
-from protea_ray.config.training import PRESETS, TrainingConfig, TrainingOptions
+from protea_ray.config.training import TrainingConfig, TrainingOptions
+from protea_ray.config.training_presets import PRESETS
 
 ROOT = Path(__file__).parent.parent / "protea_ray"
 FLAGS, FIELDS, PAGE = ROOT / "cli" / "_flags.py", ROOT / "_fields.py", ROOT.parent / "docs" / "training.md"
@@ -102,6 +103,8 @@ def page_source() -> str:
     """Text of docs/training.md with its tables of the recipe and of the options."""
     presets = [f"| {' | '.join(('field', *PRESETS, 'meaning'))} |", "|---" * (len(PRESETS) + 2) + "|"]
     for name, field in TrainingConfig.model_fields.items():
+        if field.exclude:  # no part of the plan: it chooses a column of this table
+            continue
         values = [_in_table(fields.get(name, field.default)) for fields in PRESETS.values()]
         presets.append(f"| {' | '.join((name, *values, _in_table(field.description)))} |")
     options = ["| option | default | meaning |", "|---|---|---|"]
@@ -129,7 +132,7 @@ def _flag(name: str, field: FieldInfo, *, in_recipe: bool, unset: str = "") -> s
     if kind == "switch" and in_recipe:  # reembed takes an earlier recipe, so each switch must be able to go back
         flag += "/--no-" + name.replace("_", "-")
     text, usual = _help(field, kind)
-    unset = unset or usual
+    unset = f"{usual}; {unset}" if unset and "; unset: " in str(field.description) else unset or usual
     choices = tuple(_choices(field.annotation))
     return f"{name!r}: Flag({flag!r}, {text!r}, {unset!r}, {kind!r}{f', {choices!r}' if choices else ''}),\n"
 

@@ -15,7 +15,7 @@ from protea_ray.acceptance.difference import Difference, States, difference, pac
 from protea_ray.acceptance.verdicts import AcceptanceReport, Measured, NotHereError
 from protea_ray.acceptance.ways import load_encoder
 from protea_ray.encoder.encoder import Encoder
-from protea_ray.encoder.quantize import Nf4Linear
+from protea_ray.encoder.packed_linear import Nf4Linear
 from protea_ray.errors import EncoderError
 from protea_ray.testing.random_checkpoint import build
 

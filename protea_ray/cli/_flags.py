@@ -88,7 +88,7 @@ RECIPE_FLAGS = {
     ),
     "quantization": Flag(
         "--quantization",
-        "weights in fewer bits: int8, int4 or hqq:8, 4, 3, 2: int8, int4, hqq:8, hqq:4, hqq:3 or hqq:2",
+        "weights in fewer bits: int8, int4, hqq:8, hqq:4, hqq:3 or hqq:2",
         "no",
         "text",
         ("int8", "int4", "hqq:8", "hqq:4", "hqq:3", "hqq:2"),
@@ -131,13 +131,26 @@ RUN_FLAGS = {
 TRAINING_FLAGS = {
     "model": Flag("--model", "continue from: name, hub id or directory", "", "text"),
     "shape": Flag("--shape", "fresh weights: small, default, 8M, 35M, 150M, 650M or path of a config.json", "", "text"),
-    "attention": Flag("--attention", "exact, local:W, global:W or another form", "exact", "text"),
+    "adapt": Flag("--adapt", "start from the recipe that brings a model to longer proteins", "off", "switch"),
+    "attention": Flag(
+        "--attention",
+        "exact, local:W, global:W or another form",
+        "the model's own, else exact; adapt local:512",
+        "text",
+    ),
     "adapter": Flag(
         "--adapter",
-        "none, lora (low-rank factors beside frozen weights) or qlora (the weights in 4 bits)",
+        "none, lora (low-rank factors beside frozen weights) or qlora (the weights in few bits)",
         "none",
         "text",
         ("none", "lora", "qlora"),
+    ),
+    "quantization": Flag(
+        "--quantization",
+        "the frozen weights of qlora: int4, hqq:8, hqq:4, hqq:3 or hqq:2",
+        "int4 with qlora",
+        "text",
+        ("int4", "hqq:8", "hqq:4", "hqq:3", "hqq:2"),
     ),
     "lora_rank": Flag("--lora-rank", "rank of an adapter's factors", "8", "text"),
     "lora_alpha": Flag("--lora-alpha", "an adapter adds alpha / rank times its product", "16.0", "text"),
@@ -153,39 +166,47 @@ TRAINING_FLAGS = {
     "crop": Flag(
         "--crop",
         "longest stretch of a protein in a step, in residues, at random",
-        "small 510, default 1022, continue 2046",
+        "small 510, default 1022, continue 2046, adapt 2048",
         "text",
     ),
     "pack_tokens": Flag(
-        "--pack-tokens", "tokens of one pack, one forward pass", "small 1536, default 32768, continue 16384", "text"
+        "--pack-tokens",
+        "tokens of one pack, one forward pass",
+        "small 1536, default 32768, continue 16384, adapt 16384",
+        "text",
     ),
     "step_tokens": Flag(
         "--step-tokens",
         "tokens of one optimiser step, a multiple of a pack's",
-        "small 15360, default 131072, continue 65536",
+        "small 15360, default 131072, continue 65536, adapt 32768",
         "text",
     ),
     "tokens": Flag("--tokens", "length of the run in tokens (this or epochs)", "small 60000000", "text"),
-    "epochs": Flag("--epochs", "length of the run in epochs (this or tokens)", "default 35.0, continue 5.0", "text"),
+    "epochs": Flag(
+        "--epochs", "length of the run in epochs (this or tokens)", "default 35.0, continue 5.0, adapt 5.0", "text"
+    ),
     "optimiser": Flag(
         "--optimiser",
         "adamw, or muon for the layers' matrices with adamw for the rest",
-        "small adamw, default muon, continue adamw",
+        "small adamw, default muon, continue adamw, adapt adamw",
         "text",
         ("adamw", "muon"),
     ),
     "learning_rate": Flag(
-        "--learning-rate", "highest learning rate", "small 0.0015, default 0.001, continue 5e-05", "text"
+        "--learning-rate", "highest learning rate", "small 0.0015, default 0.001, continue 5e-05, adapt 5e-05", "text"
     ),
     "weight_decay": Flag(
-        "--weight-decay", "decoupled decay of the matrices", "small 0.1, default 0.1, continue 0.01", "text"
+        "--weight-decay", "decoupled decay of the matrices", "small 0.1, default 0.1, continue 0.01, adapt 0.01", "text"
     ),
     "beta1": Flag("--beta1", "decay of the mean of the gradient", "0.9", "text"),
     "beta2": Flag("--beta2", "decay of the mean of its square", "0.98", "text"),
     "epsilon": Flag("--epsilon", "added to the root of that mean", "1e-08", "text"),
     "clip": Flag("--clip", "largest norm of the gradient; null: not clipped", "1.0", "text"),
     "warmup_steps": Flag(
-        "--warmup-steps", "steps in which the learning rate rises", "small 200, default 300, continue 50", "text"
+        "--warmup-steps",
+        "steps in which the learning rate rises, or a share of the run as 3%",
+        "small 200, default 300, continue 50, adapt 3%",
+        "text",
     ),
     "schedule": Flag(
         "--schedule",
@@ -194,11 +215,13 @@ TRAINING_FLAGS = {
         "text",
         ("linear", "cosine", "constant"),
     ),
-    "dropout": Flag("--dropout", "dropout of the hidden states", "small 0.0, default 0.1, continue 0.0", "text"),
+    "dropout": Flag(
+        "--dropout", "dropout of the hidden states", "small 0.0, default 0.1, continue 0.0, adapt 0.0", "text"
+    ),
     "ema": Flag(
         "--ema",
         "decay of averaged weights, which are evaluated; 0: off",
-        "small 0.0, default 0.999, continue 0.0",
+        "small 0.0, default 0.999, continue 0.0, adapt 0.0",
         "text",
     ),
     "dtype": Flag(

@@ -8,7 +8,20 @@ from typing import Annotated, NoReturn
 import typer
 from typer.main import get_command
 
-from protea_ray.cli import doctor, embed, evaluate, exchange, models, query, rejects, store, tools, train, two_spaces
+from protea_ray.cli import (
+    compare_variants,
+    doctor,
+    embed,
+    evaluate,
+    exchange,
+    models,
+    query,
+    rejects,
+    store,
+    tools,
+    train,
+    two_spaces,
+)
 from protea_ray.cli.grammar import CheckedCommand, SectionedGroup
 from protea_ray.cli.outcome import PROGRAM, carry_out, forgiving_output
 
@@ -20,6 +33,7 @@ COMMANDS = {
         "rejects": rejects.rejects,
         "drift": two_spaces.drift,
         "evaluate": evaluate.evaluate,
+        "compare-variants": compare_variants.compare_variants,
         "maps": tools.maps,
     },
     "Exchange": {

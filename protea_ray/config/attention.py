@@ -56,8 +56,16 @@ class AttentionVariant:
         """Whether every kernel can compute it: all keys of a protein, or those near a query."""
         return self.kind in ("exact", "local")
 
+    @property
+    def is_approximation(self) -> bool:
+        """Whether it estimates the weights, or draws keys: worth a warning where a model was not trained with it."""
+        return self.kind in ("bigbird", "nystrom", "favor", "hedgehog")
+
     def __str__(self) -> str:
         return self.kind + (":" + ",".join(map(str, self.numbers)) if self.numbers else "")
+
+
+EXACT = AttentionVariant("exact")
 
 
 @dataclass(frozen=True)

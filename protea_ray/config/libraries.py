@@ -14,7 +14,7 @@ _STORE = ("pylance", "pyarrow")
 
 OF_EMBEDDING = (_PACKAGE, "ray", *_COMPUTE, *_STORE)  # recorded in a space that this package computed
 OF_IMPORT = (_PACKAGE, *_STORE)  # recorded in a space whose vectors were computed elsewhere
-OF_CALIBRATION = (_PACKAGE, *_COMPUTE, "torchao", "bitsandbytes")  # can change times or the largest token budget
+OF_CALIBRATION = (_PACKAGE, *_COMPUTE, "torchao", "bitsandbytes", "hqq")  # can change times or the largest token budget
 SHOWN = (*OF_EMBEDDING, "numpy")  # by `protea-ray doctor`
 
 

@@ -9,11 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from decimal import Decimal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from protea_ray.config.attention import AttentionVariant, attention_variant, known_attention, known_rope
+from protea_ray.config.attention import (
+    AttentionVariant,
+    RopeScaling,
+    attention_variant,
+    known_attention,
+    known_rope,
+    rope_scaling,
+)
 from protea_ray.config.known_models import full_name
 from protea_ray.errors import ConfigError, did_you_mean
 
@@ -22,6 +30,7 @@ Dtype = Literal["float32", "float16", "bfloat16"]
 Output = Literal["embeddings", "logits"]
 AlphabetName = Literal["aa", "3di"]
 Quantization = Literal["int8", "int4", "hqq:8", "hqq:4", "hqq:3", "hqq:2"]
+TrainableQuantization = Literal["int4", "hqq:8", "hqq:4", "hqq:3", "hqq:2"]  # through which gradients pass
 
 POOLINGS: tuple[Pooling, ...] = ("mean", "max", "cls", "mean_max", "std", "none")
 MAX_MODEL_NAME = 512
@@ -37,7 +46,8 @@ class ModelFacts:
     `has_lm_head` says that the weights hold a language-model head over residues; `reads_3di` that the vocabulary has
     Foldseek's structure letters; `quantization` is the only one that the checkpoint can be used in, None where any can;
     `attention` is what it was trained with, and `has_feature_maps` that its files hold those of hedgehog attention;
-    `has_rotary` that positions enter as rotations.
+    `has_rotary` that positions enter as rotations, which `rope` can stretch, `has_bias` as a bias of the scores by
+    distance.
     """
 
     family: str
@@ -51,6 +61,7 @@ class ModelFacts:
     attention: str = "exact"
     has_feature_maps: bool = False
     has_rotary: bool = False
+    has_bias: bool = False
 
 
 Attention = Annotated[str, AfterValidator(known_attention)]
@@ -108,8 +119,15 @@ class EmbeddingConfig(BaseModel):
         default="owner", description="residues of several windows: from one (owner), or windows averaged by position"
     )
     quantization: Quantization | None = Field(
-        default=None, description="weights in fewer bits: int8, int4 or hqq:8, 4, 3, 2; unset: no"
+        default=None, description="weights in fewer bits: int8, int4, hqq:8, hqq:4, hqq:3 or hqq:2; unset: no"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _averaged_windows_do_not_overlap(cls, fields: Any) -> Any:
+        """The default overlap is for windows of which each residue is taken from one."""
+        given = cast("dict[str, Any]", fields) if isinstance(fields, dict) else {}
+        return {"window_overlap": 0, **given} if given.get("stitch") == "average" else cast("Any", fields)
 
     @field_validator("layers", "pooling", "outputs", mode="before")
     @classmethod
@@ -167,7 +185,7 @@ class EmbeddingConfig(BaseModel):
 
     @model_validator(mode="after")
     def _overlaps_fit(self) -> EmbeddingConfig:
-        problems = overlap_problems(self, self.max_residues)
+        problems = overlap_problems(self, self.max_residues) + stitch_problems(self)
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -176,6 +194,11 @@ class EmbeddingConfig(BaseModel):
     def variant(self) -> AttentionVariant:
         """How layers attend; exact where the recipe leaves it to a checkpoint."""
         return attention_variant(self.attention or "exact")
+
+    @property
+    def scaling(self) -> RopeScaling:
+        """How rotary positions are stretched."""
+        return rope_scaling(self.rope)
 
     @property
     def pooled(self) -> tuple[Pooling, ...]:
@@ -213,6 +236,20 @@ def overlap_problems(config: EmbeddingConfig, max_residues: int | None) -> list[
     if config.chunk_size is None and config.chunk_overlap:
         problems.append(f"chunk_overlap {config.chunk_overlap} needs a chunk_size")
     return problems
+
+
+def stitch_problems(config: EmbeddingConfig) -> list[str]:
+    """In words, what has no meaning where row p of a protein is the mean of row p of each of its windows."""
+    if config.stitch == "owner":
+        return []
+    other: dict[str, bool] = {
+        f"on_long {config.on_long}, which leaves one window": config.on_long != "window",
+        f"window_overlap {config.window_overlap}: its windows lie end to end; set it to 0": bool(config.window_overlap),
+        "chunk_size: a row belongs to no residue": config.chunk_size is not None,
+        "pooling none: a row belongs to no residue": config.keeps_residues,
+        "outputs logits: a row belongs to no residue": config.keeps_logits,
+    }
+    return [f"stitch average does not go with {what}" for what, is_so in other.items() if is_so]
 
 
 def given_fields(recipe: EmbeddingConfig | Mapping[str, Any]) -> dict[str, Any]:
@@ -293,7 +330,7 @@ def resolve(config: EmbeddingConfig, facts: ModelFacts, device: str, revision: s
     """
     if problems := misfits(config, facts, device):
         raise ConfigError(problems, where=f"{config.model} on {device}")
-    max_residues = config.max_residues or facts.trained_length
+    max_residues = config.max_residues or stretched_length(config, facts)
     alphabet = config.alphabet or "aa"
     dtype = config.dtype or ("float32" if device == "cpu" else facts.gpu_dtype)
     filled = {"family": facts.family, "max_residues": max_residues, "dtype": dtype, "revision": revision}
@@ -304,7 +341,7 @@ def resolve(config: EmbeddingConfig, facts: ModelFacts, device: str, revision: s
 
 def misfits(config: EmbeddingConfig, facts: ModelFacts, device: str | None = None) -> list[str]:
     """In words, what of a recipe the checkpoint cannot do; device None: not known yet, and nothing said about it."""
-    problems = overlap_problems(config, facts.trained_length) if config.max_residues is None else []
+    problems = overlap_problems(config, stretched_length(config, facts)) if config.max_residues is None else []
     if config.layers[-1] > facts.n_layers:
         problems.append(
             f"layers: {config.layers[-1]} is deeper than the model, which has {facts.n_layers} layers "
@@ -317,7 +354,11 @@ def misfits(config: EmbeddingConfig, facts: ModelFacts, device: str | None = Non
             f"outputs: the weights of this {facts.family} checkpoint hold no language-model head over residues, so "
             "there are no logits (T5 and Ankh predict with a decoder; of ESM use the files of the masked-LM model)"
         )
-    problems += alphabet_problems(config, facts)
+    problems += alphabet_problems(config, facts) + attention_problems(config, facts) + rope_problems(config, facts)
+    if config.stitch == "average" and not (config.max_residues or facts.trained_length):
+        problems.append(
+            f"stitch: {facts.family} takes a protein in one window; give max_residues for several to average"
+        )
     if facts.quantization and config.quantization not in (None, facts.quantization):
         problems.append(
             f"quantization: {config.quantization} was asked for, but this adapter was trained on {facts.quantization}; "
@@ -330,6 +371,26 @@ def misfits(config: EmbeddingConfig, facts: ModelFacts, device: str | None = Non
     return problems
 
 
+def attention_problems(config: EmbeddingConfig, facts: ModelFacts) -> list[str]:
+    """In words, why the checkpoint's layers cannot attend as the recipe asks."""
+    if config.variant.is_masked_exactly or not facts.has_bias:
+        return []
+    return [
+        f"attention: {config.attention} was asked for, but the positions of this {facts.family} checkpoint are a bias "
+        "of every pair of residues, which only exact and local:W take in; use one of these"
+    ]
+
+
+def attention_notes(config: EmbeddingConfig, facts: ModelFacts) -> list[str]:
+    """In words, that a resolved recipe attends otherwise than the model was trained to by this package."""
+    if facts.attention == "exact" or config.attention == facts.attention:
+        return []
+    return [
+        f"{config.model} was trained with attention {facts.attention}, and {config.attention} is used: another "
+        f"function than the one that was trained. Leave attention unset, or give {facts.attention}, for the model's own"
+    ]
+
+
 def alphabet_problems(config: EmbeddingConfig, facts: ModelFacts) -> list[str]:
     """In words, why the checkpoint cannot read the letters of the recipe."""
     if config.alphabet != "3di" or facts.reads_3di:
@@ -337,4 +398,27 @@ def alphabet_problems(config: EmbeddingConfig, facts: ModelFacts) -> list[str]:
     return [
         f"alphabet: this {facts.family} checkpoint has no tokens for 3di, Foldseek's structure letters; ProstT5 has. "
         "For amino acids use aa"
+    ]
+
+
+def stretched_length(config: EmbeddingConfig, facts: ModelFacts) -> int | None:
+    """Residues that the recipe's stretch makes of the trained length, rounded down; None where positions are relative.
+
+    >>> esm2_8m = ModelFacts("esm2", n_layers=6, has_cls=True, trained_length=1022, gpu_dtype="float16")
+    >>> stretched_length(EmbeddingConfig(model="esm2_8m", rope="yarn:1.5"), esm2_8m)
+    1533
+    """
+    if facts.trained_length is None:
+        return None
+    return int(Decimal(str(config.scaling.factor)) * facts.trained_length)  # as floats 2.01 x 1,000 is below 2,010
+
+
+def rope_problems(config: EmbeddingConfig, facts: ModelFacts) -> list[str]:
+    """In words, why the checkpoint's positions cannot be stretched as the recipe asks."""
+    if config.rope == "none" or (facts.has_rotary and facts.trained_length is not None):
+        return []
+    lacks = "no trained length to stretch" if facts.has_rotary else "no rotary positions that could be stretched"
+    return [
+        f"rope: {config.rope} was asked for, but this {facts.family} checkpoint has {lacks}; those of ESM-2 and ESM-C "
+        "have both, and T5 and Ankh need none: their bias is the same at every distance from 128 on. Use rope none"
     ]

@@ -130,8 +130,8 @@ def require_fields(fields: dict[str, Any]) -> None:
 
 def _mixed_checkpoints(recipes: list[EmbeddingConfig]) -> list[str]:
     """One pass can serve several recipes only if they share weights and arithmetic."""
-    shared = ("model", "revision", "family", "dtype", "attention", "quantization", "max_residues", "on_long")
-    shared += ("window_overlap", "alphabet")
+    shared = ("model", "revision", "family", "dtype", "attention", "rope", "quantization", "max_residues", "on_long")
+    shared += ("window_overlap", "stitch", "alphabet")
     return [
         f"recipes differ in {field} ({sorted({str(getattr(r, field)) for r in recipes})}); "
         "one pass needs one value, so run them one after the other"

@@ -1,22 +1,24 @@
-"""The recipe of a training run, its three presets, and the options that change no number.
+"""The recipe of a training run, and the options that change no number.
 
 `TrainingConfig` holds every field that changes a weight. The defaults of the class are the recipe of `small`, four
-layers on a CPU; `PRESETS` says what the others change. The shape chooses the preset, and fields that are given win.
+layers on a CPU; `training_presets` says what others change, and fields that are given win.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from protea_ray.config.attention import AttentionVariant, attention_variant
 from protea_ray.config.known_models import full_name
-from protea_ray.config.recipe import Attention, explain
+from protea_ray.config.recipe import Attention, TrainableQuantization, explain
 from protea_ray.config.run import Compile
+from protea_ray.config.training_presets import with_preset
 from protea_ray.errors import ConfigError
 
 SHAPE_NAMES = ("small", "default", "8M", "35M", "150M", "650M")
@@ -24,7 +26,26 @@ SPECIALS = 2  # tokens beside the residues of a protein: cls and eos
 _COUNTS = (
     "lora_rank", "crop", "pack_tokens", "step_tokens", "tokens", "warmup_steps", "seed", "validation_every",
 )  # fmt: skip
+_SWITCHES = ("adapt", "gradient_checkpointing")
 _WRITTEN_COUNT = re.compile(r"[0-9][0-9_]*(\.[0-9]+)?[eE]\+?[0-9]+")
+_SHARE = re.compile(r"([0-9]{1,2}(?:\.[0-9]{1,4})?) ?%")
+
+
+def _warm_up(value: Any) -> int | str:
+    """A number of steps, or a share of the run in its one spelling, as in 3%."""
+    text = str(value).strip().replace("_", "")
+    if found := _SHARE.fullmatch(text):
+        return f"{float(found[1]):g}%"
+    try:
+        steps = float(text)
+    except ValueError:
+        steps = -1.0
+    if not (steps >= 0 and steps.is_integer()):
+        raise ValueError("is neither a whole number of steps nor a share below 100% such as 3%")
+    return int(steps)
+
+
+WarmUp = Annotated[int | str, BeforeValidator(_warm_up)]
 
 
 class TrainingConfig(BaseModel):
@@ -41,10 +62,22 @@ class TrainingConfig(BaseModel):
     shape: str | None = Field(
         default=None, description="fresh weights: small, default, 8M, 35M, 150M, 650M or path of a config.json"
     )
-    attention: Attention = Field(default="exact", description="exact, local:W, global:W or another form")
+    adapt: bool = Field(
+        default=False,
+        exclude=True,  # of the plan: it chooses what other fields are where they are not given
+        strict=True,
+        description="start from the recipe that brings a model to longer proteins",
+    )
+    attention: Attention | None = Field(
+        default=None, description="exact, local:W, global:W or another form; unset: the model's own, else exact"
+    )
     adapter: Literal["none", "lora", "qlora"] = Field(
         default="none",
-        description="none, lora (low-rank factors beside frozen weights) or qlora (the weights in 4 bits)",
+        description="none, lora (low-rank factors beside frozen weights) or qlora (the weights in few bits)",
+    )
+    quantization: TrainableQuantization | None = Field(
+        default=None,
+        description="the frozen weights of qlora: int4, hqq:8, hqq:4, hqq:3 or hqq:2; unset: int4 with qlora",
     )
     lora_rank: int = Field(default=8, gt=0, description="rank of an adapter's factors")
     lora_alpha: float = Field(default=16.0, gt=0, description="an adapter adds alpha / rank times its product")
@@ -69,7 +102,9 @@ class TrainingConfig(BaseModel):
     beta2: float = Field(default=0.98, ge=0, lt=1, description="decay of the mean of its square")
     epsilon: float = Field(default=1e-8, gt=0, description="added to the root of that mean")
     clip: float | None = Field(default=1.0, gt=0, description="largest norm of the gradient; null: not clipped")
-    warmup_steps: int = Field(default=200, ge=0, description="steps in which the learning rate rises")
+    warmup_steps: WarmUp = Field(
+        default=200, description="steps in which the learning rate rises, or a share of the run as 3%"
+    )
     schedule: Literal["linear", "cosine", "constant"] = Field(
         default="linear", description="learning rate after it: linear and cosine fall to 0 at the end, or constant"
     )
@@ -88,7 +123,7 @@ class TrainingConfig(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _numbers_are_numbers(cls, value: Any, info: Any) -> Any:
-        if isinstance(value, bool) and info.field_name != "gradient_checkpointing":  # pydantic would read True as 1
+        if isinstance(value, bool) and info.field_name not in _SWITCHES:  # pydantic would read True as 1
             raise ValueError("must be a value, not true or false")
         if info.field_name in _COUNTS and isinstance(value, str) and _WRITTEN_COUNT.fullmatch(value.strip()):
             return float(value)  # 60e6; pydantic refuses what is not whole
@@ -117,8 +152,23 @@ class TrainingConfig(BaseModel):
 
     @property
     def variant(self) -> AttentionVariant:
-        """How layers attend."""
-        return attention_variant(self.attention)
+        """How layers attend; exact where the recipe leaves it to a model that has not been looked at."""
+        return attention_variant(self.attention or "exact")
+
+    def warm_up(self, steps: int) -> int:
+        """Steps in which the learning rate rises, of a run of `steps`; a share is rounded up.
+
+        >>> training_config({"model": "m", "adapt": True}).warm_up(1_000)
+        30
+        """
+        if isinstance(self.warmup_steps, int):
+            return min(self.warmup_steps, steps)
+        return min(steps, math.ceil(round(float(self.warmup_steps.rstrip("%")) * steps / 100, 6)))
+
+    @property
+    def base_quantization(self) -> TrainableQuantization | None:
+        """How the frozen weights of qlora are quantised; None for every other run."""
+        return (self.quantization or "int4") if self.adapter == "qlora" else None
 
 
 class TrainingOptions(BaseModel):
@@ -135,49 +185,6 @@ class TrainingOptions(BaseModel):
     keep: int = Field(default=2, gt=0, description="newest checkpoints that are kept, beside the best")
     max_failures: int = Field(default=3, ge=0, description="times that a lost worker is replaced")
     address: str | None = Field(default=None, description="a running Ray cluster; unset: RAY_ADDRESS, else local")
-
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"tokens": 60_000_000},
-    "default": {
-        "crop": 1_022,
-        "pack_tokens": 32_768,
-        "step_tokens": 131_072,
-        "epochs": 35.0,
-        "optimiser": "muon",
-        "learning_rate": 1e-3,
-        "warmup_steps": 300,
-        "dropout": 0.1,
-        "ema": 0.999,
-    },
-    "continue": {
-        "crop": 2_046,
-        "pack_tokens": 16_384,
-        "step_tokens": 65_536,
-        "epochs": 5.0,
-        "learning_rate": 5e-5,
-        "weight_decay": 0.01,
-        "warmup_steps": 50,
-    },
-}
-ADAPTER_LEARNING_RATE = 2e-4  # the factors start at nothing and need four times the rate of full weights
-
-
-def preset_name(fields: Mapping[str, Any]) -> str:
-    """The preset of a run: by the shape of fresh weights, `continue` for a checkpoint."""
-    if fields.get("model") is not None:
-        return "continue"
-    return "default" if fields.get("shape") not in (None, "small") else "small"
-
-
-def with_preset(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """`fields` over those of their preset; a length that is given takes the place of the preset's."""
-    preset = dict(PRESETS[preset_name(fields)])
-    if fields.get("adapter", "none") != "none":
-        preset |= {"learning_rate": ADAPTER_LEARNING_RATE, "weight_decay": 0.0}
-    if fields.get("tokens") is not None or fields.get("epochs") is not None:
-        preset = {name: value for name, value in preset.items() if name not in ("tokens", "epochs")}
-    return preset | dict(fields)
 
 
 def training_config(fields: Mapping[str, Any], *, where: str = "TrainingConfig") -> TrainingConfig:
@@ -228,7 +235,10 @@ def _nearest(shape: str) -> str:
 def _source_problems(config: TrainingConfig) -> list[str]:
     """In words, what is wrong with where the weights come from and how long the run is."""
     problems: list[str] = []
-    if config.model is None and config.shape is None:
+    if config.adapt and config.model is None:
+        instead = f" in place of shape {config.shape}" if config.shape else ""
+        problems.append(f"adapt goes on with a trained model: name it as model{instead}")
+    elif config.model is None and config.shape is None:
         problems.append("neither model nor shape is given; a shape starts with fresh weights, a model continues")
     if config.model is not None and config.shape is not None:
         problems.append(f"model {config.model} and shape {config.shape} are both given; give one of them")
@@ -242,6 +252,10 @@ def _source_problems(config: TrainingConfig) -> list[str]:
     idle = [name for name in knobs if getattr(config, name) != TrainingConfig.model_fields[name].default]
     if config.adapter == "none" and idle:
         problems.append(f"{', '.join(idle)} without an adapter would change nothing; set adapter to lora or qlora")
+    if config.quantization and config.adapter != "qlora":
+        problems.append(
+            f"quantization {config.quantization} is for frozen weights; set adapter to qlora, or leave it out"
+        )
     return problems
 
 

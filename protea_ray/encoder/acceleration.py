@@ -33,6 +33,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from protea_ray.config.attention import EXACT, AttentionVariant
 from protea_ray.config.cache import cache_directory
 from protea_ray.encoder.attention import Choice
 from protea_ray.errors import EncoderError
@@ -116,8 +117,11 @@ def use_onednn(layers: Sequence[nn.Module]) -> None:
 ON, OFF = "compiled", "eager"
 
 
-def choose_compiling(device: Any, kernel: str, quantization: str | None = None, asked: str = "auto") -> Choice:
-    """Whether the layers are compiled, for a device, an attention kernel and a quantisation.
+def choose_compiling(
+    device: Any, kernel: str, quantization: str | None = None, asked: str = "auto",
+    variant: AttentionVariant = EXACT,
+) -> Choice:  # fmt: skip
+    """Whether the layers are compiled, for a device, an attention kernel, a quantisation and a variant of attention.
 
     `asked` is auto, on or off. Raises EncoderError when `asked` is on and this machine has no compiler.
     """
@@ -137,6 +141,8 @@ def choose_compiling(device: Any, kernel: str, quantization: str | None = None, 
         return Choice(OFF, missing)
     if kernel == "flex":
         return Choice(OFF, "flex compiles itself")
+    if not variant.is_masked_exactly:
+        return Choice(OFF, f"{variant} goes through proteins one by one, which the compiler cannot follow")
     return Choice(ON, "fuses what lies between the matrix products")
 
 

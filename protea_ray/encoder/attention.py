@@ -11,32 +11,28 @@ on a packed row would mix proteins and report nothing: the error is 1.6 at an ou
 | flex | CUDA half precision with bias: the bias inside the kernel, blocks of other proteins skipped | a block mask |
 
 `choose` picks the kernel, `attend` runs it: `varlen` and `biased` are custom ops, so that torch.compile sees one opaque
-call for every pack. `attend_flex` is `flex_attention` (Dong et al. 2024), which skips blocks of 128 x 128 in which no
-query may see a key. Its block mask is built from the row boundaries, because `create_block_mask` writes out T x T.
+call for every pack. What is neither exact nor local (`encoder.variants`) goes protein by protein.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
-from protea_ray.config.attention import AttentionVariant
-from protea_ray.encoder.transfer import to_device
-from protea_ray.errors import EncoderError
+from protea_ray.config.attention import EXACT, AttentionVariant
+from protea_ray.encoder.flex import attend_flex
+from protea_ray.encoder.variants import attend_variant, checked_error
+from protea_ray.encoder.variants.nystrom import LARGEST_ERROR
+from protea_ray.errors import ApproximationError, EncoderError
 
 HALF = ("float16", "bfloat16")
 QUERY_BLOCK = 512  # queries of one local-attention call
-EXACT = AttentionVariant("exact")
-BLOCK = 128  # queries and keys of one block of flex_attention
 
 
 @dataclass(frozen=True)
@@ -47,13 +43,19 @@ class Choice:
     why: str
 
 
-def choose(device: Any, dtype: Any, has_bias: bool, asked: str = "auto", head_dim: int | None = None) -> Choice:
+def choose(
+    device: Any, dtype: Any, has_bias: bool, asked: str = "auto", head_dim: int | None = None,
+    variant: AttentionVariant = EXACT,
+) -> Choice:  # fmt: skip
     """The kernel for a device, a dtype and a family with or without relative bias.
 
-    `asked` is auto or the name of a kernel. Raises EncoderError, with the kernels that can run there, when it cannot.
+    `asked` is auto or the name of a kernel. Raises EncoderError, with the kernels that can run there, when it cannot,
+    and for a variant that takes no bias.
     """
     kind, precision = str(device).split(":")[0], str(dtype).removeprefix("torch.")
-    possible = _possible(kind, precision, has_bias, head_dim)
+    if has_bias and not variant.is_masked_exactly:
+        raise EncoderError(f"attention {variant} takes no relative bias; of T5 and Ankh use exact or local:W")
+    possible = _possible(kind, precision, has_bias, head_dim) if variant.is_masked_exactly else [_sliced(variant)]
     if asked == "auto":
         return possible[0]
     for choice in possible:
@@ -61,7 +63,12 @@ def choose(device: Any, dtype: Any, has_bias: bool, asked: str = "auto", head_di
             return Choice(asked, "asked for")
     names = ", ".join(choice.name for choice in possible)
     bias = "a relative bias" if has_bias else "no bias"
-    raise EncoderError(f"attention {asked!r} cannot run on {kind} in {precision} with {bias}; use {names}")
+    form = "" if variant == EXACT else f" as {variant}"
+    raise EncoderError(f"attention {asked!r} cannot run{form} on {kind} in {precision} with {bias}; use {names}")
+
+
+def _sliced(variant: AttentionVariant) -> Choice:
+    return Choice("sdpa", f"{variant} is computed protein by protein")
 
 
 def _possible(kind: str, precision: str, has_bias: bool, head_dim: int | None) -> list[Choice]:
@@ -91,18 +98,27 @@ def attend(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None,
     scaling: float | None = None, dropout: float = 0.0, position_bias: Tensor | None = None,
     cu_seqlens: Tensor | None = None, max_len: int = 0, variant: AttentionVariant = EXACT, kernel: str = "sdpa",
-    block_mask: Any = None, record: Callable[[Tensor], None] | None = None, **_: Any,
+    block_mask: Any = None, record: Callable[[Tensor], None] | None = None, layer_number: int = 0,
+    certified: bool = True, **_: Any,
 ) -> tuple[Tensor, None]:  # fmt: skip
     """Attention of one pack: query, key, value (1, H, T, d) in, (1, T, H, d) out, as transformers wants it.
 
     `cu_seqlens` is (n + 1,) int32: the first row of each window, and T. `variant` says which keys a query sees.
     `position_bias` is the (H, 2D + 1) table of `t5.relative_bias`. `record` is called with the explicit
-    weights of each layer. Raises EncoderError on a call without `cu_seqlens`, and for gradients with a bias.
+    weights of each layer. Variants other than exact and local want `layer_number`; `certified` False leaves out the
+    check of those that have one. Raises EncoderError on a call without `cu_seqlens`, for gradients with a bias and for
+    weights that are never written out; ApproximationError.
     """
     if cu_seqlens is None:
         raise EncoderError("this module was loaded for packed proteins; run it with protea_ray.encoder.encoder.Encoder")
     scale = float(query.shape[-1] ** -0.5 if scaling is None else scaling)
     window = variant.window
+    if not variant.is_masked_exactly:
+        if record is not None:
+            raise EncoderError(f"{variant} never has its weights written out; maps need attention exact or local:W")
+        check = certified and not torch.is_grad_enabled()
+        packed = (x[0].transpose(0, 1) for x in (query, key, value))
+        return _uncompiled_variant(*packed, cu_seqlens, variant, scale, module, layer_number, check)[None], None
     if record is not None:
         return _explicit(query, key, value, position_bias, window, scale, record), None
     is_training = (torch.is_grad_enabled() and query.requires_grad) or torch.is_autocast_enabled(query.device.type)
@@ -131,6 +147,41 @@ def _attend_in_training(
         if fused or q.is_cuda:
             q, k = q.to(v.dtype), k.to(v.dtype)  # ESM-C norms them, and autocast leaves norms in float32
         return _flash(q, k, v, cu, max_len, window, scale) if fused else _uncompiled(q, k, v, cu, window, scale)
+
+
+def _attend_by_variant(
+    q: Tensor, k: Tensor, v: Tensor, cu: Tensor, variant: AttentionVariant, scale: float, module: Any, layer: int,
+    check: bool,
+) -> Tensor:  # fmt: skip
+    """A variant in each window of a pack, (T, H, d), with gradients; raises ApproximationError where `check` fails."""
+    errors: list[Tensor] = []
+
+    def one(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        out = attend_variant(variant, module, layer, q, k, v, scale)
+        error = checked_error(variant, q, k, v, out, scale) if check else None
+        errors.append(out.new_zeros(()) if error is None else error)
+        return out
+
+    with torch.autocast(q.device.type, enabled=False):
+        out = _by_window(q.to(v.dtype), k.to(v.dtype), v, cu, one)
+    if check:
+        _require_near(torch.stack(errors).tolist(), variant, layer)
+    return out
+
+
+_uncompiled_variant: Any = torch.compiler.disable(_attend_by_variant)
+
+
+def _require_near(errors: list[float], variant: AttentionVariant, layer: int) -> None:
+    """Raise ApproximationError with the windows whose relative error is too large; NaN is reported as such later."""
+    far = {
+        number: f"layer {layer}: the outputs of {variant} are {error:.2f} of their length away from exact attention, "
+        f"more than {LARGEST_ERROR}; use more landmarks, local:W or exact"
+        for number, error in enumerate(errors)
+        if error > LARGEST_ERROR
+    }
+    if far:
+        raise ApproximationError(far)
 
 
 def _by_protein(q: Tensor, k: Tensor, v: Tensor, cu: Tensor, window: int, scale: float) -> Tensor:
@@ -235,72 +286,3 @@ def _explicit(
     weights = scores.softmax(-1)
     record(weights)
     return torch.matmul(weights.to(v.dtype), v[0]).transpose(0, 1)[None]
-
-
-@cache
-def _compiled_flex() -> Any:
-    return torch.compile(flex_attention, dynamic=True)
-
-
-def attend_flex(q: Tensor, k: Tensor, v: Tensor, table: Tensor | None, mask: BlockMask, scale: float) -> Tensor:
-    """One pack, (1, H, T, d) in and out; `table` is the (H, 2D + 1) bias by distance, None for no bias."""
-    run = _compiled_flex() if q.is_cuda else flex_attention
-    if table is None:
-        return run(q, k, v, block_mask=mask, scale=scale)
-    reach = _scalar(table.shape[1] // 2, table.device)
-
-    def add_bias(score: Tensor, batch: Tensor, head: Tensor, i: Tensor, j: Tensor) -> Tensor:
-        return score + table[head, torch.minimum(torch.maximum(j - i, -reach), reach) + reach]
-
-    return run(q, k, v, score_mod=add_bias, block_mask=mask, scale=scale)
-
-
-def block_mask(rows: np.ndarray, window: int, device: torch.device) -> BlockMask:
-    """Which blocks of keys each block of queries sees, from the (n + 1,) first rows of a pack's windows.
-
-    `window` is the half width of local attention, -1 for exact. In a block where every pair is allowed the kernel does
-    not look at single pairs.
-    """
-    live, full = _blocks(rows, window)
-    protein = to_device(np.repeat(np.arange(len(rows) - 1), np.diff(rows)), device)
-
-    width = _scalar(window if window >= 0 else int(rows[-1]), device)
-
-    def allowed(batch: Tensor, head: Tensor, i: Tensor, j: Tensor) -> Tensor:
-        return (protein[i] == protein[j]) & ((i - j).abs() <= width)
-
-    lists = (_block_lists(live & ~full, device), _block_lists(full, device))
-    (counts, indices), (full_counts, full_indices) = lists
-    total = int(rows[-1])
-    return BlockMask.from_kv_blocks(
-        counts, indices, full_counts, full_indices, BLOCK_SIZE=BLOCK, mask_mod=allowed, seq_lengths=(total, total)
-    )
-
-
-def _scalar(value: int, device: torch.device) -> Tensor:
-    """A whole number as a tensor: in a closure a Python int becomes a symbol, which flex cannot lower (torch 2.13)."""
-    return torch.full((), value, dtype=torch.int64, device=device)
-
-
-def _blocks(rows: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two boolean arrays (query blocks, key blocks): some pair of the block is allowed, every pair is allowed."""
-    total = int(rows[-1])
-    first = np.arange(0, total, BLOCK)
-    last = np.minimum(first + BLOCK, total) - 1
-    opening, closing = (np.searchsorted(rows, at, "right") - 1 for at in (first, last))
-    low, high = rows[opening], rows[closing + 1] - 1  # keys that some query of the block may see
-    start, stop = first[None], first[None] + BLOCK - 1
-    whole = (opening == closing)[:, None] & (start >= low[:, None]) & (stop <= high[:, None])
-    if window >= 0:
-        low, high = np.maximum(low, first - window), np.minimum(high, last + window)
-        furthest = np.maximum(last[:, None] - start, stop - first[:, None])
-        whole &= furthest <= window
-    live = (stop >= low[:, None]) & (start <= high[:, None])
-    return live, whole
-
-
-def _block_lists(blocks: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Number and indices of the True columns of each row, as flex wants them: (1, 1, n) and (1, 1, n, n)."""
-    counts = blocks.sum(1).astype(np.int32)[None, None]
-    indices = np.argsort(~blocks, axis=1, kind="stable").astype(np.int32)[None, None]
-    return to_device(counts, device), to_device(indices, device)

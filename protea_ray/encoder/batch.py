@@ -50,9 +50,13 @@ class PackRecipe:
 
 @dataclass(frozen=True)
 class WindowResult:
-    """The values of one window for one collector: pieces by number, and CLS (width,) if this window gives it."""
+    """The values of one window for one collector: pieces by number, and CLS (width,) if this window gives it.
+
+    `window` is the window's number there.
+    """
 
     collector: Collector
+    window: int
     finite: bool
     parts: dict[int, PieceValues]
     cls: np.ndarray | None
@@ -78,7 +82,7 @@ class _Consumer:
     @property
     def wants_cls(self) -> bool:
         """Whether the protein's CLS vector comes from this window."""
-        return self.collector.layout.cls == self.window
+        return self.window in self.collector.layout.cls
 
     def stretch(self, before: int, piece: int) -> tuple[int, int]:
         """Rows [first, end) of one piece in the pack."""
@@ -91,7 +95,8 @@ class _Consumer:
 class _RecipeResult:
     """What one recipe takes from a pack, while it is copied to the host.
 
-    `sums` are (stretches, width) and `kept` (T, width) in the recipe's store_dtype, both by name. `cls` is (users with
+    `sums` are (stretches, width) and `kept` (T, width), both by name: in the recipe's store_dtype, rows that will be
+    averaged in float32. `cls` is (users with
     `wants_cls`, width), `finite` (T,) of the states, `fits` (T,) of what is kept, None where nothing is.
     """
 
@@ -152,8 +157,9 @@ def _queue(
     residues = unit(matrix) if plan.recipe.normalize_residues else matrix
     stretches = [user.stretch(plan.before, piece) for user in users for piece in user.pieces]
     sums = _sums(plan, residues, stretches) if plan.reduces and stretches else {}
-    wanted = {"rows": residues if plan.recipe.keeps_residues else None, "logits": logits}
-    dtype = getattr(torch, plan.recipe.store_dtype)
+    averaged = any(user.collector.layout.is_averaged for user in users)
+    wanted = {"rows": residues if plan.recipe.keeps_residues or averaged else None, "logits": logits}
+    dtype = torch.float32 if averaged else getattr(torch, plan.recipe.store_dtype)
     kept = {name: values.to(dtype) for name, values in wanted.items() if values is not None}
     # looked at on the device: numpy's isfinite takes longer on half precision than a GPU for the whole model
     fits = torch.stack([finite_rows(values) for values in kept.values()]).all(0) if kept else None
@@ -178,8 +184,8 @@ def _window_results(result: _RecipeResult) -> list[WindowResult]:
     cls = iter([] if result.cls is None else result.cls.numpy())
     return [
         WindowResult(
-            user.collector, bool(finite[slice(*user.rows)].all()), {piece: next(parts) for piece in user.pieces},
-            next(cls) if user.wants_cls else None,
+            user.collector, user.window, bool(finite[slice(*user.rows)].all()),
+            {piece: next(parts) for piece in user.pieces}, next(cls) if user.wants_cls else None,
         )
         for user in result.users
     ]  # fmt: skip

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from protea_ray.config.attention import EXACT, AttentionVariant
 from protea_ray.config.recipe import AlphabetName
 from protea_ray.encoder.canary import Embeds, spelt
 from protea_ray.models.families.base import Shape
@@ -36,26 +37,38 @@ class Budgeted(Embeds, Protocol):
     token_budget: int
 
 
-def default_budget(place: torch.device, shape: Shape, itemsize: int, kept: int) -> int:
-    """Tokens of one pack on `place` once the weights are loaded. `itemsize` and `kept`: see `bytes_of_token`."""
+def default_budget(
+    place: torch.device, shape: Shape, itemsize: int, kept: int, variant: AttentionVariant = EXACT
+) -> int:
+    """Tokens of one pack on `place` once the weights are loaded. Other arguments: see `bytes_of_token`."""
     if place.type != "cuda":
         return CPU_TOKENS
     import torch
 
     free, _ = torch.cuda.mem_get_info(place)
-    return tokens_that_fit(free, bytes_of_token(shape, itemsize, kept))
+    return tokens_that_fit(free, bytes_of_token(shape, itemsize, kept, variant))
 
 
-def bytes_of_token(shape: Shape, itemsize: int, kept: int) -> int:
+def bytes_of_token(shape: Shape, itemsize: int, kept: int, variant: AttentionVariant = EXACT) -> int:
     """Bytes that one token takes at the worst moment of a layer, in the compute dtype of `itemsize` bytes.
 
     A layer holds the stream, its norm and the residual throughout. It also holds the inner tensors of the feed-forward
     part, or six tensors of attention: query, key, value, rotated query, rotated key, output. `kept` is the width of
-    the float32 rows that recipes keep; they exist twice while they are reduced.
+    the float32 rows that recipes keep; they exist twice while they are reduced. What `variant` needs beside that is
+    for a pack of one protein: query, key, value and output in float32, and features before and after exp.
     """
     inner = (3 if shape.gated else 2) * shape.ffn
-    attention = 6 * shape.heads * shape.head_dim
-    return itemsize * (3 * shape.hidden + max(inner, attention)) + 2 * 4 * kept
+    attention = itemsize * 6 * shape.heads * shape.head_dim
+    if not variant.is_masked_exactly:
+        attention += 4 * (4 * shape.heads * shape.head_dim + _features(variant, shape))
+    return max(itemsize * inner, attention) + itemsize * 3 * shape.hidden + 2 * 4 * kept
+
+
+def _features(variant: AttentionVariant, shape: Shape) -> int:
+    """Features of one token, query and key, before and after exp: of one head for favor, of all for hedgehog."""
+    if variant.kind == "favor":
+        return 4 * variant.numbers[0]
+    return 4 * shape.heads * 2 * shape.head_dim if variant.kind == "hedgehog" else 0
 
 
 def tokens_that_fit(free: int, each: int) -> int:

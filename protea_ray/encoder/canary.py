@@ -50,7 +50,7 @@ def check_canaries(encoder: Embeds, alphabet: AlphabetName = "aa") -> float:
 
     The time is that of a first pass over short proteins, warm-up and compilation included: an upper bound for a
     cost model, not a measurement of throughput. Raises CheckpointError when a canary is rejected for any reason but
-    the recipe's own length limit, is not finite, or does not depend on its letters; raises EncoderError when a
+    a limit of the recipe itself, is not finite, or does not depend on its letters; raises EncoderError when a
     vector depends on the protein's neighbours.
     """
     started = time.perf_counter()
@@ -69,7 +69,7 @@ def _vectors(encoder: Embeds, names: list[str], alphabet: AlphabetName) -> dict[
     for result in encoder.embed([spelt(CANARIES[name], alphabet) for name in names]):
         name = names[result.index]
         if isinstance(result, Rejected):
-            _require_length_limit(name, result)
+            _require_own_limit(name, result)
             continue
         rows = [np.asarray(rows, np.float32)[0] for rows in result.pooled.values()]
         rows += [np.asarray(matrix, np.float32).mean(axis=0) for matrix in (result.residues or ())[:1]]
@@ -80,9 +80,9 @@ def _vectors(encoder: Embeds, names: list[str], alphabet: AlphabetName) -> dict[
     return vectors
 
 
-def _require_length_limit(name: str, reject: Rejected) -> None:
-    """Raise CheckpointError for a reject with another reason than the recipe's own length limit."""
-    if reject.reason != "too_long":
+def _require_own_limit(name: str, reject: Rejected) -> None:
+    """Raise CheckpointError for a reject with another reason than a limit of the recipe: length, or its attention's."""
+    if reject.reason not in ("too_long", "approximation_error"):
         raise CheckpointError(_message(name, f"was rejected: {reject.reason}, {reject.detail}"))
 
 

@@ -7,11 +7,12 @@ on the packs that the windows were in.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from protea_ray.config.recipe import EmbeddingConfig
+from protea_ray.encoder.averaging import PositionAverage
 from protea_ray.encoder.layout import Layout
 from protea_ray.sequences.records import Reason
 
@@ -65,8 +66,8 @@ class PieceValues:
     """The values of one piece, all from one window. `count` is its number of residues.
 
     `total`, `peak` and `spread` are (width,) float32: see `pool.Sums`. `rows` (count, width) and `logits`
-    (count, vocabulary) are in store_dtype, and `fits` says that all their numbers are finite in it. What the recipe
-    does not need is None.
+    (count, vocabulary) are in store_dtype, and `fits` says that all their numbers are finite in it; rows that will be
+    averaged are float32. What the recipe does not need is None.
     """
 
     count: int
@@ -86,14 +87,19 @@ class Collector:
         self._length = length
         self._parts: list[PieceValues | None] = [None] * len(layout.pieces)
         self._windows_left = len(layout.windows)
-        self._cls: np.ndarray | None = None
+        self._average = PositionAverage() if layout.is_averaged else None
+        self._cls: dict[int, np.ndarray] = {}
         self._reject: Rejected | None = None
 
-    def take(self, parts: dict[int, PieceValues], cls: np.ndarray | None) -> None:
-        """Take in one finished window: its pieces by number, and its CLS vector (width,) if this window gives it."""
+    def take(self, window: int, parts: dict[int, PieceValues], cls: np.ndarray | None) -> None:
+        """Take in the finished window number `window`: its pieces by number, and its CLS (width,) if it gives one."""
         for number, part in parts.items():
             self._parts[number] = part
-        self._cls = self._cls if cls is None else cls
+            if self._average is not None and part.rows is not None:
+                self._average.add(number, part.rows)
+                self._parts[number] = replace(part, rows=None)
+        if cls is not None:
+            self._cls[window] = cls
         self._windows_left -= 1
 
     def reject(self, reason: Reason, detail: str) -> None:
@@ -125,10 +131,11 @@ class Collector:
         """Pooled vectors, (n, width) float64, unit length where the recipe says so."""
         wanted = self.recipe.pooled
         pooled: dict[str, np.ndarray] = {}
-        if self._cls is not None:
-            pooled["cls"] = np.repeat(self._cls[None].astype(np.float64), len(self.layout.spans), 0)
+        if self.layout.cls:
+            taken = np.stack([self._cls[window] for window in self.layout.cls]).astype(np.float64)
+            pooled["cls"] = np.repeat(taken.mean(0, keepdims=True), len(self.layout.spans), 0)
         if set(wanted) - {"cls"}:
-            pooled |= self._combine()
+            pooled |= self._combine() if self._average is None else self._average.poolings()
         pooled = {name: pooled[name] for name in wanted}
         return {name: _unit(x) for name, x in pooled.items()} if self.recipe.normalize else pooled
 

@@ -7,7 +7,7 @@ A GPU wants 16,000 to 64,000.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,9 @@ from protea_ray.encoder.forward import Core
 from protea_ray.encoder.layout import layout
 from protea_ray.encoder.pool import LayerView
 from protea_ray.encoder.projections import join_projections
-from protea_ray.errors import EncoderError, numbered
-from protea_ray.models.adapters import Adapter
+from protea_ray.encoder.rope import scale_rotary
+from protea_ray.errors import ApproximationError, EncoderError, numbered
+from protea_ray.models.adapters import Adapter, marked
 from protea_ray.models.checkpoint import read_config
 from protea_ray.models.families.alphabet import Alphabet
 from protea_ray.models.families.base import Family, Shape
@@ -71,10 +72,14 @@ class Encoder:
         """
         directory, first = Path(directory), _require_one_pass(recipes)
         config, place = read_config(directory), _place(device)
+        if adapter:
+            config = marked(config, adapter.marker)
         shape = family.shape(config)
-        chosen = choose(place, first.dtype, family.has_bias, kernel, shape.head_dim)
-        layers = choose_compiling(place, chosen.name, first.quantization, compiled)
+        chosen = choose(place, first.dtype, family.has_bias, kernel, shape.head_dim, first.variant)
+        layers = choose_compiling(place, chosen.name, first.quantization, compiled, first.variant)
         module = quantize.load(family, directory, first, place, adapter)
+        alphabet = family.alphabet(directory, first.alphabet or "aa")
+        scale_rotary(module, first.scaling, _trained_tokens(family, config, alphabet))
         stack = family.stack(module)
         if adapter:
             stack = replace(stack, contacts=None)  # that head was fitted to the attention of the base model
@@ -89,9 +94,9 @@ class Encoder:
         itemsize = getattr(torch, str(first.dtype)).itemsize
         made = cls(
             core=Core(stack, chosen, first.variant, place), family=family, module=module, layers=layers,
-            products=multiplied, directory=directory, alphabet=family.alphabet(directory, first.alphabet or "aa"),
+            products=multiplied, directory=directory, alphabet=alphabet,
             facts=family.facts(config), shape=shape, recipes=(),
-            token_budget=token_budget or default_budget(place, shape, itemsize, kept),
+            token_budget=token_budget or default_budget(place, shape, itemsize, kept, first.variant),
         )  # fmt: skip
         return made.under(recipes)
 
@@ -103,8 +108,8 @@ class Encoder:
     def under(self, recipes: Sequence[EmbeddingConfig]) -> Encoder:
         """The same loaded model under other recipes.
 
-        Raises EncoderError for recipes of another dtype, attention, quantization or alphabet, and for a recipe with
-        logits when the checkpoint has no language-model head.
+        Raises EncoderError for recipes of another dtype, attention, rope, quantization or alphabet, and for a recipe
+        with logits when the checkpoint has no language-model head.
         """
         _require_one_pass([*self.recipes, *recipes])
         core = self.core
@@ -148,25 +153,33 @@ class Encoder:
         windows.extend(shared.values())
 
     def _packs(self, windows: list[Window]) -> Generator[Embedded | Rejected, None, list[Window]]:
-        """Run windows in packs; when one runs out of memory, halve the budget and return the windows left."""
+        """Run windows in packs; when one runs out of memory, halve the budget and return the windows left.
+
+        Windows in which attention cannot be approximated are rejected; the rest of their pack is returned as well.
+        """
         packs = micro_batches([len(window.ids) for window in windows], self.token_budget)
         in_flight: deque[batch.PendingPack] = deque()
         for done, pack in enumerate(packs):
             members = [windows[i] for i in pack]
             outcome = self._try(members)
-            if isinstance(outcome, str) and len(members) > 1:
-                yield from _finished(in_flight, 0)
-                return [windows[i] for rest in packs[done:] for i in rest]
-            if isinstance(outcome, str):
-                yield from _give_up(members[0], outcome)
-            else:
+            if not isinstance(outcome, str | dict):
                 in_flight.append(outcome)
                 yield from _finished(in_flight, IN_FLIGHT.get(self.core.device.type, 0))
+                continue
+            yield from _finished(in_flight, 0)
+            later = [windows[i] for rest in packs[done + 1 :] for i in rest]
+            if isinstance(outcome, str) and len(members) > 1:
+                return members + later
+            if isinstance(outcome, str):
+                outcome = {0: (Reason.OUT_OF_MEMORY, f"a window of {len(members[0].ids)} tokens alone: {outcome}")}
+            for number, (reason, detail) in outcome.items():
+                yield from _give_up(members[number], reason, detail)
+            return [window for number, window in enumerate(members) if number not in outcome] + later
         yield from _finished(in_flight, 0)
         return []
 
-    def _try(self, members: list[Window]) -> batch.PendingPack | str:
-        """Queue one pack; returns the pending pack, or the message when memory ran out.
+    def _try(self, members: list[Window]) -> batch.PendingPack | str | dict[int, tuple[Reason, str]]:
+        """Queue one pack; returns the pending pack, the message when memory ran out, or reasons by window.
 
         The exception is not kept: it holds the frames, and the frames hold the tensors whose memory must be freed.
         """
@@ -174,6 +187,8 @@ class Encoder:
             return self._run(members)
         except torch.OutOfMemoryError as error:
             message = str(error)
+        except ApproximationError as error:
+            return {number: (Reason.APPROXIMATION_ERROR, why) for number, why in error.windows.items()}
         self._out_of_memory(members)
         return message
 
@@ -209,6 +224,12 @@ def _place(device: str) -> torch.device:
     return place
 
 
+def _trained_tokens(family: Family, config: Mapping[str, Any], alphabet: Alphabet) -> int | None:
+    """Tokens of the longest crop of a checkpoint's training, None where positions are relative."""
+    residues = family.trained_length(config)
+    return None if residues is None else residues + alphabet.specials
+
+
 def _finished(in_flight: deque[batch.PendingPack], leave: int) -> Iterator[Embedded | Rejected]:
     """Wait for the oldest packs until at most `leave` are in flight; yields the results that they complete."""
     while len(in_flight) > leave:
@@ -219,7 +240,7 @@ def _finished(in_flight: deque[batch.PendingPack], leave: int) -> Iterator[Embed
 def _deliver(given: batch.WindowResult) -> Iterator[Embedded | Rejected]:
     """Hand one window to its collector; yields the protein's result if that was its last window."""
     if given.finite:
-        given.collector.take(given.parts, given.cls)
+        given.collector.take(given.window, given.parts, given.cls)
     else:
         given.collector.reject(Reason.NON_FINITE, "the model gave NaN or Inf")
     result = given.collector.result()
@@ -227,10 +248,10 @@ def _deliver(given: batch.WindowResult) -> Iterator[Embedded | Rejected]:
         yield result
 
 
-def _give_up(window: Window, message: str) -> Iterator[Rejected]:
-    """Reject every protein and recipe that needs `window`, for which alone there is not enough memory."""
+def _give_up(window: Window, reason: Reason, detail: str) -> Iterator[Rejected]:
+    """Reject every protein and recipe that needs `window`, which cannot be computed."""
     for collector, _ in window.users:
-        collector.reject(Reason.OUT_OF_MEMORY, f"a window of {len(window.ids)} tokens alone: {message}")
+        collector.reject(reason, detail)
         result = collector.result()
         if isinstance(result, Rejected):
             yield result
@@ -251,7 +272,7 @@ def _require_one_pass(recipes: Sequence[EmbeddingConfig]) -> EmbeddingConfig:
     if not recipes:
         raise EncoderError("no recipe given; pass at least one resolved EmbeddingConfig")
     problems = []
-    for name in ("dtype", "attention", "quantization", "alphabet"):
+    for name in ("dtype", "attention", "rope", "quantization", "alphabet"):
         values = {getattr(recipe, name) for recipe in recipes}
         if len(values) > 1:
             problems.append(f"{name} differs between recipes ({values}); run them apart")

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from protea_ray.config.attention import AttentionVariant
-from protea_ray.encoder import attention
 from protea_ray.encoder.attention import Choice
+from protea_ray.encoder.flex import block_mask
 from protea_ray.encoder.transfer import to_device
 from protea_ray.models.families.base import Stack
 
@@ -40,13 +40,17 @@ class Pack:
 
 @dataclass(frozen=True)
 class Core:
-    """A loaded encoder on its device: layers, how they attend, and a head for logits if any."""
+    """A loaded encoder on its device: layers, how they attend, and a head for logits if any.
+
+    `certified` False: windows in which an approximate attention is far from the exact one are computed all the same.
+    """
 
     stack: Stack
     choice: Choice
     variant: AttentionVariant
     device: torch.device
     head: Any = None
+    certified: bool = True
 
     def pack(self, windows: Sequence[np.ndarray]) -> Pack:
         """Lay out windows given as token ids; lengths stay on the host, so nothing waits for the device."""
@@ -64,7 +68,8 @@ class Core:
         """Each wanted state with its index, (T, D) in the compute dtype, the shallowest first.
 
         Indices are those of `hidden_states` in transformers: 0 the embeddings, n the last layer after the final
-        norm. `record` gets the explicit attention weights of each layer, for packs of one window.
+        norm. `record` gets the explicit attention weights of each layer, for packs of one window. Raises
+        ApproximationError when `certified` and an approximate attention is far from the exact one in a window.
         """
         x, keywords = self.stack.begin(pack.ids, pack.positions, pack.cu_seqlens)
         keywords |= self._attention(pack) | {"record": record}
@@ -72,7 +77,8 @@ class Core:
             yield 0, x[0]
         last = len(self.stack.layers)
         for index, layer in enumerate(self.stack.layers[: max(wanted)], 1):
-            out = layer(x, attention_mask=None, **keywords)
+            numbered = {} if self.variant.is_masked_exactly else {"layer_number": index}  # else compiled anew for each
+            out = layer(x, attention_mask=None, **keywords, **numbered)
             x = out[0] if isinstance(out, tuple) else out  # T5 layers return their bias too
             if index in wanted and index < last:
                 yield index, x[0]
@@ -86,8 +92,8 @@ class Core:
     def _attention(self, pack: Pack) -> dict[str, Any]:
         keywords = {
             "cu_seqlens": pack.cu_seqlens, "max_len": int(np.diff(pack.rows).max()), "variant": self.variant,
-            "kernel": self.choice.name,
+            "kernel": self.choice.name, "certified": self.certified,
         }  # fmt: skip
         if self.choice.name == "flex":
-            keywords["block_mask"] = attention.block_mask(pack.rows, self.variant.window, self.device)
+            keywords["block_mask"] = block_mask(pack.rows, self.variant.window, self.device)
         return keywords

@@ -16,11 +16,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from protea_ray.config.recipe import POOLINGS, AlphabetName, EmbeddingConfig, embedding_config, given_fields, resolve
+from protea_ray.config.recipe import (
+    POOLINGS,
+    AlphabetName,
+    EmbeddingConfig,
+    attention_notes,
+    embedding_config,
+    given_fields,
+    resolve,
+)
 from protea_ray.encoder.collect import Embedded
 from protea_ray.errors import ConfigError, EncoderError, InputError, numbered
 from protea_ray.models.checkpoint import Checkpoint, letter_notes, open_checkpoint, read_config
 from protea_ray.models.families import recognise
+from protea_ray.models.measured_drift import approximation_note
 from protea_ray.models.shipped import DEFAULT_MODEL
 from protea_ray.sequences.records import RejectedError, normalise
 from protea_ray.sequences.structure_letters import ANSWERS, why_3di
@@ -252,7 +261,10 @@ def _embed(
     checkpoint = open_checkpoint(config.model, config.revision, config.family)
     if checkpoint.facts.reads_3di and config.alphabet is None and (why := why_3di([s.encode() for s in given])):
         raise ConfigError(f"sequences: {why}; {ANSWERS}", where="embed_dataset")
-    for note in letter_notes(checkpoint):
+    asked = config.model_copy(update={"attention": config.attention or checkpoint.facts.attention})
+    approximated = approximation_note(checkpoint, asked.variant)
+    notes = [*letter_notes(checkpoint), *attention_notes(asked, checkpoint.facts)]
+    for note in [*notes, *([approximated] if approximated else [])]:
         warnings.warn(note, stacklevel=4)
     if not checkpoint.trained:
         said = f"{checkpoint.model} was never trained: its vectors are random and carry no biology"

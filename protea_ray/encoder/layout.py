@@ -3,7 +3,8 @@ which residues of a span come from which window.
 
 `on_long` decides about a protein longer than `max_residues`, in both chunk modes alike: it is truncated, rejected, or
 seen in windows. Independent chunks are forward passes of their own, and a chunk longer than `max_residues` has
-windows of its own; posthoc chunks are cut from the windows of the whole protein.
+windows of its own; posthoc chunks are cut from the windows of the whole protein. Where a recipe averages windows they
+lie end to end, each of `max_residues` but the last.
 """
 
 from __future__ import annotations
@@ -26,16 +27,18 @@ class Piece:
 
 @dataclass(frozen=True)
 class Layout:
-    """Windows and spans in residues; `pieces` by span, then by position; `cls` is the window whose CLS is taken.
+    """Windows and spans in residues; `pieces` by span, then by position; `cls` are the windows whose CLS is taken.
 
-    The first `seen` residues go through the model; the recipe truncates the rest.
+    The first `seen` residues go through the model; the recipe truncates the rest. `is_averaged`: row p of the protein
+    is the mean of row p of every window that has one.
     """
 
     windows: tuple[Span, ...]
     spans: tuple[Span, ...]
     pieces: tuple[Piece, ...]
-    cls: int | None
+    cls: tuple[int, ...]
     seen: int
+    is_averaged: bool = False
 
     def of_window(self, window: int) -> list[int]:
         """Numbers of the pieces that come from one window."""
@@ -52,17 +55,27 @@ def layout(length: int, recipe: EmbeddingConfig) -> Layout | None:
     if is_long and recipe.on_long == "reject":
         return None
     seen = limit if limit is not None and is_long and recipe.on_long == "truncate" else length
+    if recipe.stitch == "average" and limit is not None and is_long:
+        return _averaged(seen, limit, recipe)
     whole = forward_windows(seen, limit, overlap)
     if recipe.pooling == ("cls",) and not recipe.keeps_logits:
-        return Layout((whole[0],), (whole[0],), (), 0, whole[0][1])
+        return Layout((whole[0],), (whole[0],), (), (0,), whole[0][1])
     spans = [(0, seen)] if recipe.chunk_size is None else chunk_spans(seen, recipe.chunk_size, recipe.chunk_overlap)
     alone = recipe.chunk_size is not None and recipe.chunk_mode == "independent"
     numbers: dict[Span, int] = {}
     pieces = (
         _independent_pieces(spans, limit, overlap, numbers) if alone else _posthoc_pieces(spans, whole, seen, numbers)
     )
-    cls = numbers.setdefault(whole[0], len(numbers)) if "cls" in recipe.pooling else None
+    cls = (numbers.setdefault(whole[0], len(numbers)),) if "cls" in recipe.pooling else ()
     return Layout(tuple(numbers), tuple(spans), tuple(pieces), cls, seen)
+
+
+def _averaged(seen: int, limit: int, recipe: EmbeddingConfig) -> Layout:
+    """Windows of `limit` residues end to end, one piece of each, and the CLS of all of them."""
+    windows = tuple(chunk_spans(seen, limit, 0))
+    pieces = tuple(Piece(number, 0, start, end) for number, (start, end) in enumerate(windows))
+    cls = tuple(range(len(windows))) if "cls" in recipe.pooling else ()
+    return Layout(windows, ((0, seen),), pieces, cls, seen, is_averaged=True)
 
 
 def _independent_pieces(spans: list[Span], limit: int | None, overlap: int, numbers: dict[Span, int]) -> list[Piece]:

@@ -1,8 +1,8 @@
 """Low-rank updates of a frozen matrix (LoRA, Hu et al. 2021), and an adapter's place in the layers of a loaded model.
 
 An adapter of a float model is added to the matrices in float32 while the model is loaded, so it costs nothing later
-and may be quantised like any model. An adapter of an nf4 model stays beside the matrices: it was trained on the rounded
-ones (QLoRA, Dettmers et al. 2023), and the sum of both has no 4-bit form.
+and may be quantised like any model. An adapter of a quantised model stays beside the matrices: it was trained on the
+rounded ones (QLoRA, Dettmers et al. 2023), and the sum of both has no form in so few bits.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ def merged(weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
 
 
 def sides(base: Any) -> tuple[int, int]:
-    """(out, in) of a Linear or of a Linear in 4 bits."""
+    """(out, in) of a Linear or of a Linear in few bits."""
     out, inner = base.shape if hasattr(base, "packed") else base.weight.shape
     return int(out), int(inner)
 
 
 def device_of(base: Any) -> torch.device:
-    """Where the matrix of a Linear, or of a Linear in 4 bits, is."""
+    """Where the matrix of a Linear, or of a Linear in few bits, is."""
     return (base.packed if hasattr(base, "packed") else base.weight).device
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from protea_ray.config.attention import attention_variant
 from protea_ray.config.map_options import require_map_options
 from protea_ray.config.recipe import embedding_config
 from protea_ray.encoder.encoder import Encoder
@@ -131,6 +132,11 @@ def write_maps(
     checkpoint = open_checkpoint(model, revision)
     if checkpoint.facts.reads_3di and alphabet is None:
         require_amino_acids(places, columns)
+    if not attention_variant(checkpoint.facts.attention).is_masked_exactly:
+        raise ConfigError(
+            f"{checkpoint.model} was trained with attention {checkpoint.facts.attention}, whose weights are never "
+            "written out; maps are of models with attention exact or local:W", where="maps"
+        )  # fmt: skip
     encoder = encoder_here(checkpoint, config, compiled="off")  # attention is written out, in a few proteins
     if "contacts" in outputs and encoder.core.stack.contacts is None:
         raise ConfigError(f"{checkpoint.model} has no contact head; use --outputs attention, or an ESM-2", where="maps")

@@ -7,13 +7,14 @@ losses of two recipes are paired residue by residue.
 
 A residue is predicted from the row that a space would hold for it: that of the window which owns it, or with `stitch:
 average` the row at its place in its window, which is a mean over all windows that have such a row. A residue that a
-recipe truncates is not predicted.
+recipe truncates is not predicted. An approximate attention is taken as it is, also where a run would reject the protein
+because of it: how bad it is shall be seen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -93,7 +94,9 @@ def residue_losses(
 ) -> list[ResidueLosses]:  # fmt: skip
     """The same as `masked_losses`, residue by residue; one for each protein, in the order given."""
     recipe = _with_head(encoder.recipes[0])
-    predictor = _Predictor(encoder.under([recipe]), torch.from_numpy(encoder.alphabet.residues(AMINO_ACIDS)))
+    loaded = encoder.under([recipe])
+    loaded = replace(loaded, core=replace(loaded.core, certified=False))
+    predictor = _Predictor(loaded, torch.from_numpy(encoder.alphabet.residues(AMINO_ACIDS)))
     mask = mask_token(encoder.directory)
     proteins = [_laid_out(encoder, recipe, s, masked_places(s, share=share, seed=seed), mask) for s in sequences]
     with torch.inference_mode():

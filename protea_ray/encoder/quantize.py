@@ -1,9 +1,10 @@
-"""Weights in fewer bits: every matrix of the layers as `int8` or `int4`; embeddings, norms, biases and heads stay.
+"""Weights in fewer bits: every matrix of the layers is quantised; embeddings, norms, biases and heads stay.
 
 | | matrices | arithmetic | bytes of float32 |
 |---|---|---|---|
 | int8 | torchao, one scale for each output channel | int8, each row of the input by its own scale | 1 / 4.0 |
 | int4 | bitsandbytes nf4 (Dettmers et al. 2023), 64 weights a scale | in the recipe's dtype | 1 / 7.7 |
+| hqq:8, 4, 3, 2 | hqq, 64 weights a scale and a zero point | in the recipe's dtype | 1 / 3.6, 6.4, 7.6, 10.7 |
 
 Scales are by row because with one scale for the pack (torch.ao) a neighbour with 20 times larger activations moved a
 protein by 0.81, 18 times the error of quantisation itself.
@@ -11,7 +12,7 @@ protein by 0.81, 18 times the error of quantisation itself.
 Quantisation saves memory. It saves time only under torch.compile (`--compile on`: ESM-2 8M 1.5 times float32; without,
 about the same). It saves memory where one process holds the model, as on a GPU. On a CPU float32 weights are mapped
 from the file and shared by all actors of a node, but quantised weights belong to one actor each, so from 4 actors a
-node on (8 with int4) they take more.
+node on (8 with int4) they take more. A matrix of hqq:B and int4 is decoded for each product.
 """
 
 from __future__ import annotations
@@ -24,20 +25,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from torch import nn
 
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.encoder import lora
 from protea_ray.encoder.attention import register
+from protea_ray.encoder.hqq_linear import HqqLinear
+from protea_ray.encoder.packed_linear import Nf4Linear
 from protea_ray.errors import EncoderError
 from protea_ray.models.adapters import Adapter
 from protea_ray.models.checkpoint import read_config
 from protea_ray.models.families.base import Family, Wanted
 
-BLOCK = 64  # weights that share a scale in nf4
 CUBLAS_MULTIPLE = 8  # sides of an int8 product that CUDA can do
+
+_EXTRA = {"torchao": "quantize", "bitsandbytes": "quantize", "hqq": "sweep"}  # what installs a package
 
 Convert = Callable[[nn.Linear], nn.Module]
 
@@ -54,11 +56,11 @@ def load(
     dtype = getattr(torch, str(recipe.dtype))
     if adapter and adapter.quantization not in (None, recipe.quantization):
         raise EncoderError(f"{adapter.directory} was trained on {adapter.quantization}; set quantization to that")
-    if recipe.quantization is None:
-        with _torchao_hidden():
-            return _module(family, directory, dtype, adapter).to(place)
-    convert = method(recipe.quantization, dtype)
-    module = _module(family, directory, dtype, adapter)
+    convert = method(recipe.quantization, dtype) if recipe.quantization else None
+    with _quantisers_hidden():
+        module = _module(family, directory, dtype, adapter)
+    if convert is None:
+        return module.to(place)
     layers = family.stack(module).layers
     if recipe.quantization == "int8" and place.type == "cuda":
         require_sides(layers)
@@ -71,7 +73,7 @@ def load(
 def _module(family: Family, directory: Path, dtype: torch.dtype, adapter: Adapter | None) -> nn.Module:
     """The unquantised module on the CPU, with the adapter in it that was trained on an unquantised one.
 
-    `register` imports transformers, which imports torchao where it finds it, so it is called in here and not before.
+    `register` imports transformers, which imports torchao and hqq where it finds them, so it is called in here alone.
     """
     register()  # transformers finds our attention by name while it builds the module
     module = family.load(directory, dtype)
@@ -136,19 +138,22 @@ def _matrices(layers: Sequence[nn.Module]) -> list[str]:
         for index, layer in enumerate(layers, 1)
         for name, parameter in layer.named_parameters()
         if parameter.ndim > 1
-        and type(parameter) is nn.Parameter  # torchao's are of its own tensor class, nf4 ones are no parameters
+        and type(parameter) is nn.Parameter  # torchao's are of its own tensor class, packed ones are no parameters
         and not isinstance(layer.get_submodule(name.rpartition(".")[0]), nn.Embedding)
     ]
 
 
 def method(kind: str, dtype: torch.dtype) -> Convert:
-    """The function that converts one Linear to `kind` (int8 or int4); its package is imported here and nowhere else.
+    """The function that converts one Linear to `kind`, a recipe's quantization; its package is imported here alone.
 
     Raises EncoderError for int8 in float16, and when the package cannot be imported.
     """
     if kind == "int4":
         functional = _package("int4", "bitsandbytes.functional")
         return lambda linear: Nf4Linear(linear, functional)
+    if kind.startswith("hqq:"):
+        bits, quantizer = int(kind.removeprefix("hqq:")), _package(kind, "hqq.core.quantize").Quantizer
+        return lambda linear: HqqLinear(linear, bits, quantizer)
     if dtype is torch.float16:
         # torchao multiplies by the input's scale, rounds to the output's dtype, and only then multiplies by the
         # weight's scale: a result of 218 was 1,000,000 in between, and 65,504 is the end of float16
@@ -165,64 +170,6 @@ def method(kind: str, dtype: torch.dtype) -> Convert:
     return convert
 
 
-class Nf4Linear(nn.Module):
-    """A Linear whose matrix is stored in 4 bits and decoded for each product; it stays on its device.
-
-    The matrix is stored flat, because the CPU kernel takes the wrong scales when rows are no multiple of 64 long: an
-    error of 0.25 in place of 0.09 (480 inputs, ESM-2 35M), and no message. bitsandbytes' own Linear4bit is not used,
-    because it computes in bfloat16 on CPUs that have it, whatever the dtype.
-    """
-
-    weight = None  # T5 casts the input of `wo` to the dtype of its weight, which would be uint8
-
-    def __init__(self, linear: nn.Linear, functional: Any) -> None:
-        super().__init__()
-        flat = linear.weight.detach().reshape(-1)
-        self.packed, self.state = functional.quantize_4bit(
-            flat, blocksize=BLOCK, quant_type="nf4", compress_statistics=True
-        )
-        self.shape = linear.weight.shape
-        self.bias = linear.bias
-        self._dequantize = functional.dequantize_4bit
-
-    def matrix(self) -> Tensor:
-        """The decoded weights, (out_features, in_features) in the dtype that they had before quantisation."""
-        return self._dequantize(self.packed, self.state).view(self.shape)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., in_features) to (..., out_features) in the dtype of the matrix."""
-        if torch.is_grad_enabled() and x.requires_grad:
-            result: Any = _DecodedTwice.apply(x, self.bias, self)
-            return result
-        matrix = self.matrix()
-        return F.linear(x.to(matrix.dtype), matrix, self.bias)
-
-
-class _DecodedTwice(torch.autograd.Function):
-    """The product of an `Nf4Linear`, whose matrix is decoded again for the gradient and not kept until then.
-
-    The product as autograd writes it keeps the decoded matrix of every layer, so a model in 4 bits would be trained in
-    the memory of a float one. The matrix is frozen, so the input is not needed either.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, bias: Tensor | None, layer: Nf4Linear) -> Tensor:
-        ctx.layer, ctx.dtype = layer, x.dtype
-        matrix = layer.matrix()
-        return F.linear(x.to(matrix.dtype), matrix, bias)
-
-    @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, *grads: Tensor
-    ) -> tuple[Tensor | None, Tensor | None, None]:
-        """Gradients of input and bias; under autocast the product is in half precision, as the forward one is."""
-        (grad,) = grads
-        wants_x, wants_bias, _ = ctx.needs_input_grad
-        of_x = (grad @ ctx.layer.matrix().to(grad.dtype)).to(ctx.dtype) if wants_x else None
-        return of_x, grad.flatten(0, -2).sum(0) if wants_bias else None, None
-
-
 def _package(kind: str, name: str) -> Any:
     """Import module `name` without its log messages; raises EncoderError when it cannot be imported.
 
@@ -237,22 +184,27 @@ def _package(kind: str, name: str) -> Any:
         with _hidden("kernels"):
             return importlib.import_module(name)
     except ImportError as error:
+        package = name.split(".")[0]
         raise EncoderError(
-            f"quantization {kind} needs {name.split('.')[0]}, which cannot be imported ({error}); "
-            "pip install protea-ray[quantize]"
+            f"quantization {kind} needs {package}, which cannot be imported ({error}); "
+            f"pip install protea-ray[{_EXTRA[package]}]"
         ) from error
     finally:
         logging.disable(disabled)
 
 
 @contextmanager
-def _torchao_hidden() -> Iterator[None]:
-    """Hide torchao from transformers, which imports it wherever it is installed: one second in every actor."""
-    with _hidden("torchao"):
+def _quantisers_hidden() -> Iterator[None]:
+    """Hide torchao and hqq from transformers, which imports them wherever they are installed.
+
+    Each takes a second in every actor, and hqq without its termcolor stops transformers.
+    """
+    with _hidden("torchao"), _hidden("hqq"):
         yield
-    from transformers.utils import is_torchao_available
+    from transformers.utils import is_hqq_available, is_torchao_available
 
     is_torchao_available.cache_clear()  # what else runs in this process may want it
+    is_hqq_available.cache_clear()
 
 
 @contextmanager

@@ -48,11 +48,16 @@ class Look:
                 "elinewidth": 1.0, "markerfacecolor": "white" if self.hollow else self.colour}  # fmt: skip
 
 
+def look_of(number: int) -> Look:
+    """The look of the `number`-th thing that is compared; colours and markers turn at different paces, so 56 differ."""
+    return Look(_COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)], False)
+
+
 def looks(inputs: Sequence[InputFacts]) -> dict[InputFacts, Look]:
-    """A look for each input; colours and markers turn at different paces, so 56 subjects differ."""
+    """A look for each input."""
     subjects = [given for given in inputs if not given.control]
     controls = [given for given in inputs if given.control]
-    found = {s: Look(_COLOURS[n % len(_COLOURS)], _MARKERS[n % len(_MARKERS)], False) for n, s in enumerate(subjects)}
+    found = {subject: look_of(n) for n, subject in enumerate(subjects)}
     return found | {c: Look(_GREY, _HOLLOW[n % len(_HOLLOW)], True) for n, c in enumerate(controls)}
 
 
@@ -66,7 +71,7 @@ def _figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _save(figure: Any, axes: Any, path: Path, entries: int) -> None:
+def save_with_legend(figure: Any, axes: Any, path: Path, entries: int) -> None:
     """Put one legend under all panels, names whole, and write the picture."""
     handles: dict[str, Any] = {}
     for one in axes:
@@ -111,7 +116,7 @@ def draw_normalised(tables: Sequence[NormalisedTable], path: Path) -> bool:
         "paired over tested proteins; beside each task: raw a of random vectors and of the best",
         fontsize=9,
     )
-    _save(figure, axes, path, len(inputs))
+    save_with_legend(figure, axes, path, len(inputs))
     return True
 
 
@@ -157,11 +162,11 @@ def draw_lengths(table: LengthTable, path: Path) -> bool:
     if not panels:
         return False
     inputs = _unique([value.given for values in panels.values() for value in values])
-    figure, axes = _grid(len(panels), len(inputs))
+    figure, axes = grid_of_panels(len(panels), len(inputs))
     for one, (name, values) in zip(axes, panels.items(), strict=False):
         _length_panel(one, name, values, inputs)
     figure.suptitle(f"By length of the protein, {table.probe} probe; {_BARS}", fontsize=10)
-    _save(figure, axes[: len(panels)], path, len(inputs))
+    save_with_legend(figure, axes[: len(panels)], path, len(inputs))
     return True
 
 
@@ -189,14 +194,14 @@ def draw_layers(table: LayerTable, path: Path) -> bool:
     if not panels:
         return False
     models = list(dict.fromkeys(value.model for value in table.values))
-    figure, axes = _grid(len(panels), len(models))
+    figure, axes = grid_of_panels(len(panels), len(models))
     for one, (name, values) in zip(axes, panels.items(), strict=False):
         _layer_panel(one, name, values, models)
     figure.suptitle(
         f"By layer, {table.probe} probe; {_BARS}; ring: highest\n(a difference has its own interval: see the table)",
         fontsize=10,
     )
-    _save(figure, axes[: len(panels)], path, len(models))
+    save_with_legend(figure, axes[: len(panels)], path, len(models))
     return True
 
 
@@ -206,13 +211,12 @@ def _layer_panel(axes: Any, name: str, values: Sequence[OfLayer], models: Sequen
         if not any(v.model == model for v in values):
             continue
         own = sorted((v for v in values if v.model == model), key=lambda v: there.index(v.layers))
-        colour, marker = _COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)]
-        style = Look(colour, marker, False).style() | {"linestyle": "-", "linewidth": 1.0}
+        style = look_of(number).style() | {"linestyle": "-", "linewidth": 1.0}
         places, reached = [there.index(v.layers) + apart for v in own], [v.reached.value for v in own]
         bars = [_bar(v.reached) or [[0.0], [0.0]] for v in own]
         axes.errorbar(places, reached, yerr=[[b[side][0] for b in bars] for side in (0, 1)], label=model, **style)
         best = [(there.index(v.layers) + apart, v.reached.value) for v in own if v.best]
-        axes.plot(*zip(*best, strict=True), "o", markersize=12, markerfacecolor="none", markeredgecolor=colour)
+        axes.plot(*zip(*best, strict=True), "o", markersize=12, markerfacecolor="none", markeredgecolor=style["color"])
     axes.set_xticks(range(len(there)), [_layer_name(layers) for layers in there], fontsize=8)
     axes.set_xlabel("layers before the last", fontsize=8)
     axes.set_ylabel(values[0].task.metric, fontsize=9)
@@ -233,7 +237,7 @@ def _by_task(values: Sequence[Any]) -> Iterator[tuple[str, list[Any]]]:
     yield from grouped.items()
 
 
-def _grid(panels: int, entries: int) -> tuple[Any, list[Any]]:
+def grid_of_panels(panels: int, entries: int) -> tuple[Any, list[Any]]:
     """A figure of at most three panels a row, the places that are too many left empty; and its axes in one list."""
     columns = min(panels, 3)
     rows = -(-panels // columns)

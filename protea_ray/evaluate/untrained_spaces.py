@@ -23,7 +23,8 @@ from protea_ray.store.tables import count_rows
 WAY_OUT = "--controls random,composition does without"
 _OF_THE_CHECKPOINT = ("model", "revision")
 _OF_ONE_PASS = (
-    "model", "family", "dtype", "attention", "quantization", "max_residues", "on_long", "window_overlap", "alphabet",
+    "model", "family", "dtype", "attention", "rope", "quantization", "max_residues", "on_long", "window_overlap",
+    "stitch", "alphabet",
 )  # fmt: skip
 
 

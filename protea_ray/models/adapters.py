@@ -14,10 +14,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from protea_ray.config.identity import canonical_json
-from protea_ray.config.recipe import Quantization
+from protea_ray.config.recipe import Quantization, TrainableQuantization
 from protea_ray.errors import CheckpointError
 from protea_ray.models.families.base import Wanted
 from protea_ray.models.misnamed import ADAPTER, adapter_advice
@@ -144,8 +144,8 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 
 def _quantization(value: Any) -> Quantization | None:
-    if value not in (None, "int4"):
-        raise ValueError(f"quantization {value!r} is not int4 or null")
+    if value is not None and value not in get_args(TrainableQuantization):
+        raise ValueError(f"quantization {value!r} is not null or one of {', '.join(get_args(TrainableQuantization))}")
     return value
 
 

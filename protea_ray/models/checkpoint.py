@@ -83,7 +83,8 @@ def open_checkpoint(model: str | None, revision: str | None = None, family: str 
     tensors = [tensor for held in headers.values() for tensor in held]
     shape = kind.shape(config)
     told = marked(config, adapter.marker) if adapter else config
-    facts = kind.facts(told, {tensor.name for tensor in tensors}, read_vocabulary(path))
+    named_by = adapter.directory if adapter else path
+    facts = _facts(kind, named_by, told, {tensor.name for tensor in tensors}, read_vocabulary(path))
     require_fit(path, tensors, shape, kind.wanted(config))
     if model not in BUILT_IN:  # the files of a built-in model are what this package wrote
         _require_alphabet(path, kind)
@@ -203,7 +204,7 @@ def _recognised(directory: Path, config: Mapping[str, Any], wanted: str) -> Fami
             raise CheckpointError(f"{directory / name} {what}")
     try:
         family = recognise(config, directory, wanted)
-        family.facts(config)
+        _facts(family, directory, config)
         family.wanted(config)
         return family
     except ProteaRayError:
@@ -212,6 +213,14 @@ def _recognised(directory: Path, config: Mapping[str, Any], wanted: str) -> Fami
         raise CheckpointError(
             f"{directory}/config.json is not complete ({type(error).__name__}: {error}). Download or copy it again."
         ) from error
+
+
+def _facts(family: Family, directory: Path, config: Mapping[str, Any], *more: Any) -> ModelFacts:
+    """The family's facts of a checkpoint; a CheckpointError names the directory."""
+    try:
+        return family.facts(config, *more)
+    except CheckpointError as error:
+        raise CheckpointError(f"{directory}: {error}") from None
 
 
 def _require_alphabet(directory: Path, family: Family) -> None:

@@ -28,7 +28,8 @@ from protea_ray.config.cache import CACHE_VARIABLE
 from protea_ray.config.identity import canonical_json, short_name
 from protea_ray.config.known_models import TWIN
 from protea_ray.errors import CheckpointError
-from protea_ray.models.families.base import Family, Wanted, trained_residues
+from protea_ray.models.families.base import Family, Wanted
+from protea_ray.models.families.training_marker import trained_attention, trained_residues
 from protea_ray.models.families.vocabulary import FILES
 from protea_ray.models.fit import BUFFERS, in_module, require_fit
 from protea_ray.models.made_here import made_here
@@ -99,9 +100,11 @@ def _drawn(path: Path, tensor: TensorHeader, wanted: Wanted | None) -> _Drawn:
 
 
 def _untrained(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration with the mark of random weights; of what a training here recorded, the length stays."""
-    length = trained_residues(config)
-    return {**config, "protea_ray": {"trained": False} | ({"trained_residues": length} if length else {})}
+    """The configuration marked as of random weights; of what a training here recorded, length and attention stay."""
+    kept = {"trained_residues": trained_residues(config), "attention": trained_attention(config)}
+    usual = (None, "exact")  # left out, so that the twin of a model without them is what it always was
+    kept = {name: value for name, value in kept.items() if value not in usual}
+    return {**config, "protea_ray": {"trained": False, **kept}}
 
 
 def _deviation(config: Mapping[str, Any]) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from protea_ray.config.attention import EXACT
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.errors import AccountingError
 from protea_ray.pipeline.reasons import RejectReason
@@ -97,11 +98,14 @@ def in_words(recipe: EmbeddingConfig) -> str:
 
     >>> in_words(EmbeddingConfig(model="m", layers=(0, 1), pooling=("mean", "max")))
     'layers 0, 1 from the end (mean), pooling mean, max, stored as float16'
+    >>> in_words(EmbeddingConfig(model="m", attention="global:512"))
+    'layer 0 from the end, pooling mean, stored as float16, attention global:512'
     """
     several = f" ({recipe.layer_agg})" if len(recipe.layers) > 1 else ""
     layers = ", ".join(map(str, recipe.layers))
     counted = f"layers {layers} from the end{several}" if several else f"layer {layers} from the end"
-    return f"{counted}, pooling {', '.join(recipe.pooling)}, stored as {recipe.store_dtype}"
+    attention = "" if recipe.variant == EXACT else f", attention {recipe.attention}"
+    return f"{counted}, pooling {', '.join(recipe.pooling)}, stored as {recipe.store_dtype}{attention}"
 
 
 def account(

@@ -31,7 +31,7 @@ from protea_ray.models.families import Shape
 from protea_ray.pipeline.pool import remote
 from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.worker import EncoderSpec
-from protea_ray.plan.cost import Cost, transformer_cost
+from protea_ray.plan.cost import Cost, keys_seen, transformer_cost
 
 HALF = (
     "this processor computes in bfloat16: --dtype bfloat16 makes another space, within 0.02 of this one, "
@@ -131,7 +131,9 @@ def operations(shape: Shape, recipe: EmbeddingConfig) -> Cost:
     width = shape.heads * shape.head_dim
     cost = transformer_cost(shape.layers, shape.hidden, width, shape.ffn, 3 if shape.gated else 2)
     truncates = recipe.on_long != "window"
-    return replace(cost, max_residues=recipe.max_residues, overlap=recipe.window_overlap, truncates=truncates)
+    keys = keys_seen(recipe.variant, shape.head_dim)
+    overlap = recipe.window_overlap
+    return replace(cost, max_residues=recipe.max_residues, overlap=overlap, truncates=truncates, keys=keys)
 
 
 def _place(spec: EncoderSpec, checkpoint: Checkpoint, recipes: Sequence[EmbeddingConfig]) -> Path:

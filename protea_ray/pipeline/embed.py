@@ -18,11 +18,12 @@ from protea_ray.cluster.connect import LOCAL, connect, wanted_address
 from protea_ray.cluster.waiting import waiting_is_told
 from protea_ray.config.identity import space_name
 from protea_ray.config.paths import require_paths
-from protea_ray.config.recipe import EmbeddingConfig, misfits, resolve
+from protea_ray.config.recipe import EmbeddingConfig, attention_notes, misfits, resolve
 from protea_ray.config.run import RunConfig, RunOptions
 from protea_ray.display import first_of
 from protea_ray.errors import ConfigError
 from protea_ray.models.checkpoint import Checkpoint, letter_notes, open_checkpoint
+from protea_ray.models.measured_drift import approximation_note
 from protea_ray.pipeline.accounting import Summary, account, in_words
 from protea_ray.pipeline.calibration import Calibration, calibrate, remember
 from protea_ray.pipeline.current import Current, name_only_space, sentences, settle_current
@@ -125,6 +126,7 @@ def join(
 ) -> Setting:
     """Join the Ray cluster and resolve the recipes for its device; raises ConfigError for recipes that do not fit.
 
+    Warns of an attention that approximates what the checkpoint was trained with.
     Whatever does not depend on the device is an error before Ray starts.
     """
     require_fitting(config, checkpoint)
@@ -134,6 +136,9 @@ def join(
     require_room()
     device = device_of(config.run)
     recipes = tuple(resolve(r, checkpoint.facts, device, checkpoint.revision) for r in config.recipes)
+    for note in dict.fromkeys(approximation_note(checkpoint, recipe.variant) for recipe in recipes):
+        if note:
+            report.warn(note)
     return Setting(location, checkpoint, recipes, config.run, device, new_run_id(), make_spec)
 
 
@@ -228,6 +233,8 @@ def embed_work(
         report.detail(line)
     for line in [*letter_notes(setting.checkpoint), *([pool.shortage] if pool.shortage else [])]:
         report.note(line)
+    for line in attention_notes(setting.recipes[0], setting.checkpoint.facts):
+        report.warn(line)
     encoder = replace(setting.encoder, token_budget=calibration.token_budget)
     sizes = Sizes(options.unit_seconds, pool.actors)
     pooled_only = not any(r.keeps_residues or r.keeps_logits for r in setting.recipes)

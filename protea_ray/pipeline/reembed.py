@@ -99,7 +99,7 @@ def reembed(
     """Embed every protein of `store` with another checkpoint, and move `alias` to the new space once it is verified.
 
     `fields` are those of run.yaml; `model` must be one of them, and a recipe field that is absent is that of the
-    space the alias points to. `since`: only proteins that this version of proteins.lance did not hold. `gate` judges
+    space the alias points to (max_residues under another rope: what follows from it). `since`: only proteins that this version of proteins.lance did not hold. `gate` judges
     the verified space, and the alias stays where it is not passed. `make_spec`: see `embed`. Raises StoreError when
     the new space does not verify (the alias stays), ConfigError for a model that was never trained where the alias
     points to a trained space, unless `allow_untrained`, and whatever `embed` raises.
@@ -149,7 +149,11 @@ def _base(location: Location, alias: str) -> SpaceInfo | None:
 def _config(base: SpaceInfo | None, family: str | None, fields: Mapping[str, Any]) -> RunConfig:
     if not fields.get("model"):
         raise ConfigError("name the new checkpoint with --model", where="reembed")
-    config = run_config({**inherited(base, family), **fields})
+    held = inherited(base, family)
+    length = {name: held.pop(name) for name in ("max_residues",) if name in held}
+    config = run_config({**held, **fields})
+    if config.recipes[0].rope == held.get("rope", "none"):  # else the length follows from the new stretch
+        config = run_config({**held, **length, **fields})
     problems = []
     if len(config.recipes) > 1:
         problems.append(f"{len(config.recipes)} recipes were given, but an alias names one space; give one")
@@ -163,12 +167,16 @@ def _config(base: SpaceInfo | None, family: str | None, fields: Mapping[str, Any
 def inherited(base: SpaceInfo | None, family: str | None) -> dict[str, Any]:
     """Recipe fields of an earlier space that a new checkpoint of `family` keeps (None: of the same family).
 
-    Nothing of an imported space: its recipe is somebody else's word.
+    Nothing of an imported space: its recipe is somebody else's word. Attention and length that the earlier model was
+    trained with were no choice, so the new one brings its own.
     """
     if base is None or base.imported:
         return {}
     same = family in (None, base.config.get("family"))
-    dropped = _OF_THE_CHECKPOINT if same else (*_OF_THE_CHECKPOINT, *_OF_THE_FAMILY)
+    dropped = {*_OF_THE_CHECKPOINT, *(() if same else _OF_THE_FAMILY)}
+    own = {"attention": base.checkpoint.get("attention", "exact"),
+           "max_residues": base.checkpoint.get("trained_length")}  # fmt: skip
+    dropped |= {name for name, value in own.items() if value is not None and base.config.get(name) == value}
     return {k: v for k, v in base.config.items() if k in EmbeddingConfig.model_fields and k not in dropped}
 
 

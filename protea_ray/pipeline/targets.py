@@ -50,6 +50,7 @@ def _target(location: Location, checkpoint: Checkpoint, recipe: EmbeddingConfig,
     hidden = checkpoint.shape.hidden
     made_by = {"model": checkpoint.model, "revision": checkpoint.revision, "files": checkpoint.files}
     made_by |= {"layers": checkpoint.shape.layers, "heads": checkpoint.shape.heads}
+    made_by |= {"attention": checkpoint.facts.attention, "trained_length": checkpoint.facts.trained_length}
     info = SpaceInfo(
         name=name,
         identity=identity(recipe, checkpoint.files),

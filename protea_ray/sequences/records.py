@@ -67,7 +67,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class Reason(StrEnum):
-    """Why a record was rejected: one stable word to group by. The last five are set while embedding."""
+    """Why a record was rejected: one stable word to group by. The last six are set while embedding."""
 
     EMPTY_SEQUENCE = "empty_sequence"
     ILLEGAL_LETTER = "illegal_letter"
@@ -81,6 +81,7 @@ class Reason(StrEnum):
     KILLS_WORKER = "kills_worker"
     OUT_OF_MEMORY = "out_of_memory"
     ENCODER_ERROR = "encoder_error"
+    APPROXIMATION_ERROR = "approximation_error"
 
 
 class RejectedError(Exception):

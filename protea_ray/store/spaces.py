@@ -24,9 +24,9 @@ class SpaceInfo:
     """What a space's vectors are: enough to compute them again, and to keep vectors of another recipe out.
 
     `identity` holds what changes numbers (see config/recipe.py), `config` the whole resolved recipe,
-    `checkpoint` the keys model, revision, files (name to sha256) and, of newer spaces, layers and heads, `versions` the
-    libraries that computed it, `hidden` the width of the model's states, `created` an ISO time in UTC. `trained` is
-    False for random weights.
+    `checkpoint` the keys model, revision, files (name to sha256) and, of newer spaces, layers, heads and what the
+    model was trained with: attention, trained_length. `versions` are the libraries that computed it, `hidden` the width
+    of the model's states, `created` an ISO time in UTC. `trained` is False for random weights.
     """
 
     name: str

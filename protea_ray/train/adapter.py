@@ -1,4 +1,4 @@
-"""Training of low-rank updates in place of the weights (LoRA), on a float base or on one in 4 bits (QLoRA).
+"""Training of low-rank updates in place of the weights (LoRA), on a float base or on one in few bits (QLoRA).
 
 `add_adapters` freezes a model and puts LoRA layers on some of its matrices: query, key and value unless told otherwise,
 which is where rank 4 and more is enough for ESM-2 (Sledzieski et al. 2024). `Updates.write` keeps them as a directory
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from protea_ray.config.recipe import Quantization
 from protea_ray.encoder import quantize
 from protea_ray.encoder.lora import LoRA, place_in
-from protea_ray.encoder.quantize import Nf4Linear
+from protea_ray.encoder.packed_linear import PackedLinear
 from protea_ray.errors import CheckpointError, ConfigError, EncoderError
 from protea_ray.models.adapters import ADAPTER_WEIGHTS, MARKER, PEFT_PREFIX
 from protea_ray.models.checkpoint import Checkpoint, read_config
@@ -95,18 +95,18 @@ class Updates:
 
 def add_adapters(
     model: MaskedModel, base: Checkpoint, *, rank: int = 8, alpha: float = 16.0,
-    targets: Sequence[str] = ("query", "key", "value"), quantised: bool = False, seed: int = 0,
+    targets: Sequence[str] = ("query", "key", "value"), quantization: Quantization | None = None, seed: int = 0,
 ) -> Updates:  # fmt: skip
     """Freeze `model`, which was loaded from `base`, and add trainable updates that are 0; in place.
 
-    `quantised` puts the matrices of its layers into 4 bits first. Raises ConfigError for targets that the family does
-    not have, CheckpointError for a base that must not be trained on, and EncoderError for a matrix through which no
-    gradient passes.
+    The matrices of its layers are quantised first where `quantization` says how. Raises ConfigError for targets that
+    the family does not have, CheckpointError for a base that must not be trained on, and EncoderError for a matrix
+    through which no gradient passes and a missing package.
     """
     names, wanted = require_adaptable(base, rank, targets)
     layers = model.family.stack(model.get_submodule(model.prefix)).layers
-    if quantised:
-        quantize.quantize(layers, quantize.method("int4", torch.float32), model.device)
+    if quantization:
+        quantize.quantize(layers, quantize.method(quantization, torch.float32), model.device)
     model.requires_grad_(False)
     random = torch.Generator().manual_seed(seed)
     made: dict[tuple[int, str], LoRA] = {}
@@ -117,7 +117,7 @@ def add_adapters(
             _require_gradient(linear, f"layer {number} {part}")
             made[number, part] = LoRA.fresh(linear, rank, alpha, random)
             layer.set_submodule(place, made[number, part])
-    return Updates(base, wanted, "int4" if quantised else None, rank, alpha, made)
+    return Updates(base, wanted, quantization, rank, alpha, made)
 
 
 def require_adaptable(base: Checkpoint, rank: int, targets: Sequence[str]) -> tuple[list[str], Wanted]:
@@ -148,12 +148,12 @@ def require_adaptable(base: Checkpoint, rank: int, targets: Sequence[str]) -> tu
 
 
 def _require_gradient(linear: nn.Module, name: str) -> None:
-    """Raise EncoderError unless `linear` is a float matrix or one of ours in 4 bits."""
+    """Raise EncoderError unless `linear` is a float matrix or one of ours in few bits."""
     weight = getattr(linear, "weight", None)
-    if not isinstance(linear, Nf4Linear) and type(weight) is not nn.Parameter:
+    if not isinstance(linear, PackedLinear) and type(weight) is not nn.Parameter:
         raise EncoderError(
             f"{name} is quantised in a way that no gradient passes through ({type(weight).__name__}). Train on the "
-            "float model (adapter lora), or on 4 bits (qlora)"
+            "float model (adapter lora), or on int4 or hqq:B (qlora)"
         )
 
 

@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from protea_ray.config.training import TrainingConfig, with_preset
+from protea_ray.config.attention import attention_variant
+from protea_ray.config.training import TrainingConfig
+from protea_ray.config.training_presets import with_preset
 from protea_ray.display import markdown_table, printable
 
+PUBLISHED_LENGTH = 1_022  # residues that ESM-2 was trained on
 STRONGEST = "composition x both"
 ENOUGH_ERRORS = 3.0  # standard errors below the strongest baseline before context was learned
 _HEAD = """\
@@ -52,6 +55,7 @@ def model_card(run: Training) -> str:
     config = run.plan["config"]
     sections = [
         ("What it is", _what(run)),
+        *([("Longer proteins", "\n".join(_longer(run)))] if _is_about_length(config) else []),
         ("How well it predicts", "\n".join(_loss(run))),
         ("Proteins", "\n".join(_data(run))),
         ("Licence and attribution", run.attribution or NO_ATTRIBUTION),
@@ -61,7 +65,7 @@ def model_card(run: Training) -> str:
          f"`{run.plan['digest'][:12]}`."),
     ]  # fmt: skip
     if run.probes:
-        sections.insert(2, ("Probes", _probes(run.probes)))
+        sections.insert([name for name, _ in sections].index("Proteins"), ("Probes", _probes(run.probes)))
     return f"{_HEAD}\n# {_title(config)}\n\n" + "\n\n".join(f"## {name}\n\n{text}" for name, text in sections) + "\n"
 
 
@@ -78,8 +82,8 @@ def command_line(store: str, out: str, config: TrainingConfig) -> str:
     >>> command_line("proteins.store", "run", training_config({"shape": "small", "seed": 3, "clip": None}))
     'protea-ray train proteins.store run --shape small --clip null --seed 3'
     """
-    chooses = {"model": config.model, "shape": config.shape, "adapter": config.adapter}
-    start = {name: value for name, value in chooses.items() if value not in (None, "none")}
+    chooses = {"model": config.model, "shape": config.shape, "adapt": config.adapt, "adapter": config.adapter}
+    start = {name: value for name, value in chooses.items() if value not in (None, False, "none")}
     usual = TrainingConfig(**with_preset(start))
     words = ["protea-ray", "train", store, out]
     for name, value in config:
@@ -117,7 +121,44 @@ def _what(run: Training) -> str:
     return (
         f"An encoder that was trained to predict masked residues ({config['mask_rate']:.0%} of them), from {start}"
         f"{adapter}: {run.steps:,} steps, {run.tokens:,} tokens, stretches of at most {config['crop']:,} residues, "
-        f"attention {config['attention']}. Transformers opens the directory, and so does `protea-ray embed --model`."
+        f"attention {config['attention']}. {_opened(config['attention'])}"
+    )
+
+
+def _opened(attention: str) -> str:
+    """What opens the model, and whether that attends as the model was trained to."""
+    if attention == "exact":
+        return "Transformers opens the directory, and so does `protea-ray embed --model`."
+    return (
+        f"`protea-ray embed --model` opens the directory and attends with {attention} unless told otherwise. "
+        "Transformers opens it too, and attends exactly: another function than the one that was trained."
+    )
+
+
+def _is_about_length(config: Mapping[str, Any]) -> bool:
+    """Whether a model went on in a way that is meant for longer proteins: attention by distance, or a long crop."""
+    near = attention_variant(config["attention"]).kind in ("local", "global")
+    return config["model"] is not None and (near or config["crop"] > PUBLISHED_LENGTH)
+
+
+def _longer(run: Training) -> Iterator[str]:
+    """What of arXiv 2501.07747 (longer ESM-2, quantised) this model has, and what could not be had."""
+    config = run.plan["config"]
+    variant = attention_variant(config["attention"])
+    if variant.kind in ("local", "global"):
+        each = variant.window
+        yield (
+            f"* A residue attends to {each:,} on each side. Longformer (Beltagy et al. 2020) and with it arXiv "
+            f"2501.07747 count both sides: their window of {2 * each:,} is this one. If theirs was meant for each "
+            f"side, it is `local:{2 * each}` here."
+        )
+    yield (
+        "* Positions are rotary: computed from the distance of two residues, from no table. Copying the rows of a "
+        "position table to double it, as that paper describes, changes no number of such a model, and is not done."
+    )
+    yield (
+        "* Set it beside the model that it started from with overlapping windows, and beside the same training with "
+        "exact attention: the first says whether anything was gained, the second whether the attention gained it."
     )
 
 
@@ -181,7 +222,7 @@ def _limits(run: Training) -> Iterator[str]:
             pass
     yield f"Proteins much longer than {config['crop']:,} residues: it has seen no distance beyond."
     if config["attention"] != "exact":
-        yield f"Exact attention: it was trained with {config['attention']}; embed with the same."
+        yield f"Exact attention: it was trained with {config['attention']}, which `protea-ray embed` takes by itself."
     yield "Structures, effects of variants and functions, unless a probe on your task says otherwise."
     yield "Clinical decisions, and the design of proteins that are made without being tested."
 

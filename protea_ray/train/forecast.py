@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from protea_ray.config.attention import AttentionVariant
 from protea_ray.config.training import SPECIALS, TrainingConfig
 from protea_ray.models.families.base import Shape
-from protea_ray.plan.cost import transformer_cost
+from protea_ray.plan.cost import keys_seen, transformer_cost
 from protea_ray.plan.steps import EpochSteps, StepLayout
 from protea_ray.train.run_state import steps_of_run
 
@@ -85,16 +86,19 @@ def operations_of(config: TrainingConfig, shape: Shape, tokens: np.ndarray) -> f
     cost = transformer_cost(
         shape.layers, shape.hidden, shape.heads * shape.head_dim, shape.ffn, 3 if shape.gated else 2
     )
-    forward = cost.linear * float(tokens.sum()) + cost.quadratic * float(_pairs(tokens, config.variant.window).sum())
+    pairs = _pairs(tokens, config.variant, shape.head_dim)
+    forward = cost.linear * float(tokens.sum()) + cost.quadratic * float(pairs.sum())
     head = 2.0 * shape.hidden * (shape.hidden + shape.vocabulary) * config.mask_rate * float(tokens.sum())
     passes = 1 + _BACKWARD + (1 if config.gradient_checkpointing else 0)
     return passes * forward + (1 + _BACKWARD) * head
 
 
-def _pairs(tokens: np.ndarray, window: int) -> np.ndarray:
-    """Pairs of tokens that see each other, within `window` (-1: all) of one another."""
+def _pairs(tokens: np.ndarray, variant: AttentionVariant, head_dim: int) -> np.ndarray:
+    """Pairs of tokens that see each other, or as many as the operations of an approximation are worth."""
     length = tokens.astype(np.float64)
-    reach = length - 1 if window < 0 else np.minimum(window, length - 1)
+    if not variant.is_masked_exactly:
+        return length * np.minimum(length, keys_seen(variant, head_dim) or 0)
+    reach = length - 1 if variant.window < 0 else np.minimum(variant.window, length - 1)
     return length * (2 * reach + 1) - reach * (reach + 1)
 
 
@@ -117,5 +121,23 @@ def memory_of(config: TrainingConfig, shape: Shape) -> int:
     item = _FLOAT if config.dtype == "float32" else 2
     attention = shape.heads * shape.head_dim
     layer = (6 * shape.hidden + 6 * attention + (3 if shape.gated else 2) * shape.ffn) * item
+    layer += _FLOAT * _kept_by(config.variant, shape)
     kept = shape.hidden * item * shape.layers + layer if config.gradient_checkpointing else layer * shape.layers
     return weights + config.pack_tokens * kept
+
+
+def _kept_by(variant: AttentionVariant, shape: Shape) -> int:
+    """Numbers a token that a variant's attention keeps for the backward pass: copied keys and values, or features."""
+    width = shape.heads * shape.head_dim
+    match variant.kind:
+        case "global":
+            return 2 * width * (1 + -(-2 * variant.window // 512))  # one copy for 512 queries
+        case "bigbird":
+            _, near, ends, random, _ = variant.numbers
+            return 2 * width * (near + 2 * ends + random)
+        case "favor":
+            return 2 * shape.heads * variant.numbers[0]
+        case "hedgehog":
+            return 8 * width
+        case _:
+            return 0

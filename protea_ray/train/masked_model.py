@@ -88,7 +88,9 @@ class MaskedModel(nn.Module):
         family.set_dropout(module, dropout)
         made = cls(family, wanted.prefix, module, head, recipe.variant).train()
         made.dtype, made.checkpointing = dtype, checkpointing
-        made.kernel = choose(place, dtype, family.has_bias, head_dim=family.shape(config).head_dim)
+        made.kernel = choose(
+            place, dtype, family.has_bias, head_dim=family.shape(config).head_dim, variant=made.variant
+        )
         if compiled:
             compile_layers(family.stack(module).layers)
         return made
@@ -155,10 +157,12 @@ class MaskedModel(nn.Module):
         stack = self.family.stack(self._body)
         x, keywords = stack.begin(ids, positions, cu_seqlens)
         keywords |= {"cu_seqlens": cu_seqlens, "max_len": max_len, "variant": self.variant, "kernel": self.kernel.name}
+        keywords["certified"] = False  # a model learns to live with its attention
         recompute = self.checkpointing and torch.is_grad_enabled()
-        for layer in stack.layers:
+        for number, layer in enumerate(stack.layers, 1):
+            numbered: dict[str, Any] = {} if self.variant.is_masked_exactly else {"layer_number": number}
             if recompute:
-                x = checkpoint(layer, x, use_reentrant=False, attention_mask=None, **keywords)
+                x = checkpoint(layer, x, use_reentrant=False, attention_mask=None, **keywords, **numbered)
             else:
-                x = layer(x, attention_mask=None, **keywords)
+                x = layer(x, attention_mask=None, **keywords, **numbered)
         return x[0]

@@ -1,7 +1,7 @@
 """An adapter and its base as one checkpoint: W + (alpha / rank) B A in float32, and an ordinary directory.
 
-An adapter that was trained on 4 bits belongs to the rounded matrices. On the float ones it is another function, so it
-is merged into what the 4 bits decode to, and only where that is asked for.
+An adapter that was trained on few bits belongs to the rounded matrices. On the float ones it is another function, so it
+is merged into what the bits decode to, and only where that is asked for.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Into = Literal["float", "dequantised"]
 def merge(directory: Path, out: Path, into: Into = "float") -> Path:
     """Write the checkpoint that does what the adapter in `directory` and its base do together; returns `out`.
 
-    `into` is float or dequantised, the matrices that an adapter of 4 bits was trained on, decoded. The whole model is
+    `into` is float or dequantised, the matrices in few bits that an adapter was trained on, decoded. The whole model is
     held in memory. Raises ConfigError for an `out` with content and for an `into` that would be another function,
     CheckpointError for files that must not be used.
     """
@@ -59,8 +59,9 @@ def merge(directory: Path, out: Path, into: Into = "float") -> Path:
 def _require_same_function(adapter: Adapter, into: Into) -> None:
     if adapter.quantization and into == "float":
         raise ConfigError(
-            f"{adapter.directory} was trained on a base in 4 bits; added to the float weights it is another function. "
-            "Merge into the decoded weights (merge dequantised), or embed the adapter's directory as it is",
+            f"{adapter.directory} was trained on a base in {adapter.quantization}; added to the float weights it is "
+            "another function. Merge into the decoded weights (merge dequantised), or embed the adapter's directory "
+            "as it is",
             where="merge",
         )
     if adapter.quantization is None and into == "dequantised":
@@ -79,7 +80,7 @@ def _write(out: Path, found: Checkpoint, adapter: Adapter, into: Into) -> None:
     tensors = _tensors(found.path)
     by_module = {in_module(name, wanted): name for name in tensors}
     if into == "dequantised":
-        for name, matrix in _decoded(family, found.path, wanted):
+        for name, matrix in _decoded(family, found.path, wanted, str(adapter.quantization)):
             tensors[by_module[name]] = matrix
     for number, part, a, b in lora.factors(adapter, wanted):
         name = by_module[f"{wanted.layers}.{number}.{part}.weight"]
@@ -101,11 +102,11 @@ def _tensors(directory: Path) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in held.items() if "contact_head." not in name}
 
 
-def _decoded(family: Family, directory: Path, wanted: Wanted) -> Iterator[tuple[str, Tensor]]:
-    """Name in the module and float32 values of every matrix of the layers, after 4 bits."""
+def _decoded(family: Family, directory: Path, wanted: Wanted, kind: str) -> Iterator[tuple[str, Tensor]]:
+    """Name in the module and float32 values of every matrix of the layers, after quantisation of that kind."""
     register()
     layers = family.stack(family.load(directory, torch.float32)).layers
-    quantize.quantize(layers, quantize.method("int4", torch.float32), torch.device("cpu"))
+    quantize.quantize(layers, quantize.method(kind, torch.float32), torch.device("cpu"))
     for number, layer in enumerate(layers):
         stem = f"{wanted.layers}.{number}."
         for name, size in wanted.sizes.items():

@@ -26,7 +26,7 @@ def learning_rate(config: TrainingConfig, step: int, steps: int) -> float:
 
     The last step of linear and cosine is one step above 0, so that no step is wasted.
     """
-    warmup = min(config.warmup_steps, steps)
+    warmup = config.warm_up(steps)
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
     if config.schedule == "constant":

@@ -42,7 +42,8 @@ class TrainingPlan:
         return self.to_json()["digest"]
 
     def _held(self) -> dict[str, Any]:
-        recipe = self.config.model_dump(mode="json")
+        unset = {"quantization"} if self.config.quantization is None else set[str]()  # as plans were before it
+        recipe = self.config.model_dump(mode="json", exclude=unset)
         return {"schema": SCHEMA, "config": recipe, "data": dict(self.data), "split": self.split,
                 "parent": dict(self.parent)}  # fmt: skip
 

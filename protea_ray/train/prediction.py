@@ -16,6 +16,7 @@ from protea_ray.models.checkpoint import locate, read_config
 from protea_ray.models.families import families
 from protea_ray.models.families.base import Shape
 from protea_ray.train.forecast import Forecast, forecast
+from protea_ray.train.own_attention import settled
 from protea_ray.train.proteins import Proteins, from_store
 from protea_ray.train.shape import shape_config, write_fresh
 
@@ -24,11 +25,12 @@ _GIB = 1 << 30
 
 @dataclass(frozen=True)
 class TrainingPrediction:
-    """A forecast with its proteins' pin, and the rate that turns its tokens into seconds.
+    """A forecast with its recipe, its proteins' pin, and the rate that turns its tokens into seconds.
 
     `rate` is in tokens/s of one worker on `device`; `measured` says that it was timed here and not stated.
     """
 
+    config: TrainingConfig
     pin: dict[str, Any]
     forecast: Forecast
     device: str
@@ -43,8 +45,9 @@ class TrainingPrediction:
 
     def to_json(self) -> dict[str, Any]:
         """Every figure."""
-        own = {name: value for name, value in vars(self).items() if name not in ("forecast", "pin")}
-        return {"data": self.pin, **asdict(self.forecast), **own, "seconds": self.seconds}
+        own = {name: value for name, value in vars(self).items() if name not in ("config", "forecast", "pin")}
+        recipe = self.config.model_dump(mode="json")
+        return {"recipe": recipe, "data": self.pin, **asdict(self.forecast), **own, "seconds": self.seconds}
 
     def facts(self) -> Iterator[tuple[str, str]]:
         """Names and values for a person."""
@@ -53,6 +56,7 @@ class TrainingPrediction:
         yield "proteins", f"{found.proteins:,} to train on, about {found.validation_proteins:,} for validation{version}"
         yield "residues", f"{found.residues:,} to train on"
         yield "model", f"{found.parameters:,} parameters"
+        yield "recipe", self._recipe()
         yield "steps", f"{found.steps:,}, {found.steps_per_epoch:,} an epoch: {found.epochs:.1f} epochs"
         yield "tokens", f"{found.tokens:,}"
         yield "work", f"{found.operations:.2e} floating-point operations"
@@ -64,6 +68,16 @@ class TrainingPrediction:
             f"about {clock_time(self.seconds)} on one worker ({self.device}, {self.rate:,.0f} tokens/s, {how})",
         )
 
+    def _recipe(self) -> str:
+        """What of the recipe decides between runs of one model, in words."""
+        config, steps = self.config, self.forecast.steps
+        adapter = "" if config.adapter == "none" else f", adapter {config.adapter}"
+        return (
+            f"attention {config.attention}{adapter}, stretches of at most {config.crop:,} residues, "
+            f"{config.step_tokens:,} tokens a step, learning rate {config.learning_rate:g} after "
+            f"{config.warm_up(steps):,} steps"
+        )
+
 
 def predict(store: str, config: TrainingConfig, options: TrainingOptions, rate: float | None) -> TrainingPrediction:
     """Read the lengths of a store's proteins, lay out an epoch, and time packs of it unless a rate is stated.
@@ -71,17 +85,20 @@ def predict(store: str, config: TrainingConfig, options: TrainingOptions, rate: 
     The validation side is drawn protein by protein, of the same size: clusters are made when the run begins. Raises
     ConfigError, CheckpointError and StoreError as the run would.
     """
+    config = settled(config)
     proteins = from_store(store)
     proteins = proteins.with_split(proteins.cluster, _drawn(len(proteins), config))
     shape = shape_of(config)
     found = forecast(config, shape, proteins.lengths, proteins.split)
     if rate is not None:
-        return TrainingPrediction(proteins.pin, found, options.device, rate, False, None)
+        return TrainingPrediction(config, proteins.pin, found, options.device, rate, False, None)
     from protea_ray.train.train_here import device_of
 
     device = device_of(options).type
     measured = _measured(proteins, config, device)
-    return TrainingPrediction(proteins.pin, found, device, measured.tokens_per_second, True, measured.peak_bytes)
+    return TrainingPrediction(
+        config, proteins.pin, found, device, measured.tokens_per_second, True, measured.peak_bytes
+    )
 
 
 def shape_of(config: TrainingConfig) -> Shape:

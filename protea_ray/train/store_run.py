@@ -15,6 +15,7 @@ from protea_ray.config.training import TrainingConfig, TrainingOptions
 from protea_ray.errors import ConfigError
 from protea_ray.train.card import command_line
 from protea_ray.train.lines import TrainingLines
+from protea_ray.train.own_attention import settled
 from protea_ray.train.plan_file import PLAN, TrainingPlan
 from protea_ray.train.prediction import shape_of
 from protea_ray.train.proteins import Proteins, from_store
@@ -36,6 +37,7 @@ def train_on_store(
     a number.
     """
     place, credit = Path(out).expanduser().absolute(), attribution_text(attribution)
+    asked, config = config, settled(config, place)
     held = held_plan(place)
     require_same_recipe(config, held, place)
     shape_of(config)
@@ -56,7 +58,7 @@ def train_on_store(
 
         done = train_on_workers(config, options, proteins, place, report)
     report.phase("writing the curve and the model card")
-    for note in write_results(place, command_line(store, out, config), credit):
+    for note in write_results(place, command_line(store, out, asked), credit):
         report.note(note)
     return done
 

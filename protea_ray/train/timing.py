@@ -32,7 +32,7 @@ def measure_rate(training: TrainingSet, model: Path, config: TrainingConfig, dev
     The first pack is not counted: it pays for memory and kernels. Raises what loading the model raises.
     """
     made = MaskedModel.load(
-        model, device=device, dtype=config.dtype, attention=config.attention, dropout=config.dropout,
+        model, device=device, dtype=config.dtype, attention=str(config.variant), dropout=config.dropout,
         checkpointing=config.gradient_checkpointing,
     )  # fmt: skip
     packs = _packs(training)

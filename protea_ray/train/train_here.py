@@ -35,6 +35,7 @@ from protea_ray.train.masked_model import MaskedModel
 from protea_ray.train.masking import MaskedPack
 from protea_ray.train.metrics_file import FINAL, MetricsFile
 from protea_ray.train.optimiser import Optimiser
+from protea_ray.train.own_attention import settled
 from protea_ray.train.pack_feed import PackFeed, PlannedStep
 from protea_ray.train.proteins import Proteins
 from protea_ray.train.rate_meter import RateMeter
@@ -93,7 +94,7 @@ def train_here(
     mappings with a `kind`: progress each ten seconds on rank 0, validation on every rank. `stop_after` is in seconds
     from now. Raises ConfigError for what cannot work, TrainingError for a loss that is not a number.
     """
-    out = Path(out)
+    out, config = Path(out), settled(config, Path(out))
     stopping = Stopping(out, stop_after)
     _require_packs(config, world)
     start = prepare(config, proteins, out, rank=rank, world=world)
@@ -141,7 +142,7 @@ class _Run:
                 self.metrics.close()
 
     def _load(self, checkpoint: Path | None) -> Trainee:
-        layers = choose_compiling(self.device, "", asked=self.options.compile)
+        layers = choose_compiling(self.device, "", asked=self.options.compile, variant=self.config.variant)
         return Trainee.load(self.config, self.start, checkpoint, device=self.device, compiled=layers.name == ON)
 
     def _resume(self, checkpoint: Path) -> None:

@@ -4,7 +4,7 @@
 |---|---|---|
 | none | a whole model | that of the best checkpoint |
 | lora | an adapter beside its base | merged with the base: a whole model |
-| qlora | an adapter beside its base | that of the best checkpoint: its sum with 4 bits has no 4-bit form |
+| qlora | an adapter beside its base | that of the best checkpoint: its sum with a matrix in few bits has no such form |
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class Trainee:
         base = None if config.adapter == "none" else start.base
         model = MaskedModel.load(
             start.directory if base or checkpoint is None else checkpoint, device=device, dtype=config.dtype,
-            attention=config.attention, dropout=config.dropout, checkpointing=config.gradient_checkpointing,
+            attention=str(config.variant), dropout=config.dropout, checkpointing=config.gradient_checkpointing,
             compiled=compiled,
         )  # fmt: skip
         if base is None:
             return cls(model, None)
         updates = add_adapters(
             model, base, rank=config.lora_rank, alpha=config.lora_alpha, targets=config.lora_targets,
-            quantised=config.adapter == "qlora", seed=config.seed,
+            quantization=config.base_quantization, seed=config.seed,
         )  # fmt: skip
         if checkpoint is not None:
             updates.read(checkpoint)

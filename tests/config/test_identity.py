@@ -10,7 +10,7 @@ import pytest
 from protea_ray.config.identity import canonical_json, identity, space_name
 from protea_ray.config.recipe import EmbeddingConfig, ModelFacts, embedding_config, resolve
 
-FACTS = ModelFacts("esm2", 6, True, 1022, "float16", has_lm_head=True, reads_3di=True)
+FACTS = ModelFacts("esm2", 6, True, 1022, "float16", has_lm_head=True, reads_3di=True, has_rotary=True)
 FILES = {"model.safetensors": "a" * 64, "config": "b" * 64, "vocabulary": "c" * 64}
 ASKED = {"model": "lab/tiny", "layers": [0, 1], "chunk_size": 100, "chunk_overlap": 10}
 
@@ -57,6 +57,7 @@ def test_spelling_out_a_default_does_not():
     assert name(max_residues=1022, family="esm2", dtype="float32") == name()
     assert name(layers=[1, 0, 1]) == name()
     assert name(attention="exact", rope="none", stitch="owner") == name()
+    assert name(rope="yarn:2.0", max_residues=2044) == name(rope="yarn:2") != name(rope="yarn:2", max_residues=1022)
     assert name(alphabet="aa") == name() == space_name(resolved().model_copy(update={"alphabet": None}), FILES)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ from protea_ray.config.recipe import EmbeddingConfig, ModelFacts, embedding_conf
 from protea_ray.errors import ConfigError
 from tests.exchange.test_protea_config import VALUES
 
-ESM2 = ModelFacts("esm2", 6, True, 1022, "float16")
+ESM2 = ModelFacts("esm2", 6, True, 1022, "float16", has_rotary=True)
 T5 = ModelFacts("t5", 24, False, None, "bfloat16")
 
 
@@ -182,3 +184,32 @@ def test_structure_letters_need_a_checkpoint_that_has_them():
     ]  # fmt: skip
     with pytest.raises(ConfigError, match=r"no tokens for 3di.*ProstT5 has"):
         resolve(config(alphabet="3di"), T5, "cpu", None)
+
+
+@pytest.mark.parametrize(
+    ("rope", "length"),
+    [("none", 1022), ("linear:1", 1022), ("yarn:1.5", 1533), ("ntk:2.3", 2350), ("linear:34.46", 35218)],
+)
+def test_a_stretch_raises_the_longest_window(rope: str, length: int):
+    assert resolve(config(rope=rope), ESM2, "cpu", None).max_residues == length
+    assert resolve(config(rope=rope, max_residues=700), ESM2, "cpu", None).max_residues == 700
+
+
+def test_the_stretched_length_is_computed_in_decimals():
+    facts = replace(ESM2, trained_length=1000)
+    assert resolve(config(rope="yarn:2.01"), facts, "cpu", None).max_residues == 2010 > 2.01 * 1000
+
+
+def test_the_stretched_length_leaves_room_for_the_overlap():
+    short = replace(ESM2, trained_length=200)
+    assert resolve(config(rope="ntk:2"), short, "cpu", None).max_residues == 400
+    with pytest.raises(ConfigError, match="window_overlap 256 must be below max_residues 240"):
+        resolve(config(rope="ntk:1.2"), short, "cpu", None)
+
+
+def test_positions_that_are_not_rotary_cannot_be_stretched():
+    unknown = replace(ESM2, family="plugin", trained_length=None)
+    for facts, lacks in ((T5, "t5 checkpoint has no rotary"), (unknown, "plugin checkpoint has no trained length")):
+        assert resolve(config(rope="none"), facts, "cpu", None).max_residues is None
+        with pytest.raises(ConfigError, match=rf"rope: yarn:2 was asked for.*{lacks}.*Use rope none"):
+            resolve(config(rope="yarn:2"), facts, "cpu", None)

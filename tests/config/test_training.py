@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from protea_ray.config.paths import require_training_paths
 from protea_ray.config.run import load_fields
-from protea_ray.config.training import PRESETS, SHAPE_NAMES, TrainingConfig, training_config, training_run
+from protea_ray.config.training import SHAPE_NAMES, TrainingConfig, training_config, training_run
+from protea_ray.config.training_presets import PRESETS
 from protea_ray.errors import ConfigError
 
 

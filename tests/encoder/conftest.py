@@ -12,7 +12,7 @@ import torch
 from torch.nn.attention import flex_attention as flex_module
 
 from protea_ray.config.recipe import EmbeddingConfig, resolve
-from protea_ray.encoder import attention
+from protea_ray.encoder import flex
 from protea_ray.encoder.encoder import Encoder
 from protea_ray.models.families import recognise
 from protea_ray.models.families.vocabulary import read_vocabulary
@@ -72,6 +72,6 @@ def proteins(*lengths: int, seed: int = 0, letters: str = ALL_LETTERS) -> list[s
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGpu]:
     """A GPU of fake tensors, on which flex runs as it is written, without a compiler."""
     monkeypatch.setattr(flex_module, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)  # no dynamo inside of a mode
-    monkeypatch.setattr(attention, "_compiled_flex", lambda: flex_module.flex_attention)
+    monkeypatch.setattr(flex, "_compiled_flex", lambda: flex_module.flex_attention)
     with fake_gpu(monkeypatch) as made:
         yield made

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protea_ray.config.attention import AttentionVariant
-from protea_ray.encoder import attention
+from protea_ray.encoder import attention, flex
 from protea_ray.encoder.attention import attend, choose, toeplitz
 from protea_ray.errors import EncoderError
 
@@ -37,7 +37,7 @@ def dense(q, k, v, table, rows, window, scale):
 
 def run(q, k, v, table, rows, window, kernel, **extra):
     cu = torch.from_numpy(rows.astype(np.int32))
-    mask = attention.block_mask(rows, window, torch.device("cpu")) if kernel == "flex" else None
+    mask = flex.block_mask(rows, window, torch.device("cpu")) if kernel == "flex" else None
     out, _ = attend(
         None, q, k, v, scaling=0.3, position_bias=table, cu_seqlens=cu, max_len=int(np.diff(rows).max()),
         variant=AttentionVariant("local", (window,)) if window >= 0 else AttentionVariant("exact"),
@@ -108,20 +108,18 @@ def require_the_mask_of_every_pair(lengths, window):
     rows = np.concatenate([[0], np.cumsum(lengths)])
     q, k, v, _ = inputs(rows)
     seen = dense(q, k, v, None, rows, window, 1.0)[2].numpy()
-    side = -(-len(seen) // attention.BLOCK)
-    padded = np.zeros((side * attention.BLOCK,) * 2, bool)
+    side = -(-len(seen) // flex.BLOCK)
+    padded = np.zeros((side * flex.BLOCK,) * 2, bool)
     padded[: len(seen), : len(seen)] = seen
-    blocks = padded.reshape(side, attention.BLOCK, side, attention.BLOCK).transpose(0, 2, 1, 3)
-    mask = attention.block_mask(rows, window, torch.device("cpu"))
+    blocks = padded.reshape(side, flex.BLOCK, side, flex.BLOCK).transpose(0, 2, 1, 3)
+    mask = flex.block_mask(rows, window, torch.device("cpu"))
     partial, full = (listed(mask.kv_num_blocks, mask.kv_indices), listed(mask.full_kv_num_blocks, mask.full_kv_indices))
     assert not (partial & full).any()
     assert np.array_equal(blocks.any((2, 3)), partial | full)  # no visible pair is skipped, and no other block is read
     inside = padded[: len(seen), : len(seen)]
     for i, j in zip(*np.nonzero(full), strict=True):  # the kernel asks no further in a full block
-        rectangle = inside[
-            i * attention.BLOCK : (i + 1) * attention.BLOCK, j * attention.BLOCK : (j + 1) * attention.BLOCK
-        ]
-        assert rectangle.all() and rectangle.shape[1] == attention.BLOCK
+        rectangle = inside[i * flex.BLOCK : (i + 1) * flex.BLOCK, j * flex.BLOCK : (j + 1) * flex.BLOCK]
+        assert rectangle.all() and rectangle.shape[1] == flex.BLOCK
 
 
 def listed(counts, indices):

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import flex_attention
 
 from protea_ray.config.attention import AttentionVariant
-from protea_ray.encoder import attention, pool
+from protea_ray.encoder import attention, flex, pool
 from protea_ray.encoder.attention import Choice
 from protea_ray.encoder.encoder import Encoder
 from tests.encoder.conftest import proteins
@@ -131,16 +131,16 @@ def test_flex_is_compiled_once_on_a_gpu_and_for_any_length(biased: bool, monkeyp
         compiled.append((function, options))
         return lambda q, k, v, **given: function(q.as_subclass(Tensor), k, v, **given)
 
-    monkeypatch.setattr(attention, "torch", SimpleNamespace(**vars(torch) | {"compile": compiling}))
-    attention._compiled_flex.cache_clear()
+    monkeypatch.setattr(flex, "torch", SimpleNamespace(**vars(torch) | {"compile": compiling}))
+    flex._compiled_flex.cache_clear()
     draw = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(1, 2, 130, 16, generator=draw) for _ in range(3))
     table = torch.randn(2, 9, generator=draw) if biased else None
-    mask = attention.block_mask(ROWS, -1, torch.device("cpu"))
-    expected = attention.attend_flex(q, k, v, table, mask, 0.7)
+    mask = flex.block_mask(ROWS, -1, torch.device("cpu"))
+    expected = flex.attend_flex(q, k, v, table, mask, 0.7)
     assert not compiled
-    run = [attention.attend_flex(q.as_subclass(OnCuda), k, v, table, mask, 0.7) for _ in range(2)]
-    attention._compiled_flex.cache_clear()
+    run = [flex.attend_flex(q.as_subclass(OnCuda), k, v, table, mask, 0.7) for _ in range(2)]
+    flex._compiled_flex.cache_clear()
     assert compiled == [(flex_attention, {"dynamic": True})]
     assert all((out - expected).abs().max() < 1e-5 for out in run)
 

@@ -17,6 +17,7 @@ import pytest
 import torch
 from torch import nn
 
+from protea_ray.config.attention import attention_variant
 from protea_ray.encoder import acceleration, batch, budget, quantize
 from protea_ray.encoder import encoder as encoder_module
 from protea_ray.encoder.attention import Choice
@@ -27,6 +28,7 @@ from protea_ray.testing.random_checkpoint import FAMILIES, build
 from tests.encoder.conftest import load, proteins
 
 CUDA = torch.device("cuda", 1)
+LOCAL = attention_variant("local:8")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
@@ -113,22 +115,37 @@ def test_what_the_encoder_asks_its_choices(checkpoint: Any, monkeypatch: pytest.
     monkeypatch.setattr(encoder_module, "choose_compiling", recorded("compiling", Choice("eager", "")))
     monkeypatch.setattr(acceleration, "choose_product", recorded("product", Choice("torch", "")))
     monkeypatch.setattr(encoder_module, "default_budget", recorded("budget", 321))
-    fields = {"dtype": "bfloat16", "quantization": "int4"}
+    fields = {"dtype": "bfloat16", "quantization": "int4", "attention": str(LOCAL)}
     run = load(
         checkpoint("ankh"), fields, fields | {"pooling": ("mean_max",), "layers": (0, 1), "layer_agg": "concat"},
         kernel="flex", compiled="off", products="torch",
     )  # fmt: skip
     cpu = torch.device("cpu")
     assert asked == {
-        "attention": (cpu, "bfloat16", True, "flex", run.shape.head_dim),
-        "compiling": (cpu, "toeplitz", "int4", "off"),
+        "attention": (cpu, "bfloat16", True, "flex", run.shape.head_dim, LOCAL),
+        "compiling": (cpu, "toeplitz", "int4", "off", LOCAL),
         "product": (cpu, "int4", False, "torch"),
-        "budget": (cpu, run.shape, 2, 32 + 2 * 32),
+        "budget": (cpu, run.shape, 2, 32 + 2 * 32, LOCAL),
     }
     assert run.token_budget == 321
 
 
 # memory
+
+
+@pytest.mark.parametrize(
+    ("form", "more"),
+    [
+        ("local:8", 0),
+        ("global:8", 4 * 4 * 128),  # query, key, value and output in float32
+        ("favor:100,0", 4 * 4 * 128 + 4 * 4 * 100),  # and features of one head, before and after exp, of both
+        ("hedgehog", 4 * 4 * 128 + 4 * 4 * 256),
+    ],
+)
+def test_an_approximation_needs_more(form: str, more: int) -> None:
+    shape = Shape(hidden=64, layers=1, heads=4, head_dim=32, ffn=300, vocabulary=33)
+    plain, given = budget.bytes_of_token(shape, 2, 10), budget.bytes_of_token(shape, 2, 10, attention_variant(form))
+    assert given == plain + more
 
 
 def test_the_budget_of_a_gpu_is_a_share_of_what_is_free_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import EsmForMaskedLM, EsmTokenizer
 
+from protea_ray.encoder.collect import Rejected
 from protea_ray.encoder.masked_loss import masked_losses, masked_places, residue_losses
 from protea_ray.errors import EncoderError
 from tests.encoder.conftest import load, proteins
@@ -116,6 +117,38 @@ def test_what_is_cut_away_is_not_predicted(directory: Path, plain: Plain):
     assert found.places.tolist() == [place for place in masked_places(sequence).tolist() if place < 120]
     np.testing.assert_allclose(found.nats, plain.nats(sequence[:120], found.places.tolist())[0], atol=1e-5)
     assert found.edge.tolist() == [119 - place for place in found.places]
+
+
+def test_an_averaged_row_predicts_every_residue_at_its_place(directory: Path, plain: Plain):
+    (sequence,) = proteins(250)
+    places = masked_places(sequence).tolist()
+    rows: dict[int, list[torch.Tensor]] = {}
+    for start in (0, 100, 200):  # end to end; the last has 50 rows
+        window = sequence[start : start + 100]
+        ids = plain.masked(window, [place - start for place in places if start <= place < start + 100])
+        with torch.inference_mode():
+            states = plain.model.esm(ids).last_hidden_state[0, 1:-1]
+        for row, state in enumerate(states):
+            rows.setdefault(row, []).append(state)
+    means = torch.stack([torch.stack(rows[place % 100]).mean(0) for place in places])
+    with torch.inference_mode():
+        expected = plain.losses(plain.model.lm_head(means).double(), [sequence[place] for place in places])
+    (found,) = residue_losses(load(directory, {"max_residues": 100, "stitch": "average"}), [sequence])
+    assert found.places.tolist() == places
+    np.testing.assert_allclose(found.nats, expected[0], atol=1e-5, rtol=1e-6)
+    np.testing.assert_allclose(found.nats_20, expected[1], atol=1e-5, rtol=1e-6)
+    (short,) = residue_losses(load(directory, {"max_residues": 250, "stitch": "average"}), [sequence])
+    np.testing.assert_allclose(short.nats, plain.nats(sequence, places)[0], atol=1e-5, rtol=1e-6)
+
+
+def test_what_a_run_would_reject_is_measured(directory: Path):
+    """Two landmarks cannot approximate this model: its certificate fails, and that is what the loss shall show."""
+    (sequence,) = proteins(300)
+    encoder = load(directory, NONE | {"attention": "nystrom:2"})
+    (rejected,) = encoder.embed([sequence])
+    assert isinstance(rejected, Rejected)
+    exact, poor = (masked_losses(one, [sequence]) for one in (load(directory, NONE), encoder))
+    assert poor.targets[0] == exact.targets[0] and abs(poor.nats[0] - exact.nats[0]) > 0.1
 
 
 def test_neighbours_and_packs_change_nothing(directory: Path):

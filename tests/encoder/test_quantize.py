@@ -9,7 +9,6 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,19 +24,17 @@ from protea_ray.config.run import run_config
 from protea_ray.encoder import quantize
 from protea_ray.encoder.canary import check_canaries
 from protea_ray.encoder.encoder import Encoder
-from protea_ray.encoder.quantize import Nf4Linear
+from protea_ray.encoder.packed_linear import Nf4Linear
 from protea_ray.errors import EncoderError
 from protea_ray.pipeline.embed import embed
 from protea_ray.pipeline.progress import LineReporter
 from protea_ray.testing.random_checkpoint import FAMILIES, build
 from tests import stores
-from tests.encoder.conftest import load, proteins
+from tests.encoder.conftest import load
+from tests.encoder.matrices import FIELDS, MATRICES, PROTEINS, alone, inside, likeness, parts, rebuilt, states
 from tests.encoder.rounding import one_scale, seven_bits, three_bits
 
 KINDS = ("int8", "int4")
-FIELDS = {"pooling": ("none",)}
-PROTEINS = proteins(40, 7, 90, 1, 130, 60, 33, 200)
-MATRICES = {"esm2": 18, "esmc": 21, "t5": 18, "prostt5": 18, "ankh": 21}  # of 3 layers
 EVERY = [pytest.param(family, kind, id=f"{family}-{kind}") for family in FAMILIES for kind in KINDS]
 
 # mean cosine between a residue's state and that of float32, less the mean state; these weights are drawn so that
@@ -64,41 +61,9 @@ def quantised(wide: Callable[[str], Path]) -> Callable[[str, str], Encoder]:
     return cache(lambda family, kind: load(wide(family), FIELDS | {"quantization": kind}))
 
 
-def states(encoder: Encoder) -> Tensor:
-    """The last state of all residues of all proteins, packed together."""
-    found = {result.index: result.residues[0] for result in encoder.embed(PROTEINS)}
-    return torch.from_numpy(np.concatenate([found[i] for i in range(len(PROTEINS))]))
-
-
-def likeness(found: Tensor, expected: Tensor) -> float:
-    centre = expected.mean(0)
-    return float(F.cosine_similarity(found - centre, expected - centre).mean())
-
-
 def lost(cosine: float) -> float:
     """A bound half a bit from a measured cosine: a whole bit less doubles the error, 1 - cosine is its square."""
     return 1 - 2 * (1 - cosine)
-
-
-def rebuilt(directory: Path, change: Callable[[nn.Linear], nn.Module]) -> Encoder:
-    """The float32 encoder with its matrices changed by the test, in the order of the module."""
-    encoder = load(directory, FIELDS)
-    for layer in encoder.core.stack.layers:
-        for name, linear in [(n, m) for n, m in layer.named_modules() if isinstance(m, nn.Linear)]:
-            layer.set_submodule(name, change(of_torch(linear)))
-    return encoder
-
-
-def of_torch(linear: nn.Linear) -> nn.Linear:
-    """The same weights under torch's own product, whoever multiplied before."""
-    made = nn.Linear(linear.in_features, linear.out_features, linear.bias is not None, device="meta")
-    made.weight, made.bias = linear.weight, linear.bias
-    return made
-
-
-def alone(encoder: Encoder) -> Tensor:
-    """The same states with one protein a pass."""
-    return states(replace(encoder, token_budget=1))
 
 
 def held(encoder: Encoder) -> int:
@@ -112,10 +77,6 @@ def held(encoder: Encoder) -> int:
         of_scales = linear.state.state2
         tensors += [linear.packed, linear.state.absmax, linear.state.code, of_scales.absmax, of_scales.code]
     return sum(tensor.nbytes for tensor in tensors)
-
-
-def parts(encoder: Encoder, kind: type) -> list[Any]:
-    return [part for layer in encoder.core.stack.layers for part in layer.modules() if isinstance(part, kind)]
 
 
 @pytest.mark.parametrize(("family", "kind"), EVERY)
@@ -183,12 +144,6 @@ def test_every_matrix_is_smaller_and_nothing_else_changed(family: str, quantised
     assert held(quantised(family, "int4")) == sizes // 2 + sizes // 64 + tables
 
 
-def inside(encoder: Encoder) -> list[tuple[str, Tensor]]:
-    """All parameters of the module but the matrices of its layers: embeddings, norms, biases, heads."""
-    matrices = {id(linear.weight) for linear in parts(encoder, nn.Linear)}
-    return [(name, p) for name, p in encoder.module.named_parameters() if id(p) not in matrices]
-
-
 @pytest.mark.parametrize(("family", "kind"), EVERY)
 def test_in_bfloat16_the_two_errors_add_up(family: str, kind: str, wide: Any, plain: Any) -> None:
     """Squared, as independent ones do; half a bit more is allowed."""
@@ -211,11 +166,18 @@ def test_in_float16_int8_is_refused_and_int4_converts_what_stays_in_float32(quan
         Encoder.load(run.directory, run.family, [int8])
 
 
-@pytest.mark.parametrize(("kind", "package"), [("int8", "torchao"), ("int4", "bitsandbytes")])
-def test_a_missing_package_is_named_with_the_command(kind: str, package: str, wide: Any, monkeypatch: Any) -> None:
-    for name in (package, f"{package}.quantization", f"{package}.functional"):
+@pytest.mark.parametrize(
+    ("kind", "module", "extra"),
+    [("int8", "torchao.quantization", "quantize"), ("int4", "bitsandbytes.functional", "quantize"),
+     ("hqq:4", "hqq.core.quantize", "sweep")],
+)  # fmt: skip
+def test_a_missing_package_is_named_with_the_command(
+    kind: str, module: str, extra: str, wide: Any, monkeypatch: Any
+) -> None:
+    package = module.split(".")[0]
+    for name in (package, module):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(EncoderError, match=rf"{kind} needs {package}.*pip install protea-ray\[quantize\]"):
+    with pytest.raises(EncoderError, match=rf"{kind} needs {package}.*pip install protea-ray\[{extra}\]"):
         load(wide("esm2"), FIELDS | {"quantization": kind})
 
 
@@ -241,7 +203,7 @@ import sys, types
 import protea_ray
 def embed(kind):
     protea_ray.embed_dataset(["MKT"], model={str(wide("esm2"))!r}, quantization=kind)
-    print(*(name in sys.modules for name in ("transformers", "torchao", "bitsandbytes")))
+    print(*(name in sys.modules for name in ("transformers", "torchao", "bitsandbytes", "hqq")))
 def fetch(*_, **__):
     sys.exit("fetched")
 embed(None)
@@ -249,9 +211,10 @@ sys.modules["kernels"] = types.SimpleNamespace(get_kernel=fetch)
 embed("int4")
 print(sys.modules["kernels"].get_kernel is fetch)
 embed("int8")
+embed("hqq:2")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    seen = ["True False False", "True False True", "True", "True True True"]
+    seen = ["True False False False", "True False True False", "True", "True True True False", "True True True True"]
     assert done.stdout.splitlines() == seen, done.stderr
     assert done.stderr == ""
 

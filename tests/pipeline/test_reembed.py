@@ -312,6 +312,15 @@ def test_a_recipe_is_inherited_without_what_belongs_to_the_checkpoint(old: Path,
     assert open_checkpoint(str(esm2)).facts.trained_length == same["max_residues"]
 
 
+@pytest.mark.parametrize(("asked", "length"), [({}, 1022), ({"rope": "none"}, 1022), ({"rope": "yarn:1.5"}, 1533),
+                                               ({"rope": "yarn:1.5", "max_residues": 1100}, 1100)])  # fmt: skip
+def test_the_longest_window_follows_another_stretch(old: Path, esm2: Path, asked: dict[str, Any], length: int) -> None:
+    planned = prepare(str(old), {"model": str(esm2), **asked}, LineReporter())
+
+    assert planned.base is not None and planned.base.config["max_residues"] == 1022
+    assert planned.setting.recipes[0].max_residues == length
+
+
 @pytest.fixture
 def reading(tmp_path: Path) -> Iterator[Any]:
     """Starts a reader process; ends it with the test."""

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protea_ray.plan.cost import Cost, transformer_cost
+from protea_ray.config.attention import attention_variant
+from protea_ray.plan.cost import Cost, keys_seen, transformer_cost
 
 
 def test_esm2_counts_match_the_closed_form() -> None:
@@ -59,3 +60,19 @@ def test_times_that_would_make_long_proteins_cheaper_per_residue_scale_the_shape
     assert found.linear > 0
     assert found.quadratic / found.linear == pytest.approx(0.25)
     assert found.of(np.array([100, 1000])).sum() == pytest.approx(10.0)
+
+
+def test_attention_to_few_keys_costs_no_square() -> None:
+    cost = Cost(1.0, 2.0, keys=10)
+    assert cost.of(np.array([4, 10, 100])).tolist() == [4 + 2 * 16, 10 + 2 * 100, 100 + 2 * 1000]
+    windowed = Cost(1.0, 2.0, max_residues=100, overlap=50, keys=10)
+    assert windowed.of(np.array([1000])).tolist() == [(1 + 2 * 10) * 2000]
+
+
+@pytest.mark.parametrize(
+    ("form", "keys"),
+    [("exact", None), ("local:5", 11), ("global:5", 15), ("bigbird:8,3,1,2,0", 8 * 7 + 16), ("nystrom:64", 160),
+     ("favor:128,0", 256), ("hedgehog", 48)],
+)  # fmt: skip
+def test_keys_of_each_attention(form: str, keys: int | None) -> None:
+    assert keys_seen(attention_variant(form), head_dim=16) == keys

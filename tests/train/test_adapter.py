@@ -19,7 +19,8 @@ from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.encoder.collect import Embedded
 from protea_ray.encoder.in_memory import encoder_here
 from protea_ray.encoder.lora import LoRA
-from protea_ray.encoder.quantize import Nf4Linear, method, quantize
+from protea_ray.encoder.packed_linear import Nf4Linear
+from protea_ray.encoder.quantize import method, quantize
 from protea_ray.errors import CheckpointError, ConfigError, EncoderError
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.testing.random_checkpoint import build
@@ -89,7 +90,7 @@ def train(base: Path, place: Path, steps: int = 6, **options: Any) -> Trained:
 def trained(bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
     place = tmp_path_factory.mktemp("trained")
     made = {family: train(base, place / family, targets=EVERY) for family, base in bases.items()}
-    return made | {"nf4": train(bases["esm2"], place / "nf4", targets=EVERY, quantised=True)}
+    return made | {"nf4": train(bases["esm2"], place / "nf4", targets=EVERY, quantization="int4")}
 
 
 def loss(model: MaskedModel, base: Path) -> Tensor:
@@ -174,7 +175,7 @@ def test_training_lowers_the_loss_and_leaves_the_base_as_it_was(name: str, train
     run = trained[name]
     plain = MaskedModel.load(run.base, device="cpu", dtype="float32")
     if name == "nf4":
-        add_adapters(plain, open_checkpoint(str(run.base)), quantised=True)
+        add_adapters(plain, open_checkpoint(str(run.base)), quantization="int4")
     assert loss(run.model, run.base) < loss(plain, run.base) - 1.0
     held = dict(run.model.named_parameters())
     for layer, matrix in held.items():
@@ -186,7 +187,7 @@ def test_gradients_on_4_bits_are_those_on_the_decoded_matrices(bases: dict[str, 
     grads: list[dict[str, Tensor]] = []
     for decoded in (False, True):
         model = MaskedModel.load(bases["esm2"], device="cpu", dtype="float32")
-        updates = add_adapters(model, open_checkpoint(str(bases["esm2"])), quantised=True)
+        updates = add_adapters(model, open_checkpoint(str(bases["esm2"])), quantization="int4")
         with torch.no_grad():
             for update in matrices(updates):
                 update.lora_B.normal_(0, 0.1, generator=torch.Generator().manual_seed(0))
@@ -271,7 +272,7 @@ def test_an_adapter_of_4_bits_is_merged_into_what_they_decode_to_and_into_nothin
     trained: dict[str, Trained], tmp_path: Path
 ) -> None:
     run = trained["nf4"]
-    with pytest.raises(ConfigError, match=r"trained on a base in 4 bits; .*merge dequantised"):
+    with pytest.raises(ConfigError, match=r"trained on a base in int4; .*merge dequantised"):
         merge(run.kept, tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
     directory = merge(run.kept, tmp_path / "merged", "dequantised")

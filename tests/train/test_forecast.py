@@ -55,6 +55,19 @@ def test_operations_are_those_that_torch_counts(reference: Any) -> None:
     assert ours == pytest.approx(counter.get_total_flops(), rel=0.02)
 
 
+@pytest.mark.parametrize("form", ["global:4", "bigbird:8,3,1,2,0", "favor:8,0"])
+def test_an_approximation_costs_tokens_and_no_pairs(form: str) -> None:
+    one, two = (operations_of(recipe(attention=form), SHAPE, np.array([length])) for length in (1000, 2000))
+    exact = operations_of(recipe(), SHAPE, np.array([2000]))
+    assert two == pytest.approx(2 * one)
+    assert two < exact
+    kept = memory_of(recipe(attention=form, pack_tokens=1000, step_tokens=1000), SHAPE)
+    plain = memory_of(recipe(pack_tokens=1000, step_tokens=1000), SHAPE)
+    width = SHAPE.heads * SHAPE.head_dim
+    of_token = {"global:4": 2 * width * 2, "bigbird:8,3,1,2,0": 2 * width * 7, "favor:8,0": 2 * SHAPE.heads * 8}
+    assert kept - plain == 4 * of_token[form] * 1000 * SHAPE.layers
+
+
 @pytest.mark.parametrize("window", [0, 1, 7, 49, 50, 51, 500])
 def test_pairs_of_local_attention_are_counted_exactly(window: int) -> None:
     length, width = 50, SHAPE.heads * SHAPE.head_dim

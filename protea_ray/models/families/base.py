@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from protea_ray.config.recipe import AlphabetName, Dtype, ModelFacts
 from protea_ray.errors import CheckpointError
 from protea_ray.models.families.alphabet import LETTERS, LETTERS_3DI, Alphabet, Tokenize, read_alphabet
+from protea_ray.models.families.training_marker import trained_attention, trained_residues
 from protea_ray.models.families.vocabulary import added_tokens, by_id, letter_ids, read_vocabulary
 
 if TYPE_CHECKING:
@@ -118,15 +119,20 @@ class Family(ABC):
     ) -> ModelFacts:
         """What a recipe depends on; `tensors` are the names in the weight files, `vocabulary` the ids of the tokens.
 
-        Raises CheckpointError for a letter whose token has no row in the model's embedding.
+        Raises CheckpointError for a letter whose token has no row in the model's embedding, and for a damaged marker.
         """
         known, shape = vocabulary or {}, self.shape(config)
         reads_3di = self.reads_3di(known)
         _require_embeddings(known, LETTERS + LETTERS_3DI if reads_3di else LETTERS, shape.vocabulary)
         return ModelFacts(
             self.name, shape.layers, self.has_cls, self.trained_length(config), self.gpu_dtype,
-            has_lm_head=self.head_weight in tensors, reads_3di=reads_3di,
+            has_lm_head=self.head_weight in tensors, reads_3di=reads_3di, has_bias=self.has_bias,
+            has_rotary=self.has_rotary(config), attention=trained_attention(config),
         )  # fmt: skip
+
+    def has_rotary(self, config: Mapping[str, Any]) -> bool:
+        """Whether positions are rotations that `encoder/rope.py` can stretch: parts of the module with `inv_freq`."""
+        return False
 
     def reads_3di(self, vocabulary: Mapping[str, int]) -> bool:
         """Whether a vocabulary has Foldseek's structure letters, told apart from amino acids."""
@@ -191,13 +197,6 @@ class Family(ABC):
     def stored_name(self, name: str) -> str:
         """The name in the files of the module's tensor `name`."""
         return name
-
-
-def trained_residues(config: Mapping[str, Any]) -> int | None:
-    """Residues of the longest crop that this package trained the model on; None where it has not."""
-    marker = config.get("protea_ray")
-    length = marker.get("trained_residues") if isinstance(marker, dict) else None
-    return length if type(length) is int and length > 0 else None
 
 
 def _require_embeddings(vocabulary: Mapping[str, int], letters: str, rows: int) -> None:

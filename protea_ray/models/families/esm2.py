@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protea_ray.models.families.base import Family, Shape, Stack, Wanted, number, trained_residues
+from protea_ray.models.families.base import Family, Shape, Stack, Wanted, number
+from protea_ray.models.families.training_marker import trained_residues
 from protea_ray.models.families.vocabulary import AMINO_ACIDS, lacking
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ class Esm2(Family):
     def trained_length(self, config: Mapping[str, Any]) -> int | None:
         """1,022: the position table of 1,026 counts padding (2) and the special tokens (2)."""
         return trained_residues(config) or number(config, "max_position_embeddings") - 4
+
+    def has_rotary(self, config: Mapping[str, Any]) -> bool:
+        """Always: `misfit` refuses ESM-1b, whose positions are a learned table."""
+        return True
 
     def wanted(self, config: Mapping[str, Any]) -> Wanted:
         """The tensors of EsmModel without its pooler. The rotary frequencies are computed where no file holds them."""

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protea_ray.models.families.base import Family, Shape, Stack, Wanted, number, trained_residues
+from protea_ray.models.families.base import Family, Shape, Stack, Wanted, number
+from protea_ray.models.families.training_marker import trained_residues
 from protea_ray.models.families.vocabulary import AMINO_ACIDS, by_id, lacking, read_vocabulary
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ class Esmc(Family):
     def trained_length(self, config: Mapping[str, Any]) -> int | None:
         """Residues that the model was trained on: 2,046, which is 2,048 tokens less BOS and EOS."""
         return trained_residues(config) or number(config, "max_position_embeddings") - 2
+
+    def has_rotary(self, config: Mapping[str, Any]) -> bool:
+        """Unless config.json stretches them itself, which transformers then does, for some kinds in every pass anew."""
+        own = config.get("rope_parameters") or config.get("rope_scaling") or {}
+        return own.get("rope_type", own.get("type", "default")) == "default"
 
     def wanted(self, config: Mapping[str, Any]) -> Wanted:
         """The tensors of EsmcModel; biases of linear layers where config.json says that there are some."""

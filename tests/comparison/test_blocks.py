@@ -1,0 +1,163 @@
+"""Fidelity and masked loss of whole comparisons on a tiny model, against plain numpy and transformers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from protea_ray.comparison import blocks, fidelity, loss
+from protea_ray.comparison.comparison import Comparison, ComparisonOptions, compare
+from protea_ray.comparison.protein_bins import draw_proteins
+from protea_ray.encoder.masked_loss import masked_places
+from protea_ray.pipeline.progress import LineReporter
+from tests.comparison.conftest import BINS
+from tests.encoder.test_masked_loss import Plain
+from tests.plain import PlainEsm
+
+
+def run(model: Path, fasta: Path, out: Path, variants: str, *names: str, **options: Any) -> Comparison:
+    given = ComparisonOptions((variants,), names, per_bin=4, longest=130, device="cpu", **options)
+    return compare(str(model), str(fasta), out, LineReporter(loudness="quiet"), given)
+
+
+@pytest.fixture(autouse=True)
+def short_bins(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("protea_ray.comparison.comparison.length_bins", lambda trained, longest: BINS)
+
+
+def by(rows: Any, **wanted: Any) -> list[Any]:
+    return [row for row in rows if all(getattr(row, name) == value for name, value in wanted.items())]
+
+
+def test_exact_is_near_to_itself_and_so_is_what_is_exact_by_construction(model: Path, fasta: Path, tmp_path: Path):
+    done = run(model, fasta, tmp_path, "exact,local:5000,local:3,truncate", "fidelity")
+    assert {row.bin for row in done.found.fidelity} == {30, 60}, "longer proteins have no exact truth"
+    assert {row.layer for row in done.found.fidelity} == {0, 1}
+    for name in ("exact", "local:5000"):
+        for row in by(done.found.fidelity, variant=name):
+            assert row.relative_error < 1e-5 and abs(row.centred_cosine - 1) < 1e-5
+        for row in by(done.found.pooled, variant=name):
+            assert abs(row.pooled_cosine - 1) < 1e-5 and row.neighbours_kept == 1 and row.proteins == 4
+    assert all(row.relative_error > 0.05 for row in by(done.found.fidelity, variant="local:3"))
+    assert ["truncate" in str(one) for one in done.left_out] == [True]
+
+
+def test_fidelity_is_what_numpy_says(model: Path, fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Against states of transformers, with an attention that only this test's arithmetic knows."""
+    done = run(model, fasta, tmp_path / "out", "int=local:3", "fidelity")
+    plain, near = PlainEsm(model), {}
+    drawn = draw_proteins(str(fasta), (30, 60), 4, 0).proteins
+    from protea_ray.comparison.compared_variant import compared_variant
+    from protea_ray.comparison.variant_encoders import VariantEncoders
+    from protea_ray.models.checkpoint import open_checkpoint
+
+    encoder = VariantEncoders(open_checkpoint(str(model)), "cpu").load(compared_variant("local:3"))
+    own = dict(fidelity._whole_states(encoder, drawn))
+    exact = [np.stack(plain.states(protein.sequence)[:0:-1]) for protein in drawn]
+    for layer in (0, 1):
+        centre = np.concatenate([states[layer] for states in exact]).mean(axis=0)
+        for bin in (30, 60):
+            errors, cosines = [], []
+            for number, protein in enumerate(drawn):
+                if protein.bin == bin:
+                    for one, other in zip(own[number][layer], exact[number][layer], strict=True):
+                        errors.append(np.linalg.norm(one - other) / np.linalg.norm(other))
+                        a, b = one - centre, other - centre
+                        cosines.append(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+            (row,) = by(done.found.fidelity, layer=layer, bin=bin)
+            near[layer, bin] = abs(row.relative_error - np.mean(errors)), abs(row.centred_cosine - np.mean(cosines))
+    assert max(map(max, near.values())) < 1e-5
+
+
+def test_fewer_residues_are_kept_where_memory_is_short(model: Path, fasta: Path, monkeypatch: pytest.MonkeyPatch):
+    from protea_ray.comparison.variant_encoders import VariantEncoders
+    from protea_ray.models.checkpoint import open_checkpoint
+
+    drawn = draw_proteins(str(fasta), (30, 60), 4, 0).proteins
+    encoder = VariantEncoders(open_checkpoint(str(model)), "cpu").load(blocks.EXACT)
+    whole = fidelity.exact_states(encoder, drawn)
+    some = fidelity.exact_states(encoder, drawn, kept_bytes=8 * 10 * 4 * 32 * 2)
+    assert [len(kept) for kept in whole.kept] == [len(protein.sequence) for protein in drawn]
+    assert {len(kept) for kept in some.kept} == {10}
+    for kept, states, every in zip(some.kept, some.states, whole.states, strict=True):
+        np.testing.assert_array_equal(states, every[:, kept])
+    np.testing.assert_array_equal(some.pooled, whole.pooled)
+
+
+def test_losses_are_those_of_transformers_in_pairs_with_windows(model: Path, fasta: Path, tmp_path: Path):
+    done = run(model, fasta, tmp_path, "windows:20,exact,truncate", "loss", seed=2)
+    plain, drawn = Plain(model), draw_proteins(str(fasta), BINS, 4, 2)
+    each = {}
+    for protein in drawn.proteins:
+        places = masked_places(protein.sequence, seed=2).tolist()
+        if places:
+            each[protein.key] = (protein.bin, plain.nats(protein.sequence, places)[0].mean(), len(places))
+    for bin in BINS:
+        (row,) = by(done.found.loss, variant="exact", bin=bin)
+        means = [mean for of_bin, mean, _ in each.values() if of_bin == bin]
+        assert row.proteins == len(means) and row.targets == sum(n for b, _, n in each.values() if b == bin)
+        assert abs(row.nats - np.mean(means)) < 1e-5 * 10
+        assert abs(row.standard_error - np.std(means, ddof=1) / len(means) ** 0.5) < 1e-5 * 10
+    (beside,) = by(done.found.loss, variant="windows", bin=130)
+    (exact,) = by(done.found.loss, variant="exact", bin=130)
+    assert beside.difference is None and abs(exact.difference - (exact.nats - beside.nats)) < 1e-9
+    assert {row.difference for row in by(done.found.loss, variant="truncate", bin=60)} == {0}
+    (cut,) = by(done.found.loss, variant="truncate", bin=130)
+    assert cut.targets < exact.targets
+    assert {row.variant for row in done.edges} == {"windows", "windows:20", "truncate"}
+
+
+def test_pairs_are_residues_that_both_predict(model: Path, fasta: Path, tmp_path: Path):
+    done = run(model, fasta, tmp_path, "truncate", "loss")
+    parts = [pq.read_table(path).to_pylist() for path in (tmp_path / "parts").glob("loss-130-*")]
+    cut, whole = sorted(parts, key=len)
+    other = {(row["key"], row["place"]): row["nats"] for row in whole}
+    away: dict[bytes, list[float]] = {}
+    for row in cut:
+        away.setdefault(row["key"], []).append(row["nats"] - other[row["key"], row["place"]])
+    means = [np.mean(values) for values in away.values()]
+    (found,) = by(done.found.loss, variant="truncate", bin=130)
+    assert abs(found.difference - np.mean(means)) < 1e-9
+    assert abs(found.difference_se - np.std(means, ddof=1) / len(means) ** 0.5) < 1e-9
+
+
+def test_what_a_model_cannot_do_is_said_and_the_others_go_on(fasta: Path, tmp_path: Path):
+    from protea_ray.testing.random_checkpoint import build
+
+    directory = build("ankh", tmp_path / "ankh", layers=2, hidden=32)
+    done = run(directory, fasta, tmp_path / "out", "exact", "fidelity", "loss")
+    lost = {(one.block, one.variant): one.why for one in done.left_out}
+    assert set(lost) == {("fidelity", "windows"), ("loss", "windows"), ("loss", "exact")}
+    assert "no language-model head" in lost["loss", "exact"]
+    assert by(done.found.fidelity, variant="exact")
+
+
+def test_a_killed_comparison_goes_on(model: Path, fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    whole = run(model, fasta, tmp_path / "whole", "exact,local:3", "fidelity", "loss")
+    done: list[str] = []
+
+    def killed(*given: Any) -> Any:
+        done.append(f"{given[2]} {given[1][0].bin}")
+        if len(done) == 4:
+            raise KeyboardInterrupt
+        return kept(*given)
+
+    kept = loss.loss_of_residues
+    monkeypatch.setattr(loss, "loss_of_residues", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(model, fasta, tmp_path / "again", "exact,local:3", "fidelity", "loss")
+    again = run(model, fasta, tmp_path / "again", "exact,local:3", "fidelity", "loss")
+    assert done == ["windows 30", "windows 60", "windows 130", "exact 130", "exact 130", "local:3 30", "local:3 60",
+                    "local:3 130"]  # fmt: skip
+    assert asdict(again.found) == asdict(whole.found)
+    monkeypatch.setattr(loss, "loss_of_residues", None)
+    monkeypatch.setattr(fidelity, "fidelity", None)
+    third = run(model, fasta, tmp_path / "again", "exact,local:3", "fidelity", "loss")
+    assert asdict(third.found) == asdict(whole.found)
+    with pytest.raises(TypeError):
+        run(model, fasta, tmp_path / "again", "exact", "loss", seed=5)  # another seed is another part
