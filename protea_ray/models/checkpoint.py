@@ -16,7 +16,7 @@ from typing import Any
 
 from protea_ray.config.identity import canonical_json
 from protea_ray.config.known_models import full_name, without_twin
-from protea_ray.config.recipe import ModelFacts
+from protea_ray.config.resolution import ModelFacts
 from protea_ray.errors import CheckpointError, ProteaRayError
 from protea_ray.models.adapters import Adapter, digest_adapter, marked, read_adapter, require_base
 from protea_ray.models.families import recognise

@@ -8,7 +8,8 @@ import json
 import pytest
 
 from protea_ray.config.identity import canonical_json, identity, space_name
-from protea_ray.config.recipe import EmbeddingConfig, ModelFacts, embedding_config, resolve
+from protea_ray.config.recipe import EmbeddingConfig, embedding_config
+from protea_ray.config.resolution import ModelFacts, resolve
 
 FACTS = ModelFacts("esm2", 6, True, 1022, "float16", has_lm_head=True, reads_3di=True, has_rotary=True)
 FILES = {"model.safetensors": "a" * 64, "config": "b" * 64, "vocabulary": "c" * 64}

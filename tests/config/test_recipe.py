@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protea_ray.config.recipe import EmbeddingConfig, ModelFacts, attention_notes, embedding_config, resolve
+from protea_ray.config.recipe import EmbeddingConfig, embedding_config
+from protea_ray.config.resolution import ModelFacts, attention_notes, resolve
 from protea_ray.errors import ConfigError
 from tests.exchange.test_protea_config import VALUES
 

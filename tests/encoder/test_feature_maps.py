@@ -226,7 +226,7 @@ def test_a_checkpoint_without_maps_is_told_the_command_that_makes_them(tmp_path:
 
 
 def test_a_model_that_says_hedgehog_needs_its_maps_without_being_asked(tmp_path: Path) -> None:
-    from protea_ray.config.recipe import ModelFacts, misfits
+    from protea_ray.config.resolution import ModelFacts, misfits
 
     facts = ModelFacts("esm2", 2, True, 1022, "float16", attention="hedgehog")
     recipe = EmbeddingConfig(model="m")

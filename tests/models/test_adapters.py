@@ -12,7 +12,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from protea_ray.config.identity import space_name
-from protea_ray.config.recipe import EmbeddingConfig, resolve
+from protea_ray.config.recipe import EmbeddingConfig
+from protea_ray.config.resolution import resolve
 from protea_ray.errors import CheckpointError, ConfigError
 from protea_ray.models.checkpoint import Checkpoint, open_checkpoint
 from protea_ray.models.weights import verify_digests

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protea_ray.config.recipe import AlphabetName, Dtype, ModelFacts
+from protea_ray.config.recipe import AlphabetName, Dtype
+from protea_ray.config.resolution import ModelFacts
 from protea_ray.errors import CheckpointError
 from protea_ray.models.families.alphabet import LETTERS, LETTERS_3DI, Alphabet, Tokenize, read_alphabet
 from protea_ray.models.families.training_marker import trained_attention, trained_residues
