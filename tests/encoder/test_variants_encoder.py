@@ -172,3 +172,16 @@ def test_canaries_past_the_own_limit_of_a_recipe_stop_nothing(encoder: Any) -> N
     check_canaries(loaded)
     assert [type(result) for result in loaded.embed(proteins(6))] == [Embedded]
     assert [type(result) for result in loaded.embed(proteins(200))] == [Rejected]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*")
+@pytest.mark.parametrize("form", ["global:8", "favor:64,0"])
+def test_compiled_on_request_the_numbers_are_the_same(encoder: Any, form: str) -> None:
+    """The compiler leaves attention to Python, which goes through the proteins."""
+    sequences = proteins(5, 30, 60)
+    eager, compiled = (encoder("esm2", {"attention": form}, compiled=asked) for asked in ("off", "on"))
+    assert compiled.layers.name == ON
+    expected = vectors(eager, sequences)
+    for index, vector in vectors(compiled, sequences).items():
+        assert np.abs(vector - expected[index]).max() < 1e-5
