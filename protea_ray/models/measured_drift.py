@@ -14,8 +14,8 @@ from protea_ray.models.checkpoint import Checkpoint
 
 MEASURED = "variants.json"
 _FIGURES = {
-    "loss_difference": "masked loss {:+.3f} nats",
-    "pooled_cosine": "cosine of pooled vectors {:.3f}",
+    "loss_difference": "masked loss {:+.3f} nats beside that of windows",
+    "pooled_cosine": "centred cosine of pooled vectors to the exact ones {:.3f}",
     "neighbours_kept": "{:.0%} of the 10 nearest neighbours kept",
 }
 
@@ -26,7 +26,8 @@ def approximation_note(checkpoint: Checkpoint, variant: AttentionVariant) -> str
         return None
     said = f"attention {variant} approximates what {checkpoint.model} was trained with, {checkpoint.facts.attention}"
     figures = _figures(checkpoint, str(variant))
-    return f"{said}. {figures or f'Not measured: `protea-ray compare-variants {checkpoint.model}`'}"
+    command = f"protea-ray compare-variants {checkpoint.model} --proteins FASTA --out FOLDER --beside-model"
+    return f"{said}. {figures or f'Not measured: `{command}` does'}"
 
 
 def _figures(checkpoint: Checkpoint, variant: str) -> str | None:

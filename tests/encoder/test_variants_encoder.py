@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,11 @@ from protea_ray.encoder.acceleration import ON, choose_compiling
 from protea_ray.encoder.attention import choose
 from protea_ray.encoder.canary import check_canaries
 from protea_ray.encoder.collect import Embedded, Rejected
-from protea_ray.encoder.maps import attention_maps
+from protea_ray.encoder.maps import attention_maps, write_maps
 from protea_ray.encoder.variants import dispatch, favor
 from protea_ray.encoder.variants.nystrom import error_of_some
 from protea_ray.errors import ConfigError, EncoderError, ProteaRayError
+from protea_ray.models.checkpoint import open_checkpoint
 from tests.encoder.conftest import proteins
 
 FORMS = ["global:8", "bigbird:8,3,1,2,0", "nystrom:8", "favor:64,0"]
@@ -172,3 +174,28 @@ def test_canaries_past_the_own_limit_of_a_recipe_stop_nothing(encoder: Any) -> N
     check_canaries(loaded)
     assert [type(result) for result in loaded.embed(proteins(6))] == [Embedded]
     assert [type(result) for result in loaded.embed(proteins(200))] == [Rejected]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*")
+@pytest.mark.parametrize("form", ["global:8", "favor:64,0"])
+def test_compiled_on_request_the_numbers_are_the_same(encoder: Any, form: str) -> None:
+    """The compiler leaves attention to Python, which goes through the proteins."""
+    sequences = proteins(5, 30, 60)
+    eager, compiled = (encoder("esm2", {"attention": form}, compiled=asked) for asked in ("off", "on"))
+    assert compiled.layers.name == ON
+    expected = vectors(eager, sequences)
+    for index, vector in vectors(compiled, sequences).items():
+        assert np.abs(vector - expected[index]).max() < 1e-5
+
+
+def test_a_file_of_maps_is_refused_for_a_model_of_another_attention(
+    checkpoint: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = open_checkpoint(str(checkpoint("esm2")))
+    own = replace(opened, facts=replace(opened.facts, attention="global:8"))
+    monkeypatch.setattr("protea_ray.encoder.maps.open_checkpoint", lambda *given: own)
+    (tmp_path / "p.fasta").write_text(">a\nMKTAYIAKQRQISFVKSHFSRQ\n")
+    with pytest.raises(ConfigError, match="trained with attention global:8, whose weights are never written out"):
+        write_maps(str(tmp_path / "p.fasta"), tmp_path / "maps.npz", model=opened.model)
+    assert not (tmp_path / "maps.npz").exists()

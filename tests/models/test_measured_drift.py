@@ -37,7 +37,7 @@ def test_nothing_is_said_of_attention_to_some_of_the_keys(checkpoint: Checkpoint
 def test_what_was_not_measured_names_the_command(checkpoint: Checkpoint) -> None:
     assert note(checkpoint, "nystrom:64") == (
         f"attention nystrom:64 approximates what {checkpoint.model} was trained with, exact. Not measured: "
-        f"`protea-ray compare-variants {checkpoint.model}`"
+        f"`protea-ray compare-variants {checkpoint.model} --proteins FASTA --out FOLDER --beside-model` does"
     )
 
 
@@ -52,9 +52,12 @@ def test_measured_figures_are_those_of_the_variant(checkpoint: Checkpoint) -> No
     (checkpoint.path / MEASURED).write_text(json.dumps({"rows": ROWS}))
     try:
         assert (note(checkpoint, "nystrom:64") or "").endswith(
-            "Measured: masked loss +0.123 nats, cosine of pooled vectors 0.813, 40% of the 10 nearest neighbours kept"
+            "Measured: masked loss +0.123 nats beside that of windows, centred cosine of pooled vectors to the exact "
+            "ones 0.813, 40% of the 10 nearest neighbours kept"
         )
-        assert (note(checkpoint, "favor:64,0") or "").endswith("Measured: masked loss +9.000 nats")
+        assert (note(checkpoint, "favor:64,0") or "").endswith(
+            "Measured: masked loss +9.000 nats beside that of windows"
+        )
         for unknown in ("bigbird:64,3,1,3,0", "nystrom:32"):
             assert "Not measured" in (note(checkpoint, unknown) or "")
         assert open_checkpoint(checkpoint.model).files == files  # no space gets another name from being measured

@@ -36,6 +36,5 @@ def test_proteins_that_two_landmarks_do_not_carry_are_rejects_and_the_run_goes_o
     assert [reason.reason for reason in summary.reasons] == ["approximation_error"]
     letters = stores.sequences(store)
     assert {letters[key] for key in stores.vectors(store)} == set(short)
-    assert len(heard.warnings) == 1
-    assert "nystrom:2 approximates what" in heard.warnings[0]
+    assert sum("nystrom:2 approximates what" in text for text in heard.warnings) == 1  # others: a slow cluster
     assert summary.recipes == ("layer 0 from the end, pooling mean, stored as float16, attention nystrom:2",)
