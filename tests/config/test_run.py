@@ -60,6 +60,7 @@ def test_a_mistake_shared_by_recipes_is_told_once():
         ("dtype", ("float32", "bfloat16")),
         ("max_residues", (500, 600)),
         ("attention", ("exact", "local:9")),
+        ("rope", ("none", "yarn:2")),
     ],
 )
 def test_one_pass_needs_one_model_and_one_arithmetic(field: str, values: tuple):

@@ -11,13 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.models.llama.configuration_llama import LlamaConfig
 
 from protea_ray.config.attention import RopeScaling, rope_scaling
+from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.encoder.encoder import Encoder
+from protea_ray.encoder.in_memory import encoder_here
 from protea_ray.encoder.rope import scale_rotary, stretched, temperature
 from protea_ray.errors import ConfigError, EncoderError
+from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.models.families import recognise
 from tests.encoder.conftest import load, proteins
 from tests.encoder.reference import Reference
@@ -163,18 +167,44 @@ def test_quantised_weights_keep_exact_stretched_frequencies(checkpoint: Callable
     assert np.abs(vectors(both[0], letters) - vectors(both[1], letters)).max() < 0.1
 
 
+# head dim 8: the third pair makes one turn in 628.3 tokens, so 629 tokens, and not 627, reach the fourth with the ramp
+AT_627 = stretched(usual(8), RopeScaling("yarn", 2.0), 629)
+
+
+def test_the_special_tokens_count_in_the_trained_length() -> None:
+    of_residues = stretched(usual(8), RopeScaling("yarn", 2.0), 627)
+    np.testing.assert_allclose(of_residues / usual(8), [1, 0.75, 0.5, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(AT_627 / usual(8), [1, 5 / 6, 2 / 3, 0.5], rtol=1e-6)
+
+
 def test_the_trained_length_of_a_marker_counts(checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
     config = json.loads((checkpoint("esm2") / "config.json").read_text())
     for file in checkpoint("esm2").iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    (tmp_path / "config.json").write_text(json.dumps(config | {"protea_ray": {"trained_residues": 126}}))
+    (tmp_path / "config.json").write_text(json.dumps(config | {"protea_ray": {"trained_residues": 627}}))
 
-    made = load(tmp_path, {"rope": "yarn:2", "window_overlap": 10})
+    made = load(tmp_path, {"rope": "yarn:2"})
 
-    assert made.recipes[0].max_residues == 252
-    wanted = stretched(usual(8), RopeScaling("yarn", 2.0), 128)
-    assert torch.equal(made.module.rotary_embeddings.inv_freq, wanted)
-    assert not torch.equal(wanted, stretched(usual(8), RopeScaling("yarn", 2.0), TRAINED))
+    assert made.recipes[0].max_residues == 1254
+    assert torch.equal(made.module.rotary_embeddings.inv_freq, AT_627)
+
+
+def test_the_trained_length_of_an_adapter_counts(checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
+    """One that changes no weight, as training writes it."""
+    base = checkpoint("esm2")
+    name = "base_model.model.esm.encoder.layer.0.attention.self.query.lora_"
+    factors = {f"{name}A.weight": torch.ones(2, 32), f"{name}B.weight": torch.zeros(32, 2)}
+    save_file(factors, tmp_path / "adapter_model.safetensors")
+    settings = {"peft_type": "LORA", "r": 2, "lora_alpha": 4.0, "base_model_name_or_path": str(base)}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
+    marker = {"base": open_checkpoint(str(base)).files, "quantization": None, "trained_residues": 600}
+    (tmp_path / "protea_ray.json").write_text(json.dumps(marker))
+
+    made = encoder_here(open_checkpoint(str(tmp_path)), EmbeddingConfig(model=str(tmp_path), rope="yarn:2"), "cpu")
+
+    assert made.recipes[0].max_residues == 1200
+    module: Any = made.module
+    assert torch.equal(module.rotary_embeddings.inv_freq, stretched(usual(8), RopeScaling("yarn", 2.0), 602))
 
 
 def test_recipes_of_two_stretches_share_no_pass(checkpoint: Callable[[str], Path]) -> None:
