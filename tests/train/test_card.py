@@ -88,7 +88,8 @@ def test_the_control_with_exact_attention_says_it_too_and_has_no_window() -> Non
     assert "on each side" not in text
     assert "Transformers opens the directory, and so does" in text
     assert "## Longer proteins" not in continued(crop=510, attention="exact")
-    assert "## Longer proteins" not in card()
+    for fresh in ({}, {"attention": "local:64"}, {"crop": 1_500}):
+        assert "## Longer proteins" not in card(plan={**PLAN, "config": {**PLAN["config"], **fresh}})
 
 
 @pytest.mark.parametrize(
