@@ -1,4 +1,4 @@
-"""int8, nf4 and equal steps in words, without the libraries of the encoder: what to compare quantised matrices with."""
+"""int8, nf4 and equal steps in words, without the encoder's libraries: what quantised matrices are compared with."""
 
 from __future__ import annotations
 

@@ -162,6 +162,22 @@ def test_the_bits_are_the_same_for_any_number_of_threads(bits: int) -> None:
         assert torch.equal(found[0].zero, other.zero) and torch.equal(found[0].scale, other.scale)
 
 
+def test_no_sum_is_shared_among_threads() -> None:
+    """torch shares 32,768 numbers and more; hqq stops by the mean error of all that it is given."""
+    from hqq.core.quantize import Quantizer
+
+    given: list[int] = []
+
+    class Recorded(Quantizer):
+        @classmethod
+        def quantize(cls, tensor: Tensor, **options: Any) -> Any:
+            given.append(tensor.numel())
+            return Quantizer.quantize(tensor, **options)
+
+    HqqLinear(nn.Linear(512, 300), 4, Recorded)
+    assert sum(given) == 512 * 300 and max(given) < 32_768 and len(given) == 10
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_a_matrix_in_half_precision_is_decoded_in_float32_and_rounded_once(dtype: torch.dtype) -> None:
     """In bfloat16 the zero point of 8 bits would be off by half a step."""
