@@ -114,7 +114,7 @@ def test_queries_that_were_scaled_before_are_scaled_back() -> None:
 
 def test_features_that_are_far_apart_still_give_numbers() -> None:
     maps = FeatureMaps(1, 2)
-    q, k = torch.tensor([[[[400.0, -400.0]]]]), torch.tensor([[[[0.0, 0.0], [-400.0, 400.0]]]])
+    q, k = torch.tensor([[[[400.0, -400.0]]]]), torch.tensor([[[[-400.0, 400.0], [-400.0, 400.0]]]])
     assert torch.isfinite(linear_attention(*maps(q, k), torch.ones(1, 1, 2, 2))).all()
 
 
