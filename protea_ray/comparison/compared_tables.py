@@ -79,7 +79,7 @@ def difference_table(rows: Sequence[LossRow], reference: str) -> ComparedTable:
     meaning = f"paired, over the residues that both predict; {_LOSS}; below 0 is better than {reference}, the default"
     others = [row for row in rows if row.variant != reference]
     heading = f"Masked loss minus that of {reference}, in nats"
-    return _by_bin(heading, others, (meaning,), lambda row: _plus_minus(row.difference, row.difference_se, "+"))
+    return _by_bin(heading, others, (meaning,), _difference)
 
 
 def edge_table(rows: Sequence[EdgeRow]) -> ComparedTable:
@@ -108,6 +108,13 @@ def _by_bin(heading: str, rows: Sequence[LossRow], meaning: tuple[str, ...], cel
     counts = ", ".join(f"up to {bin:,}: {max(r.proteins for r in rows if r.bin == bin):,}" for bin in bins)
     said = (*meaning, f"proteins: {counts}") if rows else meaning
     return ComparedTable(heading, names, tuple(lines), said, tuple(rows))
+
+
+def _difference(row: LossRow) -> str:
+    """A difference; where it is 0 without any error, the variant computes the same for such proteins."""
+    return (
+        "same" if row.difference == 0 and not row.difference_se else _plus_minus(row.difference, row.difference_se, "+")
+    )
 
 
 def _plus_minus(value: float | None, error: float | None, sign: str) -> str:

@@ -16,6 +16,7 @@ from protea_ray.comparison.comparison import Comparison, ComparisonOptions, comp
 from protea_ray.comparison.finished_parts import FinishedParts
 from protea_ray.comparison.protein_bins import draw_proteins
 from protea_ray.comparison.variant_encoders import VariantEncoders
+from protea_ray.encoder.collect import Embedded
 from protea_ray.encoder.masked_loss import masked_places
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.pipeline.progress import LineReporter
@@ -49,7 +50,8 @@ def test_exact_is_near_to_itself_and_so_is_what_is_exact_by_construction(model: 
         for row in by(done.found.pooled, variant=name):
             assert abs(row.pooled_cosine - 1) < 1e-5 and row.neighbours_kept == 1 and row.proteins == 4
     assert all(row.relative_error > 0.05 for row in by(done.found.fidelity, variant="local:3"))
-    assert ["truncate" in str(one) for one in done.left_out] == [True]
+    assert [one.variant for one in done.left_out] == ["truncate"]
+    assert "fidelity is left out of truncate: for a protein of one window it is exact attention" in done.all_notes()
 
 
 def test_fidelity_is_what_numpy_says(model: Path, fasta: Path, tmp_path: Path):
@@ -155,6 +157,21 @@ def test_a_killed_comparison_goes_on(model: Path, fasta: Path, tmp_path: Path, m
     monkeypatch.setattr(fidelity, "fidelity", None)
     third = run(model, fasta, tmp_path / "again", "exact,local:3", "fidelity", "loss")
     assert asdict(third.found) == asdict(whole.found)
+
+
+def test_proteins_that_a_run_would_reject_are_counted_and_have_no_loss(model: Path, fasta: Path, tmp_path: Path):
+    done = run(model, fasta, tmp_path, "nystrom:1", "loss")
+    encoder = VariantEncoders(open_checkpoint(str(model)), "cpu").load(compared_variant("nystrom:1"))
+    drawn = draw_proteins(str(fasta), BINS, 4, 0).of(130)
+    embedded = [
+        one.index for one in encoder.embed([protein.sequence for protein in drawn]) if isinstance(one, Embedded)
+    ]
+    assert len(embedded) < 4
+    found = by(done.found.loss, variant="nystrom:1", bin=130)
+    assert [row.proteins for row in found] == ([len(embedded)] if embedded else [])
+    assert f"nystrom:1, up to 130 residues: a run would reject {4 - len(embedded)} of 4 proteins" in " ".join(
+        done.notes
+    )
 
 
 def test_another_seed_masks_other_residues_of_the_same_proteins(model: Path, fasta: Path, tmp_path: Path):
