@@ -8,6 +8,7 @@ from typing import Any
 
 from protea_ray.comparison.rows import EdgeRow, FidelityRow, LossRow, PooledRow
 from protea_ray.evaluate.tables.shown import ShownTable
+from protea_ray.query.drift import NEIGHBOURS
 
 _LOSS = (
     "each protein's mean over its masked residues, mean ± standard error over the proteins of up to so many residues; "
@@ -64,9 +65,17 @@ def fidelity_table(layers: Sequence[FidelityRow], pooled: Sequence[PooledRow]) -
     meaning = (
         "against exact attention on proteins that one window holds; relative error and cosine of residues in the last "
         "layer (0), means over residues; cosines are centred, on the mean of the exact states and of the sample; "
-        "neighbours: share of the 10 nearest in the whole sample that stay the same",
+        f"neighbours: share of the {NEIGHBOURS} nearest in the whole sample that stay the same{_by_chance(pooled)}",
     )
     return ComparedTable("Nearness to exact attention", names, tuple(lines), meaning, (*layers, *pooled))
+
+
+def _by_chance(pooled: Sequence[PooledRow]) -> str:
+    """What unrelated vectors share of their neighbours, as a clause; empty where no neighbours were looked for."""
+    sample = sum(row.proteins for row in pooled if row.variant == pooled[0].variant)
+    if not any(row.neighbours_kept is not None for row in pooled):
+        return ""
+    return f", {NEIGHBOURS / (sample - 1):.1%} by chance"
 
 
 def loss_table(rows: Sequence[LossRow]) -> ComparedTable:

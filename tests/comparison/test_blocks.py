@@ -48,14 +48,16 @@ def test_exact_is_near_to_itself_and_so_is_what_is_exact_by_construction(model: 
         for row in by(done.found.fidelity, variant=name):
             assert row.relative_error < 1e-5 and abs(row.centred_cosine - 1) < 1e-5
         for row in by(done.found.pooled, variant=name):
-            assert abs(row.pooled_cosine - 1) < 1e-5 and row.neighbours_kept == 1 and row.proteins == 4
+            assert abs(row.pooled_cosine - 1) < 1e-5 and row.proteins == 4
+            assert row.neighbours_kept is None, "10 of 7 others are no neighbours"
     assert all(row.relative_error > 0.05 for row in by(done.found.fidelity, variant="local:3"))
     assert [one.variant for one in done.left_out] == ["truncate"]
     assert "fidelity is left out of truncate: for a protein of one window it is exact attention" in done.all_notes()
 
 
-def test_fidelity_is_what_numpy_says(model: Path, fasta: Path, tmp_path: Path):
-    """Against states of transformers, with an attention that only this test's arithmetic knows."""
+def test_fidelity_is_what_numpy_says(model: Path, fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Against states of transformers, residue by residue and neighbour by neighbour."""
+    monkeypatch.setattr(fidelity, "NEIGHBOURS", 3)
     done = run(model, fasta, tmp_path / "out", "int=local:3", "fidelity")
     plain, near = PlainEsm(model), {}
     drawn = draw_proteins(str(fasta), (30, 60), 4, 0).proteins
@@ -70,11 +72,29 @@ def test_fidelity_is_what_numpy_says(model: Path, fasta: Path, tmp_path: Path):
                 if protein.bin == bin:
                     for one, other in zip(own[number][layer], exact[number][layer], strict=True):
                         errors.append(np.linalg.norm(one - other) / np.linalg.norm(other))
-                        a, b = one - centre, other - centre
-                        cosines.append(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+                        cosines.append(cosine(one - centre, other - centre))
             (row,) = by(done.found.fidelity, layer=layer, bin=bin)
             near[layer, bin] = abs(row.relative_error - np.mean(errors)), abs(row.centred_cosine - np.mean(cosines))
     assert max(map(max, near.values())) < 1e-5
+    ours = [own[number][0].mean(axis=0) for number in range(len(drawn))]
+    theirs = [states[0].mean(axis=0) for states in exact]
+    middle = np.mean(theirs, axis=0)
+    for bin in (30, 60):
+        inside = [number for number, protein in enumerate(drawn) if protein.bin == bin]
+        cosines = [cosine(ours[i] - middle, theirs[i] - middle) for i in inside]
+        kept = [len(nearest(ours, i) & nearest(theirs, i)) / 3 for i in inside]
+        (row,) = by(done.found.pooled, bin=bin)
+        assert abs(row.pooled_cosine - np.mean(cosines)) < 1e-5 and abs(row.lowest - min(cosines)) < 1e-5
+        assert abs(row.neighbours_kept - np.mean(kept)) < 1e-9
+
+
+def cosine(one: np.ndarray, other: np.ndarray) -> float:
+    return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+
+
+def nearest(vectors: list[np.ndarray], number: int) -> set[int]:
+    others = [other for other in range(len(vectors)) if other != number]
+    return set(sorted(others, key=lambda other: -cosine(vectors[number], vectors[other]))[:3])
 
 
 def test_fewer_residues_are_kept_where_memory_is_short(model: Path, fasta: Path):
