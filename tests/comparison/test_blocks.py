@@ -204,3 +204,9 @@ def test_another_seed_masks_other_residues_of_the_same_proteins(model: Path, fas
         return block.losses([default])["windows", 130]["place"].to_pylist()
 
     assert places(0) == places(0) != places(1)
+
+
+def test_windows_share_a_quarter_of_a_short_trained_length(model: Path):
+    encoders = VariantEncoders(open_checkpoint(str(model)), "cpu")
+    wanted = {"windows": 15, "int8": 15, "windows:20": 20, "windows:average": 0, "truncate": None, "exact": None}
+    assert {text: encoders.fitted(compared_variant(text)).fields.get("window_overlap") for text in wanted} == wanted
