@@ -111,6 +111,8 @@ class TrainingFields(TypedDict, total=False):
     """none, lora (low-rank factors beside frozen weights) or qlora (the weights in few bits)"""
     quantization: Literal["int4", "hqq:8", "hqq:4", "hqq:3", "hqq:2"] | None
     """the frozen weights of qlora: int4, hqq:8, hqq:4, hqq:3 or hqq:2; unset: int4 with qlora"""
+    feature_maps: Literal["none", "hedgehog"]
+    """hedgehog: learn the maps of linear attention, and train nothing else"""
     lora_rank: int
     """rank of an adapter's factors"""
     lora_alpha: float

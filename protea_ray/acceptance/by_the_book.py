@@ -1,4 +1,4 @@
-"""int8 and nf4 in words, without the libraries that the encoder uses: what quantised matrices are compared with."""
+"""int8, nf4 and equal steps in words, without the libraries of the encoder: what to compare quantised matrices with."""
 
 from __future__ import annotations
 
@@ -41,3 +41,11 @@ def nf4(weight: Tensor, block: int = 64) -> Tensor:
     largest = flat.abs().amax(1, keepdim=True)
     steps = torch.bucketize(flat / largest, (levels[1:] + levels[:-1]) / 2)
     return (levels[steps] * largest).reshape(weight.shape)
+
+
+def nearest_step(weight: Tensor, bits: int, block: int = 64) -> Tensor:
+    """`weight` after rounding: in each block the nearest of 2^bits equal steps from its smallest to its largest."""
+    flat = weight.detach().double().reshape(-1, block)
+    low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
+    step = (high - low) / (2**bits - 1)
+    return (((flat - low) / step).round() * step + low).reshape(weight.shape).to(weight.dtype)

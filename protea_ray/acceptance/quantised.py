@@ -1,4 +1,4 @@
-"""int8 and int4 (nf4) against references in words: the arithmetic in float32, and what a half precision adds to it."""
+"""int8, int4 (nf4) and hqq against references in words: the arithmetic in float32, and what a half precision adds."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from protea_ray.acceptance.by_the_book import ByTheBook, nf4
+from protea_ray.acceptance.by_the_book import ByTheBook, nearest_step, nf4
 from protea_ray.acceptance.difference import Difference, States, difference, packed_states
 from protea_ray.acceptance.verdicts import AcceptanceReport, Measured, NotHereError
 from protea_ray.acceptance.ways import load_encoder
 from protea_ray.encoder.encoder import Encoder
-from protea_ray.encoder.packed_linear import Nf4Linear
+from protea_ray.encoder.packed_linear import PackedLinear
 from protea_ray.errors import EncoderError
 from protea_ray.testing.random_checkpoint import build
 
 PART = "quantised"
 HALF = "bfloat16"  # int8 overflows in float16
+SWEEP, BITS = "hqq:4", 4
 SHAPES: dict[str, dict[str, dict[str, int]]] = {
     "cuda": {
         "esm2": {"layers": 2, "hidden": 640, "heads": 20},
@@ -31,6 +32,7 @@ SHAPES: dict[str, dict[str, dict[str, int]]] = {
 EXACT = 1e-5  # of the same float32 arithmetic written twice
 OTHER_STEP = 2e-3  # int8: a number that rounds to the other step in one of two equal sums, 1/128 of one of many
 SCALES = 0.02  # of a block's largest weight: bitsandbytes stores the scales of nf4 in 8 bits
+NEAREST = 1.0  # of the error of rounding to the nearest of as many equal steps, which hqq's zero points lower by 4 %
 FACTOR = 1.25  # of what two independent errors are together
 BUDGET = 4096
 
@@ -48,7 +50,7 @@ class Quantised:
 
 
 def check(report: AcceptanceReport, device: str, proteins: Sequence[str], scratch: Path, seconds: float) -> None:
-    """Add the lines of both kinds for a family without and one with a relative bias."""
+    """Add the lines of each kind for a family without and one with a relative bias."""
     report.start(seconds)
     for family, shape in SHAPES[device].items():
         case = Quantised(family, scratch / f"quantised-{family}", device, proteins)
@@ -58,6 +60,8 @@ def check(report: AcceptanceReport, device: str, proteins: Sequence[str], scratc
         report.run(PART, f"{family} int8 {HALF}", lambda c=case: _half(c, "int8", HALF))
         report.run(PART, f"{family} int4 float32, by the book", lambda c=case: _int4(c))
         report.run(PART, f"{family} int4 {HALF}", lambda c=case: _half(c, "int4", HALF))
+        report.run(PART, f"{family} {SWEEP} float32, by the book", lambda c=case: _hqq(c))
+        report.run(PART, f"{family} {SWEEP} {HALF}", lambda c=case: _half(c, SWEEP, HALF))
 
 
 def _plain(case: Quantised, shape: dict[str, int]) -> Measured:
@@ -81,29 +85,49 @@ def _int8(case: Quantised) -> Measured:
 
 def _int4(case: Quantised) -> dict[str, Measured]:
     """The weights as stored against nf4 in words, and the products against float32 with those weights."""
-    encoder = _load(case, quantization="int4")
-    stored = [
-        part.matrix() for layer in encoder.core.stack.layers for part in layer.modules() if isinstance(part, Nf4Linear)
-    ]
-    plain = _load(case, products="torch")
-    weights = [
-        part.weight for layer in plain.core.stack.layers for part in layer.modules() if isinstance(part, nn.Linear)
-    ]
+    encoder = _quantised(case, "int4", "float32")
+    stored, weights = _stored(encoder), _weights(case)
     away = max(float((a.float() - nf4(b)).abs().amax() / b.abs().amax()) for a, b in zip(stored, weights, strict=True))
+    told = f"{len(stored)} matrices; their scales are stored in 8 bits"
+    return {"weights": Measured(away, SCALES, message=told), "products": _products(case, "int4", encoder, stored)}
+
+
+def _hqq(case: Quantised) -> dict[str, Measured]:
+    """The error of the weights as stored against that of equal steps, and the products as those of int4."""
+    encoder = _quantised(case, SWEEP, "float32")
+    stored, weights = _stored(encoder), _weights(case)
+    worst = max(
+        float((a.float() - b).norm() / (nearest_step(b, BITS) - b).norm()) for a, b in zip(stored, weights, strict=True)
+    )
+    told = f"{len(stored)} matrices; their error by that of rounding to equal steps"
+    return {"weights": Measured(worst, NEAREST, message=told), "products": _products(case, SWEEP, encoder, stored)}
+
+
+def _stored(encoder: Encoder) -> list[Tensor]:
+    """The decoded matrices of a quantised encoder, in the order of the module."""
+    layers = encoder.core.stack.layers
+    return [part.matrix() for layer in layers for part in layer.modules() if isinstance(part, PackedLinear)]
+
+
+def _weights(case: Quantised) -> list[Tensor]:
+    """The matrices before quantisation, in the same order."""
+    layers = _load(case, products="torch").core.stack.layers
+    return [part.weight.detach() for layer in layers for part in layer.modules() if isinstance(part, nn.Linear)]
+
+
+def _products(case: Quantised, kind: str, encoder: Encoder, stored: Sequence[Tensor]) -> Measured:
+    """The states of `encoder` against those of float32 with the weights as stored."""
 
     def write_out(number: int, linear: nn.Linear) -> nn.Module:
         linear.weight = nn.Parameter(stored[number].float(), requires_grad=False)
         return linear
 
-    case.states["int4"] = packed_states(_rebuilt(case, write_out), case.proteins)
-    case.error["int4"] = difference(case.states["int4"], case.states["float32"]).relative
-    found = difference(packed_states(encoder, case.proteins), case.states["int4"])
-    return {
-        "weights": Measured(away, SCALES, message=f"{len(stored)} matrices; their scales are stored in 8 bits"),
-        "products": Measured(
-            found.worst, EXACT, case.error["int4"], message="baseline: the error of nf4 itself", more=asdict(found)
-        ),
-    }  # fmt: skip
+    case.states[kind] = packed_states(_rebuilt(case, write_out), case.proteins)
+    case.error[kind] = difference(case.states[kind], case.states["float32"]).relative
+    found = difference(packed_states(encoder, case.proteins), case.states[kind])
+    return Measured(
+        found.worst, EXACT, case.error[kind], message=f"baseline: the error of {kind} itself", more=asdict(found)
+    )
 
 
 def _half(case: Quantised, kind: str, dtype: str) -> Measured:

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from protea_ray.config.recipe import embedding_config, resolve
+from protea_ray.config.recipe import embedding_config
+from protea_ray.config.resolution import resolve
 from protea_ray.encoder.collect import Embedded
 from protea_ray.encoder.encoder import Encoder
 from protea_ray.models.checkpoint import Checkpoint, open_checkpoint, read_config

@@ -152,6 +152,13 @@ TRAINING_FLAGS = {
         "text",
         ("int4", "hqq:8", "hqq:4", "hqq:3", "hqq:2"),
     ),
+    "feature_maps": Flag(
+        "--feature-maps",
+        "hedgehog: learn the maps of linear attention, and train nothing else: none or hedgehog",
+        "none",
+        "text",
+        ("none", "hedgehog"),
+    ),
     "lora_rank": Flag("--lora-rank", "rank of an adapter's factors", "8", "text"),
     "lora_alpha": Flag("--lora-alpha", "an adapter adds alpha / rank times its product", "16.0", "text"),
     "lora_targets": Flag("--lora-targets", "layers that get an adapter", "query,key,value", "list"),

@@ -23,7 +23,8 @@ from importlib.util import find_spec
 from typing import Any, get_args
 
 from protea_ray.config.attention import attention_variant, rope_scaling
-from protea_ray.config.recipe import ModelFacts, Quantization
+from protea_ray.config.recipe import Quantization
+from protea_ray.config.resolution import ModelFacts
 from protea_ray.errors import ConfigError, did_you_mean
 
 UNCUT = 1_000_000  # residues of one window: no protein is longer

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from protea_ray.comparison.compared_variant import ComparedVariant
 from protea_ray.config.identity import identity
-from protea_ray.config.recipe import EmbeddingConfig, embedding_config, resolve
+from protea_ray.config.recipe import EmbeddingConfig, embedding_config
+from protea_ray.config.resolution import resolve
 from protea_ray.models.checkpoint import Checkpoint, open_checkpoint
 
 if TYPE_CHECKING:

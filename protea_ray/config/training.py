@@ -79,6 +79,10 @@ class TrainingConfig(BaseModel):
         default=None,
         description="the frozen weights of qlora: int4, hqq:8, hqq:4, hqq:3 or hqq:2; unset: int4 with qlora",
     )
+    feature_maps: Literal["none", "hedgehog"] = Field(
+        default="none",
+        description="hedgehog: learn the maps of linear attention, and train nothing else",
+    )
     lora_rank: int = Field(default=8, gt=0, description="rank of an adapter's factors")
     lora_alpha: float = Field(default=16.0, gt=0, description="an adapter adds alpha / rank times its product")
     lora_targets: tuple[str, ...] = Field(
@@ -248,6 +252,7 @@ def _source_problems(config: TrainingConfig) -> list[str]:
         problems.append("tokens and epochs are both given; the length of a run is one of them")
     if config.adapter != "none" and config.model is None:
         problems.append(f"adapter {config.adapter} needs a model: fresh weights that stay frozen hold nothing")
+    problems += _map_problems(config)
     knobs = ("lora_rank", "lora_alpha", "lora_targets")
     idle = [name for name in knobs if getattr(config, name) != TrainingConfig.model_fields[name].default]
     if config.adapter == "none" and idle:
@@ -256,6 +261,28 @@ def _source_problems(config: TrainingConfig) -> list[str]:
         problems.append(
             f"quantization {config.quantization} is for frozen weights; set adapter to qlora, or leave it out"
         )
+    return problems
+
+
+def _map_problems(config: TrainingConfig) -> list[str]:
+    """In words, what stands against feature maps that are learned or attended through."""
+    if config.feature_maps == "none":
+        fresh = config.model is None and config.variant.kind == "hedgehog"
+        return ["attention hedgehog needs a model whose feature maps were learned (feature_maps)"] if fresh else []
+    problems: list[str] = []
+    if config.model is None:
+        problems.append("feature_maps needs a model: the attention of fresh weights is not worth learning from")
+    if config.variant.kind != "exact":
+        problems.append(f"feature_maps learns from exact attention, not from {config.variant}; leave attention unset")
+    if config.adapter != "none":
+        problems.append(
+            f"feature_maps and adapter {config.adapter} are two runs: first the maps, then the adapter on the model "
+            "that has them, with attention hedgehog"
+        )
+    idle = {"dropout": config.dropout, "gradient_checkpointing": config.gradient_checkpointing,
+            "optimiser muon": config.optimiser == "muon"}  # fmt: skip
+    if given := [name for name, value in idle.items() if value]:
+        problems.append(f"{', '.join(given)} would change nothing but the maps' lesson; leave it out with feature_maps")
     return problems
 
 

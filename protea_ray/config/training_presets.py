@@ -43,6 +43,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "warmup_steps": "3%",
     },
 }
+FEATURE_MAPS: dict[str, Any] = {  # over the preset of a model whose feature maps are learned
+    "attention": "exact", "crop": 1_022, "step_tokens": 16_384, "tokens": 8_000_000, "epochs": None,
+    "learning_rate": 1e-2, "weight_decay": 0.0, "validation_every": 100,
+}  # fmt: skip
 ADAPTER_LEARNING_RATE = 2e-4  # the factors start at nothing and need four times the rate of full weights
 
 
@@ -60,6 +64,8 @@ def with_preset(fields: Mapping[str, Any]) -> dict[str, Any]:
     preset = dict(PRESETS[preset_name(fields)])
     if fields.get("adapter", "none") != "none":
         preset |= {"learning_rate": ADAPTER_LEARNING_RATE, "weight_decay": 0.0}
+    if fields.get("feature_maps", "none") != "none":
+        preset |= FEATURE_MAPS
     if fields.get("tokens") is not None or fields.get("epochs") is not None:
         preset = {name: value for name, value in preset.items() if name not in ("tokens", "epochs")}
     return preset | dict(fields)

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from protea_ray.config.recipe import EmbeddingConfig, ModelFacts
+from protea_ray.config.recipe import EmbeddingConfig
+from protea_ray.config.resolution import ModelFacts
 from protea_ray.encoder import acceleration, batch, quantize
 from protea_ray.encoder.acceleration import ON, choose_compiling, compile_layers
 from protea_ray.encoder.attention import Choice, choose
@@ -63,7 +64,7 @@ class Encoder:
         token_budget: int | None = None, kernel: str = "auto", compiled: str = "auto", products: str = "auto",
         adapter: Adapter | None = None,
     ) -> Encoder:  # fmt: skip
-        """Load the checkpoint of `family` in `directory` for recipes that `config.recipe.resolve` has filled.
+        """Load the checkpoint of `family` in `directory` for recipes that `config.resolution.resolve` has filled.
 
         `token_budget` is the tokens of one pack (default: 1,536 on a CPU, by free memory on CUDA). `kernel` is auto or
         an attention kernel, `compiled` auto, on or off, `products` auto or torch. `adapter` is what was trained on top
@@ -277,7 +278,7 @@ def _require_one_pass(recipes: Sequence[EmbeddingConfig]) -> EmbeddingConfig:
         if len(values) > 1:
             problems.append(f"{name} differs between recipes ({values}); run them apart")
     if any(recipe.dtype is None for recipe in recipes):
-        problems.append("dtype is not set; pass recipes through config.recipe.resolve")
+        problems.append("dtype is not set; pass recipes through config.resolution.resolve")
     if problems:
         raise EncoderError(numbered("recipes: several problems", problems))
     return recipes[0]

@@ -16,15 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from protea_ray.config.recipe import (
-    POOLINGS,
-    AlphabetName,
-    EmbeddingConfig,
-    attention_notes,
-    embedding_config,
-    given_fields,
-    resolve,
-)
+from protea_ray.config.recipe import POOLINGS, AlphabetName, EmbeddingConfig, embedding_config, given_fields
+from protea_ray.config.resolution import attention_notes, resolve
 from protea_ray.encoder.collect import Embedded
 from protea_ray.errors import ConfigError, EncoderError, InputError, numbered
 from protea_ray.models.checkpoint import Checkpoint, letter_notes, open_checkpoint, read_config

@@ -30,6 +30,7 @@ from torch import nn
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.encoder import lora
 from protea_ray.encoder.attention import register
+from protea_ray.encoder.feature_maps import add_feature_maps
 from protea_ray.encoder.hqq_linear import HqqLinear
 from protea_ray.encoder.packed_linear import Nf4Linear
 from protea_ray.errors import EncoderError
@@ -53,6 +54,16 @@ def load(
     EncoderError for a missing package, for a matrix that would stay as it is, for a dtype that would overflow and for
     an adapter that was trained on another quantisation.
     """
+    module = _quantised(family, directory, recipe, place, adapter)
+    if recipe.variant.kind == "hedgehog":
+        add_feature_maps(family, module, directory, place)
+    return module
+
+
+def _quantised(
+    family: Family, directory: Path, recipe: EmbeddingConfig, place: torch.device, adapter: Adapter | None
+) -> nn.Module:
+    """`load` without feature maps."""
     dtype = getattr(torch, str(recipe.dtype))
     if adapter and adapter.quantization not in (None, recipe.quantization):
         raise EncoderError(f"{adapter.directory} was trained on {adapter.quantization}; set quantization to that")

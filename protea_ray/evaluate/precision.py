@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from protea_ray.config.recipe import EmbeddingConfig, embedding_config, misfits
+from protea_ray.config.recipe import EmbeddingConfig, embedding_config
+from protea_ray.config.resolution import misfits
 from protea_ray.display import html_table, text_table
 from protea_ray.encoder.collect import Embedded
 from protea_ray.encoder.in_memory import encoder_here

@@ -16,12 +16,13 @@ from typing import Any
 
 from protea_ray.config.identity import canonical_json
 from protea_ray.config.known_models import full_name, without_twin
-from protea_ray.config.recipe import ModelFacts
+from protea_ray.config.resolution import ModelFacts
 from protea_ray.errors import CheckpointError, ProteaRayError
 from protea_ray.models.adapters import Adapter, digest_adapter, marked, read_adapter, require_base
 from protea_ray.models.families import recognise
 from protea_ray.models.families.base import Family, Shape
 from protea_ray.models.families.vocabulary import FILES, read_vocabulary
+from protea_ray.models.feature_map_fit import require_maps_fit
 from protea_ray.models.fit import require_fit
 from protea_ray.models.hub import from_hub
 from protea_ray.models.misnamed import (
@@ -35,7 +36,7 @@ from protea_ray.models.misnamed import (
 from protea_ray.models.shipped import BUILT_IN, DEFAULT_MODEL, built_in
 from protea_ray.models.untrained import is_trained
 from protea_ray.models.untrained_twin import twin_directory
-from protea_ray.models.weights import digest_weights, read_headers
+from protea_ray.models.weights import digest_weights, map_headers, read_headers
 
 # keys of config.json that change no number of a forward pass in evaluation mode
 _BOOKKEEPING = {
@@ -79,16 +80,21 @@ def open_checkpoint(model: str | None, revision: str | None = None, family: str 
     config = read_config(path)
     _require_plain_weights(path, config)
     kind = _recognised(path, config, family)
-    headers = read_headers(path)
-    tensors = [tensor for held in headers.values() for tensor in held]
+    headers, maps = read_headers(path), map_headers(path)
+    tensors, in_maps = ([tensor for held in files.values() for tensor in held] for files in (headers, maps))
     shape = kind.shape(config)
     told = marked(config, adapter.marker) if adapter else config
     named_by = adapter.directory if adapter else path
-    facts = _facts(kind, named_by, told, {tensor.name for tensor in tensors}, read_vocabulary(path))
+    facts = _facts(kind, named_by, told, {tensor.name for tensor in (*tensors, *in_maps)}, read_vocabulary(path))
     require_fit(path, tensors, shape, kind.wanted(config))
+    if maps:
+        require_maps_fit(path, in_maps, kind, config)
     if model not in BUILT_IN:  # the files of a built-in model are what this package wrote
         _require_alphabet(path, kind)
-    files = digest_weights(headers) | {"config": config_digest(config), "vocabulary": vocabulary_digest(path)}
+    files = digest_weights({**headers, **maps}) | {
+        "config": config_digest(config),
+        "vocabulary": vocabulary_digest(path),
+    }
     if adapter:
         require_base(adapter, path, files)
         files |= digest_adapter(adapter, kind.wanted(config))

@@ -9,9 +9,10 @@ from protea_ray.errors import CheckpointError
 from protea_ray.models.families.vocabulary import FILES
 from protea_ray.models.misnamed import INDEX, SINGLE, close_name
 from protea_ray.models.shipped import DEFAULT_MODEL
+from protea_ray.models.weights import FEATURE_MAPS
 
 DOWNLOADED = (
-    "config.json", SINGLE, "model-*.safetensors", INDEX, *FILES,
+    "config.json", SINGLE, "model-*.safetensors", INDEX, FEATURE_MAPS, *FILES,
     "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
 )  # fmt: skip
 

@@ -28,6 +28,7 @@ from protea_ray.models.misnamed import INDEX, SINGLE, disguise, without_weights
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
 
+FEATURE_MAPS = "feature_maps.safetensors"  # beside the weights; transformers does not read it
 MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors library itself
 ITEM_BYTES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1,
@@ -61,7 +62,7 @@ def check_weights(directory: Path) -> dict[str, str]:
 
     Raises CheckpointError as `read_headers` and `digest_weights` do. Other files of the directory are not looked at.
     """
-    return digest_weights(read_headers(directory))
+    return digest_weights({**read_headers(directory), **map_headers(directory)})
 
 
 def read_headers(directory: Path) -> Headers:
@@ -72,6 +73,12 @@ def read_headers(directory: Path) -> Headers:
     headers = {file: read_header(file) for file in weight_files(directory)}
     _check_index(directory, headers)
     return headers
+
+
+def map_headers(directory: Path) -> Headers:
+    """The tensors of the file of feature maps in `directory`, nothing where it has none."""
+    path = directory / FEATURE_MAPS
+    return {path: read_header(path)} if path.is_file() else {}
 
 
 def digest_weights(headers: Headers) -> dict[str, str]:

@@ -18,7 +18,8 @@ from protea_ray.cluster.connect import LOCAL, connect, wanted_address
 from protea_ray.cluster.waiting import waiting_is_told
 from protea_ray.config.identity import space_name
 from protea_ray.config.paths import require_paths
-from protea_ray.config.recipe import EmbeddingConfig, attention_notes, misfits, resolve
+from protea_ray.config.recipe import EmbeddingConfig
+from protea_ray.config.resolution import attention_notes, misfits, resolve
 from protea_ray.config.run import RunConfig, RunOptions
 from protea_ray.display import first_of
 from protea_ray.errors import ConfigError

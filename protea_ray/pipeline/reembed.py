@@ -99,10 +99,10 @@ def reembed(
     """Embed every protein of `store` with another checkpoint, and move `alias` to the new space once it is verified.
 
     `fields` are those of run.yaml; `model` must be one of them, and a recipe field that is absent is that of the
-    space the alias points to (max_residues under another rope: what follows from it). `since`: only proteins that this version of proteins.lance did not hold. `gate` judges
-    the verified space, and the alias stays where it is not passed. `make_spec`: see `embed`. Raises StoreError when
-    the new space does not verify (the alias stays), ConfigError for a model that was never trained where the alias
-    points to a trained space, unless `allow_untrained`, and whatever `embed` raises.
+    space the alias points to (see `wanted_config`). `since`: only proteins that this version of proteins.lance did
+    not hold. `gate` judges the verified space, and the alias stays where it is not passed. `make_spec`: see `embed`.
+    Raises StoreError when the new space does not verify (the alias stays), ConfigError for a model that was never
+    trained where the alias points to a trained space, unless `allow_untrained`, and whatever `embed` raises.
     """
     started = time.time()
     planned = prepare(store, fields, report, alias, make_spec, allow_untrained=allow_untrained)
@@ -127,12 +127,12 @@ def prepare(
         raise StoreError(f"{location.uri} holds no proteins; `protea-ray embed INPUT {location.uri}` brings some")
     check_name(location, alias)
     base = _base(location, alias)
-    asked = _config(base, None, fields).recipes[0]  # all mistakes first: reading the weights may take minutes
+    asked = wanted_config(base, None, fields).recipes[0]  # all mistakes first: reading the weights may take minutes
     report.phase(f"opening the checkpoint {asked.model}")
     checkpoint = open_checkpoint(asked.model, asked.revision, asked.family)
     if not (checkpoint.trained or allow_untrained):
         require_untrained_alias(location, alias, checkpoint.model)
-    config = _config(base, checkpoint.facts.family, fields)
+    config = wanted_config(base, checkpoint.facts.family, fields)
     return Reembedding(join(location, checkpoint, config, report, make_spec), alias, base)
 
 
@@ -146,14 +146,19 @@ def _base(location: Location, alias: str) -> SpaceInfo | None:
     return None
 
 
-def _config(base: SpaceInfo | None, family: str | None, fields: Mapping[str, Any]) -> RunConfig:
+def wanted_config(base: SpaceInfo | None, family: str | None, fields: Mapping[str, Any]) -> RunConfig:
+    """One recipe: `fields`, and where they say nothing those of an earlier space for a checkpoint of `family`.
+
+    Where `fields` stretch positions otherwise, max_residues is not inherited: it follows from the stretch. Raises
+    ConfigError with every mistake.
+    """
     if not fields.get("model"):
         raise ConfigError("name the new checkpoint with --model", where="reembed")
     held = inherited(base, family)
-    length = {name: held.pop(name) for name in ("max_residues",) if name in held}
-    config = run_config({**held, **fields})
-    if config.recipes[0].rope == held.get("rope", "none"):  # else the length follows from the new stretch
-        config = run_config({**held, **length, **fields})
+    stretched = {name: value for name, value in held.items() if name != "max_residues"}
+    config = run_config({**stretched, **fields})
+    if config.recipes[0].rope == held.get("rope", "none"):
+        config = run_config({**held, **fields})
     problems = []
     if len(config.recipes) > 1:
         problems.append(f"{len(config.recipes)} recipes were given, but an alias names one space; give one")

@@ -83,6 +83,7 @@ def command_line(store: str, out: str, config: TrainingConfig) -> str:
     'protea-ray train proteins.store run --shape small --clip null --seed 3'
     """
     chooses = {"model": config.model, "shape": config.shape, "adapt": config.adapt, "adapter": config.adapter}
+    chooses |= {"feature_maps": config.feature_maps}
     start = {name: value for name, value in chooses.items() if value not in (None, False, "none")}
     usual = TrainingConfig(**with_preset(start))
     words = ["protea-ray", "train", store, out]
@@ -117,7 +118,10 @@ def _title(config: Mapping[str, Any]) -> str:
 def _what(run: Training) -> str:
     config = run.plan["config"]
     start = f"the weights of `{printable(config['model'])}`" if config["model"] else "fresh weights"
-    adapter = "" if config["adapter"] == "none" else f" through an adapter ({config['adapter']})"
+    if _learns_maps(config):
+        return _what_maps(run)
+    base = f", frozen weights in {config.get('quantization') or 'int4'}" if config["adapter"] == "qlora" else ""
+    adapter = "" if config["adapter"] == "none" else f" through an adapter ({config['adapter']}{base})"
     return (
         f"An encoder that was trained to predict masked residues ({config['mask_rate']:.0%} of them), from {start}"
         f"{adapter}: {run.steps:,} steps, {run.tokens:,} tokens, stretches of at most {config['crop']:,} residues, "
@@ -146,11 +150,10 @@ def _longer(run: Training) -> Iterator[str]:
     config = run.plan["config"]
     variant = attention_variant(config["attention"])
     if variant.kind in ("local", "global"):
-        each = variant.window
         yield (
-            f"* A residue attends to {each:,} on each side. Longformer (Beltagy et al. 2020) and with it arXiv "
-            f"2501.07747 count both sides: their window of {2 * each:,} is this one. If theirs was meant for each "
-            f"side, it is `local:{2 * each}` here."
+            f"* A residue attends to {variant.window:,} on each side, a window of {2 * variant.window:,} as Longformer "
+            '(Beltagy et al. 2020) counts it. arXiv 2501.07747 has "a window of 1,024, inspired by Longformer": read '
+            "so it is `local:512`; if it was meant for each side, `local:1024`."
         )
     yield (
         "* Positions are rotary: computed from the distance of two residues, from no table. Copying the rows of a "
@@ -162,6 +165,27 @@ def _longer(run: Training) -> Iterator[str]:
     )
 
 
+def _learns_maps(config: Mapping[str, Any]) -> bool:
+    return config.get("feature_maps", "none") != "none"  # plans older than the field have none
+
+
+def _what_maps(run: Training) -> str:
+    config = run.plan["config"]
+    return (
+        f"The weights of `{printable(config['model'])}`, unchanged, and feature maps of linear attention "
+        f"({config['feature_maps']}, Zhang et al. 2024) that learned to return what its exact attention returns: "
+        f"{run.steps:,} steps, {run.tokens:,} tokens, stretches of at most {config['crop']:,} residues. "
+        f"`protea-ray embed --model` attends through the maps with `--attention {config['feature_maps']}`. "
+        "Transformers opens the directory and attends exactly: it does not know the maps."
+    )
+
+
+def _maps_rows(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Each layer, its mean squared error and its relative error."""
+    for number, (mse, relative) in enumerate(zip(found["mse_by_layer"], found["relative_error_by_layer"], strict=True)):
+        yield str(number + 1), f"{mse:.2e}", f"{relative:.3f}"
+
+
 def _loss(run: Training) -> Iterator[str]:
     """The loss beside the baselines, then by length."""
     if run.validation is None:
@@ -169,7 +193,8 @@ def _loss(run: Training) -> Iterator[str]:
         return
     found = run.validation
     ours = {"nats": found["loss_20"], "standard_error": found["standard_error"]}
-    shown = [_loss_row(name, row) for name, row in {**run.baselines, "**this model**": ours}.items()]
+    exact = {"exact attention": {"nats": found["loss_20_exact"], "standard_error": None}} if "mse" in found else {}
+    shown = [_loss_row(name, row) for name, row in {**run.baselines, **exact, "**this model**": ours}.items()]
     yield (
         f"Loss of a masked residue of {found['proteins']:,} validation proteins, among the 20 amino acids (15 % "
         "masked, the same masks at every validation; the standard error is over proteins):\n"
@@ -179,6 +204,9 @@ def _loss(run: Training) -> Iterator[str]:
     if by_length := found.get("by_length"):
         yield "\nBy length of the protein:\n"
         yield markdown_table(("residues", "nats", "perplexity", "proteins"), list(_length_rows(by_length)))
+    if "mse" in found:
+        yield "\nOutputs of each layer's attention beside the exact ones for the same inputs:\n"
+        yield markdown_table(("layer", "mean squared error", "relative error"), list(_maps_rows(found)))
     yield "\nLosses of other validation sets are not comparable: the same model differs by 0.25 nats between two."
 
 

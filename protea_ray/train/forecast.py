@@ -89,6 +89,8 @@ def operations_of(config: TrainingConfig, shape: Shape, tokens: np.ndarray) -> f
     pairs = _pairs(tokens, config.variant, shape.head_dim)
     forward = cost.linear * float(tokens.sum()) + cost.quadratic * float(pairs.sum())
     head = 2.0 * shape.hidden * (shape.hidden + shape.vocabulary) * config.mask_rate * float(tokens.sum())
+    if config.feature_maps != "none":  # one pass of the exact model; the maps' own products are 1 % of it and less
+        return forward
     passes = 1 + _BACKWARD + (1 if config.gradient_checkpointing else 0)
     return passes * forward + (1 + _BACKWARD) * head
 
@@ -122,6 +124,9 @@ def memory_of(config: TrainingConfig, shape: Shape) -> int:
     attention = shape.heads * shape.head_dim
     layer = (6 * shape.hidden + 6 * attention + (3 if shape.gated else 2) * shape.ffn) * item
     layer += _FLOAT * _kept_by(config.variant, shape)
+    if config.feature_maps != "none":  # no layer keeps anything; the maps' features of one are held at a time
+        features = 16 * attention * _FLOAT
+        return _FLOAT * parameters_of(shape) + config.pack_tokens * (layer + features)
     kept = shape.hidden * item * shape.layers + layer if config.gradient_checkpointing else layer * shape.layers
     return weights + config.pack_tokens * kept
 

@@ -66,15 +66,17 @@ class TrainingLines:
     def line(self, facts: Mapping[str, Any]) -> str:
         """One report in one line."""
         validated = "" if self._validation is None else f", {self._validated()}"
+        loss = f"loss {facts['loss']:.3f}" if facts.get("objective", "loss") == "loss" else _small(facts)
         return (
-            f"step {facts['step']:,} of {facts['steps']:,}: loss {facts['loss']:.3f}{validated}, "
+            f"step {facts['step']:,} of {facts['steps']:,}: {loss}{validated}, "
             f"{facts['tokens_per_second']:,.0f} tokens/s, {clock_time(facts['seconds_left'])} left"
         )
 
     def _validated(self) -> str:
         """The last validation and, beside it, what needs no model."""
         found = self._validation or {}
-        beside = _listed({name: nats for name, nats in self._baselines.items() if name in _BESIDE})
+        known = {"exact attention": found["loss_20_exact"]} if "loss_20_exact" in found else {}
+        beside = _listed(known | {name: nats for name, nats in self._baselines.items() if name in _BESIDE})
         return f"validation {found['loss_20']:.3f} \N{PLUS-MINUS SIGN} {found['standard_error']:.3f}" + (
             f" ({beside})" if beside else ""
         )
@@ -117,6 +119,11 @@ def _bar(console: Console) -> Iterator[TrainingLines]:
                 lambda text, done: progress.update(task, visible=True, completed=done, description=text),
                 phase,
             )
+
+
+def _small(facts: Mapping[str, Any]) -> str:
+    """The loss of a step by another name, with as many digits as a small number needs."""
+    return f"{facts['objective']} {facts['loss']:.5f}"
 
 
 def _listed(baselines: Mapping[str, float]) -> str:

@@ -129,9 +129,14 @@ class MaskedModel(nn.Module):
     def logits(self, ids: Tensor, positions: Tensor, cu_seqlens: Tensor, rows: np.ndarray, chosen: Tensor) -> Tensor:
         """(m, vocabulary) float32 of the rows `chosen` of one pack; arguments as of `losses`."""
         with self._autocast(ids.device):
-            states = self._residual(ids, positions, cu_seqlens, int(np.diff(rows).max())).index_select(0, chosen)
-            states = self.family.stack(self._body).norm(states)
+            states = self.states(ids, positions, cu_seqlens, rows).index_select(0, chosen)
+            states = self.family.stack(self.body).norm(states)
         return self.lm_head(states.float())
+
+    def states(self, ids: Tensor, positions: Tensor, cu_seqlens: Tensor, rows: np.ndarray) -> Tensor:
+        """What the last layer returns for one pack, before the final norm, (T, D); arguments as of `losses`."""
+        with self._autocast(ids.device):
+            return self._residual(ids, positions, cu_seqlens, int(np.diff(rows).max()))
 
     def tensors(self) -> dict[str, Tensor]:
         """The weights as a checkpoint's file holds them: float32, by the files' names, a tied decoder left out."""
@@ -144,7 +149,8 @@ class MaskedModel(nn.Module):
         return held
 
     @property
-    def _body(self) -> nn.Module:
+    def body(self) -> Any:
+        """The transformers module without its head."""
         return self.get_submodule(self.prefix)
 
     def _autocast(self, device: torch.device) -> AbstractContextManager[Any]:
@@ -154,7 +160,7 @@ class MaskedModel(nn.Module):
 
     def _residual(self, ids: Tensor, positions: Tensor, cu_seqlens: Tensor, max_len: int) -> Tensor:
         """What the last layer returns, before the final norm, (T, D)."""
-        stack = self.family.stack(self._body)
+        stack = self.family.stack(self.body)
         x, keywords = stack.begin(ids, positions, cu_seqlens)
         keywords |= {"cu_seqlens": cu_seqlens, "max_len": max_len, "variant": self.variant, "kernel": self.kernel.name}
         keywords["certified"] = False  # a model learns to live with its attention

@@ -28,7 +28,7 @@ from protea_ray.models.families.base import Family, Wanted
 from protea_ray.models.fit import in_module
 from protea_ray.models.hub import DOWNLOADED
 from protea_ray.models.misnamed import INDEX, SINGLE
-from protea_ray.models.weights import weight_files
+from protea_ray.models.weights import FEATURE_MAPS, weight_files
 
 Into = Literal["float", "dequantised"]
 
@@ -77,6 +77,8 @@ def _write(out: Path, found: Checkpoint, adapter: Adapter, into: Into) -> None:
     for path in found.path.iterdir():
         if any(fnmatch(path.name, pattern) for pattern in DOWNLOADED) and not _is_rewritten(path.name):
             shutil.copyfile(path, out / path.name)
+    if adapter.marker.get("attention") == "hedgehog":  # maps of weights that were trained otherwise fit no more
+        shutil.copyfile(found.path / FEATURE_MAPS, out / FEATURE_MAPS)
     tensors = _tensors(found.path)
     by_module = {in_module(name, wanted): name for name in tensors}
     if into == "dequantised":

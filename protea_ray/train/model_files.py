@@ -2,6 +2,7 @@
 
     step-00001234/
       model.safetensors       the weights, float32, under the names of the published files
+      feature_maps.safetensors  those of linear attention, where the model attends through them
       config.json             with the marker `protea_ray`: trained, trained_residues, attention, parent
       vocab.txt, ...          the tokenizer's files of the start
       optimizer.safetensors   moments and raw weights by the name of their parameter
@@ -22,6 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protea_ray.errors import TrainingError
+from protea_ray.models.families.base import FEATURE_MAP
+from protea_ray.models.weights import FEATURE_MAPS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -143,8 +146,14 @@ def _name(step: int) -> str:
 
 
 def write_model(directory: Path, weights: Mapping[str, Tensor], start: Path, marker: Mapping[str, Any]) -> None:
-    """Write a whole model: `weights` by the names of the files, configuration of `start` with `marker`, tokenizer."""
-    _save(weights, directory / WEIGHTS)
+    """Write a whole model: `weights` by the names of the files, configuration of `start` with `marker`, tokenizer.
+
+    Feature maps go into a file of their own, which transformers does not open.
+    """
+    maps = {name for name in weights if FEATURE_MAP in name}
+    _save({name: value for name, value in weights.items() if name not in maps}, directory / WEIGHTS)
+    if maps:
+        _save({name: weights[name] for name in maps}, directory / FEATURE_MAPS)
     config = json.loads((start / "config.json").read_text(encoding="utf-8"))
     write_json(directory / "config.json", config | {"protea_ray": dict(marker)})
     for name in _TOKENIZER:

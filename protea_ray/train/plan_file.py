@@ -43,6 +43,7 @@ class TrainingPlan:
 
     def _held(self) -> dict[str, Any]:
         unset = {"quantization"} if self.config.quantization is None else set[str]()  # as plans were before it
+        unset |= {"feature_maps"} if self.config.feature_maps == "none" else set[str]()
         recipe = self.config.model_dump(mode="json", exclude=unset)
         return {"schema": SCHEMA, "config": recipe, "data": dict(self.data), "split": self.split,
                 "parent": dict(self.parent)}  # fmt: skip

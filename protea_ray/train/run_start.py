@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from protea_ray.config.training import TrainingConfig
+from protea_ray.encoder import quantize
 from protea_ray.errors import ConfigError, ProteaRayError
 from protea_ray.models.checkpoint import Checkpoint, open_checkpoint
 from protea_ray.train.adapter import require_adaptable
@@ -34,10 +36,14 @@ class RunStart:
 
     def marker(self) -> dict[str, Any]:
         """What config.json of every checkpoint says about how it was made."""
+        config = self.plan.config
+        learns_maps = config.feature_maps != "none"  # and nothing else: its weights have seen no longer protein
+        attention = config.feature_maps if learns_maps else config.attention
         return {
             "trained": True,
-            "trained_residues": max(self.trained_residues, self.plan.config.crop),
-            "attention": self.plan.config.attention,
+            "trained_residues": self.trained_residues if learns_maps else max(self.trained_residues, config.crop),
+            "attention": attention,
+            **({"feature_maps": attention} if attention == "hedgehog" else {}),
             "parent": dict(self.plan.parent),
             "plan": self.plan.digest,
         }
@@ -47,7 +53,7 @@ def prepare(config: TrainingConfig, proteins: Proteins, out: Path, *, rank: int,
     """Settle place, plan and start; fresh weights are written by rank 0.
 
     Raises ConfigError for a place that cannot be written or holds another plan, CheckpointError for a model that must
-    not be used.
+    not be used, EncoderError for a package that quantises and is missing.
     """
     base = _base(config)
     directory, parent, known = _parent(config, out, base)
@@ -104,9 +110,33 @@ def _base(config: TrainingConfig) -> Checkpoint | None:
             "the merged directory",
             where="training",
         )
+    if problem := _map_problem(config, found):
+        raise ConfigError(problem, where="training")
     if config.adapter != "none":
         require_adaptable(found, config.lora_rank, config.lora_targets)
+    if config.base_quantization:
+        quantize.method(config.base_quantization, torch.float32)  # a missing package is told before a plan is written
     return found
+
+
+def _map_problem(config: TrainingConfig, found: Checkpoint) -> str | None:
+    """In words, why feature maps of this model cannot be learned, or be attended through; None where they can."""
+    if config.variant.kind == "hedgehog" and not found.facts.has_feature_maps:
+        return (
+            f"attention hedgehog needs feature maps, and {config.model} has none: learn them first, with "
+            f"--model {config.model} --feature-maps hedgehog, and go on from that run's model"
+        )
+    if config.feature_maps == "none":
+        return None
+    if not found.facts.has_lm_head:
+        return f"{config.model} has no language-model head, by whose loss feature maps are validated"
+    longest = found.facts.trained_length
+    if longest is not None and config.crop > longest:
+        return (
+            f"crop {config.crop} is longer than the {longest} residues that {config.model} was trained on: its exact "
+            f"attention is no example beyond; set crop to {longest} or less"
+        )
+    return None
 
 
 def _parent(config: TrainingConfig, out: Path, found: Checkpoint | None) -> tuple[Path, dict[str, Any], int]:

@@ -41,6 +41,8 @@ def train_on_store(
     held = held_plan(place)
     require_same_recipe(config, held, place)
     shape_of(config)
+    if asked.attention is None and config.attention != "exact":
+        report.note(f"attention {config.attention}, as {config.model} was trained; --attention says another")
     report.phase(f"reading the proteins of {store}")
     proteins = from_store(store, held["data"]["version"] if held else None)
     report.note(

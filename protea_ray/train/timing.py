@@ -9,8 +9,10 @@ from itertools import islice
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from protea_ray.config.training import TrainingConfig
+from protea_ray.train.distil import learning_maps
 from protea_ray.train.masked_model import MaskedModel
 from protea_ray.train.masking import MaskedPack
 from protea_ray.train.training_set import TrainingSet
@@ -36,10 +38,11 @@ def measure_rate(training: TrainingSet, model: Path, config: TrainingConfig, dev
         checkpointing=config.gradient_checkpointing,
     )  # fmt: skip
     packs = _packs(training)
-    _pass(made, next(packs))
+    objective = made if config.feature_maps == "none" else learning_maps(made, model)
+    _pass(objective, made, next(packs))
     tokens, began = 0, time.perf_counter()
     for pack in islice(packs, _PACKS):
-        _pass(made, pack)
+        _pass(objective, made, pack)
         tokens += len(pack.ids)
         if time.perf_counter() - began > _SECONDS:
             break
@@ -55,8 +58,8 @@ def _packs(training: TrainingSet) -> Iterator[MaskedPack]:
             yield training.pack(step, number)
 
 
-def _pass(model: MaskedModel, pack: MaskedPack) -> None:
+def _pass(objective: nn.Module, model: MaskedModel, pack: MaskedPack) -> None:
     """Forward and backward, finished when this returns."""
-    loss = model(**model.to_device(pack))
+    loss = objective(**model.to_device(pack))
     loss.backward()
     loss.item()

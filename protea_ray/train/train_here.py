@@ -23,15 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from protea_ray.config.training import TrainingConfig, TrainingOptions
 from protea_ray.encoder.acceleration import ON, choose_compiling
-from protea_ray.encoder.masked_loss import letters_loss
 from protea_ray.errors import ConfigError
 from protea_ray.train import model_files
 from protea_ray.train.baseline_file import settle_baselines
-from protea_ray.train.masked_model import MaskedModel
 from protea_ray.train.masking import MaskedPack
 from protea_ray.train.metrics_file import FINAL, MetricsFile
 from protea_ray.train.optimiser import Optimiser
@@ -45,7 +42,7 @@ from protea_ray.train.step import Pending, RankPack, Stepper
 from protea_ray.train.stopping import STOP_FILE, Stopping
 from protea_ray.train.trainee import Trainee
 from protea_ray.train.training_set import TrainingSet, training_set
-from protea_ray.train.validation_loss import ValidationLoss, validation_loss
+from protea_ray.train.validation_loss import ValidationLoss
 
 Report = Callable[[Mapping[str, Any]], None]
 QUICK_TOKENS = 1 << 18  # of the validation side while a run goes on; all of it at the end
@@ -96,7 +93,7 @@ def train_here(
     """
     out, config = Path(out), settled(config, Path(out))
     stopping = Stopping(out, stop_after)
-    _require_packs(config, world)
+    _require_possible(config, options, world)
     start = prepare(config, proteins, out, rank=rank, world=world)
     if world == 1:
         (out / STOP_FILE).unlink(missing_ok=True)  # of a process that was killed
@@ -122,7 +119,7 @@ class _Run:
         self.trainee = self._load(whole[-1] if whole else None)
         self.model = self.trainee.model
         self.optimiser = Optimiser(self.model, config)
-        self.stepper = Stepper(self.model, self.optimiser, config, world=world)
+        self.stepper = Stepper(self.trainee.objective, self.optimiser, config, world=world)
         self.state = RunState.fresh((self.stepper.scale, self.stepper.grown))
         if whole:
             self._resume(whole[-1])
@@ -142,7 +139,8 @@ class _Run:
                 self.metrics.close()
 
     def _load(self, checkpoint: Path | None) -> Trainee:
-        layers = choose_compiling(self.device, "", asked=self.options.compile, variant=self.config.variant)
+        asked = "off" if self.config.feature_maps != "none" else self.options.compile
+        layers = choose_compiling(self.device, "", asked=asked, variant=self.config.variant)
         return Trainee.load(self.config, self.start, checkpoint, device=self.device, compiled=layers.name == ON)
 
     def _resume(self, checkpoint: Path) -> None:
@@ -173,7 +171,7 @@ class _Run:
         """Start one optimiser step, and count it."""
         numbers = range(self.rank, len(step.packs), self.world)
         inputs = (
-            RankPack(number, self.model.to_device(pack), len(pack.targets))
+            RankPack(number, self.model.to_device(pack), self.trainee.targets(pack))
             for number, pack in zip(numbers, packs, strict=True)
         )
         pending, rate = self.stepper.run(
@@ -194,7 +192,8 @@ class _Run:
         if self.metrics is not None:
             self.metrics.write("step", line)
             if rate := self.meter.report(launched.state.step):
-                self.report({"kind": "progress", "steps": self.steps, **line, **rate})
+                what = {"objective": self.trainee.objective_name}
+                self.report({"kind": "progress", "steps": self.steps, **what, **line, **rate})
         return result.stop
 
     def _is_boundary(self) -> bool:
@@ -211,31 +210,12 @@ class _Run:
         """Validate where the plan says so, and write a checkpoint where one is due."""
         if self._is_validated():
             with self.optimiser.averaged():
-                found = self._validate(self.model, self.quick)
+                found = self.trainee.validation(self.quick, self.data, rank=self.rank, world=self.world)
             self.state = self.state.with_validation(found.loss)
             self._write("validation", found)
         best, last = self.state.best_step == self.state.step, self.state.step == self.steps
         if self.rank == 0 and (best or stop or last or self._is_checkpoint_due()):
             self._checkpoint()
-
-    def _validate(self, model: MaskedModel, packs: list[MaskedPack]) -> ValidationLoss:
-        letters = torch.from_numpy(self.data.amino_acids).to(self.device)
-
-        def losses(pack: MaskedPack) -> tuple[Tensor, Tensor]:
-            inputs = model.to_device(pack)
-            targets = inputs.pop("targets")
-            with torch.no_grad():
-                logits = model.logits(**inputs)
-            return (
-                torch.nn.functional.cross_entropy(logits, targets, reduction="none"),
-                letters_loss(logits, targets, letters),
-            )
-
-        model.eval()
-        try:
-            return validation_loss(packs, self.data.proteins.lengths, losses, rank=self.rank, world=self.world)
-        finally:
-            model.train()
 
     def _write(self, kind: str, found: ValidationLoss) -> None:
         values = {"step": self.state.step, "tokens": self.state.tokens, **found.to_json()}
@@ -262,7 +242,8 @@ class _Run:
         if self.world > 1:
             torch.distributed.barrier()  # its last checkpoint is rank 0's to write
         best = model_files.best_checkpoint(self.out)
-        found = self._validate(self._load(best).model, self.data.validation_packs(self.data.validation_rows()))
+        packs = self.data.validation_packs(self.data.validation_rows())
+        found = self._load(best).validation(packs, self.data, rank=self.rank, world=self.world)
         if self.rank == 0:
             self.trainee.publish(best, self.out / "model")
         self._write(FINAL, found)
@@ -281,7 +262,10 @@ def device_of(options: TrainingOptions) -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
 
 
-def _require_packs(config: TrainingConfig, world: int) -> None:
+def _require_possible(config: TrainingConfig, options: TrainingOptions, world: int) -> None:
+    if config.feature_maps != "none" and options.compile == "on":
+        raise ConfigError("compile on: a run that learns feature maps looks into every layer and is not compiled; "
+                          "leave compile unset", where="training")  # fmt: skip
     packs = config.step_tokens // config.pack_tokens
     if world > packs:
         raise ConfigError(f"{world} workers share {packs} pack(s) a step: use {packs} workers at most, or smaller "

@@ -7,8 +7,8 @@ baselines have it. A mean is over targets; its standard error is over proteins, 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,8 @@ TargetLosses = Callable[[MaskedPack], tuple[Tensor, Tensor]]
 class ValidationLoss:
     """Mean losses in nats: `loss` over the vocabulary, `loss_20` over the amino acids, with `standard_error` of it.
 
-    `by_length` has loss_20 and the number of proteins by the longest length of a bin.
+    `by_length` has loss_20 and the number of proteins by the longest length of a bin. `beside` is what else was
+    measured on the same proteins, by name.
     """
 
     loss: float
@@ -34,10 +35,12 @@ class ValidationLoss:
     proteins: int
     targets: int
     by_length: dict[str, dict[str, float]]
+    beside: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def to_json(self) -> dict[str, Any]:
         """As a line of metrics.jsonl has it."""
-        return {**vars(self), "perplexity": math.exp(self.loss_20)}
+        own = {name: value for name, value in vars(self).items() if name != "beside"}
+        return {**own, **self.beside, "perplexity": math.exp(self.loss_20)}
 
 
 def validation_loss(

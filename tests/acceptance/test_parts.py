@@ -14,7 +14,7 @@ from torch import nn
 
 from protea_ray.acceptance import full_memory, numbers, quantised, speed, stored, training_steps
 from protea_ray.acceptance.all_parts import accept
-from protea_ray.acceptance.by_the_book import nf4
+from protea_ray.acceptance.by_the_book import nearest_step, nf4
 from protea_ray.acceptance.drawn import mixed, of_lengths, pool, sample
 from protea_ray.acceptance.verdicts import AcceptanceReport
 from protea_ray.encoder import attention
@@ -101,11 +101,11 @@ def test_without_a_reference_no_kernel_is_right(report: AcceptanceReport, tmp_pa
     assert set(verdicts(report).values()) == {"not run"} and len(report.lines) == 2
 
 
-def test_both_quantisations(report: AcceptanceReport, tmp_path: Path) -> None:
-    pytest.importorskip("torchao")
-    pytest.importorskip("bitsandbytes")
+def test_all_quantisations(report: AcceptanceReport, tmp_path: Path) -> None:
+    for package in ("torchao", "bitsandbytes", "hqq"):
+        pytest.importorskip(package)
     quantised.check(report, "cpu", PROTEINS, tmp_path, 1000)
-    assert set(verdicts(report).values()) == {"ok"} and len(report.lines) == 12
+    assert set(verdicts(report).values()) == {"ok"} and len(report.lines) == 18
 
 
 def test_one_scale_for_all_is_not_int8_by_the_book(report: AcceptanceReport, tmp_path: Path, monkeypatch: Any) -> None:
@@ -127,6 +127,12 @@ def test_nf4_in_words_keeps_the_largest_weight_and_rounds_to_the_nearest_level()
     linear = nn.Linear(64, 64)
     weight = linear.weight.detach()
     assert float((nf4(weight) - weight).abs().max() / weight.abs().max()) < 0.16
+
+
+def test_equal_steps_in_words_keep_both_ends_and_round_to_the_nearest() -> None:
+    weight = torch.linspace(-1, 2, 64)[None]
+    found = nearest_step(weight, 2)
+    assert sorted(set(found[0].tolist())) == [-1.0, 0.0, 1.0, 2.0] and float((found - weight).abs().max()) <= 0.5
 
 
 def test_memory_that_runs_out_halves_the_budget(report: AcceptanceReport, tmp_path: Path) -> None:

@@ -163,7 +163,8 @@ def throughput(bench: Bench) -> float:
 
 
 def encoder(bench: Bench, budget: int) -> Any:
-    from protea_ray.config.recipe import embedding_config, resolve
+    from protea_ray.config.recipe import embedding_config
+    from protea_ray.config.resolution import resolve
     from protea_ray.encoder.encoder import Encoder
     from protea_ray.models.checkpoint import open_checkpoint, read_config
     from protea_ray.models.families import recognise

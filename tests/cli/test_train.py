@@ -14,6 +14,7 @@ import torch
 
 from protea_ray.config.run import load_fields
 from protea_ray.config.training import training_run
+from protea_ray.testing.random_checkpoint import build
 from tests import commands
 from tests.train import tiny
 
@@ -102,6 +103,24 @@ def test_a_stated_rate_is_not_measured(store: Path, shape: Path, tmp_path: Path)
 
     assert "1,000 tokens/s, as stated" in done.stdout
     assert "Nothing was written." in done.stdout
+
+
+def test_a_dry_run_shows_how_a_model_is_brought_to_longer_proteins(store: Path, tmp_path: Path) -> None:
+    model = build("esm2", tmp_path / "esm2", layers=2, hidden=32)
+    given = ("train", store, tmp_path / "o", "--model", model, "--adapt", "--step-tokens", 4096, "--pack-tokens", 4096)
+    done = commands.call(*given, "--dry-run", "--rate", 1000, "--json")
+    found = json.loads(done.stdout.splitlines()[-1])
+
+    assert "attention local:512, stretches of at most 2,048 residues, 4,096 tokens a step, learning" in done.stdout
+    assert (found["recipe"]["attention"], found["recipe"]["crop"]) == ("local:512", 2048)
+    control = commands.call_json(*given, "--attention", "exact", "--dry-run", "--rate", 1000)
+    assert (control["recipe"]["attention"], control["tokens"]) == ("exact", found["tokens"])
+
+
+def test_adapt_without_a_model_is_refused(store: Path, tmp_path: Path) -> None:
+    for more, words in (((), "name it as model"), (("--shape", "small"), "in place of shape small")):
+        done = commands.call("train", store, tmp_path / "o", "--adapt", *more)
+        assert (done.returncode, words in done.stderr) == (2, True), done.stderr
 
 
 def test_a_run_ends_with_a_model_a_card_and_the_next_commands(store: Path, finished: tuple) -> None:

@@ -13,7 +13,8 @@ from protea_ray.comparison.compared_variant import (
     default_variants,
     listed_variants,
 )
-from protea_ray.config.recipe import EmbeddingConfig, ModelFacts
+from protea_ray.config.recipe import EmbeddingConfig
+from protea_ray.config.resolution import ModelFacts
 from protea_ray.errors import ConfigError
 
 WHOLE = {"max_residues": UNCUT}

@@ -8,7 +8,8 @@ import json
 import pytest
 
 from protea_ray.config.identity import canonical_json, identity, space_name
-from protea_ray.config.recipe import EmbeddingConfig, ModelFacts, embedding_config, resolve
+from protea_ray.config.recipe import EmbeddingConfig, embedding_config
+from protea_ray.config.resolution import ModelFacts, resolve
 
 FACTS = ModelFacts("esm2", 6, True, 1022, "float16", has_lm_head=True, reads_3di=True, has_rotary=True)
 FILES = {"model.safetensors": "a" * 64, "config": "b" * 64, "vocabulary": "c" * 64}
@@ -30,11 +31,13 @@ CHANGES = {
     "quantization": "int8", "outputs": ["embeddings", "logits"], "alphabet": "3di", "rope": "yarn:2",
     "stitch": "average",
 }  # fmt: skip
+BESIDE = {"stitch": {"chunk_size": None, "chunk_overlap": 0, "window_overlap": 0}}
 
 
 @pytest.mark.parametrize("field", CHANGES)
 def test_a_field_that_changes_numbers_changes_the_name(field: str):
-    assert name(**{field: CHANGES[field]}) != name()
+    beside = BESIDE.get(field, {})
+    assert name(**beside, **{field: CHANGES[field]}) != name(**beside)
 
 
 def test_every_field_is_either_numbers_or_provenance():

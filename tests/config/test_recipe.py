@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protea_ray.config.recipe import EmbeddingConfig, ModelFacts, embedding_config, resolve
+from protea_ray.config.recipe import EmbeddingConfig, embedding_config
+from protea_ray.config.resolution import ModelFacts, attention_notes, resolve
 from protea_ray.errors import ConfigError
 from tests.exchange.test_protea_config import VALUES
 
@@ -213,3 +214,48 @@ def test_positions_that_are_not_rotary_cannot_be_stretched():
         assert resolve(config(rope="none"), facts, "cpu", None).max_residues is None
         with pytest.raises(ConfigError, match=rf"rope: yarn:2 was asked for.*{lacks}.*Use rope none"):
             resolve(config(rope="yarn:2"), facts, "cpu", None)
+
+
+# --- windows that are averaged, and a model's own attention --------------------------------------------------------
+
+
+def test_averaged_windows_lie_end_to_end():
+    made = config(stitch="average")
+    assert made.window_overlap == 0
+    assert config().window_overlap == config(stitch="owner").window_overlap == 256
+    assert EmbeddingConfig(**made.model_dump(mode="json")) == made
+
+
+def test_what_has_no_meaning_for_averaged_windows_is_refused_at_once():
+    found = problems(
+        model="m", stitch="average", on_long="truncate", window_overlap=64, chunk_size=100, pooling=["none"],
+        outputs=["embeddings", "logits"],
+    )  # fmt: skip
+    text = "\n".join(found)
+    for word in ("on_long truncate", "window_overlap 64", "chunk_size", "pooling none", "outputs logits"):
+        assert f"stitch average does not go with {word}" in text
+
+
+def test_averaging_needs_a_length_of_windows():
+    with pytest.raises(ConfigError, match=r"stitch: t5 takes a protein in one window; give max_residues"):
+        resolve(config(stitch="average"), T5, "cpu", None)
+    assert resolve(config(stitch="average", max_residues=500), T5, "cpu", None).max_residues == 500
+    assert resolve(config(stitch="average"), ESM2, "cpu", None).max_residues == 1022
+
+
+def test_a_model_that_was_trained_here_brings_its_attention():
+    own = ModelFacts("esm2", 6, True, 2048, "float16", attention="local:512")
+    assert [resolve(config(attention=a), own, "cpu", None).attention for a in (None, "exact", "local:512")] == [
+        "local:512", "exact", "local:512",
+    ]  # fmt: skip
+    assert resolve(config(), ESM2, "cpu", None).attention == "exact"
+
+
+def test_another_attention_than_the_models_own_is_noted():
+    own = ModelFacts("esm2", 6, True, 2048, "float16", attention="local:512")
+    notes = [
+        attention_notes(resolve(config(attention=a), own, "cpu", None), own) for a in (None, "exact", "global:512")
+    ]
+    assert [len(note) for note in notes] == [0, 1, 1]
+    assert "was trained with attention local:512, and exact is used: another function" in notes[1][0]
+    assert attention_notes(resolve(config(attention="local:64"), ESM2, "cpu", None), ESM2) == []

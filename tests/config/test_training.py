@@ -52,6 +52,63 @@ def test_an_adapter_has_its_own_rate_and_no_decay() -> None:
     assert (made.learning_rate, made.weight_decay, made.lora_targets) == (2e-4, 0.0, ("query", "key", "value"))
 
 
+def test_qlora_is_in_4_bits_unless_told_otherwise() -> None:
+    given = ({"adapter": "qlora"}, {"adapter": "qlora", "quantization": "hqq:2"}, {"adapter": "lora"}, {})
+    assert [training_config({"model": "m", **fields}).base_quantization for fields in given] == [
+        "int4", "hqq:2", None, None,
+    ]  # fmt: skip
+
+
+def test_adapt_is_a_recipe_for_a_model_and_longer_proteins() -> None:
+    made = training_config({"model": "m", "adapt": True})
+
+    assert (made.attention, made.crop, made.step_tokens, made.epochs) == ("local:512", 2_048, 32_768, 5.0)
+    assert (made.learning_rate, made.weight_decay, made.optimiser, made.mask_rate) == (5e-5, 0.01, "adamw", 0.15)
+    assert [made.warm_up(steps) for steps in (1, 33, 34, 100, 1_000)] == [1, 1, 2, 3, 30]
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({"attention": "exact"}, ("exact", 5e-5, 0.01)),
+        ({"attention": "local:1024"}, ("local:1024", 5e-5, 0.01)),
+        ({"adapter": "qlora"}, ("local:512", 2e-4, 0.0)),
+        ({"adapter": "qlora", "learning_rate": 1e-4}, ("local:512", 1e-4, 0.0)),
+    ],
+)
+def test_what_is_given_beside_adapt_wins(fields: dict[str, Any], found: tuple[str, float, float]) -> None:
+    made = training_config({"model": "m", "adapt": True, **fields})
+
+    assert (made.attention, made.learning_rate, made.weight_decay) == found
+    assert made.crop == 2_048
+
+
+def test_adapt_chooses_fields_and_is_none_of_the_plan() -> None:
+    made = training_config({"model": "m", "adapt": True})
+    written = {name: value for name, value in made if name != "adapt"}
+
+    assert "adapt" not in made.model_dump(mode="json")
+    assert TrainingConfig(**written).model_dump() == made.model_dump()
+    assert training_config({"model": "m", "adapt": False}) == training_config({"model": "m"})
+
+
+@pytest.mark.parametrize(
+    ("given", "found", "steps"),
+    [("3%", "3%", 3), ("2.50 %", "2.5%", 3), ("0%", "0%", 0), (40, 40, 40), ("1e2", 100, 100), (400, 400, 100)],
+)
+def test_a_warm_up_is_steps_or_a_share(given: Any, found: Any, steps: int) -> None:
+    made = training_config({"shape": "small", "warmup_steps": given})
+
+    assert (made.warmup_steps, made.warm_up(100)) == (found, steps)
+
+
+@pytest.mark.parametrize("given", ["100%", "-1", 1.5, "3 percent", "", None, float("nan"), float("inf"), "-3%"])
+def test_another_warm_up_is_refused(given: Any) -> None:
+    (problem,) = problems(shape="small", warmup_steps=given)
+
+    assert problem.startswith("warmup_steps: is neither a whole number of steps nor a share below 100% such as 3%")
+
+
 def test_mistakes_of_fields_and_of_combinations_come_at_once() -> None:
     found = problems(shape="smal", mask_rate=15, tokens=10**6, epochs=1, crop=40_000, seed=True, colour=1, clip=0)
 
@@ -68,8 +125,16 @@ def test_mistakes_of_fields_and_of_combinations_come_at_once() -> None:
         ({}, "neither model nor shape is given"),
         ({"model": "m", "shape": "small"}, "both given; give one of them"),
         ({"shape": "small", "adapter": "lora"}, "adapter lora needs a model"),
+        (
+            {"model": "m", "adapter": "lora", "quantization": "hqq:4"},
+            "hqq:4 is for frozen weights; set adapter to qlora",
+        ),
+        ({"model": "m", "adapter": "qlora", "quantization": "int8"}, "quantization: 'int8' is not int4, hqq:8, hqq:4"),
+        ({"adapt": True}, "adapt goes on with a trained model: name it as model"),
+        ({"adapt": True, "shape": "small"}, "name it as model in place of shape small"),
+        ({"model": "m", "adapt": "yes"}, "adapt"),
         ({"shape": "small", "lora_rank": 4}, "lora_rank without an adapter would change nothing"),
-        ({"shape": "small", "attention": "local:0"}, "use exact or local:W"),
+        ({"shape": "small", "attention": "local:0"}, "W is '0'; it must be a whole number above 0"),
         ({"shape": "small", "step_tokens": 16_384}, "nearest: 15360 or 16896"),
         ({"shape": "small", "step_tokens": 1_000}, "nearest: 1536"),
         ({"shape": "small", "tokens": 100}, "tokens 100 is less than step_tokens 15360, one step"),
@@ -111,7 +176,7 @@ def test_a_recipe_is_read_back_from_its_own_dump() -> None:
     made = training_config({"model": "m", "adapter": "qlora", "attention": "local:256"})
 
     assert TrainingConfig(**made.model_dump(mode="json")) == made
-    assert made.window == 256
+    assert made.variant.window == 256
 
 
 def test_options_stand_under_run_and_their_mistakes_come_along(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tools import cli_page
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
-PLANNED = {"encoder/variants.py", "encoder/positions.py"}  # rooms of docs/architecture.md
+PLANNED = {"encoder/variants.py"}  # rooms of docs/architecture.md
 _PATH = re.compile(r"`([a-z_./0-9]+(?:\.py|/))`")
 
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch.nn.attention import flex_attention as flex_module
 
-from protea_ray.config.recipe import EmbeddingConfig, resolve
+from protea_ray.config.recipe import EmbeddingConfig
+from protea_ray.config.resolution import resolve
 from protea_ray.encoder import flex
 from protea_ray.encoder.encoder import Encoder
 from protea_ray.models.families import recognise

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from protea_ray.config.recipe import embedding_config, resolve
+from protea_ray.config.recipe import embedding_config
+from protea_ray.config.resolution import resolve
 from protea_ray.encoder.canary import CANARIES, check_canaries
 from protea_ray.encoder.collect import Embedded, Rejected
 from protea_ray.errors import CheckpointError, EncoderError

@@ -246,3 +246,10 @@ def test_no_cluster_is_started():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_approximation_warns_and_names_the_proteins_that_it_does_not_carry(tiny: Path):
+    with pytest.warns(UserWarning, match="attention favor:64,0 approximates what .* was trained with, exact"):
+        embed_dataset(SEQUENCES, model=tiny, attention="favor:64,0")
+    with pytest.warns(UserWarning, match="nystrom:1 approx"), pytest.raises(EncoderError, match="approximation_error"):
+        embed_dataset(SEQUENCES, model=tiny, attention="nystrom:1")

@@ -46,15 +46,17 @@ def seen_globally(length: int, window: int) -> Tensor:
 
 
 def seen_by_blocks(length: int, block: int, near: int, ends: int, random: int, seed: int) -> Tensor:
-    """The mask of BigBird from the definition; random blocks are those of the function, which is tested by itself."""
+    """The mask of BigBird from the definition; which blocks are random is the function's, how many is not."""
     count = -(-length // block)
-    drawn = np.zeros((count, count), bool)
-    for number, blocks in enumerate(key_blocks(count, near, ends, random, seed)):
-        drawn[number, list(blocks)] = True
-    a, b = (x // block for x in pairs(length))
+    a, b = pairs(count)
     at_end = (np.minimum(a, count - 1 - a) < ends) | (np.minimum(b, count - 1 - b) < ends)
-    around = (b - a >= -((near - 1) // 2)) & (b - a <= near // 2)
-    return torch.from_numpy(at_end | around | drawn[a, b])
+    blocks = at_end | ((b - a >= -((near - 1) // 2)) & (b - a <= near // 2))
+    for number, keys in enumerate(key_blocks(count, near, ends, random, seed)):
+        drawn = set(keys) - set(np.flatnonzero(blocks[number]))
+        assert len(drawn) == min(random, count - blocks[number].sum())
+        blocks[number, list(drawn)] = True
+    i, j = pairs(length)
+    return torch.from_numpy(blocks[i // block, j // block])
 
 
 def textbook_nystrom(q: Tensor, k: Tensor, v: Tensor, landmarks: int, scale: float = SCALE) -> Tensor:
@@ -232,7 +234,7 @@ def test_features_are_normal_orthogonal_and_drawn_by_seed_layer_and_width() -> N
     block = rows[:8] / np.linalg.norm(rows[:8], axis=1, keepdims=True)
     assert np.abs(block @ block.T - np.eye(8)).max() < 1e-6
     others = [random_features(64, 8, 1, 1), random_features(64, 8, 0, 2), random_features(64, 16, 0, 1)[:, :8]]
-    assert all(np.abs(rows[:64] - other).max() > 0.1 for other in others)
+    assert all(np.abs(random_features(64, 8, 0, 1) - other).max() > 0.1 for other in others)
     assert np.array_equal(random_features(20, 8, 0, 1), random_features(20, 8, 0, 1))
 
 

@@ -91,10 +91,11 @@ def test_random_features_differ_between_layers(encoder: Any, monkeypatch: pytest
 # the check of nystrom
 
 
+@pytest.mark.parametrize("budget", [60, 1000])  # packs: the far one between others, or among them
 def test_a_protein_that_cannot_be_approximated_is_a_reject_and_the_others_are_as_alone(
-    encoder: Any, monkeypatch: pytest.MonkeyPatch
+    encoder: Any, budget: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded = encoder("esm2", {"attention": "nystrom:8"})
+    loaded = encoder("esm2", {"attention": "nystrom:8"}, token_budget=budget)
     sequences = proteins(20, 40, 60, 30)
     alone = vectors(uncertified(loaded), sequences)
     measured = dispatch.error_of_some
@@ -163,3 +164,11 @@ def test_maps_are_refused(encoder: Any, form: str) -> None:
 def test_hedgehog_needs_feature_maps(encoder: Any) -> None:
     with pytest.raises(ProteaRayError, match="hedgehog needs feature maps"):
         vectors(encoder("esm2", {"attention": "hedgehog"}), proteins(20))
+
+
+def test_canaries_past_the_own_limit_of_a_recipe_stop_nothing(encoder: Any) -> None:
+    """Two landmarks carry no canary, but 8 tokens and less are exact."""
+    loaded = encoder("esm2", {"attention": "nystrom:2"})
+    check_canaries(loaded)
+    assert [type(result) for result in loaded.embed(proteins(6))] == [Embedded]
+    assert [type(result) for result in loaded.embed(proteins(200))] == [Rejected]

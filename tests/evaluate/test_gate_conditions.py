@@ -44,6 +44,30 @@ def test_no_worse_than_current_is_judged_by_the_lower_end_of_the_paired_interval
     assert found.high == pytest.approx(0.02, abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("new", "margin", "errors", "met"),
+    [(0.600, 0.01, 1, True), (0.597, 0.01, 1, True), (0.595, 0.01, 1, False), (0.595, 0.02, 1, True),
+     (0.595, 0.01, 2, True), (0.580, 0.01, 2, False)],
+)  # fmt: skip
+def test_where_standard_errors_are_allowed_the_difference_itself_is_judged(
+    new: float, margin: float, errors: float, met: bool
+) -> None:
+    """Its own noise is a sine of 0.02, whose standard deviation is 0.02 / sqrt(2) = 0.0141; the rest is shared."""
+    rows = table(evaluated("new", [new, new], own=0.02), OLD)
+    (found,) = figures(rows, not_below_current_by=margin, or_standard_errors=errors)
+
+    assert found.condition == f"not_below_current_by, or {errors} standard error(s)"
+    assert found.wanted == pytest.approx(-max(margin, errors * 0.02 / np.sqrt(2)), rel=0.01)
+    assert (found.found, found.met) == (pytest.approx(new - 0.61), met)
+    (strict,) = figures(rows, not_below_current_by=margin)
+    assert not strict.met, "its interval reaches further down"
+
+
+def test_what_was_not_evaluated_fails_whatever_is_allowed() -> None:
+    (found,) = figures(table(NEW), not_below_current_by=0.01, or_standard_errors=1)
+    assert found.verdict == "FAILED: old was not evaluated"
+
+
 @pytest.mark.parametrize(("margin", "met"), [(0.10, True), (0.14, False)])
 def test_above_a_control_by_more_than_chance(margin: float, met: bool) -> None:
     random = evaluated("", [0.45, 0.49], control="random", input_digest="random 8", pooling="")

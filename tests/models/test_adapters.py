@@ -12,7 +12,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from protea_ray.config.identity import space_name
-from protea_ray.config.recipe import EmbeddingConfig, resolve
+from protea_ray.config.recipe import EmbeddingConfig
+from protea_ray.config.resolution import resolve
 from protea_ray.errors import CheckpointError, ConfigError
 from protea_ray.models.checkpoint import Checkpoint, open_checkpoint
 from protea_ray.models.weights import verify_digests
@@ -78,12 +79,18 @@ def test_what_scales_the_update_is_in_the_space(checkpoint: Path, tmp_path: Path
     assert space(one) == space(same) != space(other)
 
 
-def test_a_base_in_4_bits_sets_the_recipe(checkpoint: Path, tmp_path: Path) -> None:
-    found = open_checkpoint(str(kept(tmp_path / "kept", checkpoint, quantization="int4")))
-    assert resolved(found).quantization == "int4" and space(found) == space(found, quantization="int4")
-    assert space(found) != space(open_checkpoint(str(kept(tmp_path / "float", checkpoint))), quantization="int4")
-    with pytest.raises(ConfigError, match="int8 was asked for, but this adapter was trained on int4"):
+@pytest.mark.parametrize("kind", ["int4", "hqq:8", "hqq:4", "hqq:3", "hqq:2"])
+def test_a_base_in_few_bits_sets_the_recipe(kind: str, checkpoint: Path, tmp_path: Path) -> None:
+    found = open_checkpoint(str(kept(tmp_path / "kept", checkpoint, quantization=kind)))
+    assert resolved(found).quantization == kind and space(found) == space(found, quantization=kind)
+    assert space(found) != space(open_checkpoint(str(kept(tmp_path / "float", checkpoint))), quantization=kind)
+    with pytest.raises(ConfigError, match=f"int8 was asked for, but this adapter was trained on {kind}"):
         resolved(found, quantization="int8")
+
+
+def test_the_bits_of_the_base_are_in_the_identity(checkpoint: Path, tmp_path: Path) -> None:
+    kinds = ("int4", "hqq:4", "hqq:2")
+    assert len({space(open_checkpoint(str(kept(tmp_path / k[-1:], checkpoint, quantization=k)))) for k in kinds}) == 3
 
 
 def test_an_adapter_of_the_untrained_model_is_trained(tmp_path: Path) -> None:
@@ -168,7 +175,9 @@ def test_a_directory_without_our_file_is_another_programs(checkpoint: Path, tmp_
 
 
 def test_an_unknown_quantisation_is_refused(checkpoint: Path, tmp_path: Path) -> None:
-    assert "'int8' is not int4 or null" in message(kept(tmp_path / "kept", checkpoint, quantization="int8"))
+    for index, kind in enumerate(("int8", "hqq:5", "hqq", 4, ["int4"])):
+        told = message(kept(tmp_path / str(index), checkpoint, quantization=kind))
+        assert f"{kind!r} is not null or one of int4, hqq:8, hqq:4, hqq:3, hqq:2" in told
 
 
 def test_digests_are_verified_with_the_adapter(checkpoint: Path, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from protea_ray.config.identity import space_name
-from protea_ray.config.recipe import EmbeddingConfig, resolve
+from protea_ray.config.recipe import EmbeddingConfig
+from protea_ray.config.resolution import resolve
 from protea_ray.encoder.in_memory import embed_dataset
 from protea_ray.errors import CheckpointError
 from protea_ray.models import shipped

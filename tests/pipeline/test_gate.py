@@ -62,14 +62,16 @@ def location(tmp_path: Path) -> Location:
 def reembedded(location: Location, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Reembedded]:
     """A re-embedding whose space is filled and verified already; `came` proteins come in while it is judged."""
 
-    def run(gate: GateOf | None, *, alias: str = "current", came: int = 0, **filled: Any) -> Reembedded:
+    def run(
+        gate: GateOf | None, *, alias: str = "current", came: int = 0, bits: str | None = None, **filled: Any
+    ) -> Reembedded:
         def fill(*_: Any) -> Any:
             before, current = (aliases.list_aliases(location).get(name) for name in (alias, "current"))
             return module._Filled(NEW, SUMMARY, before, current, **filled)
 
         monkeypatch.setattr(module, "_fill", fill)
         monkeypatch.setattr(module, "find_work", lambda *_, **__: SimpleNamespace(proteins=came))
-        recipes = (SimpleNamespace(alphabet="aa"),)
+        recipes = (SimpleNamespace(alphabet="aa", quantization=bits),)
         setting: Any = SimpleNamespace(location=location, options=RunOptions(), run="r2", recipes=recipes)
         return carry_out(Reembedding(setting, alias, None), LineReporter(loudness="quiet"), gate=gate)
 
@@ -117,6 +119,22 @@ def test_a_gate_that_is_not_passed_leaves_the_alias_keeps_the_space_and_is_recor
 
     relaxed = reembedded(GateOf(MET, replace(MISSED, wanted=-0.05, met=True)))
     assert (relaxed.moved, points_to(location)) == (True, NEW)
+
+
+def test_fewer_bits_without_a_gate_are_said_with_the_command_that_measures_them(
+    location: Location, reembedded: Callable[..., Reembedded], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert reembedded(None, bits="int4").moved
+    said = capsys.readouterr().err
+    assert "current now names int4 vectors, and what they cost was not measured: " in said
+    assert f"`protea-ray drift s esm2-00000001 {NEW} --gate quantised`" in said
+
+    aliases.move(location, "current", build.info().name, run="r", writer=build.writer())
+    assert reembedded(None).moved
+    aliases.move(location, "current", build.info().name, run="r", writer=build.writer())
+    assert reembedded(GateOf(MET), bits="int4").moved
+    assert reembedded(None, bits="int4", idle=True).moved is False
+    assert "not measured" not in capsys.readouterr().err
 
 
 def test_the_lease_is_free_while_the_gate_judges(location: Location, reembedded: Callable[..., Reembedded]) -> None:

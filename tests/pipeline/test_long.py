@@ -97,6 +97,22 @@ def test_truncation_says_how_much_was_seen(fasta: Path, esm2: Path, tmp_path: Pa
     assert np.abs(np.array(found) - expected).max() < TOLERANCE
 
 
+@pytest.mark.slow
+def test_averaged_windows_leave_one_row_that_saw_everything(fasta: Path, esm2: Path, tmp_path: Path) -> None:
+    summary = run(fasta, tmp_path / "s", esm2, stitch="average", window_overlap=0)
+    (space,) = (c.space for c in summary.spaces)
+    store = open_store(tmp_path / "s")
+
+    assert [facts(tmp_path / "s", space, n)[0][4] for n in LENGTHS] == [1, 2, 3]
+    assert facts(tmp_path / "s", space, 250) == [(0, 250, 250, 250, 3, False)]
+    assert store.verify().state == "sound"
+    sequence = proteins(*LENGTHS)[2]
+    rows = [Reference("esm2", esm2).residues(sequence[at : at + 100])[-1] for at in (0, 100, 200)]
+    first = np.mean([part[:50] for part in rows], 0)
+    expected = np.concatenate([first, np.mean([part[50:] for part in rows[:2]], 0)]).mean(0)
+    assert np.abs(np.array(store.get("P250", space=space)["mean"][0].as_py()) - expected).max() < TOLERANCE
+
+
 def test_rejection_is_accounted_for_and_not_tried_again(fasta: Path, esm2: Path, spec: Spec, tmp_path: Path) -> None:
     first = run(fasta, tmp_path / "s", esm2, spec, on_long="reject")
     again = run(fasta, tmp_path / "s", esm2, spec, on_long="reject")
@@ -119,6 +135,7 @@ def test_rejection_is_accounted_for_and_not_tried_again(fasta: Path, esm2: Path,
         ({"on_long": "reject"}, 1, 2),
         ({**CHUNKS, "on_long": "truncate"}, 3 * 2, 0),
         ({"pooling": ["cls"]}, 3, 0),
+        ({"pooling": ["cls"], "stitch": "average", "window_overlap": 0}, 1 + 2 + 3, 0),
     ],
 )
 def test_a_dry_run_knows_the_length_rule(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from protea_ray.config.recipe import embedding_config, resolve
+from protea_ray.config.recipe import embedding_config
+from protea_ray.config.resolution import resolve
 from protea_ray.config.run import run_config
 from protea_ray.encoder.acceleration import TORCH, OneDnnLinear, choose_product
 from protea_ray.errors import ConfigError

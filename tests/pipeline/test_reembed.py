@@ -23,7 +23,7 @@ from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.pipeline import embed as driver
 from protea_ray.pipeline.embed import embed
 from protea_ray.pipeline.progress import LineReporter
-from protea_ray.pipeline.reembed import Reembedded, inherited, prepare, reembed
+from protea_ray.pipeline.reembed import Reembedded, inherited, prepare, reembed, wanted_config
 from protea_ray.pipeline.targets import make_targets
 from protea_ray.pipeline.watch import watch
 from protea_ray.pipeline.worker import EncoderSpec
@@ -33,6 +33,7 @@ from protea_ray.store import aliases
 from protea_ray.store.location import open_location
 from protea_ray.store.rows import space_rows
 from protea_ray.store.runs import last_run
+from protea_ray.store.spaces import SpaceInfo
 from protea_ray.testing import random_checkpoint as checkpoints
 from tests import commands, stores, toy
 from tests.pipeline.counting import CountingSpec, forward_passes
@@ -305,20 +306,33 @@ def test_a_recipe_is_inherited_without_what_belongs_to_the_checkpoint(old: Path,
 
     same, other = inherited(info, "esm2"), inherited(info, "ankh")
 
-    assert {"model", "revision", "family"}.isdisjoint(same)
+    assert {"model", "revision", "family", "attention", "max_residues"}.isdisjoint(same)
     assert (tuple(same["layers"]), same["pooling"], same["dtype"]) == ((0, 1), ["mean", "max"], "float32")
-    assert same.keys() - other.keys() == {"max_residues", "dtype"}
+    assert same.keys() - other.keys() == {"dtype"}
     assert inherited(None, "esm2") == {}
-    assert open_checkpoint(str(esm2)).facts.trained_length == same["max_residues"]
+    assert open_checkpoint(str(esm2)).facts.trained_length == info.config["max_residues"]
 
 
-@pytest.mark.parametrize(("asked", "length"), [({}, 1022), ({"rope": "none"}, 1022), ({"rope": "yarn:1.5"}, 1533),
-                                               ({"rope": "yarn:1.5", "max_residues": 1100}, 1100)])  # fmt: skip
-def test_the_longest_window_follows_another_stretch(old: Path, esm2: Path, asked: dict[str, Any], length: int) -> None:
-    planned = prepare(str(old), {"model": str(esm2), **asked}, LineReporter())
+def space_of(rope: str, **fields: Any) -> SpaceInfo:
+    """A space of an ESM-2 as its table describes it; spaces from before there was a rope have none."""
+    config = {"family": "esm2", "max_residues": 1500, "window_overlap": 300, **({"rope": rope} if rope else {})}
+    return SpaceInfo("s-1", {}, config | fields, {"model": "m"}, 8, "run", "2026-01-01")
 
-    assert planned.base is not None and planned.base.config["max_residues"] == 1022
-    assert planned.setting.recipes[0].max_residues == length
+
+@pytest.mark.parametrize(
+    ("was", "asked", "length"),
+    [
+        ("none", {}, 1500), ("", {}, 1500), ("none", {"rope": "none"}, 1500), ("yarn:2", {"rope": "yarn:2.0"}, 1500),
+        ("none", {"rope": "yarn:2"}, None), ("", {"rope": "yarn:2"}, None), ("yarn:2", {"rope": "none"}, None),
+        ("yarn:2", {"recipes": [{"rope": "ntk:2"}]}, None), ("none", {"rope": "yarn:2", "max_residues": 900}, 900),
+        ("none", {"rope": "yarn:2", "window_overlap": 1600}, None),
+    ],
+)  # fmt: skip
+def test_the_longest_window_follows_another_stretch(was: str, asked: dict[str, Any], length: int | None) -> None:
+    (recipe,) = wanted_config(space_of(was), "esm2", {"model": "m", **asked}).recipes
+
+    assert recipe.max_residues == length
+    assert recipe.window_overlap == asked.get("window_overlap", 300)
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from protea_ray.config.identity import space_name
-from protea_ray.config.recipe import EmbeddingConfig, resolve
+from protea_ray.config.recipe import EmbeddingConfig
+from protea_ray.config.resolution import resolve
 from protea_ray.config.run import run_config
 from protea_ray.encoder.collect import Embedded
 from protea_ray.encoder.in_memory import encoder_here

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from protea_ray.config.recipe import embedding_config, resolve
+from protea_ray.config.recipe import embedding_config
+from protea_ray.config.resolution import resolve
 from protea_ray.encoder.collect import Embedded
 from protea_ray.errors import CheckpointError
 from protea_ray.models.checkpoint import open_checkpoint

@@ -10,7 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from protea_ray.config.recipe import embedding_config, resolve
+from protea_ray.config.recipe import embedding_config
+from protea_ray.config.resolution import resolve
 from protea_ray.encoder.collect import Embedded
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.pipeline.targets import make_targets

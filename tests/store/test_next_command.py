@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from protea_ray.config.identity import identity
-from protea_ray.config.recipe import EmbeddingConfig, ModelFacts, resolve
+from protea_ray.config.recipe import EmbeddingConfig
+from protea_ray.config.resolution import ModelFacts, resolve
 from protea_ray.store.location import open_location
 from protea_ray.store.next_command import embed_command
 from tests.store import build

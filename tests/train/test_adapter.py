@@ -19,7 +19,7 @@ from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.encoder.collect import Embedded
 from protea_ray.encoder.in_memory import encoder_here
 from protea_ray.encoder.lora import LoRA
-from protea_ray.encoder.packed_linear import Nf4Linear
+from protea_ray.encoder.packed_linear import PackedLinear
 from protea_ray.encoder.quantize import method, quantize
 from protea_ray.errors import CheckpointError, ConfigError, EncoderError
 from protea_ray.models.checkpoint import open_checkpoint
@@ -90,7 +90,8 @@ def train(base: Path, place: Path, steps: int = 6, **options: Any) -> Trained:
 def trained(bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
     place = tmp_path_factory.mktemp("trained")
     made = {family: train(base, place / family, targets=EVERY) for family, base in bases.items()}
-    return made | {"nf4": train(bases["esm2"], place / "nf4", targets=EVERY, quantization="int4")}
+    few = {"nf4": "int4", "hqq": "hqq:2"}
+    return made | {n: train(bases["esm2"], place / n, targets=EVERY, quantization=kind) for n, kind in few.items()}
 
 
 def loss(model: MaskedModel, base: Path) -> Tensor:
@@ -170,31 +171,32 @@ def test_the_same_seed_draws_the_same_factors(bases: dict[str, Path]) -> None:
     assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
 
 
-@pytest.mark.parametrize("name", ["esm2", "esmc", "nf4"])
+@pytest.mark.parametrize("name", ["esm2", "esmc", "nf4", "hqq"])
 def test_training_lowers_the_loss_and_leaves_the_base_as_it_was(name: str, trained: dict[str, Trained]) -> None:
     run = trained[name]
     plain = MaskedModel.load(run.base, device="cpu", dtype="float32")
-    if name == "nf4":
-        add_adapters(plain, open_checkpoint(str(run.base)), quantization="int4")
+    if quantised := run.updates.quantization:
+        add_adapters(plain, open_checkpoint(str(run.base)), quantization=quantised)
     assert loss(run.model, run.base) < loss(plain, run.base) - 1.0
     held = dict(run.model.named_parameters())
     for layer, matrix in held.items():
-        if ".lora_" not in layer and name != "nf4":
+        if ".lora_" not in layer and not quantised:
             assert torch.equal(matrix, dict(plain.named_parameters())[layer.replace(".base.", ".")]), layer
 
 
-def test_gradients_on_4_bits_are_those_on_the_decoded_matrices(bases: dict[str, Path]) -> None:
+@pytest.mark.parametrize("kind", ["int4", "hqq:4", "hqq:3", "hqq:2"])
+def test_gradients_on_few_bits_are_those_on_the_decoded_matrices(kind: Any, bases: dict[str, Path]) -> None:
     grads: list[dict[str, Tensor]] = []
     for decoded in (False, True):
         model = MaskedModel.load(bases["esm2"], device="cpu", dtype="float32")
-        updates = add_adapters(model, open_checkpoint(str(bases["esm2"])), quantization="int4")
+        updates = add_adapters(model, open_checkpoint(str(bases["esm2"])), quantization=kind)
         with torch.no_grad():
             for update in matrices(updates):
                 update.lora_B.normal_(0, 0.1, generator=torch.Generator().manual_seed(0))
         if decoded:
             for parent in list(model.modules()):
                 for part, child in list(parent.named_children()):
-                    if isinstance(child, Nf4Linear):
+                    if isinstance(child, PackedLinear):
                         setattr(parent, part, plain(child))
         model(**model.to_device(pack_of(bases["esm2"]))).backward()
         grads.append({name: p.grad for name, p in updates.tensors().items() if p.grad is not None})
@@ -202,8 +204,8 @@ def test_gradients_on_4_bits_are_those_on_the_decoded_matrices(bases: dict[str, 
     assert all(torch.equal(grads[0][name], grads[1][name]) and grads[0][name].any() for name in grads[0])
 
 
-def plain(layer: Nf4Linear) -> nn.Linear:
-    """A frozen float Linear of the matrix as the 4 bits decode."""
+def plain(layer: PackedLinear) -> nn.Linear:
+    """A frozen float Linear of the matrix as the bits decode."""
     made = nn.Linear(layer.shape[1], layer.shape[0], layer.bias is not None)
     made.weight, made.bias = nn.Parameter(layer.matrix(), requires_grad=False), layer.bias
     return made
@@ -231,7 +233,7 @@ def test_an_int8_base_is_refused(bases: dict[str, Path]) -> None:
 # --- directories ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["esm2", "esmc", "nf4"])
+@pytest.mark.parametrize("name", ["esm2", "esmc", "nf4", "hqq"])
 def test_a_kept_adapter_embeds_as_the_module_that_was_trained(name: str, trained: dict[str, Trained]) -> None:
     run = trained[name]
     assert apart(stored(run.kept), of_module(run)) < 1e-5
@@ -268,11 +270,12 @@ def test_transformers_opens_a_merged_checkpoint(trained: dict[str, Trained], tmp
     assert apart(logits, of_module(run)[: len(logits)]) < 1e-5
 
 
-def test_an_adapter_of_4_bits_is_merged_into_what_they_decode_to_and_into_nothing_else(
-    trained: dict[str, Trained], tmp_path: Path
+@pytest.mark.parametrize(("name", "kind"), [("nf4", "int4"), ("hqq", "hqq:2")])
+def test_an_adapter_of_few_bits_is_merged_into_what_they_decode_to_and_into_nothing_else(
+    name: str, kind: str, trained: dict[str, Trained], tmp_path: Path
 ) -> None:
-    run = trained["nf4"]
-    with pytest.raises(ConfigError, match=r"trained on a base in int4; .*merge dequantised"):
+    run = trained[name]
+    with pytest.raises(ConfigError, match=rf"trained on a base in {kind}; .*merge dequantised"):
         merge(run.kept, tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
     directory = merge(run.kept, tmp_path / "merged", "dequantised")

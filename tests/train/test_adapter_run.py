@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from safetensors.torch import load_file
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.encoder.collect import Embedded
 from protea_ray.encoder.in_memory import encoder_here
-from protea_ray.errors import ConfigError
+from protea_ray.errors import ConfigError, EncoderError
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.testing.random_checkpoint import build
 from tests.train.runs import newest, recipe, train
@@ -68,11 +69,12 @@ def test_lora_ends_in_a_merged_model_and_resumes_to_the_same_bits(base: Path, tm
     assert (vector(model.path) - vector(base)).abs().max() > 1e-3
 
 
-def test_qlora_ends_in_a_kept_adapter(base: Path, tmp_path: Path) -> None:
-    train(recipe(tmp_path, **fields(base, "qlora")), tmp_path / "out")
+@pytest.mark.parametrize("kind", [None, "hqq:2"])
+def test_qlora_ends_in_a_kept_adapter(kind: str | None, base: Path, tmp_path: Path) -> None:
+    train(recipe(tmp_path, **fields(base, "qlora", quantization=kind)), tmp_path / "out")
 
     model = open_checkpoint(str(tmp_path / "out" / "model"))
-    assert model.adapter is not None and model.facts.quantization == "int4" and model.path == base
+    assert model.adapter is not None and model.facts.quantization == (kind or "int4") and model.path == base
     assert model.facts.trained_length == 1022 and model.adapter.marker["trained_residues"] == 1022
     assert (vector(tmp_path / "out" / "model") - vector(base)).abs().max() > 1e-3
 
@@ -85,3 +87,20 @@ def test_a_mistake_is_told_before_a_plan_is_written(base: Path, tmp_path: Path) 
     train(recipe(tmp_path, **fields(base, "qlora")), tmp_path / "kept")
     with pytest.raises(ConfigError, match="is an adapter kept beside its base; merge it"):
         train(recipe(tmp_path, **fields(tmp_path / "kept" / "model", "none")), tmp_path / "out")
+
+
+def test_a_run_resumes_on_the_same_bits_only(base: Path, tmp_path: Path) -> None:
+    """A plan from before the field has none, and goes on as the int4 that it was."""
+    train(recipe(tmp_path, **fields(base, "qlora")), tmp_path / "out")
+    plan = json.loads((tmp_path / "out" / "plan.json").read_text())
+    assert "quantization" not in plan["config"]
+    assert train(recipe(tmp_path, **fields(base, "qlora")), tmp_path / "out").stopped is None
+    with pytest.raises(ConfigError, match=r'quantization: null there, "hqq:3" now'):
+        train(recipe(tmp_path, **fields(base, "qlora", quantization="hqq:3")), tmp_path / "out")
+
+
+def test_a_missing_package_is_told_before_a_plan_is_written(base: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setitem(sys.modules, "hqq.core.quantize", None)
+    with pytest.raises(EncoderError, match=r"hqq:4 needs hqq.*pip install protea-ray\[sweep\]"):
+        train(recipe(tmp_path, **fields(base, "qlora", quantization="hqq:4")), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

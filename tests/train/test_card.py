@@ -31,7 +31,8 @@ VALIDATION = {
     "by_length": {"<=128": {"loss_20": 2.85, "proteins": 100}, ">1022": {"loss_20": 2.75, "proteins": 7}},
 }  # fmt: skip
 PLAN = {
-    "digest": "ab" * 32, "schema": 1, "config": training_config({"shape": "small"}).model_dump(mode="json"),
+    "digest": "ab" * 32, "schema": 1,
+    "config": training_config({"shape": "small", "attention": "exact"}).model_dump(mode="json"),
     "data": {"uri": "/data/store", "version": 7, "digest": "cd" * 32}, "split": "ef" * 32, "parent": {"shape": "small"},
 }  # fmt: skip
 
@@ -57,7 +58,52 @@ def test_the_card_says_what_was_trained_on_what_and_how_well() -> None:
 def test_every_field_of_the_recipe_is_in_the_card() -> None:
     text = card()
 
-    assert [name for name in TrainingConfig.model_fields if f"| {name} | " not in text] == []
+    names = [name for name, field in TrainingConfig.model_fields.items() if not field.exclude]
+    assert len(names) > 25
+    assert [name for name in names if f"| {name} | " not in text] == []
+
+
+def continued(**fields: Any) -> str:
+    """The card of a model that went on from another."""
+    config = training_config({"model": "facebook/esm2_t6_8M_UR50D", **fields}).model_dump(mode="json")
+    return card(plan={**PLAN, "config": config, "parent": {"model": "facebook/esm2_t6_8M_UR50D"}})
+
+
+def test_the_card_of_a_model_for_longer_proteins_says_what_its_window_and_its_positions_are() -> None:
+    text = continued(adapt=True)
+
+    assert "## Longer proteins" in text
+    assert "attends to 512 on each side, a window of 1,024 as Longformer" in text
+    assert "read so it is `local:512`; if it was meant for each side, `local:1024`" in text
+    assert "attends to 128 on each side, a window of 256 as" in continued(adapt=True, attention="local:128")
+    assert "Copying the rows of a position table" in text and "changes no number" in text
+    assert "attends with local:512 unless told otherwise. Transformers opens it too, and attends exactly" in text
+    assert "stretches of at most 2,048 residues, attention local:512" in text
+
+
+def test_the_control_with_exact_attention_says_it_too_and_has_no_window() -> None:
+    text = continued(adapt=True, attention="exact")
+
+    assert "## Longer proteins" in text and "Copying the rows of a position table" in text
+    assert "on each side" not in text
+    assert "Transformers opens the directory, and so does" in text
+    assert "## Longer proteins" not in continued(crop=510, attention="exact")
+    assert "## Longer proteins" not in card()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"attention": "exact"}, {"attention": "local:1024", "warmup_steps": "5%"}, {"adapter": "qlora"},
+     {"adapter": "lora", "crop": 1_000, "seed": 3}],
+)  # fmt: skip
+def test_the_command_of_an_adapted_run_is_short_and_makes_the_same_plan(fields: dict[str, Any]) -> None:
+    made = training_config({"model": "m", "adapt": True, **fields})
+    words = shlex.split(command_line("s", "o", made))
+
+    assert words[:7] == ["protea-ray", "train", "s", "o", "--model", "m", "--adapt"]
+    assert len(words) == 7 + 2 * len(fields)
+    given = {words[i].lstrip("-").replace("-", "_"): words[i + 1] for i in range(7, len(words), 2)}
+    assert training_config({"model": "m", "adapt": True, **given}) == made
 
 
 @pytest.mark.parametrize(("loss", "learned"), [(2.8289, True), (2.8291, False), (2.9, False)])

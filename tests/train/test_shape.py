@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from protea_ray.config.recipe import ModelFacts
+from protea_ray.config.resolution import ModelFacts
 from protea_ray.errors import ConfigError
 from protea_ray.models.checkpoint import open_checkpoint, read_config
 from protea_ray.models.families import recognise

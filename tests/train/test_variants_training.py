@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
+from protea_ray.encoder.collect import Embedded
 from protea_ray.train.masked_model import MaskedModel
+from tests.encoder.conftest import load as load_encoder
+from tests.encoder.conftest import proteins
 from tests.train.packs import furthest, gradients, masked_pack, plain_gradients, proteins_of
 
 FORMS = ["global:8", "bigbird:8,3,1,2,0", "nystrom:8", "favor:64,0"]
@@ -19,8 +24,8 @@ PACK = masked_pack(1, 33, 2, 130, 7)
 Built = Callable[[str], Path]
 
 
-def load(directory: Path, attention: str, **options: Any) -> MaskedModel:
-    return MaskedModel.load(directory, device="cpu", attention=attention, **{"dtype": "float32"} | options)
+def load(directory: Path, attention: str, dtype: str = "float32", checkpointing: bool = False) -> MaskedModel:
+    return MaskedModel.load(directory, device="cpu", attention=attention, dtype=dtype, checkpointing=checkpointing)
 
 
 @pytest.mark.parametrize("family", ["esm2", "esmc"])
@@ -65,3 +70,22 @@ def test_training_does_not_stop_where_nystrom_is_far_from_exact(checkpoint: Buil
     model = load(checkpoint("esm2"), "nystrom:8")
     with torch.no_grad():
         assert model(**model.to_device(PACK)).isfinite()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_training_computes_what_the_encoder_computes(form: str, checkpoint: Built) -> None:
+    """Random features are drawn by layer: both loops must number layers alike."""
+    directory, (sequence,) = checkpoint("esm2"), proteins(90)
+    fields = {"attention": form, "outputs": ("embeddings", "logits"), "pooling": ("none",)}
+    encoder = load_encoder(directory, fields)
+    encoder = replace(encoder, core=replace(encoder.core, certified=False))
+    (result,) = encoder.embed([sequence])
+    assert isinstance(result, Embedded)
+    assert result.logits is not None
+    ids = encoder.alphabet.window(encoder.alphabet.residues(sequence))
+    rows, places = np.array([0, len(ids)]), torch.arange(len(ids))
+    with torch.no_grad():
+        found = load(directory, form).eval().logits(
+            torch.from_numpy(ids), places, torch.from_numpy(rows.astype(np.int32)), rows, places[1:-1]
+        )  # fmt: skip
+    assert np.abs(found.numpy() - result.logits[0]).max() < 1e-5

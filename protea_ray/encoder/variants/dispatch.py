@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from protea_ray.config.attention import AttentionVariant
-from protea_ray.encoder.variants.favor import favor_attention, through_features
+from protea_ray.encoder.feature_maps import hedgehog
+from protea_ray.encoder.variants.favor import favor_attention
 from protea_ray.encoder.variants.nystrom import error_of_some, is_approximated, nystrom_attention
 from protea_ray.encoder.variants.sparse import bigbird_attention, global_attention
-from protea_ray.errors import EncoderError
 
 _SPARSE: dict[str, Callable[..., Tensor]] = {"global": global_attention, "bigbird": bigbird_attention}
 
@@ -36,11 +36,7 @@ def _approximate(
         return nystrom_attention(q, k, v, scale, *variant.numbers)
     if variant.kind == "favor":
         return favor_attention(q, k, v, scale, *variant.numbers, layer=layer)
-    maps = getattr(module, "feature_maps", None)
-    if maps is None:
-        raise EncoderError("attention hedgehog needs feature maps, and this checkpoint's layers have none")
-    query_features, key_features = maps(q * (scale * q.shape[-1] ** 0.5), k)  # queries that are not scaled
-    return through_features(query_features, key_features, v)
+    return hedgehog(module, q, k, v, scale)
 
 
 def checked_error(

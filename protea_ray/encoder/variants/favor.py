@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from protea_ray.encoder.feature_maps import linear_attention
 from protea_ray.encoder.transfer import to_device
 
 
@@ -25,21 +26,14 @@ def favor_attention(q: Tensor, k: Tensor, v: Tensor, scale: float, features: int
     rows = to_device(random_features(features, width, seed, layer), q.device)
     even = width**0.25  # the paper's split of 1 / sqrt(d): an estimate depends on how q and k share it
     heads = [
-        through_features(*_features(a * scale * even, b / even, rows), c)
+        linear_attention(*_features(a * scale * even, b / even, rows), c)
         for a, b, c in zip(q[0], k[0], v[0], strict=True)
     ]
     return torch.stack(heads)[None]
 
 
-def through_features(query_features: Tensor, key_features: Tensor, v: Tensor) -> Tensor:
-    """Outputs (..., L, d) of features (..., L, R) and v (..., L, d): two products, the weights of a query sum to 1."""
-    read = key_features.transpose(-2, -1) @ v
-    total = key_features.sum(-2)[..., None]
-    return (query_features @ read) / (query_features @ total)
-
-
 def _features(q: Tensor, k: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Features of one head's queries and keys, (L, R) each, up to factors that cancel in `through_features`.
+    """Features of one head's queries and keys, (L, R) each, up to factors that cancel in `linear_attention`.
 
     For each feature the largest logarithm over the keys is taken from the keys and given to the queries, and for each
     query the largest over features is taken away. So the sum that is divided by is at least 1, whatever the inputs.

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protea_ray.config.recipe import AlphabetName, Dtype, ModelFacts
+from protea_ray.config.recipe import AlphabetName, Dtype
+from protea_ray.config.resolution import ModelFacts
 from protea_ray.errors import CheckpointError
 from protea_ray.models.families.alphabet import LETTERS, LETTERS_3DI, Alphabet, Tokenize, read_alphabet
 from protea_ray.models.families.training_marker import trained_attention, trained_residues
@@ -23,6 +24,9 @@ from protea_ray.models.families.vocabulary import added_tokens, by_id, letter_id
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+
+
+FEATURE_MAP = ".feature_maps."  # in the name of every tensor of a feature map, and in no other
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ class Family(ABC):
     model_type: str = ""  # of config.json
     tokenizer_file: str = "the tokenizer's files"
     example: str = ""  # a hub id whose tokenizer file is the published one
+    attention_part: str | None = None  # name in a layer of the module that attends; None: it takes no feature maps
 
     @abstractmethod
     def misfit(self, config: Mapping[str, Any], vocabulary: Mapping[str, int]) -> str | None:
@@ -128,6 +133,7 @@ class Family(ABC):
             self.name, shape.layers, self.has_cls, self.trained_length(config), self.gpu_dtype,
             has_lm_head=self.head_weight in tensors, reads_3di=reads_3di, has_bias=self.has_bias,
             has_rotary=self.has_rotary(config), attention=trained_attention(config),
+            has_feature_maps=any(FEATURE_MAP in name for name in tensors),
         )  # fmt: skip
 
     def has_rotary(self, config: Mapping[str, Any]) -> bool:

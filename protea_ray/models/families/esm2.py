@@ -29,6 +29,7 @@ class Esm2(Family):
     name = "esm2"
     has_cls = True
     head_weight = "lm_head.dense.weight"
+    attention_part = "attention.self"
     model_type = "esm"
     tokenizer_file = "vocab.txt"
     example = "facebook/esm2_t6_8M_UR50D"

@@ -25,6 +25,7 @@ class Esmc(Family):
     name = "esmc"
     has_cls = True
     head_weight = "lm_head.dense.weight"
+    attention_part = "self_attn"
     model_type = "esmc"
     tokenizer_file = "tokenizer.json"
     example = "biohub/ESMC-300M"
