@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from protea_ray.encoder.in_memory import embed_dataset
     from protea_ray.errors import (
         AccountingError,
+        ApproximationError,
         CheckpointError,
         ClusterError,
         CommitError,
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AccountingError",
+    "ApproximationError",
     "CheckpointError",
     "ClusterError",
     "CommitError",

@@ -92,8 +92,10 @@ def _use(found: MeasuredVariants, best: Verdict) -> str:
     if best.nearness:
         said += (
             f"; on shorter proteins its pooled vectors have a centred cosine of {best.nearness.cosine:.3f} to exact "
-            f"attention and keep {best.nearness.neighbours:.0%} of the 10 nearest neighbours"
+            "attention"
         )
+        if best.nearness.neighbours is not None:
+            said += f" and keep {best.nearness.neighbours:.0%} of the 10 nearest neighbours"
     return said + "."
 
 

@@ -6,7 +6,7 @@ on: what a comparison is for is to see what can be used.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -38,13 +38,31 @@ class LeftOut:
     why: str
 
     def __str__(self) -> str:
-        where = "" if self.bin is None else f" up to {self.bin:,} residues"
-        return f"{self.block} of {self.variant}{where} is left out: {self.why}"
+        return grouped([self])[0]
+
+
+def grouped(every: Sequence[LeftOut]) -> list[str]:
+    """What is left out in words, variants and bins of one reason together."""
+    names: dict[tuple[str, str], dict[str, list[int]]] = {}
+    for one in every:
+        bins = names.setdefault((one.block, one.why), {}).setdefault(one.variant, [])
+        bins += [] if one.bin is None else [one.bin]
+    return [
+        f"{block} is left out of {', '.join(_with_bins(name, bins) for name, bins in of_it.items())}: {why}"
+        for (block, why), of_it in names.items()
+    ]
+
+
+def _with_bins(name: str, bins: Sequence[int]) -> str:
+    return name + (f" (up to {' and '.join(f'{bin:,}' for bin in bins)} residues)" if bins else "")
 
 
 @dataclass
 class Blocks:
-    """What all blocks share; `default` is the variant that losses are compared with. `left_out` grows as they run."""
+    """What all blocks share; `default` is the variant that losses are compared with.
+
+    `left_out` and `notes`, what numbers cannot say, grow as the blocks run.
+    """
 
     encoders: VariantEncoders
     default: ComparedVariant
@@ -53,6 +71,7 @@ class Blocks:
     parts: FinishedParts
     report: Reporter
     left_out: list[LeftOut] = field(default_factory=list[LeftOut])
+    notes: list[str] = field(default_factory=list[str])
 
     def fidelity(self, variants: Sequence[ComparedVariant]) -> tuple[list[FidelityRow], list[PooledRow]]:
         """Nearness to exact attention of every variant that differs from it on proteins of one window."""
@@ -74,7 +93,18 @@ class Blocks:
                 made = self._try("loss", variant, bin, lambda v=variant, b=bin: self._loss_of(v, b))
                 if made:
                     found[variant.name, bin] = made[0]
+        self._count_rejected(found)
         return found
+
+    def _count_rejected(self, found: Mapping[tuple[str, int], pa.Table]) -> None:
+        """Note the proteins that have a loss under the default alone, because a run would reject them."""
+        for (name, bin), table in found.items():
+            default = found.get((self.default.name, bin))
+            if default is not None and (lost := len(set(default["key"].to_pylist()) - set(table["key"].to_pylist()))):
+                self.notes.append(
+                    f"{name}, up to {bin:,} residues: a run would reject {lost:,} of {len(self.drawn.of(bin)):,} "
+                    "proteins, because their attention cannot be approximated; losses are those of the others"
+                )
 
     def costs(self, variants: Sequence[ComparedVariant], lengths: Sequence[int]) -> list[CostRow]:
         """Time and memory of every variant by length, each measured in a fresh process."""

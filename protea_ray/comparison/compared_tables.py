@@ -8,6 +8,7 @@ from typing import Any
 
 from protea_ray.comparison.rows import EdgeRow, FidelityRow, LossRow, PooledRow
 from protea_ray.evaluate.tables.shown import ShownTable
+from protea_ray.query.drift import NEIGHBOURS
 
 _LOSS = (
     "each protein's mean over its masked residues, mean ± standard error over the proteins of up to so many residues; "
@@ -64,9 +65,17 @@ def fidelity_table(layers: Sequence[FidelityRow], pooled: Sequence[PooledRow]) -
     meaning = (
         "against exact attention on proteins that one window holds; relative error and cosine of residues in the last "
         "layer (0), means over residues; cosines are centred, on the mean of the exact states and of the sample; "
-        "neighbours: share of the 10 nearest in the whole sample that stay the same",
+        f"neighbours: share of the {NEIGHBOURS} nearest in the whole sample that stay the same{_by_chance(pooled)}",
     )
     return ComparedTable("Nearness to exact attention", names, tuple(lines), meaning, (*layers, *pooled))
+
+
+def _by_chance(pooled: Sequence[PooledRow]) -> str:
+    """What unrelated vectors share of their neighbours, as a clause; empty where no neighbours were looked for."""
+    sample = sum(row.proteins for row in pooled if row.variant == pooled[0].variant)
+    if not any(row.neighbours_kept is not None for row in pooled):
+        return ""
+    return f", {NEIGHBOURS / (sample - 1):.1%} by chance"
 
 
 def loss_table(rows: Sequence[LossRow]) -> ComparedTable:
@@ -79,7 +88,7 @@ def difference_table(rows: Sequence[LossRow], reference: str) -> ComparedTable:
     meaning = f"paired, over the residues that both predict; {_LOSS}; below 0 is better than {reference}, the default"
     others = [row for row in rows if row.variant != reference]
     heading = f"Masked loss minus that of {reference}, in nats"
-    return _by_bin(heading, others, (meaning,), lambda row: _plus_minus(row.difference, row.difference_se, "+"))
+    return _by_bin(heading, others, (meaning,), _difference)
 
 
 def edge_table(rows: Sequence[EdgeRow]) -> ComparedTable:
@@ -108,6 +117,13 @@ def _by_bin(heading: str, rows: Sequence[LossRow], meaning: tuple[str, ...], cel
     counts = ", ".join(f"up to {bin:,}: {max(r.proteins for r in rows if r.bin == bin):,}" for bin in bins)
     said = (*meaning, f"proteins: {counts}") if rows else meaning
     return ComparedTable(heading, names, tuple(lines), said, tuple(rows))
+
+
+def _difference(row: LossRow) -> str:
+    """A difference; where it is 0 without any error, the variant computes the same for such proteins."""
+    return (
+        "same" if row.difference == 0 and not row.difference_se else _plus_minus(row.difference, row.difference_se, "+")
+    )
 
 
 def _plus_minus(value: float | None, error: float | None, sign: str) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from protea_ray.comparison.advice import advice
-from protea_ray.comparison.blocks import Blocks, LeftOut
+from protea_ray.comparison.blocks import Blocks, LeftOut, grouped
 from protea_ray.comparison.compared_tables import (
     ComparedTable,
     difference_table,
@@ -91,7 +91,7 @@ class Comparison:
 
     def all_notes(self) -> list[str]:
         """What the numbers cannot say, and what is not among them."""
-        return [*self.notes, *map(str, self.left_out)]
+        return [*self.notes, *grouped(self.left_out)]
 
     def __repr__(self) -> str:
         return "\n".join([*map(repr, self.tables()), *(f"note: {note}" for note in self.all_notes()), self.advice])
@@ -129,7 +129,7 @@ def compare(model: str | None, source: str, out: Path, report: Reporter, options
         checkpoint.model, trained, tuple(layered), tuple(pooled), tuple(losses), tuple(costs),
         {variant.name: variant.fields for variant in variants},
     )  # fmt: skip
-    notes = tuple(_notes(drawn, checkpoint, longest))
+    notes = (*_notes(drawn, checkpoint, longest), *blocks.notes)
     done = Comparison(found, tuple(edges), tuple(blocks.left_out), notes, advice(found))
     report.phase(f"writing {out}")
     written = (*_written(done, out), *([write_measured_drift(beside, found)] if beside else []))
@@ -164,7 +164,8 @@ def _losses(blocks: Blocks, variants: Sequence[ComparedVariant]) -> tuple[list[L
     from protea_ray.comparison.loss import edge_rows, loss_rows  # imports torch
 
     found = blocks.losses(variants)
-    return loss_rows(found, WINDOWS), edge_rows(found)
+    plain = {variant.name for variant in variants if not variant.of_one_window}  # bits tell nothing of cuts
+    return loss_rows(found, WINDOWS), edge_rows({at: table for at, table in found.items() if at[0] in plain})
 
 
 def _lengths(longest: int | None) -> tuple[int, ...]:

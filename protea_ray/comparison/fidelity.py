@@ -85,11 +85,14 @@ def _residue_measures(exact: ExactStates, states: Sequence[np.ndarray]) -> tuple
 
 
 def _pooled_rows(exact: ExactStates, pooled: np.ndarray, bins: np.ndarray, variant: str) -> list[PooledRow]:
-    """Rows of pooled vectors by bin. Neighbours are looked for in the whole sample, as a search does: not centred."""
+    """Rows of pooled vectors by bin. Neighbours are looked for in the whole sample, as a search does: not centred.
+
+    A sample in which every protein is a neighbour of every other tells nothing of them.
+    """
     centre = exact.pooled.mean(axis=0)
     cosine = _cosine(pooled - centre, exact.pooled - centre)
-    k = min(NEIGHBOURS, len(bins) - 1)
-    overlap = shared_neighbours(_unit(exact.pooled), _unit(pooled), k) if k > 0 else None
+    tells = len(bins) - 1 > NEIGHBOURS
+    overlap = shared_neighbours(_unit(exact.pooled), _unit(pooled), NEIGHBOURS) if tells else None
     return [
         PooledRow(variant, bin, int((bins == bin).sum()), float(cosine[bins == bin].mean()),
                   float(cosine[bins == bin].min()), None if overlap is None else float(overlap[bins == bin].mean()))

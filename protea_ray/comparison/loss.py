@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from protea_ray.comparison.protein_bins import DrawnProtein
 from protea_ray.comparison.rows import EdgeRow, LossRow
-from protea_ray.encoder.encoder import Encoder
+from protea_ray.encoder.encoder import Encoder, Rejected
 from protea_ray.encoder.masked_loss import WHOLE, residue_losses
 
 RESIDUES = pa.schema(
@@ -36,8 +36,13 @@ EDGES = (8, 32, 128, 256)  # residues from a cut: 0-7, 8-31, 32-127, 128-255, 25
 def loss_of_residues(encoder: Encoder, proteins: Sequence[DrawnProtein], variant: str, seed: int) -> pa.Table:
     """Losses of the masked residues of `proteins` under a loaded variant, of the schema RESIDUES.
 
-    Raises EncoderError and CheckpointError, as `encoder.masked_loss` does.
+    A protein that a run would reject, because its attention cannot be approximated, has none. Raises EncoderError and
+    CheckpointError, as `encoder.masked_loss` does.
     """
+    rejected = _rejected(encoder, proteins)
+    proteins = [protein for number, protein in enumerate(proteins) if number not in rejected]
+    if not proteins:
+        return RESIDUES.empty_table()
     found = residue_losses(encoder, [protein.sequence for protein in proteins], seed=seed)
     counts = [len(one.places) for one in found]
     columns = {
@@ -52,10 +57,20 @@ def loss_of_residues(encoder: Encoder, proteins: Sequence[DrawnProtein], variant
     return pa.table([pa.array(columns[field.name], field.type) for field in RESIDUES], schema=RESIDUES)
 
 
+def _rejected(encoder: Encoder, proteins: Sequence[DrawnProtein]) -> set[int]:
+    """Numbers of the proteins that a run would reject: those that fail the certificate of landmarks."""
+    if encoder.core.variant.kind != "nystrom":
+        return set()
+    found = encoder.embed([protein.sequence for protein in proteins])
+    return {one.index for one in found if isinstance(one, Rejected)}
+
+
 def loss_rows(parts: Mapping[tuple[str, int], pa.Table], reference: str) -> list[LossRow]:
     """A row for each variant and bin of `parts`; differences are to the variant `reference`, None where it has none."""
     rows: list[LossRow] = []
     for (variant, bin), table in parts.items():
+        if not table.num_rows:
+            continue
         each = _per_protein(table)
         other = parts.get((reference, bin))
         difference = None if other is None or variant == reference else _paired(table, other)

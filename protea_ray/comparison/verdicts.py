@@ -72,10 +72,13 @@ class CostRatio:
 
 @dataclass(frozen=True)
 class Nearness:
-    """Pooled vectors beside those of exact attention, means over proteins that one window holds."""
+    """Pooled vectors beside those of exact attention, means over proteins that one window holds.
+
+    `neighbours` is None where the sample was too small to have any.
+    """
 
     cosine: float
-    neighbours: float
+    neighbours: float | None
 
 
 @dataclass(frozen=True)
@@ -186,12 +189,13 @@ def cost_ratio(rows: Sequence[CostRow], name: str) -> CostRatio | None:
 
 def nearness(rows: Iterable[PooledRow], name: str) -> Nearness | None:
     """Means over the proteins of all bins; None where they were not compared with exact attention."""
-    own = [
-        (row.proteins, row.pooled_cosine, row.neighbours_kept)
-        for row in rows
-        if row.variant == name and row.pooled_cosine is not None and row.neighbours_kept is not None
-    ]
-    total = sum(proteins for proteins, _, _ in own)
-    if not total:
-        return None
-    return Nearness(sum(n * cosine for n, cosine, _ in own) / total, sum(n * kept for n, _, kept in own) / total)
+    own = [row for row in rows if row.variant == name]
+    cosine = _weighted((row.proteins, row.pooled_cosine) for row in own)
+    return None if cosine is None else Nearness(cosine, _weighted((row.proteins, row.neighbours_kept) for row in own))
+
+
+def _weighted(values: Iterable[tuple[int, float | None]]) -> float | None:
+    """The mean of values by their numbers of proteins; None where there is none."""
+    known = [(count, value) for count, value in values if value is not None]
+    total = sum(count for count, _ in known)
+    return sum(count * value for count, value in known) / total if total else None

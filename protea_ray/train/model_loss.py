@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from protea_ray.encoder.masked_loss import letters_loss
 from protea_ray.train.distil import Distillation
 from protea_ray.train.masked_model import MaskedModel
 from protea_ray.train.masking import MaskedPack
 from protea_ray.train.training_set import TrainingSet
-from protea_ray.train.validation_loss import TargetLosses, ValidationLoss, letters_loss, summed, validation_loss
+from protea_ray.train.validation_loss import TargetLosses, ValidationLoss, summed, validation_loss
 
 
 def model_loss(

@@ -16,6 +16,7 @@ from protea_ray.comparison.comparison import Comparison, ComparisonOptions, comp
 from protea_ray.comparison.finished_parts import FinishedParts
 from protea_ray.comparison.protein_bins import draw_proteins
 from protea_ray.comparison.variant_encoders import VariantEncoders
+from protea_ray.encoder.collect import Embedded
 from protea_ray.encoder.masked_loss import masked_places
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.pipeline.progress import LineReporter
@@ -47,13 +48,16 @@ def test_exact_is_near_to_itself_and_so_is_what_is_exact_by_construction(model: 
         for row in by(done.found.fidelity, variant=name):
             assert row.relative_error < 1e-5 and abs(row.centred_cosine - 1) < 1e-5
         for row in by(done.found.pooled, variant=name):
-            assert abs(row.pooled_cosine - 1) < 1e-5 and row.neighbours_kept == 1 and row.proteins == 4
+            assert abs(row.pooled_cosine - 1) < 1e-5 and row.proteins == 4
+            assert row.neighbours_kept is None, "10 of 7 others are no neighbours"
     assert all(row.relative_error > 0.05 for row in by(done.found.fidelity, variant="local:3"))
-    assert ["truncate" in str(one) for one in done.left_out] == [True]
+    assert [one.variant for one in done.left_out] == ["truncate"]
+    assert "fidelity is left out of truncate: for a protein of one window it is exact attention" in done.all_notes()
 
 
-def test_fidelity_is_what_numpy_says(model: Path, fasta: Path, tmp_path: Path):
-    """Against states of transformers, with an attention that only this test's arithmetic knows."""
+def test_fidelity_is_what_numpy_says(model: Path, fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Against states of transformers, residue by residue and neighbour by neighbour."""
+    monkeypatch.setattr(fidelity, "NEIGHBOURS", 3)
     done = run(model, fasta, tmp_path / "out", "int=local:3", "fidelity")
     plain, near = PlainEsm(model), {}
     drawn = draw_proteins(str(fasta), (30, 60), 4, 0).proteins
@@ -68,11 +72,29 @@ def test_fidelity_is_what_numpy_says(model: Path, fasta: Path, tmp_path: Path):
                 if protein.bin == bin:
                     for one, other in zip(own[number][layer], exact[number][layer], strict=True):
                         errors.append(np.linalg.norm(one - other) / np.linalg.norm(other))
-                        a, b = one - centre, other - centre
-                        cosines.append(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+                        cosines.append(cosine(one - centre, other - centre))
             (row,) = by(done.found.fidelity, layer=layer, bin=bin)
             near[layer, bin] = abs(row.relative_error - np.mean(errors)), abs(row.centred_cosine - np.mean(cosines))
     assert max(map(max, near.values())) < 1e-5
+    ours = [own[number][0].mean(axis=0) for number in range(len(drawn))]
+    theirs = [states[0].mean(axis=0) for states in exact]
+    middle = np.mean(theirs, axis=0)
+    for bin in (30, 60):
+        inside = [number for number, protein in enumerate(drawn) if protein.bin == bin]
+        cosines = [cosine(ours[i] - middle, theirs[i] - middle) for i in inside]
+        kept = [len(nearest(ours, i) & nearest(theirs, i)) / 3 for i in inside]
+        (row,) = by(done.found.pooled, bin=bin)
+        assert abs(row.pooled_cosine - np.mean(cosines)) < 1e-5 and abs(row.lowest - min(cosines)) < 1e-5
+        assert abs(row.neighbours_kept - np.mean(kept)) < 1e-9
+
+
+def cosine(one: np.ndarray, other: np.ndarray) -> float:
+    return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+
+
+def nearest(vectors: list[np.ndarray], number: int) -> set[int]:
+    others = [other for other in range(len(vectors)) if other != number]
+    return set(sorted(others, key=lambda other: -cosine(vectors[number], vectors[other]))[:3])
 
 
 def test_fewer_residues_are_kept_where_memory_is_short(model: Path, fasta: Path):
@@ -157,6 +179,21 @@ def test_a_killed_comparison_goes_on(model: Path, fasta: Path, tmp_path: Path, m
     assert asdict(third.found) == asdict(whole.found)
 
 
+def test_proteins_that_a_run_would_reject_are_counted_and_have_no_loss(model: Path, fasta: Path, tmp_path: Path):
+    done = run(model, fasta, tmp_path, "nystrom:1", "loss")
+    encoder = VariantEncoders(open_checkpoint(str(model)), "cpu").load(compared_variant("nystrom:1"))
+    drawn = draw_proteins(str(fasta), BINS, 4, 0).of(130)
+    embedded = [
+        one.index for one in encoder.embed([protein.sequence for protein in drawn]) if isinstance(one, Embedded)
+    ]
+    assert len(embedded) < 4
+    found = by(done.found.loss, variant="nystrom:1", bin=130)
+    assert [row.proteins for row in found] == ([len(embedded)] if embedded else [])
+    assert f"nystrom:1, up to 130 residues: a run would reject {4 - len(embedded)} of 4 proteins" in " ".join(
+        done.notes
+    )
+
+
 def test_another_seed_masks_other_residues_of_the_same_proteins(model: Path, fasta: Path, tmp_path: Path):
     encoders = VariantEncoders(open_checkpoint(str(model)), "cpu")
     default = encoders.fitted(compared_variant("windows"))
@@ -167,3 +204,9 @@ def test_another_seed_masks_other_residues_of_the_same_proteins(model: Path, fas
         return block.losses([default])["windows", 130]["place"].to_pylist()
 
     assert places(0) == places(0) != places(1)
+
+
+def test_windows_share_a_quarter_of_a_short_trained_length(model: Path):
+    encoders = VariantEncoders(open_checkpoint(str(model)), "cpu")
+    wanted = {"windows": 15, "int8": 15, "windows:20": 20, "windows:average": 0, "truncate": None, "exact": None}
+    assert {text: encoders.fitted(compared_variant(text)).fields.get("window_overlap") for text in wanted} == wanted

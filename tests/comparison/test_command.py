@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+import protea_ray
 from tests.commands import call, call_json
 
 
@@ -51,3 +52,13 @@ def test_a_checkpoint_that_is_not_there_is_a_mistake(model: Path, fasta: Path, t
 def test_proteins_that_are_not_there_are_said(model: Path, tmp_path: Path):
     done = call("compare-variants", model, "--proteins", tmp_path / "no.fasta", "--out", tmp_path / "out")
     assert done.returncode == 1 and "no.fasta" in done.stderr
+
+
+def test_from_python_it_is_the_same(model: Path, fasta: Path, tmp_path: Path):
+    done = protea_ray.compare_variants(
+        model, fasta, tmp_path / "out", variants=["exact"], blocks=["loss"], proteins_per_bin=4, longest=128,
+        device="cpu",
+    )  # fmt: skip
+    assert isinstance(done, protea_ray.Comparison)
+    assert "Masked loss in nats" in repr(done) and "<table>" in done._repr_html_()
+    assert {row.variant for row in done.found.loss} == {"windows", "exact"}
