@@ -1,6 +1,6 @@
 """One paragraph for the user's own model: what to use for proteins past its trained length, and what not.
 
-The rules and their thresholds are in `verdicts`; here they become sentences.
+The rules and their thresholds are in `variant_verdicts`; here they become sentences.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from protea_ray.comparison.compared_variant import WINDOWS
 from protea_ray.comparison.measured_variants import MeasuredVariants
-from protea_ray.comparison.verdicts import ERRORS, LEAST_NATS, Kind, Verdict, past, verdicts
+from protea_ray.comparison.variant_verdicts import ERRORS, LEAST_NATS, Kind, Verdict, past, verdicts
 from protea_ray.display import first_of
 
 _ASIDE = "A masked loss says nothing about a task of yours; `protea-ray evaluate` does."

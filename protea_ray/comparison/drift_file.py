@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from protea_ray.comparison.measured_variants import MeasuredVariants
-from protea_ray.comparison.verdicts import nearness, over_proteins
+from protea_ray.comparison.variant_verdicts import nearness, over_proteins
 from protea_ray.errors import ConfigError
 from protea_ray.models.checkpoint import Checkpoint
 from protea_ray.models.measured_drift import MEASURED

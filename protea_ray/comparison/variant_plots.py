@@ -14,7 +14,7 @@ from protea_ray.comparison.cost import CostRow, cost_exponents
 from protea_ray.comparison.exponents import Exponent
 from protea_ray.comparison.measured_variants import MeasuredVariants
 from protea_ray.comparison.rows import LossRow
-from protea_ray.comparison.verdicts import LEAST_NATS
+from protea_ray.comparison.variant_verdicts import LEAST_NATS
 from protea_ray.evaluate.plots import grid_of_panels, look_of, save_with_legend
 
 _CLOSE = 1.3  # ticks of lengths whose ratio is smaller would be written over each other
