@@ -224,7 +224,8 @@ def test_every_mistake_in_one_message_before_anything_starts(tmp_path: Path, eng
         run(location, *spaces, tasks=["mad"], controls=["randm"], seeds=0, out=a_file, lengths=(510, 254))
     said = "\n".join(caught.value.problems)
     for part in (
-        "'randm' is none of", "did you mean random?", "seeds: 0", "lengths: the ends of length groups", f"{a_file} is a file", "no such task",
+        "'randm' is none of", "did you mean random?", "seeds: 0", f"{a_file} is a file", "no such task",
+        "lengths: the ends of length groups",
         "no space or alias 'esm2-0000001'", "has no pooling max; it has mean", "'men' is no pooling; did you mean",
         "version 99", "gone.h5: there is no", "'a:b:c' is no space",
     ):  # fmt: skip
