@@ -104,7 +104,7 @@ def arguments(tmp_path: Path) -> list[str]:
     config["protea_ray"] = {"trained": True, "trained_residues": 30}
     (standard / "config.json").write_text(json.dumps(config))
     store = open_location(tmp_path / "store")
-    embed_here(store, standard, PROTEINS, "train.fasta")
+    embed_here(store, standard, PROTEINS, "train.fasta", window_overlap=5)
     fasta, labels = tmp_path / "task.fasta", tmp_path / "labels.csv"
     fasta.write_text("".join(f">{name}\n{letters}\n" for name, letters in PROTEINS.items()))
     labels.write_text("id,target\n" + "".join(f"p{n},{'ab'[n % 2]}\n" for n in range(len(PROTEINS))))
