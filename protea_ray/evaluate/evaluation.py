@@ -120,7 +120,7 @@ def evaluate(
     if UNTRAINED in controls:
         untrained = _untrained(location, subjects, read, how, report)
         subjects = with_controls(subjects, untrained.controls)
-    judged_by = protocol or Protocol(lengths=tuple(lengths))
+    judged_by = replace(protocol or Protocol(), lengths=tuple(lengths))
     groups = [
         Group(task, given, tuple(range(seeds)), judged_by)
         for task in read

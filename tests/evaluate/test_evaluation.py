@@ -122,6 +122,16 @@ def test_more_seeds_and_another_task_compute_what_is_missing(tmp_path: Path, eng
     assert set(both.results["seed"].to_pylist()) == {0, 1}, "seeds that were not asked for are left in the store"
 
 
+def test_other_lengths_are_other_cells_and_those_of_the_usual_ones_stay(tmp_path: Path, engine: Engine) -> None:
+    location = build.store(tmp_path)
+    usual = run(location)
+    assert run(location, lengths=(254, 510)).computed == 6
+    assert run(location, lengths=(254, 510)).found == 6
+    again = run(location, lengths=(1022, 2046))
+    assert (again.computed, again.found) == (0, 6)
+    assert again.results.equals(usual.results)
+
+
 def test_a_store_that_grew_or_was_compacted_recomputes_nothing(tmp_path: Path, engine: Engine) -> None:
     location = build.store(tmp_path)
     first = run(location)
@@ -211,15 +221,16 @@ def test_every_mistake_in_one_message_before_anything_starts(tmp_path: Path, eng
     a_file.touch()
     spaces = ["esm2-0000001", "esm2-00000001:max", "esm2-00000001:men", "esm2-00000001@99", "gone.h5", "a:b:c"]
     with pytest.raises(ConfigError) as caught:
-        run(location, *spaces, tasks=["mad"], controls=["randm"], seeds=0, out=a_file)
+        run(location, *spaces, tasks=["mad"], controls=["randm"], seeds=0, out=a_file, lengths=(510, 254))
     said = "\n".join(caught.value.problems)
     for part in (
         "'randm' is none of", "did you mean random?", "seeds: 0", f"{a_file} is a file", "no such task",
+        "lengths: the ends of length groups",
         "no space or alias 'esm2-0000001'", "has no pooling max; it has mean", "'men' is no pooling; did you mean",
         "version 99", "gone.h5: there is no", "'a:b:c' is no space",
     ):  # fmt: skip
         assert part in said
-    assert len(caught.value.problems) == 10
+    assert len(caught.value.problems) == 11
     assert engine.ran == []
     assert read_cells(location) == set()
 

@@ -166,7 +166,8 @@ def test_conditions_on_one_task_are_one_evaluation(
 ) -> None:
     task = "task: loc.csv"
     judge = opened(
-        f"seeds: 2\ntasks:\n- {{{task}, above_control: {{random: 0.1}}}}\n- {{{task}, not_below_current_by: 0.01}}\n"
+        "seeds: 2\nlengths: [254, 510]\n"
+        f"tasks:\n- {{{task}, above_control: {{random: 0.1}}}}\n- {{{task}, not_below_current_by: 0.01}}\n"
         f"- {{{task}, metric: mcc, at_least: 0.1, above_control: {{random: 0, composition: 0}}}}"
     )
 
@@ -177,6 +178,7 @@ def test_conditions_on_one_task_are_one_evaluation(
     assert asked["spaces"] == ["several:mean", "current"]
     assert asked["tasks"] == [str(tmp_path / "loc.csv")]
     assert (asked["controls"], asked["seeds"], asked["out"]) == (("random", "composition"), 2, None)
+    assert asked["lengths"] == (254, 510)
     assert [figure.met for figure in found.figures] == [True, True, False, False, False]  # no row holds an mcc
     assert found.figures[0].found == pytest.approx(0.2)
     assert (found.cells_computed, found.cells_found, found.notes) == (4, 6, ("a note",))

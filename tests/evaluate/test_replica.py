@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from jobs import replica as job
 from jobs.program import run_program
 from jobs.replica import ADAPTER, EXACT, LOCAL, Scale, replica, rows, training
 from jobs.replica_table import BASELINE, COLUMNS, Outcome, replica_cells, write_outcome
 from protea_ray.config.recipe import embedding_config, overlap_problems
 from protea_ray.config.training import training_config
+from protea_ray.errors import ConfigError, EncoderError
 from protea_ray.sequences.synth import synthesise
+from protea_ray.store.evaluations import EVALUATIONS
 from protea_ray.store.location import open_location
 from protea_ray.testing import random_checkpoint as checkpoints
 from tests.evaluate.tables import made
@@ -86,39 +91,104 @@ def test_what_was_not_made_is_said_and_everything_is_data_too(tmp_path: Path) ->
     assert facts["left_out"]["S global"].startswith("attention")
 
 
-@pytest.mark.slow
-def test_all_steps_with_a_tiny_model_and_again(
-    tmp_path: Path, cluster: None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The second run trains and embeds nothing, and finds every cell."""
+TINY = {"tokens": 600, "pack_tokens": 100, "step_tokens": 200, "validation_every": 2, "dtype": "float32",
+        "warmup_steps": 1, "run.workers": 0}  # fmt: skip
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str]:
+    """Of the job, with a model of 30 residues, a store of proteins and labels of the same ones."""
     torch.set_num_threads(1)
     standard = checkpoints.build("esm2", tmp_path / "standard", layers=2, hidden=32)
     config = json.loads((standard / "config.json").read_text())
     config["protea_ray"] = {"trained": True, "trained_residues": 30}
     (standard / "config.json").write_text(json.dumps(config))
     store = open_location(tmp_path / "store")
-    embed_here(store, standard, PROTEINS, "train.fasta")
+    embed_here(store, standard, PROTEINS, "train.fasta", window_overlap=5)
     fasta, labels = tmp_path / "task.fasta", tmp_path / "labels.csv"
     fasta.write_text("".join(f">{name}\n{letters}\n" for name, letters in PROTEINS.items()))
     labels.write_text("id,target\n" + "".join(f"p{n},{'ab'[n % 2]}\n" for n in range(len(PROTEINS))))
-    tiny = {"tokens": 600, "pack_tokens": 100, "step_tokens": 200, "validation_every": 2, "dtype": "float32",
-            "warmup_steps": 1, "run.workers": 0}  # fmt: skip
-    given = [store.uri, "--standard", str(standard), "--out", str(tmp_path / "out"), "--tasks", str(labels), "--fasta",
-             str(fasta), "--seeds", "1", "--device", "cpu",
-             *(word for name, value in tiny.items() for word in ("--set", f"{name}={value}"))]  # fmt: skip
+    set_fields = [word for name, value in TINY.items() for word in ("--set", f"{name}={value}")]
+    return [store.uri, "--standard", str(standard), "--out", str(tmp_path / "out"), "--tasks", str(labels), "--fasta",
+            str(fasta), "--seeds", "1", "--device", "cpu", *set_fields]  # fmt: skip
 
-    run_program(replica, given)
+
+def test_three_models_are_trained_and_nine_spaces_evaluated(
+    tmp_path: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real runs and encoders in this process; the engine of embed and the probes are not what is tested."""
+    vectors, asked = open_location(tmp_path / "out" / "vectors"), list[dict[str, Any]]()
+    sources = (f"source{n}" for n in range(99))
+
+    def embed(files: list[str], store: Path, *, model: str, run: dict[str, Any], **recipe: Any) -> Any:
+        assert (files, store, run) == ([str(tmp_path / "task.fasta")], tmp_path / "out" / "vectors", {"device": "cpu"})
+        space = embed_here(vectors, Path(model), PROTEINS, next(sources), **recipe)
+        return SimpleNamespace(spaces=[SimpleNamespace(space=space)])
+
+    def evaluate_spaces(store: Path, tasks: list[str], **options: Any) -> Any:
+        asked.append(options)
+        given = {made.Given(space): {"macro_f1": 0.5} for space in options["spaces"]}
+        counts = {"all": 60, "above_62": 60}
+        return SimpleNamespace(results=made.rows("labels", "classification", given, counts=counts))  # pyright: ignore
+
+    monkeypatch.setattr(job, "embed", embed)
+    monkeypatch.setattr(job, "evaluate_spaces", evaluate_spaces)
+
+    run_program(replica, arguments)
 
     facts = json.loads((tmp_path / "out" / "replica.json").read_text())
     assert (facts["scale"], facts["left_out"]) == ({"trained": 30, "adapted": 62, "window": 16}, {})
     assert list(facts["spaces"]) == [row.name for row in rows(Scale.of(30))]
     assert len(set(facts["spaces"].values())) == 9
-    assert {value["subset"] for value in facts["values"]} == {"all", "up_to_30", "31_to_62", "above_62"}
+    assert (asked[0]["lengths"], asked[0]["spaces"]) == ((30, 62), list(facts["spaces"].values()))
+    plans = {name: json.loads((tmp_path / "out" / name / "plan.json").read_text())["config"] for name in (LOCAL, EXACT)}
+    assert [plans[name]["attention"] for name in plans] == ["local:16", "exact"]
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.safetensors")}
+    monkeypatch.setattr(job, "train_model", lambda *_, **__: pytest.fail("a finished run was begun again"))
+    run_program(replica, arguments)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.safetensors")} == before
+
+
+def test_a_row_that_cannot_be_made_says_why_and_the_job_ends_with_1(
+    tmp_path: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(store: str, out: Path, **fields: Any) -> None:
+        if fields.get("adapter") == "qlora":
+            raise EncoderError("4 bits need a library that is not here")
+        (out / "model").mkdir(parents=True)
+
+    def embed(files: list[str], store: Path, *, model: str, **recipe: Any) -> Any:
+        if str(recipe["attention"]).startswith("global"):
+            raise ConfigError("attention: not for this model", where="m")
+        return SimpleNamespace(spaces=[SimpleNamespace(space=f"s{len(recipe)}{model[-5:]}{recipe['attention']}")])
+
+    monkeypatch.setattr(job, "train_model", train)
+    monkeypatch.setattr(job, "embed", embed)
+    monkeypatch.setattr(job, "evaluate_spaces", lambda *_, **__: SimpleNamespace(results=EVALUATIONS.empty_table()))
+
+    with pytest.raises(SystemExit) as left:
+        run_program(replica, arguments)
+
+    assert left.value.code == 1
+    facts = json.loads((tmp_path / "out" / "replica.json").read_text())
+    assert facts["left_out"] == {
+        "S global": "m: attention: not for this model", "Q": "4 bits need a library that is not here",
+    }  # fmt: skip
+    assert len(facts["spaces"]) == 7
+
+
+@pytest.mark.slow
+def test_all_steps_by_the_engine_and_again(
+    tmp_path: Path, arguments: list[str], cluster: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second run finds every cell."""
+    run_program(replica, arguments)
+    facts = json.loads((tmp_path / "out" / "replica.json").read_text())
+    assert {value["subset"] for value in facts["values"]} == {"all", "up_to_30", "31_to_62", "above_62"}
+    assert facts["left_out"] == {}
     capsys.readouterr()
 
-    run_program(replica, given)
+    run_program(replica, arguments)
 
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.safetensors")} == before
     assert json.loads((tmp_path / "out" / "replica.json").read_text()) == facts
     assert "cells are in the store" in capsys.readouterr().err
