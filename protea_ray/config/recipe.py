@@ -1,7 +1,7 @@
 """The recipe: how letters become vectors. One recipe, one space.
 
-`EmbeddingConfig` holds every field that changes a number. `config.resolution` fills in what checkpoint and device decide
-(family, trained length, dtype), and only a resolved recipe names a space (`config.identity`).
+`EmbeddingConfig` holds every field that changes a number. `config.resolution` fills in what checkpoint and device
+decide (family, trained length, dtype), and only a resolved recipe names a space (`config.identity`).
 """
 
 from __future__ import annotations
