@@ -146,6 +146,6 @@ def rope_problems(config: EmbeddingConfig, facts: ModelFacts) -> list[str]:
         return []
     lacks = "no trained length to stretch" if facts.has_rotary else "no rotary positions that could be stretched"
     return [
-        f"rope: {config.rope} was asked for, but this {facts.family} checkpoint has {lacks}; those of ESM-2 and ESM-C "
-        "have both, and T5 and Ankh need none: their bias is the same at every distance from 128 on. Use rope none"
+        f"rope: {config.rope} was asked for, but this {facts.family} checkpoint has {lacks}; ESM-2 and ESM-C can "
+        "be stretched, and T5 and Ankh need none: their bias is the same at every distance from 128 on. Use rope none"
     ]

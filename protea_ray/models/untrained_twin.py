@@ -102,7 +102,7 @@ def _drawn(path: Path, tensor: TensorHeader, wanted: Wanted | None) -> _Drawn:
 def _untrained(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration marked as of random weights; of what a training here recorded, length and attention stay."""
     kept = {"trained_residues": trained_residues(config), "attention": trained_attention(config)}
-    usual = (None, "exact")  # left out, so that the twin of a model without them is what it always was
+    usual = (None, "exact", "hedgehog")  # exact needs no word, and a twin has no feature maps
     kept = {name: value for name, value in kept.items() if value not in usual}
     return {**config, "protea_ray": {"trained": False, **kept}}
 
