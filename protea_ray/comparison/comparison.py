@@ -36,7 +36,7 @@ from protea_ray.comparison.compared_variant import (
     default_variants,
     listed_variants,
 )
-from protea_ray.comparison.cost import LENGTHS, CostRow
+from protea_ray.comparison.variant_cost import LENGTHS, CostRow
 from protea_ray.comparison.drift_file import drift_directory, write_measured_drift
 from protea_ray.comparison.finished_parts import FinishedParts, table_of
 from protea_ray.comparison.measured_variants import MeasuredVariants

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from protea_ray.comparison.compared_variant import WINDOWS
-from protea_ray.comparison.cost import CostRow, cost_exponents
+from protea_ray.comparison.variant_cost import CostRow, cost_exponents
 from protea_ray.comparison.exponents import Exponent
 from protea_ray.comparison.measured_variants import MeasuredVariants
 from protea_ray.comparison.rows import LossRow

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from protea_ray.comparison.compared_variant import WINDOWS
-from protea_ray.comparison.cost import CostRow
+from protea_ray.comparison.variant_cost import CostRow
 from protea_ray.comparison.measured_variants import MeasuredVariants
 from protea_ray.comparison.rows import LossRow, PooledRow
 

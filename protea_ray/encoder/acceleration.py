@@ -123,12 +123,16 @@ def choose_compiling(
 ) -> Choice:  # fmt: skip
     """Whether the layers are compiled, for a device, an attention kernel, a quantisation and a variant of attention.
 
-    `asked` is auto, on or off. Raises EncoderError when `asked` is on and this machine has no compiler.
+    `asked` is auto, on or off. Raises EncoderError when `asked` is on and this machine has no compiler, or int4 is decoded.
     """
     kind = str(device).split(":")[0]
     if asked == "off":
         return Choice(OFF, "asked for")
     missing = _missing_compiler(kind)
+    if quantization == "int4":  # AssertionError inside of inductor, torch 2.13 with bitsandbytes 0.50
+        if asked == "on":
+            raise EncoderError("compile: the decoding of int4 cannot be compiled; use hqq:4, or leave compile at auto")
+        return Choice(OFF, "the decoding of int4 cannot be compiled")
     if asked == "on":
         if missing:
             raise EncoderError(f"compile: {missing}; install it, or leave compile at auto")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protea_ray.comparison.cost import CostRow
+from protea_ray.comparison.variant_cost import CostRow
 from protea_ray.comparison.measured_variants import MeasuredVariants
 from protea_ray.comparison.rows import FidelityRow, LossRow, PooledRow
 

@@ -31,6 +31,16 @@ def test_asking_is_obeyed_or_refused_with_what_is_missing(monkeypatch: Any) -> N
         choose_compiling("cpu", "sdpa", asked="on")
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_int4_is_never_compiled(device: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr("protea_ray.encoder.acceleration.find_spec", lambda name: object())
+    monkeypatch.setenv("CXX", "true")
+    assert choose_compiling(device, "sdpa", "int4").name == OFF
+    assert choose_compiling(device, "sdpa", "hqq:4", asked="on").name == ON
+    with pytest.raises(EncoderError, match="int4 cannot be compiled; use hqq:4"):
+        choose_compiling(device, "sdpa", "int4", asked="on")
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*")
 @pytest.mark.parametrize("family", ["esm2"])

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from protea_ray.comparison import cost
+from protea_ray.comparison import variant_cost
 from protea_ray.comparison.compared_variant import ComparedVariant
-from protea_ray.comparison.cost import cost_exponents, measure_cost
+from protea_ray.comparison.variant_cost import cost_exponents, measure_cost
 from protea_ray.comparison.cost_tables import CostByLength, CostTable
 from protea_ray.errors import EvaluationError
 from protea_ray.testing.random_checkpoint import build
@@ -49,7 +49,7 @@ class Processes:
 @pytest.fixture
 def processes(monkeypatch: pytest.MonkeyPatch) -> Processes:
     made = Processes()
-    monkeypatch.setattr(cost.subprocess, "run", made.run)
+    monkeypatch.setattr(variant_cost.subprocess, "run", made.run)
     return made
 
 
