@@ -36,12 +36,12 @@ from protea_ray.comparison.compared_variant import (
     default_variants,
     listed_variants,
 )
-from protea_ray.comparison.variant_cost import LENGTHS, CostRow
 from protea_ray.comparison.drift_file import drift_directory, write_measured_drift
 from protea_ray.comparison.finished_parts import FinishedParts, table_of
 from protea_ray.comparison.measured_variants import MeasuredVariants
 from protea_ray.comparison.protein_bins import ProteinBins, draw_proteins, length_bins
 from protea_ray.comparison.rows import EdgeRow, FidelityRow, LossRow, PooledRow
+from protea_ray.comparison.variant_cost import LENGTHS, CostRow
 from protea_ray.comparison.variant_encoders import USUAL_OVERLAP, VariantEncoders
 from protea_ray.comparison.variant_report import cost_tables, write_comparison_report
 from protea_ray.config.paths import is_file

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from protea_ray.comparison.compared_variant import WINDOWS
-from protea_ray.comparison.variant_cost import CostExponents, CostRow, cost_exponents
 from protea_ray.comparison.cost_process import WARM_UP
+from protea_ray.comparison.variant_cost import CostExponents, CostRow, cost_exponents
 from protea_ray.comparison.variant_verdicts import cost_ratio
 from protea_ray.evaluate.tables.shown import ShownTable
 

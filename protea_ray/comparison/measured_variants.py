@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from protea_ray.comparison.variant_cost import CostRow
 from protea_ray.comparison.rows import FidelityRow, LossRow, PooledRow
+from protea_ray.comparison.variant_cost import CostRow
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from protea_ray.comparison.variant_cost import CostRow
 from protea_ray.comparison.measured_variants import MeasuredVariants
 from protea_ray.comparison.rows import FidelityRow, LossRow, PooledRow
+from protea_ray.comparison.variant_cost import CostRow
 
 TRAINED, PROTEINS, TARGETS = 1022, 50, 4000
 SHORT, LONG = (512, 1022), (2048, 8192)

@@ -12,8 +12,8 @@ import pytest
 
 from protea_ray.comparison import variant_cost
 from protea_ray.comparison.compared_variant import ComparedVariant
-from protea_ray.comparison.variant_cost import cost_exponents, measure_cost
 from protea_ray.comparison.cost_tables import CostByLength, CostTable
+from protea_ray.comparison.variant_cost import cost_exponents, measure_cost
 from protea_ray.errors import EvaluationError
 from protea_ray.testing.random_checkpoint import build
 
