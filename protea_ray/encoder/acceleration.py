@@ -123,7 +123,8 @@ def choose_compiling(
 ) -> Choice:  # fmt: skip
     """Whether the layers are compiled, for a device, an attention kernel, a quantisation and a variant of attention.
 
-    `asked` is auto, on or off. Raises EncoderError when `asked` is on and this machine has no compiler, or int4 is decoded.
+    `asked` is auto, on or off. Raises EncoderError when `asked` is on and this machine has no compiler, or where int4 is
+    decoded.
     """
     kind = str(device).split(":")[0]
     if asked == "off":
