@@ -123,7 +123,7 @@ def choose_compiling(
 ) -> Choice:  # fmt: skip
     """Whether the layers are compiled, for a device, an attention kernel, a quantisation and a variant of attention.
 
-    `asked` is auto, on or off. Raises EncoderError when `asked` is on and this machine has no compiler, or where int4 is
+    `asked` is auto, on or off. Raises EncoderError when `asked` is on and no compiler is here, or where int4 is
     decoded.
     """
     kind = str(device).split(":")[0]
