@@ -33,7 +33,7 @@ TESTS = (
     "tests/encoder/test_cuda_streams.py", "tests/encoder/test_device.py", "tests/encoder/test_transfer.py",
     "tests/encoder/test_acceleration.py", "tests/encoder/test_compiled.py",
     "tests/pipeline/test_pool.py", "tests/pipeline/test_gpu_parts.py", "tests/config/test_recipe.py",
-    "tests/query/test_own_recipe.py", "tests/evaluate/test_precision.py",
+    "tests/query/test_own_recipe.py", "tests/evaluate/test_precision.py", "tests/comparison/test_cost_on_a_gpu.py",
     "tests/train/test_on_a_gpu.py", "tests/train/test_gradients.py", "tests/train/test_forecast.py",
 )  # fmt: skip
 ON_A_CARD = {"acceptance", "testing"}  # rooms that are run on a card themselves: the acceptance, and what it builds

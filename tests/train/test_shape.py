@@ -145,9 +145,7 @@ def test_residues_of_training_win_over_the_position_table(
     for marker, expected in (
         ({"trained": True, "trained_residues": 2048}, 2048),
         ({"trained": False, "trained_residues": 0}, 1022),
-        ({"trained": True, "trained_residues": True}, 1022),
-        ({"trained": True, "trained_residues": "long"}, 1022),
-        ("x", 1022),
+        ({"trained": True}, 1022),
     ):
         (directory / "config.json").write_text(json.dumps(held | {"protea_ray": marker}))
         assert facts(directory).trained_length == expected
