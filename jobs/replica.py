@@ -20,6 +20,7 @@ from jobs.program import run_program
 from jobs.replica_table import Outcome, write_outcome
 from protea_ray.api import embed, evaluate_spaces, train_model
 from protea_ray.cli.evaluate import listed
+from protea_ray.cli.outcome import INTERRUPTED
 from protea_ray.config.run import load_fields
 from protea_ray.errors import CheckpointError, ConfigError, EncoderError
 from protea_ray.evaluate.tasks.named import read_labelled
@@ -163,8 +164,9 @@ def _trained(
             fields.pop("epochs")
         fields["run"] = {"device": device, **given.get("run", {})}
         try:
-            if not (out / name / "model").is_dir():
-                train_model(proteins, out / name, **fields)
+            if not (out / name / "model").is_dir() and train_model(proteins, out / name, **fields).stopped:
+                typer.echo(f"Stopped while {name} was trained. The same command goes on.")
+                raise typer.Exit(INTERRUPTED)
             models[name] = str(out / name / "model")
         except (ConfigError, CheckpointError, EncoderError) as error:
             left_out[name] = str(error)

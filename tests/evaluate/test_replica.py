@@ -152,10 +152,11 @@ def test_three_models_are_trained_and_nine_spaces_evaluated(
 def test_a_row_that_cannot_be_made_says_why_and_the_job_ends_with_1(
     tmp_path: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def train(store: str, out: Path, **fields: Any) -> None:
+    def train(store: str, out: Path, **fields: Any) -> Any:
         if fields.get("adapter") == "qlora":
             raise EncoderError("4 bits need a library that is not here")
         (out / "model").mkdir(parents=True)
+        return SimpleNamespace(stopped=None)
 
     def embed(files: list[str], store: Path, *, model: str, **recipe: Any) -> Any:
         if str(recipe["attention"]).startswith("global"):
@@ -175,6 +176,19 @@ def test_a_row_that_cannot_be_made_says_why_and_the_job_ends_with_1(
         "S global": "m: attention: not for this model", "Q": "4 bits need a library that is not here",
     }  # fmt: skip
     assert len(facts["spaces"]) == 7
+
+
+def test_a_training_that_was_stopped_stops_the_job(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+    monkeypatch.setattr(
+        job, "train_model", lambda store, out, **_: begun.append(out.name) or SimpleNamespace(stopped="SIGTERM")
+    )
+    monkeypatch.setattr(job, "embed", lambda *_, **__: pytest.fail("the next step was begun"))
+
+    with pytest.raises(SystemExit) as left:
+        run_program(replica, arguments)
+
+    assert (left.value.code, begun) == (130, ["adapted-local"])
 
 
 @pytest.mark.slow
