@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from protea_ray.comparison.compared_rows import FidelityRow, PooledRow
 from protea_ray.comparison.compared_variant import UNCUT, ComparedVariant
 from protea_ray.comparison.finished_parts import FinishedParts, rows_of, table_of
 from protea_ray.comparison.protein_bins import DrawnProtein, ProteinBins
-from protea_ray.comparison.rows import FidelityRow, PooledRow
 from protea_ray.comparison.variant_cost import CostRow, measure_cost
 from protea_ray.comparison.variant_encoders import VariantEncoders
 from protea_ray.errors import ProteaRayError

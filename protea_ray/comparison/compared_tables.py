@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from protea_ray.comparison.rows import EdgeRow, FidelityRow, LossRow, PooledRow
+from protea_ray.comparison.compared_rows import EdgeRow, FidelityRow, LossRow, PooledRow
 from protea_ray.evaluate.tables.shown import ShownTable
 from protea_ray.query.drift import NEIGHBOURS
 

@@ -5,7 +5,7 @@
 | windows | windows of the trained length, the default; `windows:N` shares N residues, `windows:average` averages them |
 | truncate | the first residues, up to the trained length |
 | whole | one window, however long |
-| exact, local:W, global:W, ... | an attention (`config.attention`); one window, unless windows or truncate is said |
+| exact, local:W, global:W, ... | an attention; one window, unless windows or truncate is said |
 | yarn:S, ntk:S, linear:S | stretched rotary positions; without :S the longest of the bin over the trained length |
 | int8, int4, hqq:8, ... | weights in fewer bits |
 | model:DIR | another checkpoint in place of the model, with its own attention |
@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import Any, get_args
 
-from protea_ray.config.attention import attention_variant, rope_scaling
+from protea_ray.config.attention_forms import attention_variant, rope_scaling
 from protea_ray.config.recipe import Quantization
 from protea_ray.config.resolution import ModelFacts
 from protea_ray.errors import ConfigError, did_you_mean

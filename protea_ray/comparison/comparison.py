@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from protea_ray.comparison.advice import advice
 from protea_ray.comparison.blocks import Blocks, LeftOut, grouped
+from protea_ray.comparison.compared_rows import EdgeRow, FidelityRow, LossRow, PooledRow
 from protea_ray.comparison.compared_tables import (
     ComparedTable,
     difference_table,
@@ -40,7 +41,6 @@ from protea_ray.comparison.drift_file import drift_directory, write_measured_dri
 from protea_ray.comparison.finished_parts import FinishedParts, table_of
 from protea_ray.comparison.measured_variants import MeasuredVariants
 from protea_ray.comparison.protein_bins import ProteinBins, draw_proteins, length_bins
-from protea_ray.comparison.rows import EdgeRow, FidelityRow, LossRow, PooledRow
 from protea_ray.comparison.variant_cost import LENGTHS, CostRow
 from protea_ray.comparison.variant_encoders import USUAL_OVERLAP, VariantEncoders
 from protea_ray.comparison.variant_report import cost_tables, write_comparison_report

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from protea_ray.comparison.compared_rows import FidelityRow, PooledRow
 from protea_ray.comparison.protein_bins import DrawnProtein
-from protea_ray.comparison.rows import FidelityRow, PooledRow
 from protea_ray.encoder.encoder import Encoder
 from protea_ray.encoder.layout import layout
 from protea_ray.errors import EncoderError

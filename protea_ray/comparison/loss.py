@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
+from protea_ray.comparison.compared_rows import EdgeRow, LossRow
 from protea_ray.comparison.protein_bins import DrawnProtein
-from protea_ray.comparison.rows import EdgeRow, LossRow
 from protea_ray.encoder.encoder import Encoder, Rejected
 from protea_ray.encoder.masked_loss import WHOLE, residue_losses
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from protea_ray.comparison.rows import FidelityRow, LossRow, PooledRow
+from protea_ray.comparison.compared_rows import FidelityRow, LossRow, PooledRow
 from protea_ray.comparison.variant_cost import CostRow
 
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from protea_ray.comparison.compared_rows import LossRow
 from protea_ray.comparison.compared_variant import WINDOWS
 from protea_ray.comparison.exponents import Exponent
 from protea_ray.comparison.measured_variants import MeasuredVariants
-from protea_ray.comparison.rows import LossRow
 from protea_ray.comparison.variant_cost import CostRow, cost_exponents
 from protea_ray.comparison.variant_verdicts import LEAST_NATS
 from protea_ray.evaluate.plots import grid_of_panels, look_of, save_with_legend

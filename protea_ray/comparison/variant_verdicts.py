@@ -15,9 +15,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from protea_ray.comparison.compared_rows import LossRow, PooledRow
 from protea_ray.comparison.compared_variant import WINDOWS
 from protea_ray.comparison.measured_variants import MeasuredVariants
-from protea_ray.comparison.rows import LossRow, PooledRow
 from protea_ray.comparison.variant_cost import CostRow
 
 LEAST_NATS = 0.02  # a smaller difference of masked loss is called none: the gate of 8-bit weights

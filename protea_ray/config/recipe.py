@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from protea_ray.config.attention import (
+from protea_ray.config.attention_forms import (
     AttentionVariant,
     RopeScaling,
     attention_variant,

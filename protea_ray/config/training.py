@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from protea_ray.config.attention import AttentionVariant, attention_variant
+from protea_ray.config.attention_forms import AttentionVariant, attention_variant
 from protea_ray.config.known_models import full_name
 from protea_ray.config.recipe import Attention, TrainableQuantization, explain
 from protea_ray.config.run import Compile

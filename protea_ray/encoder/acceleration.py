@@ -33,7 +33,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from protea_ray.config.attention import EXACT, AttentionVariant
+from protea_ray.config.attention_forms import EXACT, AttentionVariant
 from protea_ray.config.cache import cache_directory
 from protea_ray.encoder.attention import Choice
 from protea_ray.errors import EncoderError

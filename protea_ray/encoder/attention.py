@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from protea_ray.config.attention import EXACT, AttentionVariant
+from protea_ray.config.attention_forms import EXACT, AttentionVariant
 from protea_ray.encoder.flex import attend_flex
 from protea_ray.encoder.variants import attend_variant, checked_error
 from protea_ray.encoder.variants.nystrom import LARGEST_ERROR

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from protea_ray.config.attention import EXACT, AttentionVariant
+from protea_ray.config.attention_forms import EXACT, AttentionVariant
 from protea_ray.config.recipe import AlphabetName
 from protea_ray.encoder.canary import Embeds, spelt
 from protea_ray.models.families.base import Shape

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from protea_ray.config.attention import AttentionVariant
+from protea_ray.config.attention_forms import AttentionVariant
 from protea_ray.encoder.attention import Choice
 from protea_ray.encoder.flex import block_mask
 from protea_ray.encoder.transfer import to_device

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from protea_ray.config.attention import attention_variant
+from protea_ray.config.attention_forms import attention_variant
 from protea_ray.config.map_options import require_map_options
 from protea_ray.config.recipe import embedding_config
 from protea_ray.encoder.encoder import Encoder

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from protea_ray.config.attention import RopeScaling
+from protea_ray.config.attention_forms import RopeScaling
 from protea_ray.errors import EncoderError
 
 FAST, SLOW = 32, 1  # turns in the trained length: a pair above the one stays, below the other is slowed by S

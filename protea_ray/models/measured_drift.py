@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from protea_ray.config.attention import AttentionVariant
+from protea_ray.config.attention_forms import AttentionVariant
 from protea_ray.models.checkpoint import Checkpoint
 
 MEASURED = "variants.json"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from protea_ray.config.attention import EXACT
+from protea_ray.config.attention_forms import EXACT
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.errors import AccountingError
 from protea_ray.pipeline.reasons import RejectReason

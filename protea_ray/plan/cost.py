@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from protea_ray.config.attention import AttentionVariant
+from protea_ray.config.attention_forms import AttentionVariant
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def keys_seen(variant: AttentionVariant, head_dim: int) -> int | None:
     Where there are no keys, as with features, it is the number with which 4 operations a key and head dimension are
     those of the products.
 
-    >>> from protea_ray.config.attention import attention_variant
+    >>> from protea_ray.config.attention_forms import attention_variant
     >>> [keys_seen(attention_variant(text), 16) for text in ("exact", "local:512", "favor:128,0")]
     [None, 1025, 256]
     """

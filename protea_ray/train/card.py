@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from protea_ray.config.attention import attention_variant
+from protea_ray.config.attention_forms import attention_variant
 from protea_ray.config.training import TrainingConfig
 from protea_ray.config.training_presets import with_preset
 from protea_ray.display import markdown_table, printable

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from protea_ray.config.attention import AttentionVariant
+from protea_ray.config.attention_forms import AttentionVariant
 from protea_ray.encoder.attention import attend
 from protea_ray.encoder.feature_maps import add_feature_maps, feature_maps_of, hedgehog
 from protea_ray.models.weights import FEATURE_MAPS

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from protea_ray.config.attention import AttentionVariant
+from protea_ray.config.attention_forms import AttentionVariant
 from protea_ray.config.training import SPECIALS, TrainingConfig
 from protea_ray.models.families.base import Shape
 from protea_ray.plan.cost import keys_seen, transformer_cost

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from protea_ray.config.attention import AttentionVariant
+from protea_ray.config.attention_forms import AttentionVariant
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.encoder import quantize
 from protea_ray.encoder.acceleration import compile_layers

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from protea_ray.comparison.compared_rows import FidelityRow, LossRow, PooledRow
 from protea_ray.comparison.measured_variants import MeasuredVariants
-from protea_ray.comparison.rows import FidelityRow, LossRow, PooledRow
 from protea_ray.comparison.variant_cost import CostRow
 
 TRAINED, PROTEINS, TARGETS = 1022, 50, 4000

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from protea_ray.comparison.advice import advice
-from protea_ray.comparison.rows import LossRow
+from protea_ray.comparison.compared_rows import LossRow
 from protea_ray.comparison.variant_cost import CostRow
 from protea_ray.comparison.variant_verdicts import Kind, over_proteins, verdicts
 from tests.comparison import made_rows as made

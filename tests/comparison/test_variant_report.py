@@ -12,7 +12,7 @@ from protea_ray.comparison import variant_plots, variant_report
 from protea_ray.comparison.advice import advice
 from protea_ray.comparison.drift_file import drift_directory, drift_json, measured_drift, write_measured_drift
 from protea_ray.comparison.variant_report import PICTURES, write_comparison_report
-from protea_ray.config.attention import attention_variant
+from protea_ray.config.attention_forms import attention_variant
 from protea_ray.errors import ConfigError
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.models.measured_drift import approximation_note

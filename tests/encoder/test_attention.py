@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protea_ray.config.attention import AttentionVariant
+from protea_ray.config.attention_forms import AttentionVariant
 from protea_ray.encoder import attention, flex
 from protea_ray.encoder.attention import attend, choose, toeplitz
 from protea_ray.errors import EncoderError

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import flex_attention
 
-from protea_ray.config.attention import AttentionVariant
+from protea_ray.config.attention_forms import AttentionVariant
 from protea_ray.encoder import attention, flex, pool
 from protea_ray.encoder.attention import Choice
 from protea_ray.encoder.encoder import Encoder

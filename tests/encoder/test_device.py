@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import nn
 
-from protea_ray.config.attention import attention_variant
+from protea_ray.config.attention_forms import attention_variant
 from protea_ray.encoder import acceleration, batch, budget, quantize
 from protea_ray.encoder import encoder as encoder_module
 from protea_ray.encoder.attention import Choice

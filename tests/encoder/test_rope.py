@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.models.llama.configuration_llama import LlamaConfig
 
-from protea_ray.config.attention import RopeScaling, rope_scaling
+from protea_ray.config.attention_forms import RopeScaling, rope_scaling
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.encoder.encoder import Encoder
 from protea_ray.encoder.in_memory import encoder_here

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from protea_ray.config.attention import attention_variant
+from protea_ray.config.attention_forms import attention_variant
 from protea_ray.encoder.variants import attend_variant
 from protea_ray.encoder.variants.favor import favor_attention, random_features
 from protea_ray.encoder.variants.nystrom import pseudo_inverse, segment_means, through_landmarks

@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import EsmModel, EsmTokenizer
 
-from protea_ray.config.attention import attention_variant
+from protea_ray.config.attention_forms import attention_variant
 from protea_ray.encoder.acceleration import ON, choose_compiling
 from protea_ray.encoder.attention import choose
 from protea_ray.encoder.canary import check_canaries

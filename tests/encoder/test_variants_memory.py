@@ -10,7 +10,7 @@ from tests.encoder.test_memory import RETURNING, measure
 
 LONGEST = 35_213
 SCRIPT = """
-from protea_ray.config.attention import attention_variant
+from protea_ray.config.attention_forms import attention_variant
 from protea_ray.encoder.variants import attend_variant
 
 def more(length):

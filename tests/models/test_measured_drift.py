@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from protea_ray.config.attention import attention_variant
+from protea_ray.config.attention_forms import attention_variant
 from protea_ray.models.checkpoint import Checkpoint, open_checkpoint
 from protea_ray.models.measured_drift import MEASURED, approximation_note
 from protea_ray.testing.random_checkpoint import build

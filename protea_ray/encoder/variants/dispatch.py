@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from protea_ray.config.attention import AttentionVariant
+from protea_ray.config.attention_forms import AttentionVariant
 from protea_ray.encoder.feature_maps import hedgehog
 from protea_ray.encoder.variants.favor import favor_attention
 from protea_ray.encoder.variants.nystrom import error_of_some, is_approximated, nystrom_attention

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from protea_ray.config.attention import known_attention
+from protea_ray.config.attention_forms import known_attention
 from protea_ray.errors import CheckpointError
 
 KEY = "protea_ray"

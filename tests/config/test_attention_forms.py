@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from protea_ray.config.attention import attention_variant, known_rope, rope_scaling
+from protea_ray.config.attention_forms import attention_variant, known_rope, rope_scaling
 
 
 @pytest.mark.parametrize(
