@@ -44,6 +44,7 @@ from protea_ray.comparison.protein_bins import ProteinBins, draw_proteins, lengt
 from protea_ray.comparison.variant_cost import LENGTHS, CostRow
 from protea_ray.comparison.variant_encoders import USUAL_OVERLAP, VariantEncoders
 from protea_ray.comparison.variant_report import cost_tables, write_comparison_report
+from protea_ray.comparison.variant_verdicts import FEW
 from protea_ray.config.paths import is_file
 from protea_ray.errors import ConfigError, ProteaRayError, did_you_mean
 from protea_ray.evaluate.tables.shown import ShownTable
@@ -54,7 +55,6 @@ BLOCKS = ("fidelity", "loss", "cost")
 PER_BIN = 50  # proteins
 LONGEST = 8192  # residues; exact attention of ESM-2's 8M shape takes 12 s of a core for one such protein
 PARTS = "parts"
-FEW = 10  # proteins of a bin
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
     {"rows": [{"variant": "nystrom:64", "loss_difference": 0.41, "pooled_cosine": 0.62, "neighbours_kept": 0.35}]}
 
 Numbers are means over all measured proteins: of the masked loss minus that of windows in nats, of the centred cosine of
-pooled vectors to exact attention, and of the share of the 10 nearest neighbours that stay. null: not measured.
+pooled vectors to exact attention, and of the share of the 10 nearest neighbours that stay. null: not measured, or not
+of every protein: nystrom is exact for the short ones, and what it cannot approximate has no loss.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from protea_ray.comparison.compared_variant import WINDOWS
 from protea_ray.comparison.measured_variants import MeasuredVariants
 from protea_ray.comparison.variant_verdicts import nearness, over_proteins
 from protea_ray.errors import ConfigError
@@ -34,8 +36,10 @@ class MeasuredDrift:
 def measured_drift(found: MeasuredVariants) -> list[MeasuredDrift]:
     """One row for each variant that has a masked loss or pooled vectors to compare, in the order of the rows."""
     rows: list[MeasuredDrift] = []
+    everywhere = sum(row.proteins for row in found.loss if row.variant == WINDOWS)
     for name in found.names:
-        loss = over_proteins(row for row in found.loss if row.variant == name and row.difference_se is not None)
+        own = [row for row in found.loss if row.variant == name and row.difference_se is not None]
+        loss = over_proteins(own) if sum(row.proteins for row in own) == everywhere else None
         near = nearness(found.pooled, name)
         if loss or near:
             rows.append(MeasuredDrift(name, loss.nats if loss else None, near.cosine if near else None,

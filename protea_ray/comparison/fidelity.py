@@ -18,7 +18,6 @@ from protea_ray.comparison.protein_bins import DrawnProtein
 from protea_ray.encoder.encoder import Encoder
 from protea_ray.encoder.layout import layout
 from protea_ray.errors import EncoderError
-from protea_ray.plan.pack import micro_batches
 from protea_ray.query.drift import NEIGHBOURS, shared_neighbours
 
 KEPT_BYTES = 1 << 30
@@ -126,14 +125,9 @@ def _whole_states(encoder: Encoder, proteins: Sequence[DrawnProtein]) -> Iterato
         if laid is None or laid.windows != ((0, len(one)),):
             raise EncoderError(f"a protein of {len(one):,} residues is not one window of this variant")
     depth = len(core.stack.layers)
-    for members in micro_batches([len(one) + alphabet.specials for one in ids], encoder.token_budget):
-        with torch.inference_mode():
-            pack = core.pack([alphabet.window(ids[i]) for i in members])
-            try:
-                found = {i: state.float().cpu() for i, state in core.states(pack, frozenset(range(1, depth + 1)))}
-            except torch.OutOfMemoryError as error:
-                raise EncoderError(f"memory does not hold a pack of {pack.tokens:,} tokens: {error}") from None
-            whole = torch.stack([found[layer] for layer in range(depth, 0, -1)]).numpy()
+    windows, wanted = [alphabet.window(one) for one in ids], frozenset(range(1, depth + 1))
+    for members, pack, found in core.in_packs(windows, encoder.token_budget, wanted, lambda x: x.float().cpu()):
+        whole = torch.stack([found[layer] for layer in range(depth, 0, -1)]).numpy()
         for i, row in zip(members, pack.rows[:-1].tolist(), strict=True):
             first = row + len(alphabet.before)
             yield i, whole[:, first : first + len(ids[i])]

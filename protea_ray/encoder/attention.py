@@ -16,7 +16,7 @@ call for every pack. What is neither exact nor local (`encoder.variants`) goes p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -154,30 +154,30 @@ def _attend_by_variant(
     check: bool,
 ) -> Tensor:  # fmt: skip
     """A variant in each window of a pack, (T, H, d), with gradients; raises ApproximationError where `check` fails."""
-    errors: list[Tensor] = []
+    errors: list[Tensor | None] = []
 
     def one(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         out = attend_variant(variant, module, layer, q, k, v, scale)
-        error = checked_error(variant, q, k, v, out, scale) if check else None
-        errors.append(out.new_zeros(()) if error is None else error)
+        errors.append(checked_error(variant, q, k, v, out, scale) if check else None)
         return out
 
     with torch.autocast(q.device.type, enabled=False):
         out = _by_window(q.to(v.dtype), k.to(v.dtype), v, cu, one)
-    if check:
-        _require_near(torch.stack(errors).tolist(), variant, layer)
+    if checked := {number: error for number, error in enumerate(errors) if error is not None}:
+        found = torch.stack(list(checked.values())).tolist()  # waits for the device
+        _require_near(dict(zip(checked, found, strict=True)), variant, layer)
     return out
 
 
 _uncompiled_variant: Any = torch.compiler.disable(_attend_by_variant)
 
 
-def _require_near(errors: list[float], variant: AttentionVariant, layer: int) -> None:
+def _require_near(errors: Mapping[int, float], variant: AttentionVariant, layer: int) -> None:
     """Raise ApproximationError with the windows whose relative error is too large; NaN is reported as such later."""
     far = {
         number: f"layer {layer}: the outputs of {variant} are {error:.2f} of their length away from exact attention, "
         f"more than {LARGEST_ERROR}; use more landmarks, local:W or exact"
-        for number, error in enumerate(errors)
+        for number, error in errors.items()
         if error > LARGEST_ERROR
     }
     if far:

@@ -17,7 +17,9 @@ from protea_ray.config.attention_forms import AttentionVariant
 from protea_ray.encoder.attention import Choice
 from protea_ray.encoder.flex import block_mask
 from protea_ray.encoder.transfer import to_device
+from protea_ray.errors import EncoderError
 from protea_ray.models.families.base import Stack
+from protea_ray.plan.pack import micro_batches
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,24 @@ class Core:
                 yield index, x[0]
         if last in wanted:
             yield last, self.stack.norm(x)[0]
+
+    def in_packs(
+        self, windows: Sequence[np.ndarray], budget: int, wanted: frozenset[int],
+        keep: Callable[[Tensor], Tensor] = lambda state: state,
+    ) -> Iterator[tuple[list[int], Pack, dict[int, Tensor]]]:  # fmt: skip
+        """Wanted states of windows given as token ids, in packs of at most `budget` tokens.
+
+        Yields the numbers of the windows of a pack, the pack, and what `keep` makes of each state, as soon as it is
+        computed. Raises EncoderError where memory does not hold a pack.
+        """
+        for members in micro_batches([len(ids) for ids in windows], budget):
+            with torch.inference_mode():
+                pack = self.pack([windows[i] for i in members])
+                try:
+                    found = {index: keep(state) for index, state in self.states(pack, wanted)}
+                except torch.OutOfMemoryError as error:
+                    raise EncoderError(f"memory does not hold a pack of {pack.tokens:,} tokens: {error}") from None
+            yield members, pack, found
 
     def logits(self, state: Tensor) -> Tensor:
         """(T, vocabulary) float32 of last states (T, D), computed in the head's own precision."""

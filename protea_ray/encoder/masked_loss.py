@@ -29,24 +29,11 @@ from protea_ray.errors import EncoderError
 from protea_ray.models.checkpoint import mask_token
 from protea_ray.models.families.vocabulary import AMINO_ACIDS
 from protea_ray.plan.hashing import draws, keyed, uniform
-from protea_ray.plan.pack import micro_batches
 from protea_ray.plan.windows import Span
 from protea_ray.sequences.records import key_of
 
 SHARE = 0.15
 WHOLE = -1  # the distance from an edge in a protein that is seen in one piece
-
-
-@dataclass(frozen=True)
-class MaskedLosses:
-    """Sums over the masked residues of each protein, in the order given: `targets` (n,) int64 counts them.
-
-    `nats` (n,) float64 is over the whole vocabulary, `nats_20` over the 20 amino acids alone.
-    """
-
-    targets: np.ndarray
-    nats: np.ndarray
-    nats_20: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -64,23 +51,6 @@ class ResidueLosses:
     edge: np.ndarray
 
 
-def masked_losses(
-    encoder: Encoder, sequences: Sequence[str], *, share: float = SHARE, seed: int = 0
-) -> MaskedLosses:  # fmt: skip
-    """Loss of the masked residues of each protein under the encoder's first recipe; `share` of them are masked.
-
-    Raises EncoderError for a checkpoint without a language-model head, letters that are no residues of the model, a
-    window that memory does not hold, and a loss that is not a number; CheckpointError for a vocabulary without
-    `<mask>`.
-    """
-    found = list(residue_losses(encoder, sequences, share=share, seed=seed))
-    return MaskedLosses(
-        np.array([len(one.places) for one in found], np.int64),
-        np.array([one.nats.sum() for one in found], np.float64),
-        np.array([one.nats_20.sum() for one in found], np.float64),
-    )
-
-
 def masked_places(sequence: str, *, share: float = SHARE, seed: int = 0) -> np.ndarray:
     """(m,) int64, ascending: the residues that are masked. Each of the 20 amino acids is chosen by itself."""
     letters = np.frombuffer(sequence.encode("ascii", "replace"), np.uint8)
@@ -92,7 +62,13 @@ def masked_places(sequence: str, *, share: float = SHARE, seed: int = 0) -> np.n
 def residue_losses(
     encoder: Encoder, sequences: Sequence[str], *, share: float = SHARE, seed: int = 0
 ) -> list[ResidueLosses]:  # fmt: skip
-    """The same as `masked_losses`, residue by residue; one for each protein, in the order given."""
+    """Loss of the masked residues of each protein under the encoder's first recipe; `share` of them are masked.
+
+    One for each protein, in the order given; `nats` are over the whole vocabulary, `nats_20` over the 20 amino acids.
+    Raises EncoderError for a checkpoint without a language-model head, letters that are no residues of the model, a
+    window that memory does not hold, and a loss that is not a number; CheckpointError for a vocabulary without
+    `<mask>`.
+    """
     recipe = _with_head(encoder.recipes[0])
     loaded = encoder.under([recipe])
     loaded = replace(loaded, core=replace(loaded.core, certified=False))
@@ -183,12 +159,7 @@ class _Predictor:
         """Last states (T, D) in packs: which of `needed` are inside, and the row of the first residue of each."""
         alphabet, core, last = self.encoder.alphabet, self.encoder.core, len(self.encoder.core.stack.layers)
         windows = [alphabet.window(p.ids[slice(*p.windows[w])]) for p, w in needed]
-        for members in micro_batches([len(ids) for ids in windows], self.encoder.token_budget):
-            pack = core.pack([windows[i] for i in members])
-            try:
-                states = dict(core.states(pack, frozenset({last})))
-            except torch.OutOfMemoryError as error:
-                raise EncoderError(f"memory does not hold a pack of {pack.tokens:,} tokens: {error}") from None
+        for members, pack, states in core.in_packs(windows, self.encoder.token_budget, frozenset({last})):
             yield members, [int(row) + len(alphabet.before) for row in pack.rows[:-1]], states[last]
 
     def _losses(self, states: Tensor, at: np.ndarray, targets: np.ndarray) -> np.ndarray:

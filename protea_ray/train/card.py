@@ -118,7 +118,7 @@ def _title(config: Mapping[str, Any]) -> str:
 def _what(run: Training) -> str:
     config = run.plan["config"]
     start = f"the weights of `{printable(config['model'])}`" if config["model"] else "fresh weights"
-    if _learns_maps(config):
+    if learns_maps(config):
         return _what_maps(run)
     base = f", frozen weights in {config.get('quantization') or 'int4'}" if config["adapter"] == "qlora" else ""
     adapter = "" if config["adapter"] == "none" else f" through an adapter ({config['adapter']}{base})"
@@ -165,7 +165,8 @@ def _longer(run: Training) -> Iterator[str]:
     )
 
 
-def _learns_maps(config: Mapping[str, Any]) -> bool:
+def learns_maps(config: Mapping[str, Any]) -> bool:
+    """Whether a run of this recipe, as plan.json has it, learned feature maps."""
     return config.get("feature_maps", "none") != "none"  # plans older than the field have none
 
 

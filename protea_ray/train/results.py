@@ -10,7 +10,7 @@ from typing import Any
 
 from protea_ray.errors import ConfigError
 from protea_ray.train.baseline_file import read_baselines
-from protea_ray.train.card import Training, model_card
+from protea_ray.train.card import Training, learns_maps, model_card
 from protea_ray.train.curve import INSTALL, Curve, draw
 from protea_ray.train.metrics_file import FINAL, read_metrics
 from protea_ray.train.plan_file import PLAN
@@ -62,12 +62,12 @@ def write_results(out: Path, command: str, attribution: str | None) -> list[str]
     for place in (out, out / "model"):
         if place.is_dir():
             (place / CARD).write_text(card, encoding="utf-8")
-    learns_maps = config.get("feature_maps", "none") != "none"  # a step's loss is no loss of residues then
-    losses = [] if learns_maps else [(line["tokens"], line["loss"]) for line in run.steps]
+    of_maps = learns_maps(config)  # a step's loss is no loss of residues then
+    losses = [] if of_maps else [(line["tokens"], line["loss"]) for line in run.steps]
     validated = [(line["tokens"], line["loss_20"]) for line in run.validations]
     title = f"{Path(config['model'] or config['shape']).name}, {config['optimiser']}, seed {config['seed']}"
     levels = {name: row["nats"] for name, row in run.baselines.items()}
-    if last and learns_maps:
+    if last and of_maps:
         levels["exact attention"] = last["loss_20_exact"]
     if not draw(Curve(title, losses, validated, levels), out / CURVE):
         said.append(f"{CURVE} was not drawn: {INSTALL} installs matplotlib; the same command draws it then")

@@ -110,6 +110,16 @@ def test_the_drift_beside_a_checkpoint(tmp_path: Path) -> None:
     assert measured_drift(made.measured(made.costs("exact", 1.0, 1.0))) == []
 
 
+def test_a_loss_of_some_proteins_alone_is_no_measured_drift() -> None:
+    """nystrom is exact for short proteins and rejects the others: their mean would say that it costs nothing."""
+    short = made.losses("nystrom:64", 0.0, bins=made.SHORT)
+    rejected = made.losses("favor:9,0", 0.1, proteins=made.PROTEINS - 1)
+    rows = measured_drift(made.measured(short, rejected, made.pooled("nystrom:64", 0.9, 0.8)))
+    assert [(row.variant, row.loss_difference, row.pooled_cosine) for row in rows] == [
+        ("nystrom:64", None, pytest.approx(0.9)),
+    ]  # fmt: skip
+
+
 def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"variants\.json cannot be written"):

@@ -11,7 +11,7 @@ import torch
 from transformers import EsmForMaskedLM, EsmTokenizer
 
 from protea_ray.encoder.collect import Rejected
-from protea_ray.encoder.masked_loss import masked_losses, masked_places, residue_losses
+from protea_ray.encoder.masked_loss import masked_places, residue_losses
 from protea_ray.errors import EncoderError
 from tests.encoder.conftest import load, proteins
 
@@ -67,14 +67,10 @@ def test_every_residue_has_the_loss_of_transformers(directory: Path, plain: Plai
         assert (one.edge == -1).all()
 
 
-def test_sums_are_over_the_residues(directory: Path):
-    sequences = proteins(40, 0, 200)
-    encoder = load(directory, NONE)
-    sums, each = masked_losses(encoder, sequences), residue_losses(encoder, sequences)
-    assert sums.targets.tolist() == [len(one.places) for one in each]
-    assert sums.targets[1] == 0 and sums.nats[1] == 0
-    assert sums.nats.tolist() == [one.nats.sum() for one in each]
-    assert sums.nats_20.tolist() == [one.nats_20.sum() for one in each]
+def test_a_protein_without_residues_has_no_losses(directory: Path):
+    each = residue_losses(load(directory, NONE), proteins(40, 0, 200))
+    assert len(each[1].places) == 0 and each[1].nats.sum() == 0
+    assert all(len(one.places) == len(one.nats) == len(one.nats_20) > 0 for one in (each[0], each[2]))
 
 
 def test_a_residue_is_predicted_in_the_window_that_owns_it(directory: Path, plain: Plain):
@@ -147,8 +143,8 @@ def test_what_a_run_would_reject_is_measured(directory: Path):
     encoder = load(directory, NONE | {"attention": "nystrom:2"})
     (rejected,) = encoder.embed([sequence])
     assert isinstance(rejected, Rejected)
-    exact, poor = (masked_losses(one, [sequence]) for one in (load(directory, NONE), encoder))
-    assert poor.targets[0] == exact.targets[0] and abs(poor.nats[0] - exact.nats[0]) > 0.1
+    (exact,), (poor,) = (residue_losses(one, [sequence]) for one in (load(directory, NONE), encoder))
+    assert poor.places.tolist() == exact.places.tolist() and abs(poor.nats.sum() - exact.nats.sum()) > 0.1
 
 
 def test_neighbours_and_packs_change_nothing(directory: Path):
@@ -162,11 +158,11 @@ def test_neighbours_and_packs_change_nothing(directory: Path):
 
 def test_a_checkpoint_without_a_head_and_foreign_letters_are_said(checkpoint, directory: Path):
     with pytest.raises(EncoderError, match="no language-model head"):
-        masked_losses(load(checkpoint("ankh"), {}), ["MKTAY"])
+        residue_losses(load(checkpoint("ankh"), {}), ["MKTAY"])
     with pytest.raises(EncoderError, match="no residues of this model: 1"):
-        masked_losses(load(directory, {}), ["MKT1Y"])
+        residue_losses(load(directory, {}), ["MKT1Y"])
 
 
 def test_esmc_predicts_too(checkpoint):
-    found = masked_losses(load(checkpoint("esmc"), {}), proteins(200))
-    assert found.targets[0] > 10 and found.nats[0] > found.nats_20[0] > 0
+    (found,) = residue_losses(load(checkpoint("esmc"), {}), proteins(200))
+    assert len(found.places) > 10 and found.nats.sum() > found.nats_20.sum() > 0

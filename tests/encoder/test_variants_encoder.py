@@ -12,6 +12,7 @@ import torch
 from transformers import EsmModel, EsmTokenizer
 
 from protea_ray.config.attention_forms import attention_variant
+from protea_ray.encoder import attention
 from protea_ray.encoder.acceleration import ON, choose_compiling
 from protea_ray.encoder.attention import choose
 from protea_ray.encoder.canary import check_canaries
@@ -148,6 +149,16 @@ def test_other_kernels_are_refused_by_name(encoder: Any) -> None:
     assert choose("cuda", "float16", False, variant=variant).name == "sdpa"
     assert "favor:64,0" in choose("cuda", "float16", False, variant=variant).why
     assert choose("cuda", "float16", False, variant=attention_variant("local:8")).name == "varlen"
+
+
+@pytest.mark.parametrize("form", ["global:8", "bigbird:16,3,1,1,0", "favor:32,0"])
+def test_nothing_waits_for_the_device_where_nothing_is_checked(
+    form: str, encoder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The errors of windows are read on the host, layer by layer: a GPU would stand still for it."""
+    monkeypatch.setattr(attention, "_require_near", lambda *_: pytest.fail("errors were read"))
+    (found,) = encoder("esm2", {"attention": form}).embed(proteins(100))
+    assert isinstance(found, Embedded)
 
 
 def test_layers_are_not_compiled_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:

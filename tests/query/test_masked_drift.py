@@ -11,7 +11,7 @@ import torch
 
 from protea_ray.config.recipe import embedding_config
 from protea_ray.encoder.in_memory import encoder_here
-from protea_ray.encoder.masked_loss import ResidueLosses, masked_losses, residue_losses
+from protea_ray.encoder.masked_loss import ResidueLosses, residue_losses
 from protea_ray.errors import CheckpointError, StoreError
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.query.masked_drift import SpaceModel, compared, masked_drift, space_model
@@ -134,7 +134,7 @@ def test_residues_that_are_cut_off_are_left_out_and_counted(spaces: dict[str, Sp
     found = masked_drift(spaces["whole"], spaces["cut"], proteins=500, seed=3, device="cpu")
     kept = sum(int((one.places < 25).sum()) for one in by_encoder(spaces["whole"]))
     encoder = encoder_here(open_checkpoint(str(esm2)), embedding_config({"model": str(esm2)}), "cpu", compiled="off")
-    every = int(masked_losses(encoder, list(PROTEINS.values()), seed=3).targets.sum())
+    every = sum(len(one.places) for one in residue_losses(encoder, list(PROTEINS.values()), seed=3))
     assert (found.residues, found.left_out) == (kept, every - kept)
 
 
