@@ -231,8 +231,8 @@ def reembed(
 
                 tell_each(watched(store, watch, fields, report, **how), as_json)
                 return
-            planned = prepare(store, fields, report, alias, allow_untrained=allow_untrained)
-            done = carry_out(planned, report, since, started, judge)
+            planned = prepare(store, fields, report, alias, allow_untrained=allow_untrained, started=started)
+            done = carry_out(planned, report, since, judge)
         from protea_ray.cli.show_reembed import leave_if_not_passed, tell
 
         tell(done)

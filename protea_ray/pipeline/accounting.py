@@ -9,6 +9,7 @@ from typing import Any
 from protea_ray.config.attention_forms import EXACT
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.errors import AccountingError
+from protea_ray.pictures.store_data import StageTime
 from protea_ray.pipeline.reasons import RejectReason
 from protea_ray.plan.delta import Counts
 
@@ -59,6 +60,7 @@ class Summary:
     current_before: str | None = None  # and at its beginning; None: to none yet
     current_trained: bool = True
     current_notes: tuple[str, ...] = ()  # in words: where it points, whether and why it moved, how to move it
+    stages: tuple[StageTime, ...] = ()  # where the time went, in order
 
     @property
     def rejected(self) -> int:

@@ -113,13 +113,12 @@ def _take(
 ) -> Taken | None:  # fmt: skip
     """Re-embed with one checkpoint; None when the alias has pointed to its space before."""
     named = {"model": seen.model, **({"revision": seen.revision} if seen.revision else {})}
-    started = time.time()
     try:
         planned = prepare(store, {**fields, **named}, report, alias, make_spec, allow_untrained=allow_untrained)
         if _was_aliased(planned):
             return None
         report.note(timed(f"new checkpoint: {seen.model}{f' at {seen.revision}' if seen.revision else ''}"))
-        return Taken(seen, carry_out(planned, report, since, started, gate), None)
+        return Taken(seen, carry_out(planned, report, since, gate), None)
     except ProteaRayError as error:
         report.warn(timed(f"{seen.model} is not taken: {error}"))
         return Taken(seen, None, error)

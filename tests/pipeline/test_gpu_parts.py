@@ -80,7 +80,7 @@ def test_a_run_calibrates_on_its_device(device: str, gpus: float, monkeypatch: p
     setting: Any = SimpleNamespace(device=device, options=None, encoder=None, checkpoint=None, recipes=())
     nothing: Any = None
     with pytest.raises(AskedError) as caught:
-        embed.embed_work(setting, SimpleNamespace(proteins=1), [], nothing, nothing, 0.0, nothing)  # type: ignore[arg-type]
+        embed.embed_work(setting, SimpleNamespace(proteins=1), [], nothing, nothing, nothing)  # type: ignore[arg-type]
     assert caught.value.options == gpus
 
 
