@@ -114,20 +114,16 @@ def test_the_record_of_a_run_adds_up(tmp_path: Path, esm2: Path) -> None:
         "".join(f">p{n}\n{'MKTAYIAKQR' * (n + 1)}\n" for n in range(30)) + ">bad\nMK-1\n>twin\nMKTAYIAKQR\n"
     )
     store = tmp_path / "s"
-    summary = protea_ray.embed(str(fasta), str(store), model=str(esm2), max_residues=100, window_overlap=20)
+    summary = protea_ray.embed(str(fasta), str(store), model=str(esm2), max_residues=300)
     again = fasta.with_name("b.fasta")
     again.write_text(fasta.read_text() + ">more\nMKV\n")
-    protea_ray.embed(str(again), str(store), model=str(esm2), max_residues=100, window_overlap=20)
+    protea_ray.embed(str(again), str(store), model=str(esm2), max_residues=300)
     facts = read_store_facts(build.open_location(str(store)))
     first, second = facts.runs
     assert [(flow.records, flow.stored, flow.duplicate, flow.rejected, flow.already_present)
             for flow in (*first.flows, *second.flows)] == [(32, 30, 1, 1, 0), (33, 1, 0, 1, 31)]  # fmt: skip
     assert first.packing is not None and first.packing.residues == first.residues == summary.residues
-    windows = sum(len(range(0, max(10 * (n + 1) - 20, 1), 80)) for n in range(30))
-    covered = sum(10 * (n + 1) for n in range(30)) + 20 * (windows - 30)
-    assert (
-        first.packing.tokens == covered + 2 * windows
-    )  # two special tokens a window, 20 residues shared by neighbours
+    assert first.packing.tokens == sum(10 * (n + 1) + 2 for n in range(30))  # two special tokens a protein
     line = first.rate
     spread = sum(b.residues_per_second * (b.seconds - a.seconds) for a, b in itertools.pairwise(line))
     assert spread == pytest.approx(first.residues, rel=0.02)  # rates are kept to a tenth of a residue/s, times to 1 ms
@@ -140,6 +136,6 @@ def test_the_record_of_a_run_adds_up(tmp_path: Path, esm2: Path) -> None:
     )
     assert ends[-1] <= (first.seconds or 0) + 0.01
     assert first.peak_memory["driver"] > 50e6 and first.peak_memory["actor"] > 50e6
-    assert first.config["recipes"][0]["max_residues"] == 100
+    assert first.config["recipes"][0]["max_residues"] == 300
     assert first.digests and first.versions["protea-ray"] == protea_ray.__version__
     assert facts.proteins == 65 - 2 and facts.longest == 300
