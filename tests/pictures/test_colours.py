@@ -27,7 +27,11 @@ def test_the_most_frequent_values_keep_their_names() -> None:
     assert found.counts == (*map(values.count, frequent), len(values) - sum(map(values.count, frequent)), 2)
     assert found.colours == (*CLASS_COLOURS, OTHER_COLOUR, UNKNOWN_COLOUR)
     shown = [found.names[code] for code in found.codes]
-    assert all(name == (value if value in frequent else "other (1,981 values)") for name, value in zip(shown, [*values, "", ""], strict=True) if value)
+    assert all(
+        name == (value if value in frequent else "other (1,981 values)")
+        for name, value in zip(shown, [*values, "", ""], strict=True)
+        if value
+    )
     assert shown[-1] == "no value"
 
 
