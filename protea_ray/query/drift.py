@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from protea_ray.display import html_table, text_table
 from protea_ray.errors import ConfigError, StoreError
+from protea_ray.pictures.nearest_points import nearest_rows
 from protea_ray.query.one_pass import SAFE_NORM
 from protea_ray.query.view import CHUNK, View, matrix
 from protea_ray.store.keys import KeyIndex, words
@@ -122,7 +123,7 @@ def drift(
     """
     left, right = View.open(location, a), View.open(location, b)
     pooling = _common_pooling(left, right, pooling)
-    keys = [_keys(view) for view in (left, right)]
+    keys = [protein_keys(view) for view in (left, right)]
     shared = _in_both(*keys)
     if len(shared) < 3:
         raise StoreError(
@@ -149,10 +150,11 @@ def drift(
 
 def shared_keys(left: View, right: View) -> pa.Array:
     """Keys of the proteins that both spaces hold, each once, in the order of the first."""
-    return _in_both(_keys(left), _keys(right))
+    return _in_both(protein_keys(left), protein_keys(right))
 
 
-def _keys(view: View) -> pa.Array:
+def protein_keys(view: View) -> pa.Array:
+    """The key of every protein of a space, once, in row order."""
     return view.vectors.to_table(columns=["key"], filter=FIRST_ROW)["key"].combine_chunks()
 
 
@@ -190,33 +192,41 @@ def _mix(values: np.ndarray) -> np.ndarray:
 
 def protein_vectors(view: View, keys: pa.Array, pooling: str) -> tuple[np.ndarray, np.ndarray]:
     """One float32 vector of length 1 per key, (n, D), and the residues of each, (n,), in the order of `keys`."""
+    vectors, lengths = mean_vectors(view, keys, pooling)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), SAFE_NORM), lengths
+
+
+def mean_vectors(view: View, keys: pa.Array, pooling: str) -> tuple[np.ndarray, np.ndarray]:
+    """One float32 vector per key, (n, D), and the residues of each, (n,), in the order of `keys`, all in the space.
+
+    Of a chunked protein it is the mean of its chunks, weighted by their residues; else the vector as it is stored.
+    """
     rows = view.rows_of(keys, [*CHUNK, "n_residues", pooling])
     index = KeyIndex(keys)
-    owner = index.order[index.find(rows["key"])[0]]
-    start, end = (rows[name].to_numpy() for name in CHUNK)
-    vectors = matrix(rows[pooling]).astype(np.float32) * (end - start)[:, None].astype(np.float32)
-    summed = np.zeros((len(keys), vectors.shape[1]), np.float32)
-    np.add.at(summed, owner, vectors)
-    lengths = np.zeros(len(keys), np.int64)
-    lengths[owner] = rows["n_residues"].to_numpy()
-    return summed / np.maximum(np.linalg.norm(summed, axis=1, keepdims=True), SAFE_NORM), lengths
+    vectors, lengths = np.zeros((len(keys), view.facts["widths"][pooling]), np.float32), np.zeros(len(keys), np.int64)
+    weights = np.zeros(len(keys), np.float32)
+    for batch in rows.to_batches():  # one at a time in float32, beside all of them as they are stored
+        owner = index.order[index.find(batch["key"])[0]]
+        residues = (batch["chunk_end"].to_numpy() - batch["chunk_start"].to_numpy()).astype(np.float32)
+        weight = residues if view.info.chunked else np.ones(len(batch), np.float32)
+        order = np.argsort(owner, kind="stable")
+        which, first = np.unique(owner[order], return_index=True)
+        weighted = matrix(batch[pooling]).astype(np.float32) * weight[:, None]
+        vectors[which] += np.add.reduceat(weighted[order], first, axis=0)
+        weights[which] += np.add.reduceat(weight[order], first)
+        lengths[owner] = batch["n_residues"].to_numpy()
+    vectors /= np.maximum(weights, 1)[:, None]
+    return vectors, lengths
 
 
 def shared_neighbours(ours: np.ndarray, theirs: np.ndarray, k: int) -> np.ndarray:
     """(n,) share of each row's `k` nearest other rows that are the same in both spaces."""
     found = np.zeros(len(ours))
     for start in range(0, len(ours), _BLOCK):
-        rows = slice(start, min(start + _BLOCK, len(ours)))
-        one, other = (_nearest(vectors, rows, k) for vectors in (ours, theirs))
+        rows = np.arange(start, min(start + _BLOCK, len(ours)))
+        one, other = (nearest_rows(vectors, rows, k)[0] for vectors in (ours, theirs))
         found[rows] = [len(np.intersect1d(a, b)) / k for a, b in zip(one, other, strict=True)]
     return found
-
-
-def _nearest(vectors: np.ndarray, rows: slice, k: int) -> np.ndarray:
-    """(rows, k) row numbers of the nearest others, in no order."""
-    similar = vectors[rows] @ vectors.T
-    similar[np.arange(rows.stop - rows.start), np.arange(rows.start, rows.stop)] = -np.inf
-    return np.argpartition(similar, -k, axis=1)[:, -k:]
 
 
 def _agreement(label: str, cosine: np.ndarray | None, overlap: np.ndarray, rows: np.ndarray) -> Agreement:

@@ -23,7 +23,7 @@ _log = logging.getLogger("protea_ray")
 
 @dataclass(frozen=True)
 class Labels:
-    """One row per id: `ids` (n,), and `columns`, a table of the label columns (n rows), without nulls.
+    """One row per id: `ids` (n,), and `columns`, a table of the label columns (n rows), without nulls unless asked for.
 
     `blank` counts ids that had no value in one of the columns, `not_chosen` those that `where` left out; neither are
     here, and both are reported. `classes` gives the values of each column of numbers that stand for them, and
@@ -109,13 +109,15 @@ def read_labels(
     where: Mapping[str, Any] | None = None,
     classes: Sequence[str] = (),
     per_residue: Sequence[str] = (),
+    keep_blank: bool = False,
 ) -> Labels:
     """Labels from a Parquet, CSV or TSV file, or from a table in memory; `columns` None takes all but the id.
 
     A table in memory is Arrow's, pandas' or polars', a dictionary of columns, or one of values by id. `where` chooses
     rows, `{"split": "train"}` or `{"split": ["train", "valid"]}`. Columns in `classes` become numbers of their sorted
     values, and columns in `per_residue`, a text with one letter a residue or a list with one number, become lists of
-    numbers. Both are numbered over all rows, so that every split has the same numbers.
+    numbers. Both are numbered over all rows, so that every split has the same numbers. `keep_blank` keeps rows that
+    lack a value in one of the columns, as null.
 
     Ids are text, whatever they look like. Repeated rows count once. What a quote means in a CSV or TSV is for
     `sequences.rows`, as for proteins. Raises InputError for a file of another kind, for rows that do not fit the
@@ -144,13 +146,13 @@ def read_labels(
     table, numbered = with_codes(name, table.select(wanted), classes, per_residue)
     table = table.add_column(0, "id", ids)
     left_out = len(ids.unique()) - len(ids.filter(chosen).unique())
-    found = _checked(name, table.filter(chosen).combine_chunks())
+    found = _checked(name, table.filter(chosen).combine_chunks(), keep_blank)
     return replace(found, classes=numbered, per_residue=tuple(per_residue), not_chosen=left_out)
 
 
-def _checked(name: str, table: pa.Table) -> Labels:
-    """Labels without rows that lack a value, each id once; raises InputError for an id with two different labels."""
-    full = table.drop_null()
+def _checked(name: str, table: pa.Table, keep_blank: bool) -> Labels:
+    """Labels of rows that lack no value, or no id, each id once; raises InputError for an id with two labels."""
+    full = table.filter(table["id"].is_valid()) if keep_blank else table.drop_null()
     codes = full["id"].combine_chunks().dictionary_encode().indices.to_numpy()
     _, first, which = np.unique(codes, return_index=True, return_inverse=True)
     again = np.setdiff1d(np.arange(len(full)), first).tolist()
