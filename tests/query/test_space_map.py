@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -241,6 +243,8 @@ def test_chosen_label_columns_alone_are_read(location: Location) -> None:
     assert [column.name for column in every.columns] == ["length", "a"] == [column.name for column in one.columns]
     assert said(every, "column b holds list<") and said(every, "column c holds texts of up to 300 characters")
     assert not said(one, "column b")
+    single = space_map(location, labels=labels, label_columns="a")
+    assert [column.name for column in single.columns] == ["length", "a"]
     with pytest.raises(ConfigError, match="column b holds list") as raised:
         space_map(location, labels=labels, label_columns=["b", "c"])
     assert len(raised.value.problems) == 2
@@ -278,6 +282,8 @@ def test_thousands_of_numbers_and_dates_and_booleans(location: Location) -> None
     labels = pa.table({
         "id": ids, "number": pa.array(range(N), pa.int8()), "yes": [n % 2 == 0 for n in range(N)],
         "name": pa.array([f"c{n}" for n in range(N)]).dictionary_encode(), "infinite": [np.inf, *([0.5] * (N - 1))],
+        "day": pa.array([date(2026, 1, 2)] * N), "code": pa.array([7] * N).dictionary_encode(),
+        "none": pa.nulls(N), "span": pa.array([timedelta(1)] * N),
     })  # fmt: skip
 
     found = space_map(location, labels=labels)
@@ -287,6 +293,10 @@ def test_thousands_of_numbers_and_dates_and_booleans(location: Location) -> None
     assert values(found, "yes") == ["true" if n % 2 == 0 else "false" for n in at]
     assert values(found, "name") == [f"c{n}" for n in at]
     assert np.isnan(values(found, "infinite")[at.index(0)])
+    assert {*values(found, "day")} == {"2026-01-02"}
+    assert {*values(found, "code")} == {"7"}
+    assert said(found, "column none of the table of labels: 0 of 40 points have a value")
+    assert said(found, "column span holds duration[us], and neither numbers nor names, and is left out")
 
 
 def test_an_untrained_space_and_too_few_proteins_for_umap_say_so(tmp_path: Path) -> None:
@@ -310,6 +320,17 @@ def test_umap_of_a_space(location: Location) -> None:
 
     assert (found.method, found.explained, len(found.x)) == ("umap", None, N)
     assert said(found, "seed 3")
+
+
+def test_approximate_neighbours_say_how_many_are_true(location: Location, monkeypatch: pytest.MonkeyPatch) -> None:
+    near = space_map(location).neighbours
+    assert near is not None
+    monkeypatch.setattr("protea_ray.query.space_map.EXACT_UP_TO", N - 1)
+    monkeypatch.setattr(
+        "protea_ray.query.space_map.nearest_points", lambda vectors, seed: replace(near, recall=0.875)
+    )  # fmt: skip
+
+    assert said(space_map(location), "neighbours are approximate: 87.5% of the true ones are found, measured on 200")
 
 
 def test_all_mistakes_are_in_one_message(location: Location, tmp_path: Path) -> None:
