@@ -20,6 +20,7 @@ FLOW_COLOURS = ("#217ac8", "#8a94a6", "#a66f00", "#d43d51")
 BAR, LINE = "#217ac8", "#217ac8"
 SECOND = "#c2570c"
 _ROW = 34  # pixels of a horizontal bar
+_LEGEND = 30
 _AXES = 70  # pixels of axis and labels
 FONT = "system-ui, sans-serif"
 
@@ -51,8 +52,12 @@ def flow_chart(flows: Sequence[Flow]) -> Any:
     values = [[f.stored for f in flows], [f.already_present for f in flows], [f.duplicate for f in flows],
               [f.rejected for f in flows]]  # fmt: skip
     data = {"space": spaces, **dict(zip(FLOW, values, strict=True))}
-    drawn = plot(_AXES + _ROW * len(flows), y_range=spaces[::-1], x_axis_label="records")
-    bars = drawn.hbar_stack(FLOW, y="space", height=0.62, color=FLOW_COLOURS, source=ColumnDataSource(data))
+    drawn = plot(_AXES + _LEGEND + _ROW * len(flows), y_range=spaces[::-1], x_axis_label="records")
+    bars = drawn.hbar_stack(FLOW, y="space", height=0.62, color=FLOW_COLOURS, source=ColumnDataSource(data),
+                            legend_label=list(FLOW))  # fmt: skip
+    drawn.add_layout(drawn.legend[0], "above")
+    drawn.legend.update(orientation="horizontal", background_fill_color=None, border_line_color=None,
+                        label_text_font=FONT, label_text_font_size="13px", margin=0, padding=2)  # fmt: skip
     for name, bar in zip(FLOW, bars, strict=True):
         drawn.add_tools(HoverTool(renderers=[bar], tooltips=[(name, f"@{{{name}}}{{0,0}}"), ("space", "@space")]))
     drawn.x_range.start = 0

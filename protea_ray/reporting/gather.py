@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from protea_ray.errors import ConfigError, InputError, ProteaRayError, StoreError, UnknownSpaceError
 from protea_ray.evaluate.report import EvaluationTables
-from protea_ray.pictures.map_data import SpaceMap
+from protea_ray.pictures.map_data import Method, SpaceMap
 from protea_ray.pictures.store_data import StoreFacts
 from protea_ray.query.drift import Drift, drift
 from protea_ray.query.space_map import LIMIT, space_map
@@ -101,7 +102,7 @@ def _map(location: Location, options: ReportOptions, held: StoreStatus, phase: P
             return None, f"No space was chosen, and {error}"
     phase("laying out the map")
     found = space_map(
-        location, wanted or CURRENT, method=options.method, pooling=options.pooling, limit=options.limit,
+        location, wanted or CURRENT, method=cast(Method, options.method), pooling=options.pooling, limit=options.limit,
         seed=options.seed, labels=options.labels, label_columns=options.label_columns,
     )  # fmt: skip
     names = [column.name for column in found.columns]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from bokeh.models import ColumnDataSource, HoverTool, TapTool
+import numpy as np
+from bokeh.models import ColumnDataSource, HoverTool, Range1d, TapTool
 
 from protea_ray.pictures.map_data import SpaceMap
 from protea_ray.reporting.charts import plot
 
 HEIGHT = 560  # pixels
 MANY = 20_000  # points, from which dots are smaller and let those below shine through
+_MARGIN = 0.04  # of the width
 _COLUMNS = ("x", "y", "id", "description", "length", "value", "colour")
 
 
@@ -21,7 +23,7 @@ def map_chart(shown: SpaceMap) -> Any:
     first, second = axis_labels(shown)
     drawn = plot(
         HEIGHT, x_axis_label=first, y_axis_label=second, tools="pan,wheel_zoom,box_zoom,tap,reset,save",
-        toolbar_location="above", output_backend="webgl", name="map",
+        toolbar_location="above", output_backend="webgl", name="map", x_range=_range(shown.x), y_range=_range(shown.y),
     )  # fmt: skip
     many = len(shown.ids) > MANY
     source = ColumnDataSource({name: [] for name in _COLUMNS}, name="map-points")
@@ -40,6 +42,13 @@ def map_chart(shown: SpaceMap) -> Any:
     drawn.xgrid.visible = drawn.ygrid.visible = False
     drawn.axis.ticker.desired_num_ticks = 4
     return drawn
+
+
+def _range(places: np.ndarray) -> Range1d:
+    """All places and a margin on both sides."""
+    low, high = float(places.min()), float(places.max())
+    margin = (high - low) * _MARGIN or 1.0
+    return Range1d(low - margin, high + margin)
 
 
 def axis_labels(shown: SpaceMap) -> tuple[str, str]:

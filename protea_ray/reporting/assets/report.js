@@ -32,6 +32,7 @@
         for (const axis of [...plot.below, ...plot.left]) {
           axis.setv({ major_label_text_color: ink, axis_label_text_color: ink, axis_line_color: line, major_tick_line_color: line });
         }
+        for (const legend of plot.above) if ("label_text_color" in legend) legend.label_text_color = ink;
         for (const grid of plot.center) if ("grid_line_color" in grid) grid.grid_line_color = line;
         const dots = plot.renderers.find((r) => r.name === "map-dots");
         const rings = plot.renderers.find((r) => r.name === "map-rings");
@@ -203,15 +204,6 @@
 
     $("map-colour").value = String(about.first);
     await colour(about.first);
-    let [left, right, bottom, top] = [Infinity, -Infinity, Infinity, -Infinity];
-    for (let i = 0; i < x.length; i++) {
-      left = Math.min(left, x[i]); right = Math.max(right, x[i]); bottom = Math.min(bottom, y[i]); top = Math.max(top, y[i]);
-    }
-    const padX = (right - left) * 0.04 || 1, padY = (top - bottom) * 0.04 || 1;
-    start.x = [left - padX, right + padX];
-    start.y = [bottom - padY, top + padY];
-    plot.x_range.setv({ start: start.x[0], end: start.x[1], reset_start: start.x[0], reset_end: start.x[1] });
-    plot.y_range.setv({ start: start.y[0], end: start.y[1], reset_start: start.y[0], reset_end: start.y[1] });
     if (matchMedia("(pointer: coarse)").matches) plot.toolbar.gestures.pan.active = null; // a finger scrolls the page
     window.protea = { points: ids.length, plot, centre, show };
   }
