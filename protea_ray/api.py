@@ -288,8 +288,8 @@ def write_report(
 
     `space` (None: `current`) is mapped by `method`, `against` a second one to compare it with, `labels` a file of
     values by id that colour the map, `colour` the column that does so first, `figures` a folder for PNG and SVG. Of
-    more than `limit` proteins a sample is drawn by `seed`. Raises ConfigError with every mistake, UnknownSpaceError, InputError
-    for labels, and StoreError.
+    more than `limit` proteins a sample is drawn by `seed`. Raises ConfigError with every mistake, UnknownSpaceError,
+    InputError for labels, and StoreError.
     """
     from protea_ray.query.reader import open_store
     from protea_ray.reporting.gather import ReportOptions

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +17,7 @@ import typer
 from protea_ray.cli.loudness import QUIET, VERBOSE, loudness
 from protea_ray.cli.options import ASSIGNMENTS, FILE, INPUT_FIELDS, JSON, STORE, fields_of, overrides
 from protea_ray.cli.outcome import INTERRUPTED
+from protea_ray.cli.process_start import command_start
 
 if TYPE_CHECKING:
     from protea_ray.cluster.phases import Loudness
@@ -35,6 +35,7 @@ UNTRAINED = (
 )
 STARTING = "starting"
 NEW_MODEL = "hub id or directory of the new checkpoint [required without --watch]"
+TIMINGS = Annotated[bool, typer.Option("--timings", help="also say how long each stage of the run took")]
 WATCH = "Watch (instead of --model)"
 
 
@@ -83,13 +84,14 @@ def embed(
     config: FILE = None,
     assignments: ASSIGNMENTS = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan, embed and write nothing")] = False,
+    timings: TIMINGS = False,
     as_json: JSON = False,
     verbose: VERBOSE = False,
     quiet: QUIET = False,
     **given: Any,
 ) -> None:
     """Embed every protein of INPUT... into STORE, exactly once; the same command again resumes."""
-    started = time.time()
+    started = command_start()
     loud = loudness(verbose, quiet)
     *inputs, store = split_paths(paths)
     from protea_ray.config.paths import require_paths
@@ -109,7 +111,7 @@ def embed(
         return
     with ray_session(loud):
         summary = run_now(inputs, store, settings, loud, started)
-        finish(summary, settings.run.max_rejects, summary.to_json() if as_json else None)
+        finish(summary, settings.run.max_rejects, summary.to_json() if as_json else None, timings)
 
 
 def plan_only(
@@ -149,11 +151,13 @@ def run_now(inputs: list[str], store: str, settings: RunConfig, loud: Loudness, 
         return run(inputs, store, settings, report, started=started)
 
 
-def finish(summary: Summary, max_rejects: int | None, facts: dict[str, Any] | None) -> None:
-    """Print the accounting and, as JSON, `facts`; leave with code 3 when too much was rejected."""
-    from protea_ray.cli.show_run import print_summary
+def finish(summary: Summary, max_rejects: int | None, facts: dict[str, Any] | None, timings: bool = False) -> None:
+    """Print the accounting, the stages and, as JSON, `facts`; leave with code 3 when too much was rejected."""
+    from protea_ray.cli.show_run import print_summary, print_timings
 
     print_summary(summary)
+    if timings:
+        print_timings(summary)
     if not summary.trained:
         print(UNTRAINED, file=sys.stderr)
     if facts is not None:
@@ -194,6 +198,7 @@ def reembed(
     ] = None,
     config: FILE = None,
     assignments: ASSIGNMENTS = None,
+    timings: TIMINGS = False,
     as_json: JSON = False,
     verbose: VERBOSE = False,
     quiet: QUIET = False,
@@ -204,7 +209,7 @@ def reembed(
     No input files. Recipe flags that are left out are those of the space the alias points to. The same command again
     resumes; after the end it does nothing.
     """
-    started = time.time()
+    started = command_start()
     loud = loudness(verbose, quiet)
     from protea_ray.config.gate_file import require_fields_and_gate
     from protea_ray.config.run import load_fields
@@ -236,7 +241,7 @@ def reembed(
         from protea_ray.cli.show_reembed import leave_if_not_passed, tell
 
         tell(done)
-        finish(done.summary, planned.setting.options.max_rejects, done.to_json() if as_json else None)
+        finish(done.summary, planned.setting.options.max_rejects, done.to_json() if as_json else None, timings)
         leave_if_not_passed(done.gate)
 
 

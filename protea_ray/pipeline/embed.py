@@ -7,6 +7,7 @@ again is the resume: keys that are present are not wanted.
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -307,6 +308,7 @@ def summarise(
         seconds=round(time.time() - setting.stages.began, 3),
         embed_seconds=round(done.seconds, 3),
         startup_seconds=round(done.startup_seconds, 3),
+        first_vector_seconds=_since(setting.stages.began, tally.first_vector),
         load_seconds=round(tally.load_seconds, 3),
         first_forward_seconds=done.calibration.measured_first_forward if done.calibration else None,
         token_budget=int(min(done.calibration.token_budget, tally.budget)) if done.calibration else 0,
@@ -315,6 +317,10 @@ def summarise(
         recipes=tuple(in_words(recipe) for recipe in setting.recipes),
         reasons=reasons_of(setting.location, labels, most.space) if most.rejected else (),
     )
+
+
+def _since(began: float, moment: float) -> float | None:
+    return round(moment - began, 3) if math.isfinite(moment) else None
 
 
 def finished(summary: Summary, stages: Stages) -> Summary:

@@ -199,7 +199,7 @@
     $("map-colour").addEventListener("change", (event) => colour(Number(event.target.value)));
     points.selected.change.connect(() => {
       const chosen = points.selected.indices;
-      
+      if (chosen.length) show(chosen[0]);
     });
 
     $("map-colour").value = String(about.first);
