@@ -53,7 +53,7 @@ print(json.dumps(marks))
 
 @dataclass(frozen=True)
 class Measured:
-    """One run: seconds from its process's start to its first vector and to its end, and its stages, where it has them."""
+    """One run: seconds from the start of its process to its first vector and to its end, and its stages."""
 
     first: float
     total: float
