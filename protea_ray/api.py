@@ -57,8 +57,8 @@ def embed(
     config = run_config({**base, **recipe, "recipes": recipes or [], "run": run or {}})
     require_paths(as_texts(inputs), str(store))
 
+    from protea_ray.cluster.progress import reporter
     from protea_ray.pipeline.embed import embed as run_embed  # imports Ray: a mistake above is reported at once
-    from protea_ray.pipeline.progress import reporter
 
     with reporter() as report:
         return run_embed(as_texts(inputs), str(store), config, report)
@@ -83,9 +83,9 @@ def reembed(
     (docs/evaluation.md); where it does not, the alias stays and `stays` of what is returned says why. The same call
     again resumes. Raises StoreError when the new space does not verify (the alias stays), and whatever `embed` raises.
     """
+    from protea_ray.cluster.progress import reporter
     from protea_ray.config.gate_file import require_fields_and_gate
     from protea_ray.config.recipe import EmbeddingConfig, given_fields
-    from protea_ray.pipeline.progress import reporter
     from protea_ray.pipeline.reembed import reembed as run_reembed
 
     base = given_fields(model) if isinstance(model, EmbeddingConfig) else {"model": str(model)}
@@ -151,8 +151,8 @@ def evaluate_spaces(
     from protea_ray.config.run import options_alone
 
     options = options_alone(run or {})
+    from protea_ray.cluster.progress import reporter
     from protea_ray.evaluate.evaluation import CONTROLS, evaluate
-    from protea_ray.pipeline.progress import reporter
 
     with reporter() as report:
         return evaluate(
@@ -181,8 +181,8 @@ def compare_variants(
     same call again goes on there. Computes in this process, costs in one of their own. Raises ConfigError,
     CheckpointError, InputError, and EvaluationError where such a process dies.
     """
+    from protea_ray.cluster.progress import reporter
     from protea_ray.comparison.comparison import ComparisonOptions, compare
-    from protea_ray.pipeline.progress import reporter
 
     texts = None if variants is None else tuple(variants)
     options = ComparisonOptions(texts, tuple(blocks), seed, proteins_per_bin, longest, device)

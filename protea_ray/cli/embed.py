@@ -21,11 +21,11 @@ from protea_ray.cli.process_start import command_start
 
 if TYPE_CHECKING:
     from protea_ray.cluster.phases import Loudness
+    from protea_ray.cluster.progress import Reporter
     from protea_ray.config.gate_file import GateConfig
     from protea_ray.config.run import RunConfig
     from protea_ray.pipeline.accounting import Summary
     from protea_ray.pipeline.gate_figures import Gate
-    from protea_ray.pipeline.progress import Reporter
 
 TOO_MANY_REJECTS = 3
 RERUN = "Stopped. What was finished is committed; it is safe to rerun the same command."
@@ -61,7 +61,7 @@ def ray_session(loud: Loudness) -> Iterator[None]:
             yield
     finally:
         if _ray_runs() and not before:
-            from protea_ray.pipeline.progress import reporter
+            from protea_ray.cluster.progress import reporter
 
             with suppress(KeyboardInterrupt), reporter(loud) as report:  # the result is there, or was said not to be
                 report.phase("closing Ray")
@@ -118,7 +118,7 @@ def plan_only(
     inputs: list[str], store: str, settings: RunConfig, loud: Loudness, started: float, as_json: bool
 ) -> None:
     """Print what the run would do and take."""
-    from protea_ray.pipeline.progress import reporter
+    from protea_ray.cluster.progress import reporter
 
     with ray_session(loud):
         with reporter(loud) as report:
@@ -142,7 +142,7 @@ def split_paths(paths: list[str]) -> list[str]:
 
 def run_now(inputs: list[str], store: str, settings: RunConfig, loud: Loudness, started: float) -> Summary:
     """Embed with progress on standard error; `started` is when the command was given, in seconds since the epoch."""
-    from protea_ray.pipeline.progress import reporter
+    from protea_ray.cluster.progress import reporter
 
     with reporter(loud) as report:
         report.phase(STARTING)
@@ -211,9 +211,9 @@ def reembed(
     """
     started = command_start()
     loud = loudness(verbose, quiet)
+    from protea_ray.cluster.progress import reporter
     from protea_ray.config.gate_file import require_fields_and_gate
     from protea_ray.config.run import load_fields
-    from protea_ray.pipeline.progress import reporter
 
     fields = load_fields(config, assignments or [], overrides(given))
     _require_a_model(fields, watch)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from protea_ray.cluster.connect import LOCAL, connect, wanted_address
+from protea_ray.cluster.progress import Reporter
 from protea_ray.cluster.waiting import waiting_is_told
 from protea_ray.config.identity import space_name
 from protea_ray.config.paths import require_paths
@@ -34,7 +35,6 @@ from protea_ray.pipeline.ingest import columns_of, ingest
 from protea_ray.pipeline.interrupted import committed, interruption_recorded
 from protea_ray.pipeline.loop import Job, Tally, embed_units
 from protea_ray.pipeline.pool import at_most, device_of, pool_for, require_reach, require_room
-from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.reasons import reasons_of
 from protea_ray.pipeline.run_record import RECORD, run_record
 from protea_ray.pipeline.stages import (

@@ -13,12 +13,12 @@ import pyarrow as pa
 import ray.data
 from ray.data import ActorPoolStrategy
 
+from protea_ray.cluster.progress import Reporter
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import ProteaRayError
 from protea_ray.pipeline.attempts import AttemptLog
 from protea_ray.pipeline.failures import own_errors
 from protea_ray.pipeline.pool import Pool
-from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.timeline import Timeline
 from protea_ray.pipeline.work import Units, unit_dataset
 from protea_ray.pipeline.worker import EmbedUnits, EncoderSpec, Target

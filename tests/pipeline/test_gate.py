@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import CommitError
 from protea_ray.pipeline import reembed as module
 from protea_ray.pipeline.accounting import SpaceCount, Summary
 from protea_ray.pipeline.gate_figures import Candidate, GateFigure, GateResult
-from protea_ray.pipeline.progress import LineReporter
 from protea_ray.pipeline.reembed import Reembedded, Reembedding, carry_out
 from protea_ray.store import aliases
 from protea_ray.store.lease import Lease
