@@ -88,7 +88,10 @@ def export(
     store: STORE,
     out: Annotated[
         str,
-        typer.Argument(metavar="OUT", help=".parquet .arrow .csv .tsv .jsonl .npz .h5ad .h5 .pt .fasta; text also .gz"),
+        typer.Argument(
+            metavar="OUT",
+            help=".parquet .arrow .csv .tsv .jsonl .npz .h5ad .h5 .protspace.h5 .pt .fasta; text also .gz",
+        ),
     ],
     space: Annotated[str, typer.Option("--space", help="space or alias")] = "current",
     ids: Annotated[list[str] | None, typer.Option("--id", help="a protein's id; repeat for several [all]")] = None,
@@ -103,8 +106,9 @@ def export(
 ) -> None:
     """Write proteins of STORE with their vectors to OUT, in the format of its ending, for other programs.
 
-    Tables: Parquet, Arrow, CSV, TSV, JSON lines. Vectors: NumPy's npz, AnnData's h5ad, biotrainer's h5, fair-esm's
-    folder of .pt. Letters: FASTA. Exit code 1 when an --id is not in the store; the others are written.
+    Tables: Parquet, Arrow, CSV, TSV, JSON lines. Vectors: NumPy's npz, AnnData's h5ad, biotrainer's h5, ProtSpace's
+    protspace.h5, fair-esm's folder of .pt. Letters: FASTA. Exit code 1 when an --id is not in the store; the others are
+    written.
     """
     from protea_ray.query.reader import open_store
 
@@ -122,6 +126,8 @@ def _print_exported(done: Exported) -> None:
     say(f"{done.rows:,} rows written to {done.path}")
     if done.left_out:
         say(f"  {done.left_out:,} left out: they have no vector")
+    for note in done.notes:
+        say(f"  {note}")
     if done.unknown:
         more = ", ..." if len(done.unknown) > 3 else ""
         print(

@@ -37,7 +37,8 @@ class VectorItem:
 
     `vectors`: (D,) by pooling; the name is "" where the file does not say which pooling made the vector. `residues`:
     (residues, D). `matrix_is` "whole": one row a residue; "with_ends": possibly also rows of the start and end tokens;
-    "cut": the last residues may be missing. `problem`: a word to count by when the item cannot be read.
+    "cut": the last residues may be missing. `problem`: a word to count by when the item cannot be read. `key`: of the
+    protein, in files that this package exported.
     """
 
     id: str | None
@@ -46,6 +47,7 @@ class VectorItem:
     residues: np.ndarray | None = None
     matrix_is: Literal["whole", "with_ends", "cut"] = "whole"
     problem: str | None = None
+    key: bytes | None = None
 
 
 def item_of(id: str | None, sequence: str | None, array: np.ndarray | None, *, with_ends: bool = False) -> VectorItem:

@@ -30,16 +30,17 @@ _IDS_OF_ONE_FILTER = 1000
 @dataclass(frozen=True)
 class Exported:
     """What was written. `left_out` counts proteins without a vector; `unknown` are ids that were asked for and are not
-    in the store."""
+    in the store. `notes` say what the file could not hold as it is stored, such as an id."""
 
     path: str
     rows: int
     left_out: int = 0
     unknown: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {**asdict(self), "unknown": list(self.unknown)}
+        return {**asdict(self), "unknown": list(self.unknown), "notes": list(self.notes)}
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,10 @@ def export(
 
     Rows of id, key, length, description and vectors (all poolings, or the one named): .parquet, .arrow, .csv, .tsv,
     .jsonl (the last three also .gz). Vectors of one pooling (None: mean, else the first): .npz (arrays id, key, span
-    and the pooling), .h5ad (AnnData: X, obs, uns; needs anndata), .h5 (biotrainer: one data set a protein with the
-    attribute original_id; needs h5py), .pt (fair-esm: a folder of one file a protein); pooling "none" writes residue
-    matrices, to the last two. Letters: .fasta, also .gz. `float32` widens half precision, for readers without it.
+    and the pooling), .h5ad (AnnData; needs anndata), .protspace.h5 (one data set a protein, named by its accession;
+    needs h5py), .h5 (biotrainer: named by a hash of the letters, with the attribute original_id; needs h5py), .pt
+    (fair-esm: a folder of one file a protein); pooling "none" writes residue matrices, to the last two. Letters:
+    .fasta, also .gz. `float32` widens half precision, for readers without it.
     `ids` and `where` (SQL over protein columns) choose proteins; both together, those that satisfy both. Ids are looked
     up as in `Store.get`. Before anything is read raises ConfigError for another ending, a path that cannot be written
     and a missing library; then for an unknown pooling and a filter that is none. Raises StoreError when nothing is left
@@ -93,11 +95,12 @@ def export(
     if chosen == ():
         raise StoreError(f"none of the ids is in {store.uri}; {lookup.examples_of_ids(view)}. Nothing is written")
     parts = _Joined(Request(view, chosen, where), format, column)
-    rows = write_file(Content(parts, view, column, float32), path, format)
+    content = Content(parts, view, column, float32)
+    rows = write_file(content, path, format)
     if not rows:
         why = f"{parts.left_out:,} have no vector in space {view.pin.space}" if parts.left_out else "none matches"
         raise StoreError(f"no protein to write: {why}. Nothing is written")
-    return Exported(str(path), rows, parts.left_out, () if found is None else found.unknown)
+    return Exported(str(path), rows, parts.left_out, () if found is None else found.unknown, tuple(content.notes))
 
 
 class _Joined:

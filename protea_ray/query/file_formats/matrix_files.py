@@ -1,4 +1,4 @@
-"""Files of vectors alone: NumPy's npz, AnnData's h5ad, biotrainer's h5. The first two hold one matrix in memory."""
+"""Files of one matrix: NumPy's npz and AnnData's h5ad. All of it is in memory while it is written."""
 
 from __future__ import annotations
 
@@ -43,16 +43,3 @@ def _about(view: View | None, pooling: str) -> dict[str, object]:
     if view is None:
         return {"pooling": pooling}
     return {**view.pin.to_json(), "pooling": pooling, "model": view.info.model, "trained": view.info.trained}
-
-
-def h5_file(content: Content, path: Path) -> int:
-    """Write one data set a protein with the attribute `original_id`: a vector, or its residue matrix."""
-    import h5py
-
-    rows = 0
-    with h5py.File(path, "w") as out:
-        for id, _, values in content.by_id():
-            stored = out.create_dataset(str(rows), data=values)  # numbered: an id may look like a path
-            stored.attrs["original_id"] = id
-            rows += 1
-    return rows
