@@ -15,7 +15,7 @@ CLASS_COLOURS: tuple[str, ...] = (
     "#217ac8", "#ff0000", "#c80b90", "#009043", "#de00ff", "#d37a90", "#9b85de", "#a66f00", "#859b59", "#8559a6",
     "#00a69b", "#b14e6f", "#007a6f", "#a60be9", "#bc4ed3", "#4e7aff", "#ff5964", "#f459b1", "#e900bc",
 )  # fmt: skip
-OTHER_COLOUR, UNKNOWN_COLOUR = "#8c8c8c", "#767676"
+OTHER_COLOUR, UNKNOWN_COLOUR = "#919191", "#6c6c6c"
 UNKNOWN = "no value"
 
 

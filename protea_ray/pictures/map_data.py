@@ -41,8 +41,9 @@ class PointNeighbours:
 class SpaceMap:
     """One space in two dimensions, n points of the `total` proteins that it holds.
 
-    `x`, `y`: (n,) float32. `explained`: share of the variance along x and y, None where the method is not linear.
-    `seed` drew the sample where n < total. `columns` always has `length`. A space without vectors has n = 0.
+    `x`, `y`: (n,) float32. `explained`: share of the variance along x and y, None where the method is not linear, or
+    nothing varies. `seed` drew the sample where n < total. `columns` always has `length`. A space without vectors has
+    n = 0.
     """
 
     space: str

@@ -1,4 +1,4 @@
-"""The nearest points of each point by the cosine of whole vectors: all pairs of a small map, inverted lists of a large one.
+"""The nearest points of each by the cosine of whole vectors: all pairs of a small map, inverted lists of a large one.
 
 Inverted lists (Sivic and Zisserman 2003): points are put into lists by the nearest of some hundred centres, and a point
 is compared with those in the lists whose centres are nearest to it. What that misses is measured on points drawn at

@@ -24,7 +24,7 @@ _EPS = np.finfo(np.float64).eps
 
 @dataclass(frozen=True)
 class Projection:
-    """`places` (n, 2) float32. `explained`: share of the variance along each axis, None where there is no such share."""
+    """`places` (n, 2) float32. `explained`: share of the variance along each axis, None where there is none."""
 
     places: np.ndarray
     explained: tuple[float, float] | None

@@ -197,7 +197,7 @@ def protein_vectors(view: View, keys: pa.Array, pooling: str) -> tuple[np.ndarra
 
 
 def mean_vectors(view: View, keys: pa.Array, pooling: str) -> tuple[np.ndarray, np.ndarray]:
-    """One float32 vector per key, (n, D), and the residues of each, (n,), in the order of `keys`, which the space holds.
+    """One float32 vector per key, (n, D), and the residues of each, (n,), in the order of `keys`, all in the space.
 
     Of a chunked protein it is the mean of its chunks, weighted by their residues; else the vector as it is stored.
     """
