@@ -102,6 +102,9 @@ def export(
     ] = None,
     float32: Annotated[bool, typer.Option("--float32", help="single precision, for readers without half")] = False,
     version: Annotated[int | None, typer.Option("--version", min=1, help="of the space [the latest]")] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help=".csv, .tsv or .parquet with a column id; its columns go to .h5ad")
+    ] = None,
     as_json: JSON = False,
 ) -> None:
     """Write proteins of STORE with their vectors to OUT, in the format of its ending, for other programs.
@@ -113,7 +116,9 @@ def export(
     from protea_ray.query.reader import open_store
 
     opened = open_store(store)
-    done = opened.export(out, space=space, ids=ids, where=where, pooling=pooling, float32=float32, version=version)
+    done = opened.export(
+        out, space=space, ids=ids, where=where, pooling=pooling, float32=float32, version=version, labels=labels
+    )
     _print_exported(done)
     if as_json:
         print(json.dumps({**done.to_json(), "trained": opened.view(space, version).info.trained}))

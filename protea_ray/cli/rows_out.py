@@ -33,7 +33,7 @@ class RowsOut:
         from protea_ray.query.view import CHUNK
 
         if self.file is not None:
-            return self.file.columns(view, self.file.pooling(view, pooling))
+            return self.file.columns(view, self.file.pooling(view, pooling), pooling)
         if self.vectors and pooling is None:
             return None
         vector = [pooling] if self.vectors and pooling is not None else []

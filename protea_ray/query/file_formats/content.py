@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from protea_ray.errors import ConfigError
 from protea_ray.query.residues import ResidueMatrix
+from protea_ray.query.training.labels import Labels
 from protea_ray.query.view import CHUNK, View, matrix
 from protea_ray.sequences.accessions import accessions
 from protea_ray.store.keys import KeyIndex
@@ -39,14 +40,16 @@ class Content:
     """Rows to write, in tables of one schema, read once.
 
     `view` is the reading of the store that they come from (None: not of one space). `pooling` is the vector column of
-    formats that hold one, or "none" for residue matrices. `float32` widens half precision. A writer appends to `notes`
-    what a person must know of the file, such as ids that it could not hold as they are.
+    formats that hold one, or "none" for residue matrices. `float32` widens half precision. `labels` are a user's, for
+    formats that have room for them. A writer appends to `notes` what a person must know of the file, such as ids that
+    it could not hold as they are.
     """
 
     parts: Iterable[pa.Table]
     view: View | None = None
     pooling: str = ""
     float32: bool = False
+    labels: Labels | None = None
     notes: list[str] = field(default_factory=list)
 
     def tables(self) -> Iterator[pa.Table]:
@@ -71,13 +74,17 @@ class Content:
         read = part["sequence"].to_pylist() if "sequence" in part.schema.names else [""] * len(part)
         letters = [text[start:end] for text, (start, end) in zip(read, spans, strict=True)]
         whole = [span == (0, length) for span, length in zip(spans, lengths, strict=True)]
-        names = [self._labels(ids, starts) for ids in (part["id"], accessions(part["id"]))]
-        return *names, keys, values, letters, whole
+        short = self._with_start(accessions(part["id"]), part)
+        return self.names_of(part), short, keys, values, letters, whole
 
-    def _labels(self, ids: pa.ChunkedArray, starts: Sequence[int]) -> list[str]:
+    def names_of(self, part: pa.Table) -> list[str]:
+        """The id of every row, of a chunk id/start."""
+        return self._with_start(part["id"], part)
+
+    def _with_start(self, ids: pa.ChunkedArray, part: pa.Table) -> list[str]:
         if self.view is None or not self.view.info.chunked:
             return ids.to_pylist()
-        return [f"{id}/{start}" for id, start in zip(ids.to_pylist(), starts, strict=True)]
+        return [f"{id}/{start}" for id, start in zip(ids.to_pylist(), part["chunk_start"].to_pylist(), strict=True)]
 
     def _matrices(self, part: pa.Table) -> Iterator[np.ndarray]:
         """The residue matrix of every row; raises ConfigError for a space without them."""

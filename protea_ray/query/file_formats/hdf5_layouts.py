@@ -11,16 +11,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from protea_ray.config.identity import short_name
 from protea_ray.query.file_formats.content import Content, NamedRow
 from protea_ray.query.file_formats.hdf5_vectors import ID_ATTRIBUTE, KEY_ATTRIBUTE
-
-if TYPE_CHECKING:
-    import h5py
-
-_SHOWN = 3
+from protea_ray.query.file_formats.names import free_name, named_otherwise, plain_name
 
 
 def h5_file(content: Content, path: Path) -> int:
@@ -28,8 +23,8 @@ def h5_file(content: Content, path: Path) -> int:
     rows, renamed = _write(content, path, lambda row: biotrainer_name(row.letters))
     if renamed:
         content.notes.append(
-            f"{len(renamed):,} rows have the letters of another one ({_shown(renamed)}); biotrainer reads one vector "
-            "for both, which is the same"
+            f"{len(renamed):,} rows have the letters of another one ({named_otherwise(renamed)}); biotrainer reads one "
+            "vector for both, which is the same"
         )
     return rows
 
@@ -40,7 +35,7 @@ def protspace_file(content: Content, path: Path) -> int:
     if renamed:
         content.notes.append(
             f"{len(renamed):,} rows have another name than their accession, which HDF5 cannot hold or which is taken "
-            f"({_shown(renamed)}); the attribute {ID_ATTRIBUTE} has the id"
+            f"({named_otherwise(renamed)}); the attribute {ID_ATTRIBUTE} has the id"
         )
     return rows
 
@@ -63,7 +58,7 @@ def _write(content: Content, path: Path, name: Callable[[NamedRow], str]) -> tup
         out.attrs["model_name"] = "vectors" if content.view is None else short_name(content.view.info.model)
         for row in content.named():
             wanted = name(row)
-            free = _free_name(wanted, out)
+            free = free_name(plain_name(wanted), out)
             stored = out.create_dataset(free, data=row.values)
             stored.attrs[ID_ATTRIBUTE] = row.label
             if row.whole:
@@ -71,18 +66,3 @@ def _write(content: Content, path: Path, name: Callable[[NamedRow], str]) -> tup
             renamed += [(row.label, free)] if free != wanted else []
             rows += 1
     return rows, renamed
-
-
-def _free_name(wanted: str, file: h5py.File) -> str:
-    """`wanted` as one name of HDF5, where `/` makes a group and `.` is the file, and which no data set has yet."""
-    plain = "_" if wanted == "." else wanted.replace("/", "_")
-    name, number = plain, 1
-    while name in file:
-        number += 1
-        name = f"{plain}-{number}"
-    return name
-
-
-def _shown(renamed: list[tuple[str, str]]) -> str:
-    shown = ", ".join(f"{label!r} is named {name!r}" for label, name in renamed[:_SHOWN])
-    return f"{shown}{', ...' * (len(renamed) > _SHOWN)}"
