@@ -106,7 +106,9 @@ def esm_items(folder: Path, layer: int | None) -> Iterator[VectorItem]:
     """
     files = sorted(folder.rglob("*.pt"))
     if not files:
-        raise InputError(f"{folder} holds no .pt file")
+        fastplms = any(folder.rglob("*.safetensors"))
+        hint = "; of FastPLMs' files those of format='sqlite' are read, not its folder of safetensors" if fastplms else ""
+        raise InputError(f"{folder} holds no .pt file{hint}")
     for file in files:
         held = load(file, str(file))
         if not isinstance(held, dict) or "label" not in held:
