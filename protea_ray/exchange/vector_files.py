@@ -107,7 +107,9 @@ def esm_items(folder: Path, layer: int | None) -> Iterator[VectorItem]:
     files = sorted(folder.rglob("*.pt"))
     if not files:
         fastplms = any(folder.rglob("*.safetensors"))
-        hint = "; of FastPLMs' files those of format='sqlite' are read, not its folder of safetensors" if fastplms else ""
+        hint = (
+            "; of FastPLMs' files those of format='sqlite' are read, not its folder of safetensors" if fastplms else ""
+        )
         raise InputError(f"{folder} holds no .pt file{hint}")
     for file in files:
         held = load(file, str(file))
