@@ -88,7 +88,10 @@ def export(
     store: STORE,
     out: Annotated[
         str,
-        typer.Argument(metavar="OUT", help=".parquet .arrow .csv .tsv .jsonl .npz .h5ad .h5 .pt .fasta; text also .gz"),
+        typer.Argument(
+            metavar="OUT",
+            help=".parquet .arrow .csv .tsv .jsonl .npz .h5ad .h5 .protspace.h5 .pt .fasta; text also .gz",
+        ),
     ],
     space: Annotated[str, typer.Option("--space", help="space or alias")] = "current",
     ids: Annotated[list[str] | None, typer.Option("--id", help="a protein's id; repeat for several [all]")] = None,
@@ -99,17 +102,23 @@ def export(
     ] = None,
     float32: Annotated[bool, typer.Option("--float32", help="single precision, for readers without half")] = False,
     version: Annotated[int | None, typer.Option("--version", min=1, help="of the space [the latest]")] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help=".csv, .tsv or .parquet with a column id; its columns go to .h5ad")
+    ] = None,
     as_json: JSON = False,
 ) -> None:
     """Write proteins of STORE with their vectors to OUT, in the format of its ending, for other programs.
 
-    Tables: Parquet, Arrow, CSV, TSV, JSON lines. Vectors: NumPy's npz, AnnData's h5ad, biotrainer's h5, fair-esm's
-    folder of .pt. Letters: FASTA. Exit code 1 when an --id is not in the store; the others are written.
+    Tables: Parquet, Arrow, CSV, TSV, JSON lines. Vectors: NumPy's npz, AnnData's h5ad, biotrainer's h5, ProtSpace's
+    protspace.h5, fair-esm's folder of .pt. Letters: FASTA. Exit code 1 when an --id is not in the store; the others are
+    written.
     """
     from protea_ray.query.reader import open_store
 
     opened = open_store(store)
-    done = opened.export(out, space=space, ids=ids, where=where, pooling=pooling, float32=float32, version=version)
+    done = opened.export(
+        out, space=space, ids=ids, where=where, pooling=pooling, float32=float32, version=version, labels=labels
+    )
     _print_exported(done)
     if as_json:
         print(json.dumps({**done.to_json(), "trained": opened.view(space, version).info.trained}))
@@ -122,6 +131,8 @@ def _print_exported(done: Exported) -> None:
     say(f"{done.rows:,} rows written to {done.path}")
     if done.left_out:
         say(f"  {done.left_out:,} left out: they have no vector")
+    for note in done.notes:
+        say(f"  {note}")
     if done.unknown:
         more = ", ..." if len(done.unknown) > 3 else ""
         print(
