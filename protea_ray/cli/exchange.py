@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from protea_ray.cli.embed import ray_session
+from protea_ray.cli.loudness import QUIET
 from protea_ray.cli.options import JSON, NEW_STORE, STORE, tells_untrained
 from protea_ray.cli.terminal import say
 
 if TYPE_CHECKING:
+    from protea_ray.cluster.phases import Loudness
     from protea_ray.exchange.importing import Imported
     from protea_ray.query.export import Exported
 
@@ -38,6 +40,7 @@ def import_(
         Path | None, typer.Option("--unmatched", help="write ids that match no one protein here")
     ] = None,
     as_json: JSON = False,
+    quiet: QUIET = False,
 ) -> None:
     """Import existing VECTORS into a space of STORE, matched to its proteins by id or by sequence.
 
@@ -53,11 +56,12 @@ def import_(
 
     if unmatched is not None:
         require_writable(unmatched, "--unmatched")
-    with ray_session("normal"), reporter() as report:
+    loud: Loudness = "quiet" if quiet else "normal"
+    with ray_session(loud), reporter(loud) as report:
         report.phase(f"importing {vectors}")
         done = import_vectors(
             vectors, store, model=model, pooling=pooling, layer=layer, store_dtype=store_dtype, fasta=fasta or (),
-            dataset=dataset,
+            dataset=dataset, report=report,
         )  # fmt: skip
     if unmatched is not None:
         names = [*done.unmatched_names, *done.ambiguous_names]
@@ -106,6 +110,7 @@ def export(
         Path | None, typer.Option("--labels", help=".csv, .tsv or .parquet with a column id; its columns go to .h5ad")
     ] = None,
     as_json: JSON = False,
+    quiet: QUIET = False,
 ) -> None:
     """Write proteins of STORE with their vectors to OUT, in the format of its ending, for other programs.
 
@@ -113,12 +118,16 @@ def export(
     protspace.h5, fair-esm's folder of .pt. Letters: FASTA. Exit code 1 when an --id is not in the store; the others are
     written.
     """
+    from protea_ray.cluster.progress import reporter
+    from protea_ray.query.export import export as write
     from protea_ray.query.reader import open_store
 
     opened = open_store(store)
-    done = opened.export(
-        out, space=space, ids=ids, where=where, pooling=pooling, float32=float32, version=version, labels=labels
-    )
+    with reporter("quiet" if quiet else "normal") as report:
+        done = write(
+            opened, out, space=space, ids=ids, where=where, pooling=pooling, float32=float32, version=version,
+            labels=labels, report=report,
+        )  # fmt: skip
     _print_exported(done)
     if as_json:
         print(json.dumps({**done.to_json(), "trained": opened.view(space, version).info.trained}))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from protea_ray.cluster.progress import SILENT, Reporter
 from protea_ray.errors import ConfigError, StoreError
 from protea_ray.query import lookup
 from protea_ray.query.file_formats.content import Content
@@ -77,6 +78,7 @@ def export(
     float32: bool = False,
     version: int | None = None,
     labels: LabelSource | None = None,
+    report: Reporter = SILENT,
 ) -> Exported:
     """Write a space's proteins to a local file; its ending decides the format.
 
@@ -102,7 +104,7 @@ def export(
     chosen = None if found is None else tuple(dict.fromkeys(found.stored.values()))
     if chosen == ():
         raise StoreError(f"none of the ids is in {store.uri}; {lookup.examples_of_ids(view)}. Nothing is written")
-    parts = _Joined(Request(view, chosen, where), format.columns(view, column, pooling))
+    parts = _Joined(Request(view, chosen, where), format.columns(view, column, pooling), report)
     content = Content(parts, view, column, float32, read, left_out)
     rows = write_file(content, path, format)
     if not rows:
@@ -122,16 +124,19 @@ def _labels(labels: LabelSource, format: FileFormat) -> tuple[Labels, list[str]]
 class _Joined:
     """Proteins joined to the space's columns that a format takes, 32,768 at a time; `left_out` have no vector."""
 
-    def __init__(self, request: Request, columns: list[str] | None) -> None:
-        self._request = request
+    def __init__(self, request: Request, columns: list[str] | None, report: Reporter) -> None:
+        self._request, self._report = request, report
         self._columns = columns
         self.left_out = 0
 
     def __iter__(self) -> Iterator[pa.Table]:
         view = self._request.view
         own, vectors = view.split_columns(self._columns)
+        self._report.phase("reading the protein records")
         records = self._request.records(own)
+        self._report.work("writing", "records", len(records))
         for start in range(0, max(1, len(records)), _AT_ONCE):
             joined, without = view.with_vectors(records.slice(start, _AT_ONCE), vectors)
             self.left_out += len(without)
             yield view.stamped(joined)
+            self._report.worked(min(_AT_ONCE, len(records) - start))
