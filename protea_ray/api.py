@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from protea_ray.query.export import Exported
     from protea_ray.query.reader import Store
     from protea_ray.query.view import Pin
+    from protea_ray.reporting.write import Report
     from protea_ray.sequences.parts import Source
     from protea_ray.store.forget import Forgotten
     from protea_ray.train.train_here import TrainingSummary
@@ -56,8 +57,8 @@ def embed(
     config = run_config({**base, **recipe, "recipes": recipes or [], "run": run or {}})
     require_paths(as_texts(inputs), str(store))
 
+    from protea_ray.cluster.progress import reporter
     from protea_ray.pipeline.embed import embed as run_embed  # imports Ray: a mistake above is reported at once
-    from protea_ray.pipeline.progress import reporter
 
     with reporter() as report:
         return run_embed(as_texts(inputs), str(store), config, report)
@@ -82,9 +83,9 @@ def reembed(
     (docs/evaluation.md); where it does not, the alias stays and `stays` of what is returned says why. The same call
     again resumes. Raises StoreError when the new space does not verify (the alias stays), and whatever `embed` raises.
     """
+    from protea_ray.cluster.progress import reporter
     from protea_ray.config.gate_file import require_fields_and_gate
     from protea_ray.config.recipe import EmbeddingConfig, given_fields
-    from protea_ray.pipeline.progress import reporter
     from protea_ray.pipeline.reembed import reembed as run_reembed
 
     base = given_fields(model) if isinstance(model, EmbeddingConfig) else {"model": str(model)}
@@ -150,8 +151,8 @@ def evaluate_spaces(
     from protea_ray.config.run import options_alone
 
     options = options_alone(run or {})
+    from protea_ray.cluster.progress import reporter
     from protea_ray.evaluate.evaluation import CONTROLS, evaluate
-    from protea_ray.pipeline.progress import reporter
 
     with reporter() as report:
         return evaluate(
@@ -180,8 +181,8 @@ def compare_variants(
     same call again goes on there. Computes in this process, costs in one of their own. Raises ConfigError,
     CheckpointError, InputError, and EvaluationError where such a process dies.
     """
+    from protea_ray.cluster.progress import reporter
     from protea_ray.comparison.comparison import ComparisonOptions, compare
-    from protea_ray.pipeline.progress import reporter
 
     texts = None if variants is None else tuple(variants)
     options = ComparisonOptions(texts, tuple(blocks), seed, proteins_per_bin, longest, device)
@@ -266,6 +267,38 @@ def forget(store: str | Path, source: str | Path, *, all_versions: bool = False,
     from protea_ray.store.forget import forget as remove
 
     return remove(open_store(store).location, str(source), all_versions=all_versions, dry_run=dry_run)
+
+
+def write_report(
+    store: str | Path,
+    out: str | Path = "report.html",
+    *,
+    space: str | None = None,
+    against: str | None = None,
+    figures: str | Path | None = None,
+    labels: str | Path | None = None,
+    label_columns: Sequence[str] | None = None,
+    colour: str | None = None,
+    method: str = "pca",
+    pooling: str | None = None,
+    limit: int = 100_000,
+    seed: int = 0,
+) -> Report:
+    """Write a page about `store` that opens without a network: runs, rejects, lengths, a map, evaluations.
+
+    `space` (None: `current`) is mapped by `method`, `against` a second one to compare it with, `labels` a file of
+    values by id that colour the map, `colour` the column that does so first, `figures` a folder for PNG and SVG. Of
+    more than `limit` proteins a sample is drawn by `seed`. Raises ConfigError with every mistake, UnknownSpaceError,
+    InputError for labels, and StoreError.
+    """
+    from protea_ray.query.reader import open_store
+    from protea_ray.reporting.gather import ReportOptions
+    from protea_ray.reporting.write import write_report as write
+
+    columns = None if label_columns is None else tuple(label_columns)
+    labels_path, figures_path = (None if given is None else Path(given) for given in (labels, figures))
+    options = ReportOptions(space, against, pooling, method, labels_path, columns, colour, limit, seed)
+    return write(open_store(store).location, Path(out), options, figures_path)
 
 
 def _sources(inputs: Sequence[str], store: str) -> list[Source]:

@@ -32,7 +32,7 @@ from protea_ray.config.run import run_config
 from protea_ray.models.untrained import MODEL_NAME
 from protea_ray.pipeline.accounting import Summary
 from protea_ray.pipeline.embed import embed
-from protea_ray.pipeline.progress import LineReporter
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.plan.cost import Cost, transformer_cost
 from protea_ray.sequences.synth import synthesise
 

@@ -24,7 +24,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from protea_ray.config.recipe import EmbeddingConfig
-from protea_ray.encoder.collect import Embedded, Rejected
+from protea_ray.encoder.collect import Embedded, Rejected, Stats
 from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.plan.cost import Cost
 
@@ -56,15 +56,19 @@ class SleepingEncoder:
 
     attention = layers = products = SimpleNamespace(name="no", why="simulated")
     token_budget = 1024
+    peak_gpu_memory = 0
 
     def __init__(self, cost: Cost, width: int, recipes: int, log: Path) -> None:
         self._cost, self._recipes, self._log = cost, recipes, log
+        self.stats = Stats()
         self._table = np.random.default_rng(0).normal(size=(256, width)).astype(np.float32)
         self._write({"ready": time.time()})
 
     def embed(self, sequences: Sequence[str]) -> Iterator[Embedded | Rejected]:
         """Default recipes only: the mean of each protein. What the vectors take is part of the seconds."""
         began = time.time()
+        self.stats.forward_passes += 1
+        self.stats.tokens += sum(len(s) + 2 for s in sequences)
         seconds = float(self._cost.of(np.array([len(s) for s in sequences])).sum())
         vectors = self._vectors(sequences)
         spans = np.array([[[0, len(s)]] for s in sequences], np.int32)

@@ -49,7 +49,7 @@ def import_(
     require_new_store(store)
     require_inputs([vectors, *(fasta or ())])
     from protea_ray.api import import_vectors
-    from protea_ray.pipeline.progress import reporter
+    from protea_ray.cluster.progress import reporter
 
     if unmatched is not None:
         require_writable(unmatched, "--unmatched")

@@ -106,6 +106,12 @@ class Encoder:
         """The attention kernel in use, and why; `layers` (compiled or not) and `products` are such choices too."""
         return self.core.choice
 
+    @property
+    def peak_gpu_memory(self) -> int:
+        """The most bytes that were allocated on this encoder's GPU at one time so far; 0 on a CPU."""
+        device = self.core.device
+        return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else 0
+
     def under(self, recipes: Sequence[EmbeddingConfig]) -> Encoder:
         """The same loaded model under other recipes.
 

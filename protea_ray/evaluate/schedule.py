@@ -26,13 +26,13 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
+from protea_ray.cluster.progress import Reporter
 from protea_ray.display import clock_time
 from protea_ray.errors import EvaluationError, ProteaRayError
 from protea_ray.evaluate import cell_work
 from protea_ray.evaluate.cells import Group
 from protea_ray.evaluate.task import RESIDUE
 from protea_ray.pipeline.pool import remote
-from protea_ray.pipeline.progress import Reporter
 from protea_ray.store.evaluations import append_cells
 from protea_ray.store.location import Location
 

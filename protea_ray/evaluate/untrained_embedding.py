@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import time
-
+from protea_ray.cluster.progress import Reporter
 from protea_ray.cluster.waiting import waiting_is_told
 from protea_ray.config.run import RunConfig, RunOptions
 from protea_ray.evaluate.untrained_spaces import MissingTwins
 from protea_ray.pipeline.current import name_only_space
-from protea_ray.pipeline.embed import MakeSpec, Setting, embed_work, join, stops_recorded, summarise
+from protea_ray.pipeline.embed import (
+    MakeSpec,
+    Setting,
+    embed_work,
+    finished,
+    join,
+    stops_recorded,
+    summarise,
+    with_record,
+)
 from protea_ray.pipeline.failures import interruptible, own_errors
 from protea_ray.pipeline.loop import Tally
-from protea_ray.pipeline.progress import Reporter
+from protea_ray.pipeline.stages import Stages
 from protea_ray.pipeline.targets import make_targets
 from protea_ray.pipeline.work import find_work
 from protea_ray.pipeline.worker import EncoderSpec
@@ -34,18 +42,18 @@ def embed_twins(
     Raises what `embed` raises. Stopped, it goes on with the next evaluation. No alias moves. `make_spec`: see
     `pipeline.embed.embed`.
     """
-    started = time.time()
+    stages = Stages()
     config = RunConfig(recipes=missing.recipes, run=options)
-    setting = join(location, missing.checkpoint, config, report, make_spec)
+    setting = join(location, missing.checkpoint, config, report, make_spec, stages)
     with (
         interruptible(),
         waiting_is_told(report, report.warn) as report,
         Lease.acquire(location, options.heartbeat_seconds) as lease,
     ):
-        _fill(setting, Writer(lease), report, started)
+        _fill(setting, Writer(lease), report)
 
 
-def _fill(setting: Setting, writer: Writer, report: Reporter, started: float) -> None:
+def _fill(setting: Setting, writer: Writer, report: Reporter) -> None:
     location = setting.location
     name_only_space(location, setting.run, writer)
     targets = make_targets(location, setting.checkpoint, setting.recipes, setting.run)
@@ -54,8 +62,9 @@ def _fill(setting: Setting, writer: Writer, report: Reporter, started: float) ->
     alphabet = setting.recipes[0].alphabet
     work = find_work(location, None, spaces, setting.options.retry_rejects, alphabet=alphabet)
     tally = Tally.of(spaces)
-    with stops_recorded(setting, work, tally, writer, started):
-        done = embed_work(setting, work, targets, writer, report, started, tally)
+    with stops_recorded(setting, work, tally, writer):
+        done = embed_work(setting, work, targets, writer, report, tally)
     if work.proteins:
-        summary = summarise(setting, work.counts[0].records, 0, None, work, done, started)
-        record_run(location, setting.run, summary.to_json(), writer=writer)
+        summary = summarise(setting, work.counts[0].records, 0, None, work, done)
+        summary = finished(summary, setting.stages)
+        record_run(location, setting.run, with_record(summary.to_json(), setting, tally), writer=writer)

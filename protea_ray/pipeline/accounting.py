@@ -9,6 +9,7 @@ from typing import Any
 from protea_ray.config.attention_forms import EXACT
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.errors import AccountingError
+from protea_ray.pictures.store_data import StageTime
 from protea_ray.pipeline.reasons import RejectReason
 from protea_ray.plan.delta import Counts
 
@@ -48,6 +49,7 @@ class Summary:
     seconds: float  # from the command to the last commit
     embed_seconds: float  # from the first forward pass to the last commit
     startup_seconds: float  # from the command to the first forward pass
+    first_vector_seconds: float | None  # from the command to the first vectors; None where nothing was embedded
     load_seconds: float  # the longest that an actor of this run took to load its encoder
     first_forward_seconds: float | None  # of this run's calibration, compilation included; None: remembered, not run
     token_budget: int  # smallest budget of any actor at the end, in tokens of a pack
@@ -59,6 +61,7 @@ class Summary:
     current_before: str | None = None  # and at its beginning; None: to none yet
     current_trained: bool = True
     current_notes: tuple[str, ...] = ()  # in words: where it points, whether and why it moved, how to move it
+    stages: tuple[StageTime, ...] = ()  # where the time went, in order
 
     @property
     def rejected(self) -> int:

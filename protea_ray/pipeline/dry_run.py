@@ -12,6 +12,7 @@ import pyarrow as pa
 import ray
 import ray.data
 
+from protea_ray.cluster.progress import Reporter
 from protea_ray.cluster.waiting import waiting_is_told
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.config.run import RunConfig
@@ -22,8 +23,8 @@ from protea_ray.pipeline.calibration import calibrate
 from protea_ray.pipeline.embed import MakeSpec, Setting, prepare
 from protea_ray.pipeline.ingest import columns_of, scan_all
 from protea_ray.pipeline.pool import pool_for, remote
-from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.reading import grouped
+from protea_ray.pipeline.stages import Stages
 from protea_ray.pipeline.targets import space_names
 from protea_ray.pipeline.work import missing_of
 from protea_ray.pipeline.worker import EncoderSpec
@@ -86,14 +87,14 @@ def dry_run(
 
     `started` is when the command was given, in seconds since the epoch.
     """
-    started = started or time.time()
-    setting, sources = prepare(inputs, store, config, report, make_spec)
+    stages = Stages(started or time.time())
+    setting, sources = prepare(inputs, store, config, report, make_spec, stages)
     with waiting_is_told(report, report.warn) as report:
-        return _predict(setting, sources, report, started)
+        return _predict(setting, sources, report)
 
 
-def _predict(setting: Setting, sources: Sequence[Source], report: Reporter, started: float) -> DryRun:
-    """The plan of a run whose command was given at `started`."""
+def _predict(setting: Setting, sources: Sequence[Source], report: Reporter) -> DryRun:
+    """The plan of a run whose inputs were listed."""
     report.phase(f"reading {first_of([source.name for source in sources])}")
     names = space_names(setting.location, setting.checkpoint, setting.recipes)
     seen = _records(sources, setting).to_arrow_refs()
@@ -104,7 +105,7 @@ def _predict(setting: Setting, sources: Sequence[Source], report: Reporter, star
         for position, (recipe, name, count) in enumerate(zip(setting.recipes, names, found.counts, strict=True))
     )
     pool = pool_for(setting.options, setting.device, max(len(found.lengths), 1))
-    seconds, startup, remembered = 0.0, time.time() - started, False
+    seconds, startup, remembered = 0.0, time.time() - setting.stages.began, False
     if len(found.lengths):
         one = calibrate(setting.encoder, setting.checkpoint, setting.recipes, pool.num_gpus, report)
         seconds = float(one.cost.of(found.lengths).sum()) / pool.actors

@@ -7,14 +7,16 @@ again is the resume: keys that are present are not wanted.
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from protea_ray.cluster.connect import LOCAL, connect, wanted_address
+from protea_ray.cluster.progress import Reporter
 from protea_ray.cluster.waiting import waiting_is_told
 from protea_ray.config.identity import space_name
 from protea_ray.config.paths import require_paths
@@ -33,8 +35,21 @@ from protea_ray.pipeline.ingest import columns_of, ingest
 from protea_ray.pipeline.interrupted import committed, interruption_recorded
 from protea_ray.pipeline.loop import Job, Tally, embed_units
 from protea_ray.pipeline.pool import at_most, device_of, pool_for, require_reach, require_room
-from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.reasons import reasons_of
+from protea_ray.pipeline.run_record import RECORD, run_record
+from protea_ray.pipeline.stages import (
+    ACCOUNTING,
+    ACTORS,
+    CALIBRATION,
+    CHECKPOINT,
+    DELTA,
+    EMBEDDING,
+    INGEST,
+    INPUTS,
+    RAY,
+    UNITS,
+    Stages,
+)
 from protea_ray.pipeline.targets import make_targets
 from protea_ray.pipeline.work import UnitPolicy, Work, cut_units, find_work
 from protea_ray.pipeline.worker import EncoderSpec, Target
@@ -63,6 +78,7 @@ class Setting:
     device: str
     run: str
     make_spec: MakeSpec = EncoderSpec
+    stages: Stages = field(default_factory=Stages)
 
     @property
     def encoder(self) -> EncoderSpec:
@@ -96,7 +112,7 @@ class Embedding:
 
 
 def prepare(
-    inputs: Sequence[str], store: str, config: RunConfig, report: Reporter, make_spec: MakeSpec
+    inputs: Sequence[str], store: str, config: RunConfig, report: Reporter, make_spec: MakeSpec, stages: Stages
 ) -> tuple[Setting, list[Source]]:
     """List the inputs, open the checkpoint, join Ray and resolve the recipes, in this order; nothing is written.
 
@@ -105,6 +121,7 @@ def prepare(
     used, and StoreError for a table to which nothing can be appended.
     """
     require_paths(inputs, store)
+    stages.enter(INPUTS)
     report.phase(f"looking at {first_of(inputs)}")
     location = open_location(store)
     require_columns(location)
@@ -113,24 +130,27 @@ def prepare(
     sources = expand(inputs, columns, location.uri)
     if first.alphabet is None:
         require_no_nucleotides(sources, columns)
+    stages.enter(CHECKPOINT)
     report.phase(f"opening the checkpoint {first.model}")
     checkpoint = open_checkpoint(first.model, first.revision, first.family)
     if checkpoint.facts.reads_3di and first.alphabet is None:
         require_amino_acids(sources, columns)
-    setting = join(location, checkpoint, config, report, make_spec)
+    setting = join(location, checkpoint, config, report, make_spec, stages)
     require_reach(sources)
     return setting, sources
 
 
 def join(
-    location: Location, checkpoint: Checkpoint, config: RunConfig, report: Reporter, make_spec: MakeSpec
-) -> Setting:
+    location: Location, checkpoint: Checkpoint, config: RunConfig, report: Reporter, make_spec: MakeSpec,
+    stages: Stages,
+) -> Setting:  # fmt: skip
     """Join the Ray cluster and resolve the recipes for its device; raises ConfigError for recipes that do not fit.
 
     Warns of an attention that approximates what the checkpoint was trained with.
     Whatever does not depend on the device is an error before Ray starts.
     """
     require_fitting(config, checkpoint)
+    stages.enter(RAY)
     address = wanted_address(config.run)
     report.phase("starting Ray" if address == LOCAL else f"joining the Ray cluster at {address}")
     connect(config.run)
@@ -140,7 +160,7 @@ def join(
     for note in dict.fromkeys(approximation_note(checkpoint, recipe.variant) for recipe in recipes):
         if note:
             report.warn(note)
-    return Setting(location, checkpoint, recipes, config.run, device, new_run_id(), make_spec)
+    return Setting(location, checkpoint, recipes, config.run, device, new_run_id(), make_spec, stages)
 
 
 def require_fitting(config: RunConfig, checkpoint: Checkpoint) -> None:
@@ -167,8 +187,8 @@ def embed(
     Raises InputError, CheckpointError, ConfigError, LeaseHeldError and StoreError; KeyboardInterrupt after the
     finished units were committed.
     """
-    started = started or time.time()
-    setting, sources = prepare(inputs, store, config, report, make_spec)
+    stages = Stages(started or time.time())
+    setting, sources = prepare(inputs, store, config, report, make_spec, stages)
     with (
         interruptible(),
         waiting_is_told(report, report.warn) as report,
@@ -176,6 +196,7 @@ def embed(
     ):
         writer = Writer(lease)
         alphabet = setting.recipes[0].alphabet
+        stages.enter(INGEST)
         report.phase(f"reading {first_of([source.name for source in sources])} into {store}")
         ingested = ingest(sources, setting.location, setting.options, setting.run, writer, alphabet)
         if ingested.repeated:
@@ -184,26 +205,27 @@ def embed(
         targets = make_targets(setting.location, setting.checkpoint, setting.recipes, setting.run)
         note_other_names(setting, targets, report)
         spaces = [t.space for t in targets]
+        stages.enter(DELTA)
         report.phase("finding the proteins that have no vector yet")
         work = find_work(setting.location, ingested.labels, spaces, setting.options.retry_rejects, alphabet=alphabet)
         tally = Tally.of(spaces)
-        with stops_recorded(setting, work, tally, writer, started):
-            done = embed_work(setting, work, targets, writer, report, started, tally, ingested.rejects)
+        with stops_recorded(setting, work, tally, writer):
+            done = embed_work(setting, work, targets, writer, report, tally, ingested.rejects)
+        stages.enter(ACCOUNTING)
         report.phase("checking the accounting")
-        summary = summarise(setting, ingested.records, ingested.rejects, ingested.labels, work, done, started)
+        summary = summarise(setting, ingested.records, ingested.rejects, ingested.labels, work, done)
         summary = with_current(summary, settle_current(setting.location, spaces, setting.run, writer))
+        summary = finished(summary, stages)
         if work.proteins or ingested.read_now:
-            record_run(setting.location, summary.run, summary.to_json(), writer=writer)
+            record_run(setting.location, summary.run, with_record(summary.to_json(), setting, tally), writer=writer)
         return summary
 
 
-def stops_recorded(
-    setting: Setting, work: Work, tally: Tally, writer: Writer, started: float
-) -> AbstractContextManager[None]:
+def stops_recorded(setting: Setting, work: Work, tally: Tally, writer: Writer) -> AbstractContextManager[None]:
     """Within the block, Ctrl-C and SIGTERM leave a row in `runs`."""
 
     def facts() -> dict[str, Any]:
-        return committed(tally, work.proteins, setting.checkpoint.model, started)
+        return committed(tally, work.proteins, setting.checkpoint.model, setting.stages.began)
 
     return interruption_recorded(setting.location, setting.run, writer, facts)
 
@@ -214,20 +236,21 @@ def embed_work(
     targets: Sequence[Target],
     writer: Writer,
     report: Reporter,
-    started: float,
     tally: Tally,
     ingest_rejects: int = 0,
 ) -> Embedding:
     """Calibrate, cut into units, embed and commit under the lease; nothing at all when no protein is wanted.
 
-    `started`: seconds since the epoch, from which start-up is counted. `tally` counts what was done, also when the run
-    is stopped. `ingest_rejects`: records of this run's inputs that are no proteins, for the progress line alone.
+    `tally` counts what was done, also when the run is stopped. `ingest_rejects`: records of this run's inputs that are
+    no proteins, for the progress line alone.
     """
     if not work.proteins:
         return Embedding(tally)
-    options = setting.options
+    options, stages = setting.options, setting.stages
+    stages.enter(CALIBRATION)
     gpus = float(setting.device == "cuda")
     calibration = calibrate(setting.encoder, setting.checkpoint, setting.recipes, gpus, report)
+    stages.enter(UNITS)
     report.phase(f"planning units of {work.proteins:,} proteins")
     pool = pool_for(options, setting.device, work.proteins)
     for line in calibration.lines(setting.recipes[0]):
@@ -245,13 +268,16 @@ def embed_work(
     rejects = ingest_rejects + max(count.rejected for count in work.counts)
     foretold = calibration.load_seconds + calibration.first_forward_seconds + units.seconds / pool.actors
     report.start(work.proteins, work.residues, units.seconds, rejects, foretold)
+    stages.enter(ACTORS)
     report.phase(f"loading {setting.checkpoint.model} in {pool.actors} {setting.device} actor(s)")
     job = Job(setting.location, tuple(targets), encoder, pool, options, setting.run, writer)
     embed_units(job, units, report, tally)
+    stages.enter(EMBEDDING, tally.began)
+    stages.leave()
     if tally.budget < calibration.token_budget:
         smaller = replace(calibration, token_budget=int(tally.budget))
         remember(setting.encoder, setting.checkpoint, setting.recipes, smaller)
-    return Embedding(tally, pool.actors, time.time() - tally.began, tally.began - started, calibration)
+    return Embedding(tally, pool.actors, time.time() - tally.began, tally.began - stages.began, calibration)
 
 
 def summarise(
@@ -261,7 +287,6 @@ def summarise(
     labels: Sequence[str] | None,
     work: Work,
     done: Embedding,
-    started: float,
 ) -> Summary:
     """The accounting of a run over `records`, `ingest_rejects` of which were no proteins; raises AccountingError.
 
@@ -280,9 +305,10 @@ def summarise(
         records=records,
         spaces=counts,
         residues=done.tally.residues,
-        seconds=round(time.time() - started, 3),
+        seconds=round(time.time() - setting.stages.began, 3),
         embed_seconds=round(done.seconds, 3),
         startup_seconds=round(done.startup_seconds, 3),
+        first_vector_seconds=_since(setting.stages.began, tally.first_vector),
         load_seconds=round(tally.load_seconds, 3),
         first_forward_seconds=done.calibration.measured_first_forward if done.calibration else None,
         token_budget=int(min(done.calibration.token_budget, tally.budget)) if done.calibration else 0,
@@ -291,6 +317,22 @@ def summarise(
         recipes=tuple(in_words(recipe) for recipe in setting.recipes),
         reasons=reasons_of(setting.location, labels, most.space) if most.rejected else (),
     )
+
+
+def _since(began: float, moment: float) -> float | None:
+    return round(moment - began, 3) if math.isfinite(moment) else None
+
+
+def finished(summary: Summary, stages: Stages) -> Summary:
+    """The summary of a run that ends now."""
+    stages.leave()
+    return replace(summary, seconds=round(time.time() - stages.began, 3), stages=stages.times())
+
+
+def with_record(facts: dict[str, Any], setting: Setting, tally: Tally) -> dict[str, Any]:
+    """What the row of a run holds: its summary, and the record that the report reads."""
+    record = run_record(setting.recipes, setting.options, setting.checkpoint.files, tally, setting.stages.began)
+    return {**facts, RECORD: record}
 
 
 def with_current(summary: Summary, current: Current) -> Summary:

@@ -13,12 +13,13 @@ import pyarrow as pa
 import ray.data
 from ray.data import ActorPoolStrategy
 
+from protea_ray.cluster.progress import Reporter
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import ProteaRayError
 from protea_ray.pipeline.attempts import AttemptLog
 from protea_ray.pipeline.failures import own_errors
 from protea_ray.pipeline.pool import Pool
-from protea_ray.pipeline.progress import Reporter
+from protea_ray.pipeline.timeline import Timeline
 from protea_ray.pipeline.work import Units, unit_dataset
 from protea_ray.pipeline.worker import EmbedUnits, EncoderSpec, Target
 from protea_ray.sequences.records import REJECTS_SCHEMA
@@ -38,9 +39,15 @@ class Tally:
     residues: int = 0
     proteins: int = 0
     began: float = math.inf  # seconds since the epoch: the first forward pass
+    first_vector: float = math.inf  # seconds since the epoch: the end of the first unit's forward passes
     budget: float = math.inf  # the smallest token budget that an actor was left with
     load_seconds: float = 0.0  # the longest that an actor took to load its encoder
     reasons: dict[str, int] = field(default_factory=dict)
+    packs: int = 0
+    tokens: int = 0  # of all packs: special tokens, and residues that two windows share, count each time
+    peak_memory: int = 0  # bytes resident in the largest actor
+    peak_gpu_memory: int = 0  # bytes allocated on a GPU, 0 without one
+    timeline: Timeline = field(default_factory=Timeline)
 
     @classmethod
     def of(cls, spaces: Sequence[str]) -> Tally:
@@ -52,8 +59,14 @@ class Tally:
         self.residues += result["residues"]
         self.proteins += result["proteins"]
         self.began = min(self.began, result["began"])
+        self.first_vector = min(self.first_vector, result["began"] + result["seconds"])
         self.budget = min(self.budget, result["budget"])
         self.load_seconds = max(self.load_seconds, result["load_seconds"])
+        self.packs += result["packs"]
+        self.tokens += result["tokens"]
+        self.peak_memory = max(self.peak_memory, result["peak_memory"])
+        self.peak_gpu_memory = max(self.peak_gpu_memory, result["peak_gpu_memory"])
+        self.timeline.add(result["began"], result["seconds"], result["residues"])
         for space, written in result["spaces"].items():
             self.stored[space] += written["stored"]
         for reject in result["rejects"]:

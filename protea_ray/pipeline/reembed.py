@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from protea_ray.cluster.progress import Reporter
 from protea_ray.cluster.waiting import waiting_is_told
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.config.run import RunConfig, run_config
@@ -25,16 +26,18 @@ from protea_ray.pipeline.embed import (
     MakeSpec,
     Setting,
     embed_work,
+    finished,
     join,
     note_other_names,
     stops_recorded,
     summarise,
     with_current,
+    with_record,
 )
 from protea_ray.pipeline.failures import interruptible, own_errors
 from protea_ray.pipeline.gate_figures import Candidate, Gate, GateResult
 from protea_ray.pipeline.loop import Tally
-from protea_ray.pipeline.progress import Reporter
+from protea_ray.pipeline.stages import ACCOUNTING, CHECKPOINT, DELTA, VERIFICATION, Stages
 from protea_ray.pipeline.targets import make_targets, space_names
 from protea_ray.pipeline.work import find_work
 from protea_ray.pipeline.worker import EncoderSpec
@@ -104,9 +107,8 @@ def reembed(
     Raises StoreError when the new space does not verify (the alias stays), ConfigError for a model that was never
     trained where the alias points to a trained space, unless `allow_untrained`, and whatever `embed` raises.
     """
-    started = time.time()
     planned = prepare(store, fields, report, alias, make_spec, allow_untrained=allow_untrained)
-    return carry_out(planned, report, since, started, gate)
+    return carry_out(planned, report, since, gate)
 
 
 def prepare(
@@ -117,23 +119,28 @@ def prepare(
     make_spec: MakeSpec = EncoderSpec,
     *,
     allow_untrained: bool = False,
+    started: float | None = None,
 ) -> Reembedding:
     """Check options, open the checkpoint and join Ray, before the lease is taken; nothing is written.
 
+    `started` is when the command was given, in seconds since the epoch [now].
+
     Raises StoreError for a store without proteins and for an alias that cannot be, ConfigError and CheckpointError.
     """
+    stages = Stages(started or time.time())
     location = open_location(store)
     if not location.exists(PROTEINS_TABLE):
         raise StoreError(f"{location.uri} holds no proteins; `protea-ray embed INPUT {location.uri}` brings some")
     check_name(location, alias)
     base = _base(location, alias)
     asked = wanted_config(base, None, fields).recipes[0]  # all mistakes first: reading the weights may take minutes
+    stages.enter(CHECKPOINT)
     report.phase(f"opening the checkpoint {asked.model}")
     checkpoint = open_checkpoint(asked.model, asked.revision, asked.family)
     if not (checkpoint.trained or allow_untrained):
         require_untrained_alias(location, alias, checkpoint.model)
     config = wanted_config(base, checkpoint.facts.family, fields)
-    return Reembedding(join(location, checkpoint, config, report, make_spec), alias, base)
+    return Reembedding(join(location, checkpoint, config, report, make_spec, stages), alias, base)
 
 
 def _base(location: Location, alias: str) -> SpaceInfo | None:
@@ -191,6 +198,7 @@ class _Filled:
 
     space: str
     summary: Summary
+    tally: Tally
     before: Alias | None
     current: Alias | None
     idle: bool = False
@@ -203,27 +211,22 @@ def carry_out(
     planned: Reembedding,
     report: Reporter,
     since: int | None = None,
-    started: float | None = None,
     gate: Gate | None = None,
 ) -> Reembedded:
-    """Fill, verify, judge, move; all but the judging under the lease. Raises as `reembed`.
-
-    `started` is when the command was given, in seconds since the epoch.
-    """
-    started = started or time.time()
+    """Fill, verify, judge, move; all but the judging under the lease. Raises as `reembed`."""
     location, heartbeat = planned.setting.location, planned.setting.options.heartbeat_seconds
     with interruptible(), waiting_is_told(report, report.warn) as report:
         with Lease.acquire(location, heartbeat) as lease:
-            filled = _fill(planned, report, since, started, Writer(lease))
+            filled = _fill(planned, report, since, Writer(lease))
             if gate is None or filled.stays is not None or _is_at(filled.before, filled.space):
-                done = _settle(planned, filled, None, started, Writer(lease))
+                done = _settle(planned, filled, None, Writer(lease))
                 _note_unjudged(planned, done, report)
                 return done
         judged = gate(_candidate(planned, filled), report)
         with Lease.acquire(location, heartbeat) as lease:
             if judged.passed:
                 _require_unchanged(planned, filled)
-            return _settle(planned, filled, judged, started, Writer(lease))
+            return _settle(planned, filled, judged, Writer(lease))
 
 
 def _note_unjudged(planned: Reembedding, done: Reembedded, report: Reporter) -> None:
@@ -236,23 +239,26 @@ def _note_unjudged(planned: Reembedding, done: Reembedded, report: Reporter) -> 
         report.warn(f"{done.alias} now names {quantization} vectors, and what they cost was not measured: `{command}`")
 
 
-def _fill(planned: Reembedding, report: Reporter, since: int | None, started: float, writer: Writer) -> _Filled:
+def _fill(planned: Reembedding, report: Reporter, since: int | None, writer: Writer) -> _Filled:
     """Embed what is missing, and verify the space unless there is nothing to decide."""
     setting, location = planned.setting, planned.setting.location
     name_only_space(location, setting.run, writer)
     targets = make_targets(location, setting.checkpoint, setting.recipes, setting.run)
     note_other_names(setting, targets, report)
     space = targets[0].space
+    setting.stages.enter(DELTA)
     report.phase(f"finding the proteins that have no vector in {space}")
     work = find_work(location, None, [space], setting.options.retry_rejects, since, setting.recipes[0].alphabet)
     tally = Tally.of([space])
-    with stops_recorded(setting, work, tally, writer, started):
-        done = embed_work(setting, work, targets, writer, report, started, tally)
-    summary = summarise(setting, work.counts[0].records, 0, None, work, done, started)
+    with stops_recorded(setting, work, tally, writer):
+        done = embed_work(setting, work, targets, writer, report, tally)
+    setting.stages.enter(ACCOUNTING)
+    summary = summarise(setting, work.counts[0].records, 0, None, work, done)
     before, current = (list_aliases(location).get(name) for name in (planned.alias, CURRENT))
-    filled = _Filled(space, summary, before, current, idle=_is_at(before, space) and not work.proteins)
+    filled = _Filled(space, summary, tally, before, current, idle=_is_at(before, space) and not work.proteins)
     if filled.idle:
         return filled
+    setting.stages.enter(VERIFICATION)
     accepted, stays = verified(setting, targets[0], planned.alias, summary.spaces[0].rejected, since, report)
     return replace(filled, accepted=accepted, stays=stays)
 
@@ -288,9 +294,7 @@ def _why_it_stays(planned: Reembedding, filled: _Filled, judged: GateResult) -> 
     return f"{judged.sentence()}; as the store's first space it is what readers of {CURRENT} get all the same"
 
 
-def _settle(
-    planned: Reembedding, filled: _Filled, judged: GateResult | None, started: float, writer: Writer
-) -> Reembedded:
+def _settle(planned: Reembedding, filled: _Filled, judged: GateResult | None, writer: Writer) -> Reembedded:
     """Move the alias, or say why it stays, and record the run; nothing is recorded of one that had nothing to do."""
     location, run, before = planned.setting.location, planned.setting.run, filled.before
     if filled.idle:
@@ -301,11 +305,12 @@ def _settle(
     if moved:
         move(location, planned.alias, filled.space, run=run, writer=writer)
     summary = with_current(filled.summary, where_current(location, filled.current))
-    summary = replace(summary, seconds=round(time.time() - started, 3))
+    summary = finished(summary, planned.setting.stages)
     was = before.space if before else None
     after = filled.space if moved else was
     outcome = Reembedded(summary, planned.alias, was, after, moved, filled.accepted, stays, judged)
-    record_run(location, run, outcome.to_json(), writer=writer, kind="reembed")
+    facts = with_record(outcome.to_json(), planned.setting, filled.tally)
+    record_run(location, run, facts, writer=writer, kind="reembed")
     return outcome
 
 

@@ -15,12 +15,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from protea_ray.cluster.progress import Reporter
 from protea_ray.errors import CommitError, ConfigError, LeaseHeldError, LeaseLostError, ProteaRayError
 from protea_ray.models.adapters import MARKER
 from protea_ray.pipeline.embed import MakeSpec
 from protea_ray.pipeline.failures import interruptible
 from protea_ray.pipeline.gate_figures import Gate
-from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.reembed import Reembedded, Reembedding, carry_out, prepare
 from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.store.aliases import CURRENT, history
@@ -113,13 +113,12 @@ def _take(
 ) -> Taken | None:  # fmt: skip
     """Re-embed with one checkpoint; None when the alias has pointed to its space before."""
     named = {"model": seen.model, **({"revision": seen.revision} if seen.revision else {})}
-    started = time.time()
     try:
         planned = prepare(store, {**fields, **named}, report, alias, make_spec, allow_untrained=allow_untrained)
         if _was_aliased(planned):
             return None
         report.note(timed(f"new checkpoint: {seen.model}{f' at {seen.revision}' if seen.revision else ''}"))
-        return Taken(seen, carry_out(planned, report, since, started, gate), None)
+        return Taken(seen, carry_out(planned, report, since, gate), None)
     except ProteaRayError as error:
         report.warn(timed(f"{seen.model} is not taken: {error}"))
         return Taken(seen, None, error)

@@ -26,6 +26,7 @@ from protea_ray.models.checkpoint import locate, read_config, with_base
 from protea_ray.models.families import recognise
 from protea_ray.models.weights import verify_digests
 from protea_ray.pipeline.attempts import Attempt, AttemptLog
+from protea_ray.pipeline.run_record import resident_peak
 from protea_ray.sequences.records import Reason
 from protea_ray.store.commit import write_fragments
 from protea_ray.store.rows import space_rows
@@ -136,9 +137,9 @@ class EmbedUnits:
         proteins = [Protein(**p) for p in row["proteins"]]
         attempt = self._log.begin(unit)
         with self._computing:
-            began = time.time()
+            began, before = time.time(), replace(self._encoder.stats)
             found = self._forward(unit, proteins, attempt)
-            seconds = time.time() - began
+            seconds, after = time.time() - began, replace(self._encoder.stats)
         found = [r for r in found if masks[r.index] >> r.recipe & 1]
         stored = [r for r in found if isinstance(r, Embedded)]
         fragments = {t.space: self._write(i, t, unit, proteins, stored) for i, t in enumerate(self._targets)}
@@ -154,6 +155,10 @@ class EmbedUnits:
             "attempt": attempt.number,
             "budget": self._encoder.token_budget,
             "load_seconds": self._load_seconds,
+            "packs": after.forward_passes - before.forward_passes,
+            "tokens": after.tokens - before.tokens,
+            "peak_memory": resident_peak(),
+            "peak_gpu_memory": self._encoder.peak_gpu_memory,
         }
 
     def _forward(self, unit: str, proteins: Sequence[Protein], attempt: Attempt) -> list[Embedded | Rejected]:

@@ -41,7 +41,7 @@ def rejects(location: Location, space: str | None = None, reason: str | None = N
     wanted = both(of_space, None if reason is None else equals("reason", reason))
     rows = REJECTS_SCHEMA.empty_table() if table is None else table.to_table(filter=wanted)
     left = _last_of_each(_without_stored(location, rows))
-    return left.append_column("file", _files(location, left["source"])).select(COLUMNS)
+    return left.append_column("file", files_of(location, left["source"])).select(COLUMNS)
 
 
 def _without_stored(location: Location, rows: pa.Table) -> pa.Table:
@@ -65,7 +65,7 @@ def _last_of_each(rows: pa.Table) -> pa.Table:
     return rows.take(pa.array(sorted(last.values()), pa.int64()))
 
 
-def _files(location: Location, labels: pa.ChunkedArray) -> pa.Array:
+def files_of(location: Location, labels: pa.ChunkedArray) -> pa.Array:
     """The path or URI behind each source's label; the label's own where `sources` has no row of it."""
     table = find_table(location.table(SOURCES_TABLE))
     known = {} if table is None else table.to_table(columns=["source", "uri"]).to_pydict()

@@ -84,6 +84,23 @@ class Reason(StrEnum):
     APPROXIMATION_ERROR = "approximation_error"
 
 
+REASON_MEANINGS = {
+    Reason.EMPTY_SEQUENCE: "there are no letters",
+    Reason.ILLEGAL_LETTER: "a letter stands for no residue of the alphabet, or the model has no token for it",
+    Reason.TOO_LARGE: "the record is larger than a record may be",
+    Reason.EMPTY_ID: "there is no id",
+    Reason.LONG_ID: "the id is longer than an id may be",
+    Reason.ILLEGAL_ID: "the id holds characters that an id may not hold",
+    Reason.MALFORMED_ROW: "the row or record cannot be read as its format says",
+    Reason.NON_FINITE: "the model gave NaN or infinity",
+    Reason.TOO_LONG: "more residues than max_residues, and the recipe rejects such proteins",
+    Reason.KILLS_WORKER: "the worker died on this protein alone, several times",
+    Reason.OUT_OF_MEMORY: "memory does not hold this protein even alone",
+    Reason.ENCODER_ERROR: "the model raised an error on this protein alone",
+    Reason.APPROXIMATION_ERROR: "the approximate attention is too far from the exact one",
+}
+
+
 class RejectedError(Exception):
     """Raised for a record that cannot be stored. `read_part` turns it into a row of the rejects."""
 
