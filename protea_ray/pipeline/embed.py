@@ -12,7 +12,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from protea_ray.cluster.connect import LOCAL, connect, wanted_address
@@ -79,6 +79,7 @@ class Setting:
     run: str
     make_spec: MakeSpec = EncoderSpec
     stages: Stages = field(default_factory=Stages)
+    inputs: tuple[str, ...] = ()  # as they were given
 
     @property
     def encoder(self) -> EncoderSpec:
@@ -137,7 +138,7 @@ def prepare(
         require_amino_acids(sources, columns)
     setting = join(location, checkpoint, config, report, make_spec, stages)
     require_reach(sources)
-    return setting, sources
+    return replace(setting, inputs=tuple(map(str, inputs))), sources
 
 
 def join(
@@ -225,7 +226,13 @@ def stops_recorded(setting: Setting, work: Work, tally: Tally, writer: Writer) -
     """Within the block, Ctrl-C and SIGTERM leave a row in `runs`."""
 
     def facts() -> dict[str, Any]:
-        return committed(tally, work.proteins, setting.checkpoint.model, setting.stages.began)
+        stages = setting.stages
+        if stages.current == ACTORS and math.isfinite(tally.began):
+            stages.enter(EMBEDDING, tally.began)
+        stages.leave()
+        done = committed(tally, work.proteins, setting.checkpoint.model, stages.began)
+        done |= {"trained": setting.checkpoint.trained, "device": setting.device}
+        return with_record({**done, "stages": [asdict(stage) for stage in stages.times()]}, setting, tally)
 
     return interruption_recorded(setting.location, setting.run, writer, facts)
 
@@ -331,8 +338,8 @@ def finished(summary: Summary, stages: Stages) -> Summary:
 
 def with_record(facts: dict[str, Any], setting: Setting, tally: Tally) -> dict[str, Any]:
     """What the row of a run holds: its summary, and the record that the report reads."""
-    record = run_record(setting.recipes, setting.options, setting.checkpoint.files, tally, setting.stages.began)
-    return {**facts, RECORD: record}
+    files, began = setting.checkpoint.files, setting.stages.began
+    return {**facts, RECORD: run_record(setting.recipes, setting.options, files, tally, began, setting.inputs)}
 
 
 def with_current(summary: Summary, current: Current) -> Summary:
