@@ -4,6 +4,7 @@
     open_store                  a Store: its proteins by id or SQL, nearest neighbours, training data, export, verify
     import_vectors, export      other programs' vectors into a store, and a store's out
     forget                      a source out of a store
+    write_report                a page about a store for a browser: runs, rejects, a map of a space, drift, evaluations
     embed_dataset               a list of sequences to tensors in memory, no store (not normalised, unlike `embed`)
     train_model                 a language model on the proteins of a store
     compare_variants            which way to compute a model's vectors is exact enough, good and affordable
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         import_vectors,
         reembed,
         train_model,
+        write_report,
     )
     from protea_ray.comparison.comparison import Comparison
     from protea_ray.config.recipe import EmbeddingConfig
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from protea_ray.pipeline.accounting import Summary
     from protea_ray.query.reader import Store, open_store
     from protea_ray.query.view import Pin, missing
+    from protea_ray.reporting.write import Report
     from protea_ray.train.train_here import TrainingSummary
 
     __version__: str
@@ -82,6 +85,7 @@ __all__ = [
     "LeaseLostError",
     "Pin",
     "ProteaRayError",
+    "Report",
     "Store",
     "StoreError",
     "Summary",
@@ -100,6 +104,7 @@ __all__ = [
     "open_store",
     "reembed",
     "train_model",
+    "write_report",
 ]
 _HOMES = {
     "Comparison": "comparison.comparison",
@@ -108,6 +113,7 @@ _HOMES = {
     "Pin": "query.view",
     "Store": "query.reader",
     "Summary": "pipeline.accounting",
+    "Report": "reporting.write",
     "TrainingSummary": "train.train_here",
     "compare_variants": "api",
     "embed": "api",
@@ -120,6 +126,7 @@ _HOMES = {
     "open_store": "query.reader",
     "reembed": "api",
     "train_model": "api",
+    "write_report": "api",
 }  # every other name is an error
 
 

@@ -12,8 +12,8 @@ MOST_CLASSES = 19  # with colours of their own; more cannot be told apart
 LIGHT, DARK = "#ffffff", "#1e1e1e"  # backgrounds on which every colour has the contrast of 3 that WCAG asks of graphics
 # each as far as can be from those before it, in OKLab, also for eyes without red or green cones
 CLASS_COLOURS: tuple[str, ...] = (
-    "#217ac8", "#ff0000", "#c80b90", "#009043", "#de00ff", "#d37a90", "#9b85de", "#a66f00", "#859b59", "#8559a6",
-    "#00a69b", "#b14e6f", "#007a6f", "#a60be9", "#bc4ed3", "#4e7aff", "#ff5964", "#f459b1", "#e900bc",
+    "#217ac8", "#f46400", "#bc377a", "#2ca664", "#9b5921", "#a67aff", "#c87aa6", "#007a4e", "#8564a6", "#8590c8",
+    "#9b9037", "#6f64e9", "#b14ec8", "#f4597a", "#4e9b9b", "#d34343", "#c88559", "#a6646f", "#007a90",
 )  # fmt: skip
 OTHER_COLOUR, UNKNOWN_COLOUR = "#919191", "#6c6c6c"
 UNKNOWN = "no value"

@@ -49,6 +49,7 @@ class Summary:
     seconds: float  # from the command to the last commit
     embed_seconds: float  # from the first forward pass to the last commit
     startup_seconds: float  # from the command to the first forward pass
+    first_vector_seconds: float | None  # from the command to the first vectors; None where nothing was embedded
     load_seconds: float  # the longest that an actor of this run took to load its encoder
     first_forward_seconds: float | None  # of this run's calibration, compilation included; None: remembered, not run
     token_budget: int  # smallest budget of any actor at the end, in tokens of a pack

@@ -7,6 +7,7 @@ again is the resume: keys that are present are not wanted.
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from protea_ray.cluster.connect import LOCAL, connect, wanted_address
+from protea_ray.cluster.progress import Reporter
 from protea_ray.cluster.waiting import waiting_is_told
 from protea_ray.config.identity import space_name
 from protea_ray.config.paths import require_paths
@@ -33,7 +35,6 @@ from protea_ray.pipeline.ingest import columns_of, ingest
 from protea_ray.pipeline.interrupted import committed, interruption_recorded
 from protea_ray.pipeline.loop import Job, Tally, embed_units
 from protea_ray.pipeline.pool import at_most, device_of, pool_for, require_reach, require_room
-from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.reasons import reasons_of
 from protea_ray.pipeline.run_record import RECORD, run_record
 from protea_ray.pipeline.stages import (
@@ -307,6 +308,7 @@ def summarise(
         seconds=round(time.time() - setting.stages.began, 3),
         embed_seconds=round(done.seconds, 3),
         startup_seconds=round(done.startup_seconds, 3),
+        first_vector_seconds=_since(setting.stages.began, tally.first_vector),
         load_seconds=round(tally.load_seconds, 3),
         first_forward_seconds=done.calibration.measured_first_forward if done.calibration else None,
         token_budget=int(min(done.calibration.token_budget, tally.budget)) if done.calibration else 0,
@@ -315,6 +317,10 @@ def summarise(
         recipes=tuple(in_words(recipe) for recipe in setting.recipes),
         reasons=reasons_of(setting.location, labels, most.space) if most.rejected else (),
     )
+
+
+def _since(began: float, moment: float) -> float | None:
+    return round(moment - began, 3) if math.isfinite(moment) else None
 
 
 def finished(summary: Summary, stages: Stages) -> Summary:

@@ -16,6 +16,10 @@ from protea_ray.query.training.labels import Labels, read_labels
 
 FEW_VALUES = 10  # a column of so many different whole numbers is one of classes
 _LONGEST_CLASS = 200  # characters; a longer text is a sequence or an abstract, and the name of no class
+_NAMES = (
+    pa.types.is_string, pa.types.is_large_string, pa.types.is_boolean, pa.types.is_date, pa.types.is_timestamp,
+    pa.types.is_null,
+)  # fmt: skip
 
 
 def fields_as_columns(descriptions: pa.Array) -> tuple[list[MapColumn], list[str]]:
@@ -31,12 +35,14 @@ def fields_as_columns(descriptions: pa.Array) -> tuple[list[MapColumn], list[str
     return columns, notes
 
 
-def map_labels(source: LabelSource | Labels, columns: Sequence[str] | None) -> tuple[Labels, list[str]]:
+def map_labels(source: LabelSource | Labels, columns: Sequence[str] | str | None) -> tuple[Labels, list[str]]:
     """Read labels whose `columns` (None: all that can) colour points, with sentences on those that cannot.
 
     Raises InputError and ConfigError as `read_labels` does, and ConfigError for columns that were asked for and hold
     neither numbers nor names, or where no column does.
     """
+    if columns is not None:
+        columns = [columns] if isinstance(columns, str) else list(dict.fromkeys(columns))
     labels = source if isinstance(source, Labels) else read_labels(source, columns=columns, keep_blank=True)
     absent = [name for name in columns or () if name not in labels.columns.column_names]
     problems = [f"{labels.source} has no column {name}" for name in absent]
@@ -52,17 +58,21 @@ def map_labels(source: LabelSource | Labels, columns: Sequence[str] | None) -> t
 
 def _no_colour(values: pa.ChunkedArray) -> str | None:
     """Why a column cannot colour points, in words; None where it can."""
-    kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
-    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        return f"holds {kind}, and neither numbers nor names"
-    if not _is_text(kind):
+    kind = _decoded(values).type
+    if _is_number(kind):
         return None
-    longest = pc.max(pc.utf8_length(values.cast(pa.large_string()))).as_py() or 0
+    if not any(is_kind(kind) for is_kind in _NAMES):
+        return f"holds {kind}, and neither numbers nor names"
+    longest = pc.max(pc.utf8_length(_decoded(values).cast(pa.large_string()))).as_py() or 0
     return f"holds texts of up to {longest:,} characters" if longest > _LONGEST_CLASS else None
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
 
 
 def labels_as_columns(labels: Labels, rows: np.ndarray, taken: Sequence[str]) -> tuple[list[MapColumn], list[str]]:
@@ -86,8 +96,8 @@ def labels_as_columns(labels: Labels, rows: np.ndarray, taken: Sequence[str]) ->
 
 def _values(column: pa.ChunkedArray, at: pa.Array) -> tuple[np.ndarray | list[str], str]:
     """The values at these rows as numbers or texts, and which of the two in words: the whole column decides."""
-    kind = column.type
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+    column = _decoded(column)
+    if _is_number(column.type):
         numbers = column.cast(pa.float64()).combine_chunks().fill_null(np.nan).to_numpy()
         numbers = np.where(np.isfinite(numbers), numbers, np.nan)
         different = np.unique(numbers[~np.isnan(numbers)])

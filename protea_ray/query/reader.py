@@ -380,6 +380,7 @@ class Store:
         pooling: str | None = None,
         float32: bool = False,
         version: int | None = None,
+        labels: LabelSource | None = None,
     ) -> Exported:
         """Write proteins and vectors to a local file for other programs; its ending decides the format.
 
@@ -387,7 +388,17 @@ class Store:
         """
         from protea_ray.query.export import export  # not for readers who never export
 
-        return export(self, path, space=space, ids=ids, where=where, pooling=pooling, float32=float32, version=version)
+        return export(
+            self,
+            path,
+            space=space,
+            ids=ids,
+            where=where,
+            pooling=pooling,
+            float32=float32,
+            version=version,
+            labels=labels,
+        )
 
     @outage_as_store_error()
     def rejects(self, *, space: str | None = None, reason: str | None = None) -> pa.Table:

@@ -9,7 +9,7 @@ import numpy as np
 
 from protea_ray.errors import ConfigError, InputError, ProteaRayError, StoreError, did_you_mean
 from protea_ray.pictures.map_data import MapColumn, Method, PointNeighbours, SpaceMap
-from protea_ray.pictures.nearest_points import nearest_points
+from protea_ray.pictures.nearest_points import EXACT_UP_TO, TESTED, nearest_points
 from protea_ray.pictures.projection import UMAP_LEAST, Projection, principal_components, umap_places, umap_problem
 from protea_ray.query.drift import draw, mean_vectors, protein_keys
 from protea_ray.query.map_columns import fields_as_columns, labels_as_columns, map_labels
@@ -34,7 +34,7 @@ def space_map(
     limit: int = LIMIT,
     seed: int = 0,
     labels: LabelSource | Labels | None = None,
-    label_columns: Sequence[str] | None = None,
+    label_columns: Sequence[str] | str | None = None,
     neighbours: bool = True,
 ) -> SpaceMap:
     """Lay out the proteins of a space (name, alias or pin) in two dimensions.
@@ -107,9 +107,7 @@ def _sentences(error: ProteaRayError) -> Sequence[str]:
     return error.problems if isinstance(error, ConfigError | InputError) else (str(error),)
 
 
-def _option_problems(
-    method: str, limit: int, seed: int, labels: object, label_columns: Sequence[str] | None
-) -> Iterator[str]:
+def _option_problems(method: str, limit: int, seed: int, labels: object, label_columns: object) -> Iterator[str]:
     methods = get_args(Method)
     if method not in methods:
         yield f"method is {method!r}{did_you_mean(str(method), methods)}; it is one of {', '.join(methods)}"
@@ -167,5 +165,8 @@ def _method_notes(n: int, asked: Method, drawn_by: Method, projection: Projectio
 
 
 def _recall_note(near: PointNeighbours | None) -> Iterator[str]:
-    if near is not None and near.recall < 1:
-        yield f"neighbours are approximate: {near.recall:.1%} of the true ones are found, measured on a sample"
+    if near is not None and len(near.points) > EXACT_UP_TO:
+        yield (
+            f"neighbours are approximate: {near.recall:.1%} of the true ones are found, measured on {TESTED} points "
+            "that were drawn at random"
+        )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
@@ -115,6 +118,21 @@ def test_umap_keeps_groups_apart_and_is_the_same_each_time() -> None:
     assert within < min(between) / 2
     assert (umap_places(given, seed=4).places == found.places).all()
     assert (umap_places(given, seed=5).places != found.places).any()
+
+
+def test_umap_is_loaded_when_it_is_asked_for_and_its_warnings_reach_nobody() -> None:
+    """Two groups that no neighbour joins, of which umap-learn warns."""
+    pytest.importorskip("umap", reason="umap-learn is not installed")
+    code = (
+        "import sys, warnings, numpy as np; from protea_ray.pictures.projection import umap_places;"
+        "assert 'umap' not in sys.modules; warnings.simplefilter('error');"
+        "rng = np.random.default_rng(0); given = rng.normal(size=(80, 8)).astype(np.float32);"
+        "given[:40, 0] += 100; given[40:, 1] += 100; umap_places(given, 0)"
+    )
+
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.config.run import run_config
 from protea_ray.errors import LeaseLostError
 from protea_ray.pipeline.embed import embed
 from protea_ray.pipeline.interrupted import committed, interruption_recorded
 from protea_ray.pipeline.loop import Tally
-from protea_ray.pipeline.progress import LineReporter
 from protea_ray.store.location import open_location
 from protea_ray.store.runs import last_run
 from tests import stores

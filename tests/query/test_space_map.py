@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -137,7 +139,8 @@ def test_a_chunked_protein_is_one_point_the_mean_of_its_chunks_by_residues(tmp_p
     location = build.store(tmp_path / "s", range(12))
     vectors = np.random.default_rng(0).normal(size=(24, 6)).astype(np.float32)
     parts = [vectors[[n, n + 12]] for n in range(12)]
-    put(location, "chunked", parts, [[(0, 100), (100, 130)]] * 12, chunk=100)
+    put(location, "chunked", [a for a, _ in parts], [(0, 100)] * 12, chunk=100)  # in two reads
+    put(location, "chunked", [b for _, b in parts], [(100, 130)] * 12, chunk=100)
     put(location, "whole", np.stack([(100 * a + 30 * b) / 130 for a, b in parts]), [(0, 130)] * 12)
 
     chunked, whole = (space_map(location, name) for name in ("chunked", "whole"))
@@ -145,7 +148,7 @@ def test_a_chunked_protein_is_one_point_the_mean_of_its_chunks_by_residues(tmp_p
     assert chunked.total == 12
     assert chunked.ids == whole.ids
     np.testing.assert_allclose(chunked.x, whole.x, atol=1e-5)
-    assert values(chunked, "length") == [130] * 12
+    assert values(whole, "length") == [130] * 12
     assert said(chunked, "a protein stands for their mean")
     assert drift(location, "chunked", "whole").whole.cosine_low == pytest.approx(1, abs=1e-5)
 
@@ -240,6 +243,8 @@ def test_chosen_label_columns_alone_are_read(location: Location) -> None:
     assert [column.name for column in every.columns] == ["length", "a"] == [column.name for column in one.columns]
     assert said(every, "column b holds list<") and said(every, "column c holds texts of up to 300 characters")
     assert not said(one, "column b")
+    single = space_map(location, labels=labels, label_columns="a")
+    assert [column.name for column in single.columns] == ["length", "a"]
     with pytest.raises(ConfigError, match="column b holds list") as raised:
         space_map(location, labels=labels, label_columns=["b", "c"])
     assert len(raised.value.problems) == 2
@@ -249,21 +254,27 @@ def test_chosen_label_columns_alone_are_read(location: Location) -> None:
         space_map(location, labels=labels.select(["id", "b"]))
 
 
+def drawn_first(number: int, of: int) -> int:
+    """A seed that draws protein `number` first of proteins 0 to `of` - 1."""
+    keys = key_array([build.key(n) for n in range(of)])
+    return next(seed for seed in range(999) if draw(keys, 1, seed)[0].as_py() == build.key(number))
+
+
 def test_labels_of_several_ids_and_of_accessions(tmp_path: Path) -> None:
-    ids = ["sp|P12345|A_B", "tr|Q12345|C_D", "other", "sp|Q12345|C_E"]
-    location = described(tmp_path / "s", ids, [""] * 4, [0, 1, 0, 2])
-    labels = {"P12345": "first", "other": "second", "Q12345": "ambiguous"}
+    ids = ["sp|P12345|A_B", "tr|Q12345|C_D", "other", "sp|Q12345|C_E", "plain"]
+    location = described(tmp_path / "s", ids, [""] * 5, [0, 1, 0, 2, 3])
+    labels = {"P12345": "first", "other": "second", "Q12345": "ambiguous", "plain": "third"}
 
     found = space_map(location, labels=labels)
 
-    assert dict(zip(found.ids, values(found, "label"), strict=True)) == {ids[0]: "first", ids[1]: "", ids[3]: ""}
+    assert dict(zip(found.ids, values(found, "label"), strict=True)) == {
+        ids[0]: "first", ids[1]: "", ids[3]: "", ids[4]: "third",
+    }  # fmt: skip
     assert said(found, "1 proteins have ids with several labels; the first is taken")
     assert said(found, "ids are the accession of several stored ids and are left out")
-    sampled = space_map(location, labels=labels, limit=1, seed=next(
-        seed for seed in range(99) if draw(key_array([build.key(n) for n in range(3)]), 1, seed)[0].as_py() == build.key(1)
-    ))  # fmt: skip
+    sampled = space_map(location, labels=labels, limit=1, seed=drawn_first(1, of=4))
     assert list(sampled.ids) == [ids[1]]
-    assert values(sampled, "label") == [""]
+    assert values(sampled, "label") == [""]  # ambiguous in the store, though one alone of the two is on the map
 
 
 def test_thousands_of_numbers_and_dates_and_booleans(location: Location) -> None:
@@ -271,6 +282,8 @@ def test_thousands_of_numbers_and_dates_and_booleans(location: Location) -> None
     labels = pa.table({
         "id": ids, "number": pa.array(range(N), pa.int8()), "yes": [n % 2 == 0 for n in range(N)],
         "name": pa.array([f"c{n}" for n in range(N)]).dictionary_encode(), "infinite": [np.inf, *([0.5] * (N - 1))],
+        "day": pa.array([date(2026, 1, 2)] * N), "code": pa.array([7] * N).dictionary_encode(),
+        "none": pa.nulls(N), "span": pa.array([timedelta(1)] * N),
     })  # fmt: skip
 
     found = space_map(location, labels=labels)
@@ -280,6 +293,10 @@ def test_thousands_of_numbers_and_dates_and_booleans(location: Location) -> None
     assert values(found, "yes") == ["true" if n % 2 == 0 else "false" for n in at]
     assert values(found, "name") == [f"c{n}" for n in at]
     assert np.isnan(values(found, "infinite")[at.index(0)])
+    assert {*values(found, "day")} == {"2026-01-02"}
+    assert {*values(found, "code")} == {"7"}
+    assert said(found, "column none of the table of labels: 0 of 40 points have a value")
+    assert said(found, "column span holds duration[us], and neither numbers nor names, and is left out")
 
 
 def test_an_untrained_space_and_too_few_proteins_for_umap_say_so(tmp_path: Path) -> None:
@@ -303,6 +320,17 @@ def test_umap_of_a_space(location: Location) -> None:
 
     assert (found.method, found.explained, len(found.x)) == ("umap", None, N)
     assert said(found, "seed 3")
+
+
+def test_approximate_neighbours_say_how_many_are_true(location: Location, monkeypatch: pytest.MonkeyPatch) -> None:
+    near = space_map(location).neighbours
+    assert near is not None
+    monkeypatch.setattr("protea_ray.query.space_map.EXACT_UP_TO", N - 1)
+    monkeypatch.setattr(
+        "protea_ray.query.space_map.nearest_points", lambda vectors, seed: replace(near, recall=0.875)
+    )  # fmt: skip
+
+    assert said(space_map(location), "neighbours are approximate: 87.5% of the true ones are found, measured on 200")
 
 
 def test_all_mistakes_are_in_one_message(location: Location, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from protea_ray.cluster.phases import Loudness
+from protea_ray.cluster.progress import BarReporter, LineReporter, Meter
 from protea_ray.display import clock_time
-from protea_ray.pipeline.progress import BarReporter, LineReporter, Meter
 from tests.clock import Clock
 
 
