@@ -107,11 +107,12 @@ def _draw_classes(
 ) -> None:
     """Points by class, the rare ones above, with a marker and a colour of their own and their number in the legend."""
     classes = colour_classes(column.values, most)
+    drawn: dict[int, Any] = {}
     for place in sorted(range(len(classes.names)), key=lambda place: -classes.counts[place]):
         mine = points[classes.codes == place]
-        name = f"{label(classes.names[place], 28)} ({classes.counts[place]:,})"
-        axes.scatter(*mine.T, color=classes.colours[place], marker=marker_of(place), label=name, **style)
-    handles, names = axes.get_legend_handles_labels()
+        drawn[place] = axes.scatter(*mine.T, color=classes.colours[place], marker=marker_of(place), **style)
+    names = [f" {label(classes.names[place], 28)} ({classes.counts[place]:,})" for place in sorted(drawn)]
+    handles = [drawn[place] for place in sorted(drawn)]  # a name begins with a blank: "_" would hide it
     figure.legend(handles, names, loc="outside right upper", frameon=False, title=label(column.name, 28))
 
 

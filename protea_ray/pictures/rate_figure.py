@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from protea_ray.pictures.store_data import RatePoint, RunFacts
@@ -40,7 +41,7 @@ def mean_rate(points: Sequence[RatePoint]) -> float:
     >>> mean_rate([RatePoint(10, 0), RatePoint(12, 100), RatePoint(13, 400)])
     200.0
     """
-    spans = [(after.seconds - before.seconds, after) for before, after in zip(points, points[1:], strict=False)]
+    spans = [(after.seconds - before.seconds, after) for before, after in pairwise(points)]
     seconds = sum(span for span, _ in spans)
     return sum(span * point.residues_per_second for span, point in spans) / seconds if seconds else 0.0
 
