@@ -41,10 +41,11 @@ def draw_flow(run: RunFacts | None) -> DescribedFigure:
     more = f", {len(run.flows) - _MOST:,} more spaces not shown" if len(run.flows) > _MOST else ""
     with drawing():
         figure = new_figure(f"{TITLE}: run {run.run}{more}", describe_flow(run), 8.0, 0.9 + 1.7 * len(flows))
-        for axes, flow in zip(figure.subplots(len(flows), 1, sharex=True, squeeze=False)[:, 0], flows, strict=True):
+        panels = figure.subplots(len(flows), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, flow in zip(panels, flows, strict=True):
             _panel(axes, flow)
-        axes.set_xlabel("records")
-        count_axis(axes.xaxis)
+        panels[-1].set_xlabel("records")
+        count_axis(panels[-1].xaxis)
     return figure
 
 

@@ -106,7 +106,7 @@ def _draw_classes(
     figure: Any, axes: Any, points: np.ndarray, column: MapColumn, most: int, style: dict[str, Any]
 ) -> None:
     """Points by class, the rare ones above, with a marker and a colour of their own and their number in the legend."""
-    classes = colour_classes(column.values, most)
+    classes = colour_classes(list(column.values), most)
     drawn: dict[int, Any] = {}
     for place in sorted(range(len(classes.names)), key=lambda place: -classes.counts[place]):
         mine = points[classes.codes == place]

@@ -27,7 +27,7 @@ GREY, GRID = "#666666", "#e5e5e5"
 DPI = 150
 _MARKERS = "osD^vP*X"
 _FONT = "DejaVu Sans"  # comes with matplotlib, so that a picture is the same on every machine
-_RC = {
+_RC: dict[Any, Any] = {
     "font.family": _FONT,
     "font.size": 9,
     "axes.titlesize": 10,

@@ -21,8 +21,6 @@ from protea_ray.pictures.rejects_figure import draw_rejects
 from protea_ray.pictures.stages_figure import draw_stages
 from protea_ray.pictures.store_data import RunFacts
 from protea_ray.pictures.style import FORMATS, INSTALL, blank_figure, drawable, write_figure
-from protea_ray.query.drift import SAMPLE, Agreement, Drift, drift
-from protea_ray.query.space_map import LIMIT, space_map
 from protea_ray.query.view import Pin, View
 from protea_ray.store.aliases import CURRENT
 from protea_ray.store.location import Location
@@ -31,6 +29,7 @@ from protea_ray.store.spaces import list_spaces
 
 if TYPE_CHECKING:
     from protea_ray.pictures.described_figure import DescribedFigure
+    from protea_ray.query.drift import Agreement, Drift
     from protea_ray.query.training.label_table import LabelSource
     from protea_ray.query.training.labels import Labels
 
@@ -49,7 +48,7 @@ class StorePictures:
         labels: LabelSource | Labels | None = None,
         method: Method = "pca",
         pooling: str | None = None,
-        limit: int = LIMIT,
+        limit: int = 100_000,
         seed: int = 0,
         out: str | Path | None = None,
     ) -> DescribedFigure:
@@ -59,6 +58,8 @@ class StorePictures:
         many are drawn with `seed`. `out` is a .png, .svg or .pdf file. Raises ConfigError, InputError for the labels,
         and UnknownSpaceError.
         """
+        from protea_ray.query.space_map import space_map
+
         check_picture(out)
         if sentence := _why_no_map(self.location, space, pooling):
             return written(blank_figure("Map", sentence), out)
@@ -102,14 +103,15 @@ class StorePictures:
 
     @outage_as_store_error()
     def plot_drift(
-        self, a: str, b: str, *, sample: int = SAMPLE, seed: int = 0, pooling: str | None = None,
+        self, a: str, b: str, *, sample: int = 2_000, seed: int = 0, pooling: str | None = None,
         out: str | Path | None = None,
     ) -> DescribedFigure:  # fmt: skip
         """Draw how far two spaces (names or aliases) are apart, by length; raises what `Store.drift` raises."""
+        from protea_ray.query.drift import drift
+
         check_picture(out)
-        return written(
-            draw_drift(drift_bins(drift(self.location, a, b, sample=sample, seed=seed, pooling=pooling))), out
-        )
+        found = drift(self.location, a, b, sample=sample, seed=seed, pooling=pooling)
+        return written(draw_drift(drift_bins(found)), out)
 
     def _runs(self) -> tuple[RunFacts, ...]:
         from protea_ray.query.run_facts import read_run_facts
