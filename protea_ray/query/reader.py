@@ -19,6 +19,7 @@ from protea_ray.errors import StoreError
 from protea_ray.query import by_id, lookup
 from protea_ray.query.residues import ResidueMatrix
 from protea_ray.query.similar import Queries, SearchOptions, similar_to_new, similar_to_stored
+from protea_ray.query.store_pictures import StorePictures
 from protea_ray.query.stored_protein import matrix_of
 from protea_ray.query.view import DESCRIBES, Pin, View, distinct, matching
 from protea_ray.store.aliases import CURRENT, Alias, resolve
@@ -50,7 +51,7 @@ def open_store(uri: str | Path) -> Store:
     return Store(location)
 
 
-class Store:
+class Store(StorePictures):
     """Queries over one store.
 
     `space` is a space's name, an alias, or a Pin; `current` is the alias of that name, or the only space there is.
