@@ -66,6 +66,7 @@ class ToyEncoder:
     seed: str = "0"
     seconds_per_residue: float = 0.0
     token_budget: int = BUDGET
+    peak_gpu_memory: int = 0
     stats: Stats = field(default_factory=Stats)
     attention: Any = field(default_factory=lambda: SimpleNamespace(name="toy", why="a test's encoder"))
     products: Any = field(default_factory=lambda: SimpleNamespace(name="nobody", why="a test's encoder"))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from protea_ray.cluster.connect import LOCAL, connect, wanted_address
+from protea_ray.cluster.ray_metrics import Recorder
 from protea_ray.cluster.waiting import waiting_is_told
 from protea_ray.config.identity import space_name
 from protea_ray.config.paths import require_paths
@@ -33,8 +34,9 @@ from protea_ray.pipeline.ingest import columns_of, ingest
 from protea_ray.pipeline.interrupted import committed, interruption_recorded
 from protea_ray.pipeline.loop import Job, Tally, embed_units
 from protea_ray.pipeline.pool import at_most, device_of, pool_for, require_reach, require_room
-from protea_ray.pipeline.progress import Reporter
+from protea_ray.pipeline.progress import Meter, Reporter
 from protea_ray.pipeline.reasons import reasons_of
+from protea_ray.pipeline.run_metrics import RunMetrics, record_end
 from protea_ray.pipeline.run_record import RECORD, run_record
 from protea_ray.pipeline.stages import (
     ACCOUNTING,
@@ -78,6 +80,11 @@ class Setting:
     run: str
     make_spec: MakeSpec = EncoderSpec
     stages: Stages = field(default_factory=Stages)
+
+    @property
+    def recorder(self) -> Recorder:
+        """Records this run's figures as Ray metrics."""
+        return Recorder(run=self.run, family=self.checkpoint.facts.family)
 
     @property
     def encoder(self) -> EncoderSpec:
@@ -214,7 +221,7 @@ def embed(
         report.phase("checking the accounting")
         summary = summarise(setting, ingested.records, ingested.rejects, ingested.labels, work, done)
         summary = with_current(summary, settle_current(setting.location, spaces, setting.run, writer))
-        summary = finished(summary, stages)
+        summary = finished(summary, setting)
         if work.proteins or ingested.read_now:
             record_run(setting.location, summary.run, with_record(summary.to_json(), setting, tally), writer=writer)
         return summary
@@ -241,8 +248,10 @@ def embed_work(
     """Calibrate, cut into units, embed and commit under the lease; nothing at all when no protein is wanted.
 
     `tally` counts what was done, also when the run is stopped. `ingest_rejects`: records of this run's inputs that are
-    no proteins, for the progress line alone.
+    no proteins, for the progress line and the metrics alone.
     """
+    metrics = RunMetrics(setting.recorder, setting.stages.began)
+    metrics.planned(dict(zip(tally.stored, work.counts, strict=True)), ingest_rejects)
     if not work.proteins:
         return Embedding(tally)
     options, stages = setting.options, setting.stages
@@ -269,8 +278,10 @@ def embed_work(
     report.start(work.proteins, work.residues, units.seconds, rejects, foretold)
     stages.enter(ACTORS)
     report.phase(f"loading {setting.checkpoint.model} in {pool.actors} {setting.device} actor(s)")
-    job = Job(setting.location, tuple(targets), encoder, pool, options, setting.run, writer)
-    embed_units(job, units, report, tally)
+    job = Job(setting.location, tuple(targets), encoder, pool, options, setting.run, writer, metrics)
+    meter = Meter(work.proteins, work.residues, units.seconds, time.monotonic, rejects, foretold)
+    with metrics.embedding(units.count, meter):
+        embed_units(job, units, report, tally)
     stages.enter(EMBEDDING, tally.began)
     stages.leave()
     if tally.budget < calibration.token_budget:
@@ -317,10 +328,13 @@ def summarise(
     )
 
 
-def finished(summary: Summary, stages: Stages) -> Summary:
+def finished(summary: Summary, setting: Setting) -> Summary:
     """The summary of a run that ends now."""
+    stages = setting.stages
     stages.leave()
-    return replace(summary, seconds=round(time.time() - stages.began, 3), stages=stages.times())
+    summary = replace(summary, seconds=round(time.time() - stages.began, 3), stages=stages.times())
+    record_end(setting.recorder, summary.seconds, summary.stages)
+    return summary
 
 
 def with_record(facts: dict[str, Any], setting: Setting, tally: Tally) -> dict[str, Any]:

@@ -93,17 +93,27 @@ class Meter:
         """Share of the predicted cost that is done, 0 to 1."""
         return min(1.0, self.done_seconds / self.seconds)
 
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the first unit began; before one is back, since the actors began to load their model."""
+        return max(self._clock() - self._started, 1e-9)
+
+    @property
+    def seconds_left(self) -> float:
+        """Time left in seconds; 0 as well where the first unit takes longer than foretold."""
+        if not self.done_seconds:
+            return max(self._foretold - self.elapsed, 0.0)
+        return self.elapsed * (1 / self.fraction - 1)
+
     def words(self) -> list[tuple[int, str]]:
         """Share of the work, counts, rejects, rate and time left, each with its rank: 0 matters most."""
-        elapsed = max(self._clock() - self._started, 1e-9)
+        left = self.seconds_left
         share = f"{self.fraction:.0%}".replace("%", " %")
         counts = [(0, share), (2, f"{self.done_proteins:,}/{self.proteins:,} proteins")]
         rejected = [(3, f"{self.rejects:,} rejected")] if self.rejects else []
         if not self.done_seconds:
-            left = max(self._foretold - elapsed, 0.0)
             return [*counts, *rejected, (1, f"about {clock_time(left)} left" if left else "longer than foretold")]
-        left = clock_time(elapsed * (1 / self.fraction - 1))
-        return [*counts, *rejected, (4, _rate(self.done_residues / elapsed)), (1, f"{left} left")]
+        return [*counts, *rejected, (4, _rate(self.done_residues / self.elapsed)), (1, f"{clock_time(left)} left")]
 
     def line(self, width: int | None = None) -> str:
         """The words in one line; with a width those that fit into so many columns, of those that matter most."""

@@ -88,7 +88,8 @@ def test_a_write_that_fails_once_counts_its_records_once(tmp_path: Path, monkeyp
     monkeypatch.setattr(retries, "PAUSES", (0.0, 0.0))
     tables = Tables(tmp_path)
     result = tables.read(fasta)
-    assert result["counts"] == [(0, {"records": 3, "rejects": 1, "residues": 6})]
+    once = {"records": 3, "rejects": 1, "residues": 6, "reasons": {"illegal_letter": 1}}
+    assert result["counts"] == [(0, once)]
     assert tables.committed(result) == (["a", "b"], ["bad"])
 
 
