@@ -120,6 +120,14 @@ TRAINING_LEFT = _gauge("training", "protea_left_training_seconds", "seconds", "t
 METRICS: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
 
 
+def addresses() -> list[str]:
+    """HOST:PORT of every live node at which its agent serves metrics under /metrics; needs a Ray cluster."""
+    import ray
+
+    alive = [node for node in ray.nodes() if node["Alive"] and node.get("MetricsExportPort", 0) > 0]
+    return [f"{node['NodeManagerAddress']}:{node['MetricsExportPort']}" for node in alive]
+
+
 class Recorder:
     """Records figures of this process under fixed tags; does nothing where this process has no Ray cluster.
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from protea_ray.cluster.connect import LOCAL, connect, wanted_address
-from protea_ray.cluster.ray_metrics import Recorder
+from protea_ray.cluster.ray_metrics import Recorder, addresses
 from protea_ray.cluster.waiting import waiting_is_told
 from protea_ray.config.identity import space_name
 from protea_ray.config.paths import require_paths
@@ -160,6 +160,9 @@ def join(
     address = wanted_address(config.run)
     report.phase("starting Ray" if address == LOCAL else f"joining the Ray cluster at {address}")
     connect(config.run)
+    report.detail(
+        f"metrics of this run: {', '.join(f'http://{place}/metrics' for place in addresses()) or 'not served'}"
+    )
     require_room()
     device = device_of(config.run)
     recipes = tuple(resolve(r, checkpoint.facts, device, checkpoint.revision) for r in config.recipes)
