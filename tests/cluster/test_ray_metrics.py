@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -67,7 +67,7 @@ def test_without_ray_nothing_is_recorded_and_ray_is_not_imported() -> None:
 class _Fake:
     """Stands for a class of ray.util.metrics; remembers how it was made and what it was given."""
 
-    made: list[_Fake] = []
+    made: ClassVar[list[_Fake]] = []
 
     def __init__(self, name: str, description: str, *rest: Any) -> None:
         self.name, self.description, self.rest = name, description, rest
