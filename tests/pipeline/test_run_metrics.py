@@ -23,34 +23,11 @@ from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.sequences.synth import write_fasta
 from protea_ray.store.location import open_location
 from protea_ray.store.runs import last_run
+from tests.recorded_metrics import RecordedMetrics
 from tests.toy import ToySpec
 
 EXPORTED_WITHIN = 60.0  # seconds; Ray exports each ten
 SMALL_UNITS = {"unit_seconds": 0.05, "window_proteins": 64, "commit_units": 4}
-Given = list[tuple[Metric, float, dict[str, str]]]
-
-
-@pytest.fixture
-def given(monkeypatch: pytest.MonkeyPatch) -> Given:
-    """What this process records: metric, value and tags."""
-    found: Given = []
-
-    def take(self: Recorder, metric: Metric, value: float, **tags: str) -> None:
-        found.append((metric, value, self._of(metric, tags)))
-
-    for name in ("add", "set", "observe"):
-        monkeypatch.setattr(Recorder, name, take)
-    return found
-
-
-def total(given: Given, metric: Metric, **tags: str) -> float:
-    """The sum of what was added to a counter under these tags."""
-    return sum(value for known, value, of in given if known is metric and tags.items() <= of.items())
-
-
-def last(given: Given, metric: Metric) -> float:
-    """What a gauge was set to last."""
-    return [value for known, value, _ in given if known is metric][-1]
 
 
 def hostile(path: Path) -> Path:
@@ -66,40 +43,41 @@ def run(inputs: list[Path], store: Path, model: Path, spec: Callable[..., Encode
     return embed([str(path) for path in inputs], str(store), run_config(fields), LineReporter(), spec)
 
 
-def test_the_counters_of_a_run_are_its_summary(esm2: Path, tmp_path: Path, cluster: None, given: Given) -> None:
+def test_the_counters_of_a_run_are_its_summary(
+    esm2: Path, tmp_path: Path, cluster: None, recorded: RecordedMetrics
+) -> None:
     proteins = hostile(tmp_path / "p.fasta")
     summary = run([proteins], tmp_path / "store", esm2, ToySpec)
 
     tags, space = {"run": summary.run}, summary.spaces[0]
     for outcome in ("stored", "duplicate", "rejected", "already_present"):
-        assert total(given, m.RECORDS, **tags, space=space.space, outcome=outcome) == getattr(space, outcome), outcome
+        assert recorded.total(m.RECORDS, **tags, space=space.space, outcome=outcome) == getattr(space, outcome), outcome
     assert space.duplicate >= 1 and space.rejected == 2
-    assert total(given, m.RECORDS, **tags) == summary.records == total(given, m.INGESTED, **tags)
-    assert total(given, m.INGESTED_BYTES, **tags) == proteins.stat().st_size
-    assert {(r.reason, r.rejects) for r in summary.reasons} == {
-        (of["reason"], value) for metric, value, of in given if metric is m.INGEST_REJECTS
-    }
-    assert total(given, m.RESIDUES, **tags) == summary.residues > 0
-    assert total(given, m.PROTEINS, **tags) == space.stored
-    assert last(given, m.UNITS_LEFT) == last(given, m.PROTEINS_LEFT) == last(given, m.RUNNING) == 0
-    assert last(given, m.FRACTION) == pytest.approx(1.0) and last(given, m.SECONDS_LEFT) == pytest.approx(0, abs=1e-6)
-    assert last(given, m.ELAPSED) == summary.seconds
-    stages = {of["stage"]: value for metric, value, of in given if metric is m.STAGE}
-    assert stages == {stage.name: stage.seconds for stage in summary.stages}
-    assert {of["family"] for _, _, of in given if "family" in of} == {"esm2"}
+    assert recorded.total(m.RECORDS, **tags) == summary.records == recorded.total(m.INGESTED, **tags)
+    assert recorded.total(m.INGESTED_BYTES, **tags) == proteins.stat().st_size
+    assert {r.reason: r.rejects for r in summary.reasons} == recorded.by(m.INGEST_REJECTS, "reason")
+    assert recorded.total(m.RESIDUES, **tags) == summary.residues > 0
+    assert recorded.total(m.PROTEINS, **tags) == space.stored
+    assert recorded.last(m.UNITS_LEFT) == recorded.last(m.PROTEINS_LEFT) == recorded.last(m.RUNNING) == 0
+    assert recorded.last(m.FRACTION) == pytest.approx(1.0) and recorded.last(m.SECONDS_LEFT) == pytest.approx(
+        0, abs=1e-6
+    )
+    assert recorded.last(m.ELAPSED) == summary.seconds
+    assert recorded.by(m.STAGE, "stage") == {stage.name: stage.seconds for stage in summary.stages}
+    assert {of["family"] for _, _, of in recorded.values if "family" in of} == {"esm2"}
 
 
 def test_a_run_with_nothing_to_do_counts_what_was_there(
-    esm2: Path, tmp_path: Path, cluster: None, given: Given
+    esm2: Path, tmp_path: Path, cluster: None, recorded: RecordedMetrics
 ) -> None:
     proteins = hostile(tmp_path / "p.fasta")
     first = run([proteins], tmp_path / "store", esm2, ToySpec)
     again = run([proteins], tmp_path / "store", esm2, ToySpec)
 
-    assert total(given, m.RECORDS, run=again.run) == again.records
-    assert total(given, m.RECORDS, run=again.run, outcome="already_present") == first.spaces[0].stored + 1
-    assert total(given, m.INGESTED, run=again.run) == 0  # known byte for byte
-    assert not [1 for metric, _, of in given if metric is m.RUNNING and of["run"] == again.run]
+    assert recorded.total(m.RECORDS, run=again.run) == again.records
+    assert recorded.total(m.RECORDS, run=again.run, outcome="already_present") == first.spaces[0].stored + 1
+    assert recorded.total(m.INGESTED, run=again.run) == 0  # known byte for byte
+    assert again.run not in recorded.by(m.RUNNING, "run")
 
 
 def a_unit(**changed: Any) -> dict[str, Any]:
@@ -111,41 +89,41 @@ def a_unit(**changed: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_an_actor_records_what_it_computed(given: Given) -> None:
+def test_an_actor_records_what_it_computed(recorded: RecordedMetrics) -> None:
     recorder = Recorder(run="r", family="esm2")
     record_unit(recorder, a_unit())
     record_unit(recorder, a_unit(attempt=1, out_of_memory=0))
-    sums = {metric: total(given, metric) for metric in (m.ACTOR_RESIDUES, m.TOKENS, m.PACKS, m.FORWARD, m.WAITING)}
+    sums = {metric: recorded.total(metric) for metric in (m.ACTOR_RESIDUES, m.TOKENS, m.PACKS, m.FORWARD, m.WAITING)}
     assert list(sums.values()) == [180, 200, 4, 1.0, 0.5]
-    assert (total(given, m.REPEATED), total(given, m.OUT_OF_MEMORY)) == (1, 1)
-    assert (last(given, m.BUDGET), last(given, m.LOAD), last(given, m.ACTOR_MEMORY)) == (64, 3.0, 1000)
-    assert m.GPU_MEMORY not in [metric for metric, _, _ in given]  # a CPU has none: that is not 0
+    assert (recorded.total(m.REPEATED), recorded.total(m.OUT_OF_MEMORY)) == (1, 1)
+    assert (recorded.last(m.BUDGET), recorded.last(m.LOAD), recorded.last(m.ACTOR_MEMORY)) == (64, 3.0, 1000)
+    assert not recorded.by(m.GPU_MEMORY, "run")  # a CPU has none: that is not 0
     record_unit(recorder, a_unit(peak_gpu_memory=7))
-    assert last(given, m.GPU_MEMORY) == 7
+    assert recorded.last(m.GPU_MEMORY) == 7
 
 
-def test_the_time_left_is_that_of_the_progress_line(given: Given) -> None:
+def test_the_time_left_is_that_of_the_progress_line(recorded: RecordedMetrics) -> None:
     now = [0.0]
     metrics = RunMetrics(Recorder(run="r", family="esm2"), 0.0)
     line = Meter(9, 900, 12.0, lambda: now[0], foretold=30.0)
     with metrics.embedding(3, Meter(9, 900, 12.0, lambda: now[0], foretold=30.0)):
-        assert (last(given, m.SECONDS_LEFT), last(given, m.RUNNING)) == (pytest.approx(30.0), 1)
+        assert (recorded.last(m.SECONDS_LEFT), recorded.last(m.RUNNING)) == (pytest.approx(30.0), 1)
         now[0] = 10.0
         unit = a_unit(rejects=[{"space": "s", "reason": "too_long"}, {"space": "t", "reason": "too_long"}])
         metrics.finished(unit, 1)
         line.advance(3, 90, 4.0, 0.5, 1)
-        assert last(given, m.SECONDS_LEFT) == pytest.approx(1.0)  # 0.5 s for a third
+        assert recorded.last(m.SECONDS_LEFT) == pytest.approx(1.0)  # 0.5 s for a third
         assert f"{line.seconds_left:.0f}" == "1" and "0:01 left" in line.line()
-        assert (last(given, m.UNITS_LEFT), last(given, m.PROTEINS_LEFT)) == (2, 6)
-    assert total(given, m.REJECTS, space="s", reason="too_long") == total(given, m.RECORDS, space="t") == 1
-    assert last(given, m.RUNNING) == 0
+        assert (recorded.last(m.UNITS_LEFT), recorded.last(m.PROTEINS_LEFT)) == (2, 6)
+    assert recorded.total(m.REJECTS, space="s", reason="too_long") == recorded.total(m.RECORDS, space="t") == 1
+    assert recorded.last(m.RUNNING) == 0
 
 
-def test_a_run_that_fails_no_longer_runs(given: Given) -> None:
+def test_a_run_that_fails_no_longer_runs(recorded: RecordedMetrics) -> None:
     metrics = RunMetrics(Recorder(run="r", family="esm2"), 0.0)
     with pytest.raises(KeyboardInterrupt), metrics.embedding(3, Meter(9, 900, 12.0, lambda: 0.0)):
         raise KeyboardInterrupt
-    assert (last(given, m.RUNNING), last(given, m.UNITS_LEFT)) == (0, 3)
+    assert (recorded.last(m.RUNNING), recorded.last(m.UNITS_LEFT)) == (0, 3)
 
 
 SAMPLE = re.compile(r"(?P<name>\w+)\{(?P<labels>.*)\} (?P<value>\S+)")
