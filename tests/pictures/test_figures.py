@@ -256,4 +256,4 @@ def test_a_notebook_shows_a_figure_with_its_description() -> None:
     figure = draw_rejects(made.facts().rejects)
     shown = figure._repr_html_()
     assert shown.startswith('<img alt="1,203 records were rejected: too_long 1,200, bad_letter 3."')
-    assert "src=\"data:image/png;base64,iVBORw0KGgo" in shown
+    assert 'src="data:image/png;base64,iVBORw0KGgo' in shown
