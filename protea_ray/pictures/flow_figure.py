@@ -70,9 +70,10 @@ def describe_flow(run: RunFacts | None) -> str:
         return "No run has recorded where its records went."
     if not run.flows:
         return f"Where the records of run {run.run} ({run.kind}) went was not recorded."
-    return f"Run {run.run}. " + " ".join(_sentence(flow) for flow in run.flows)
+    return f"Run {run.run}. " + " ".join(flow_sentence(flow) for flow in run.flows)
 
 
-def _sentence(flow: Flow) -> str:
+def flow_sentence(flow: Flow) -> str:
+    """Where the records of one space went, in a sentence."""
     places = ", ".join(f"{getattr(flow, name):,} {words}" for name, words, _ in PLACES)
     return f"{flow.space}: of {flow.records:,} records {places}."

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from protea_ray.pictures.described_figure import DescribedFigure
 
 TITLE = "Proteins by length"
-_GROWING = 20  # the last bin by the first, from which bins grow with the length and the axis is logarithmic
+_GROWING = 20  # the longest by the shortest, from which bins grow with the length and the axis is logarithmic
 
 
 def draw_lengths(facts: StoreFacts) -> DescribedFigure:
@@ -27,7 +27,7 @@ def draw_lengths(facts: StoreFacts) -> DescribedFigure:
                  align="edge", color=BLUE, edgecolor="white", linewidth=0.5)  # fmt: skip
         panel(axes, f"{facts.proteins:,} proteins, {facts.residues:,} residues", "length, residues", "proteins")
         count_axis(axes.yaxis)
-        if facts.lengths[-1].first > _GROWING * facts.lengths[0].first:
+        if ends[-1] > _GROWING * facts.lengths[0].first:
             _logarithmic(axes, facts.lengths[0].first, ends[-1])
         else:
             count_axis(axes.xaxis)

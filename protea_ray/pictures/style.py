@@ -171,13 +171,18 @@ def look_of(number: int) -> Look:
     return Look(COLOURS[number % len(COLOURS)], marker_of(number), False)
 
 
-def grid_of_panels(panels: int, entries: int) -> tuple[Any, list[Any]]:
-    """A figure of at most three panels a row, the places that are too many left empty; and its axes in one list."""
+def plain_figure(width: float, height: float) -> Any:
+    """An empty figure, in inches, of a report that has its own words beside it."""
     from matplotlib.figure import Figure
 
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def grid_of_panels(panels: int, entries: int) -> tuple[Any, list[Any]]:
+    """A figure of at most three panels a row, the places that are too many left empty; and its axes in one list."""
     columns = min(panels, 3)
     rows = -(-panels // columns)
-    figure = Figure(figsize=(max(4.3 * columns, 6.5), 3.1 * rows + 0.5 + 0.2 * entries), layout="constrained")
+    figure = plain_figure(max(4.3 * columns, 6.5), 3.1 * rows + 0.5 + 0.2 * entries)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for empty in axes[panels:]:
         empty.set_axis_off()

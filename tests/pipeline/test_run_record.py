@@ -11,7 +11,7 @@ from protea_ray.config.run import RunOptions
 from protea_ray.pipeline.loop import Tally
 from protea_ray.pipeline.run_record import MOST_INPUTS, run_record
 
-RECIPE = EmbeddingConfig(model="m")
+RECIPE = EmbeddingConfig.model_validate({"model": "m"})
 FILES = {"config.json": "0" * 64, "model.safetensors": "1" * 64, "vocab.txt": "2" * 64}
 
 
@@ -47,7 +47,7 @@ def test_where_the_cluster_is_stays_out_of_the_record() -> None:
 
 
 def test_each_of_several_recipes_has_a_digest() -> None:
-    recipes = [RECIPE, EmbeddingConfig(model="m", pooling=("max",))]
+    recipes = [RECIPE, RECIPE.model_copy(update={"pooling": ("max",)})]
     digests = run_record(recipes, RunOptions(), FILES, Tally.of(["s"]), 0.0)["digests"]
     assert FILES.items() <= digests.items()
     assert digests["recipe 1"] != digests["recipe 2"]

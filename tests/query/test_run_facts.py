@@ -27,7 +27,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, esm2: Path, cluster: None) ->
     usual: Any = {"model": str(esm2), "max_residues": 100, "window_overlap": 20}
     protea_ray.embed(str(fasta), store, **usual)
     protea_ray.embed([str(fasta), str(more)], store, **usual)
-    protea_ray.reembed(store, pooling="max", **usual)
+    protea_ray.reembed(store, pooling=("max",), **usual)
     vectors = place / "vectors.h5"
     protea_ray.open_store(store).export(vectors)
     protea_ray.import_vectors(vectors, store, model="elsewhere")
