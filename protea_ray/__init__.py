@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from protea_ray.pipeline.accounting import Summary
     from protea_ray.query.reader import Store, open_store
     from protea_ray.query.view import Pin, missing
-    from protea_ray.reporting.write import Report
+    from protea_ray.reporting.write import WrittenReport
     from protea_ray.train.train_here import TrainingSummary
 
     __version__: str
@@ -85,13 +85,13 @@ __all__ = [
     "LeaseLostError",
     "Pin",
     "ProteaRayError",
-    "Report",
     "Store",
     "StoreError",
     "Summary",
     "TrainingError",
     "TrainingSummary",
     "UnknownSpaceError",
+    "WrittenReport",
     "__version__",
     "compare_variants",
     "embed",
@@ -113,7 +113,7 @@ _HOMES = {
     "Pin": "query.view",
     "Store": "query.reader",
     "Summary": "pipeline.accounting",
-    "Report": "reporting.write",
+    "WrittenReport": "reporting.write",
     "TrainingSummary": "train.train_here",
     "compare_variants": "api",
     "embed": "api",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from protea_ray.query.export import Exported
     from protea_ray.query.reader import Store
     from protea_ray.query.view import Pin
-    from protea_ray.reporting.write import Report
+    from protea_ray.reporting.write import WrittenReport
     from protea_ray.sequences.parts import Source
     from protea_ray.store.forget import Forgotten
     from protea_ray.train.train_here import TrainingSummary
@@ -292,7 +292,7 @@ def write_report(
     pooling: str | None = None,
     limit: int = 100_000,
     seed: int = 0,
-) -> Report:
+) -> WrittenReport:
     """Write a page about `store` that opens without a network: runs, rejects, lengths, a map, evaluations.
 
     `space` (None: `current`) is mapped by `method`, `against` a second one to compare it with, `labels` a file of

@@ -131,7 +131,7 @@ class Watcher(LineReporter):
         """Look at the memory once, when every actor has worked."""
         super().advance(proteins, residues, seconds, took, rejects)
         self.units += 1
-        if self._meter.fraction > 0.7 and not self.memory:
+        if self._meter and (self._meter.fraction or 0) > 0.7 and not self.memory:
             self.memory = [(0, 0)]
             threading.Thread(target=self._look, daemon=True).start()
 

@@ -11,7 +11,7 @@ from protea_ray.cli.loudness import QUIET, VERBOSE, loudness
 from protea_ray.cli.options import JSON, STORE, tells_untrained
 
 if TYPE_CHECKING:
-    from protea_ray.reporting.write import Report
+    from protea_ray.reporting.write import WrittenReport
 
 MAP = "Map"
 
@@ -71,7 +71,7 @@ def report(
     _tell(done, as_json)
 
 
-def _tell(done: Report, as_json: bool) -> None:
+def _tell(done: WrittenReport, as_json: bool) -> None:
     import json
 
     from rich.filesize import decimal

@@ -20,7 +20,7 @@ _THOUSANDS = 10_000  # from which a rate is given in thousands
 Words = list[tuple[int, str]]  # each with its rank: 0 matters most
 
 
-class Measured(Protocol):
+class Counted(Protocol):
     """What a display shows of a piece of work."""
 
     @property

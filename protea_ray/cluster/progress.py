@@ -20,7 +20,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from protea_ray.cluster.meter import Measured, Meter, WorkMeter
+from protea_ray.cluster.meter import Counted, Meter, WorkMeter
 from protea_ray.cluster.notebook_display import notebook_line
 from protea_ray.cluster.phases import Loudness, Phase, own_stderr, repeated, write_line
 from protea_ray.display import printable
@@ -85,7 +85,7 @@ class LineReporter:
         stream: TextIO | None = None,
     ) -> None:
         self._clock, self._loudness, self._stream = clock, loudness, stream
-        self._meter: Measured | None = None
+        self._meter: Counted | None = None
         self._last = clock()
         self._phase = Phase(self._say, clock)
 
@@ -168,7 +168,7 @@ class BarReporter:
 
     def __init__(self, console: Console, loudness: Loudness = "normal") -> None:
         self._console, self._loudness = console, loudness
-        self._meter: Measured | None = None
+        self._meter: Counted | None = None
         self._phase = Phase(lambda _: None)
         # standard output is left alone: what is printed there must reach a file that it leads to
         self._live = Live(

@@ -20,7 +20,7 @@ class DescribedFigure(Figure):
 
     def _repr_html_(self) -> str:
         """The figure as PNG with its description as alternative text, whatever backend the process uses."""
-        from protea_ray.pictures.style import write_figure
+        from protea_ray.pictures.figure_files import write_figure
 
         picture = BytesIO()
         write_figure(self, picture, "png")

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from protea_ray.pictures.style import BLUE, GREY, ORANGE, blank_figure, drawing, label, new_figure, panel
+from protea_ray.pictures.figure_files import drawing
+from protea_ray.pictures.style import BLUE, GREY, ORANGE, blank_figure, label, new_figure, panel
 
 if TYPE_CHECKING:
     from protea_ray.pictures.described_figure import DescribedFigure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from protea_ray.pictures.figure_files import drawing
 from protea_ray.pictures.store_data import Flow, RunFacts
 from protea_ray.pictures.style import (
     BLUE,
@@ -13,7 +14,6 @@ from protea_ray.pictures.style import (
     YELLOW,
     blank_figure,
     count_axis,
-    drawing,
     label,
     named_rows,
     new_figure,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from protea_ray.pictures.figure_files import drawing
 from protea_ray.pictures.store_data import LengthBin, StoreFacts
-from protea_ray.pictures.style import BLUE, blank_figure, count_axis, drawing, new_figure, panel
+from protea_ray.pictures.style import BLUE, blank_figure, count_axis, new_figure, panel
 
 if TYPE_CHECKING:
     from protea_ray.pictures.described_figure import DescribedFigure

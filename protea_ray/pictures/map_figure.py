@@ -10,8 +10,9 @@ import numpy as np
 from protea_ray.display import first_of, printable
 from protea_ray.errors import ConfigError, did_you_mean
 from protea_ray.pictures.colours import MOST_CLASSES, UNKNOWN, UNKNOWN_COLOUR, colour_classes
+from protea_ray.pictures.figure_files import drawing
 from protea_ray.pictures.map_data import MapColumn, SpaceMap
-from protea_ray.pictures.style import GREY, blank_figure, drawing, label, marker_of, new_figure, panel
+from protea_ray.pictures.style import GREY, blank_figure, label, marker_of, new_figure, panel
 
 if TYPE_CHECKING:
     from protea_ray.pictures.described_figure import DescribedFigure

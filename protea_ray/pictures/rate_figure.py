@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from protea_ray.pictures.figure_files import drawing
 from protea_ray.pictures.store_data import RatePoint, RunFacts
-from protea_ray.pictures.style import BLUE, GREY, blank_figure, count_axis, drawing, new_figure, panel
+from protea_ray.pictures.style import BLUE, GREY, blank_figure, count_axis, new_figure, panel
 
 if TYPE_CHECKING:
     from protea_ray.pictures.described_figure import DescribedFigure

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from protea_ray.pictures.figure_files import drawing
 from protea_ray.pictures.store_data import RejectGroup
-from protea_ray.pictures.style import ORANGE, blank_figure, count_axis, drawing, named_rows, new_figure
+from protea_ray.pictures.style import ORANGE, blank_figure, count_axis, named_rows, new_figure
 
 if TYPE_CHECKING:
     from protea_ray.pictures.described_figure import DescribedFigure

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from protea_ray.pictures.figure_files import drawing
 from protea_ray.pictures.store_data import RunFacts
-from protea_ray.pictures.style import BLUE, blank_figure, drawing, named_rows, new_figure
+from protea_ray.pictures.style import BLUE, blank_figure, named_rows, new_figure
 
 if TYPE_CHECKING:
     from protea_ray.pictures.described_figure import DescribedFigure

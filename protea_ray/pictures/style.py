@@ -1,4 +1,4 @@
-"""How every picture of this package looks, and how it is written. matplotlib is imported when something is drawn.
+"""How every picture of this package looks. matplotlib is imported when something is drawn.
 
 Okabe and Ito's colours, which differ for colour-blind eyes too, on white: a page with a dark background shows them on
 their own. Texts of a store are data: they are cut, and neither mathematics nor markup is read in them.
@@ -6,49 +6,24 @@ their own. Texts of a store are data: they are cut, and neither mathematics nor 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from protea_ray.display import printable
 from protea_ray.errors import ConfigError
+from protea_ray.pictures.figure_files import DPI, FONT, drawing
 
 if TYPE_CHECKING:
     from protea_ray.pictures.described_figure import DescribedFigure
 
 INSTALL = 'pip install "protea-ray[report]"'
-FORMATS = ("png", "svg", "pdf")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 BLUE, ORANGE, GREEN, PINK, SKY, YELLOW, BLACK = COLOURS
 GREY, GRID = "#666666", "#e5e5e5"
-DPI = 150
 _MARKERS = "osD^vP*X"
-_FONT = "DejaVu Sans"  # comes with matplotlib, so that a picture is the same on every machine
-_RC: dict[Any, Any] = {
-    "font.family": _FONT,
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "figure.titlesize": 10,
-    "legend.fontsize": 8,
-    "axes.labelsize": 9,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "figure.facecolor": "white",
-    "axes.facecolor": "white",
-    "savefig.facecolor": "white",
-    "text.color": "black",
-    "text.usetex": False,
-    "text.parse_math": False,  # an id may hold dollars
-    "svg.fonttype": "none",  # letters stay letters: they can be searched and read aloud
-    "svg.hashsalt": "protea_ray",  # the same figure is the same file
-    "pdf.fonttype": 42,
-}
 
 
 def drawable() -> bool:
@@ -64,15 +39,6 @@ def require_matplotlib() -> None:
     """Raise ConfigError with the command that installs matplotlib where it is missing."""
     if not drawable():
         raise ConfigError(f"pictures need matplotlib, which is not installed: {INSTALL}", where="pictures")
-
-
-@contextmanager
-def drawing() -> Iterator[None]:
-    """This style while a figure is made or written; a user's own settings come back after it."""
-    import matplotlib
-
-    with matplotlib.rc_context(_RC):
-        yield
 
 
 def new_figure(title: str, description: str, width: float = 8.0, height: float = 4.5) -> DescribedFigure:
@@ -93,18 +59,6 @@ def blank_figure(title: str, sentence: str) -> DescribedFigure:
         axes.set_axis_off()
         axes.text(0.5, 0.5, label(sentence, 110), ha="center", va="center", color=GREY, fontsize=10)
     return figure
-
-
-def write_figure(figure: DescribedFigure, file: str | Path | IO[bytes], format: str) -> None:
-    """Write a figure as one of FORMATS with its title and description inside; the same figure gives the same bytes."""
-    title, description = printable(figure.title), printable(figure.description)
-    metadata: dict[str, dict[str, str | None]] = {
-        "png": {"Title": title, "Description": description, "Software": None},
-        "svg": {"Title": title, "Description": description, "Date": None},
-        "pdf": {"Title": title, "Subject": description, "CreationDate": None, "Creator": None, "Producer": None},
-    }
-    with drawing():
-        figure.savefig(file, format=format, dpi=DPI, metadata=metadata[format])
 
 
 def panel(axes: Any, title: str, x: str, y: str) -> None:
@@ -144,7 +98,7 @@ def _glyphs() -> frozenset[int]:
     """The characters that the font of the pictures has."""
     from matplotlib.font_manager import findfont, get_font
 
-    return frozenset(get_font(findfont(_FONT)).get_charmap())
+    return frozenset(get_font(findfont(FONT)).get_charmap())
 
 
 @dataclass(frozen=True)

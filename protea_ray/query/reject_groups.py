@@ -24,7 +24,7 @@ from protea_ray.store.tables import find_table
 EXAMPLES = 20  # of each reason
 LONGEST_TEXT = 300  # characters of an id or a detail; a rejected id may be a megabyte
 _COLUMNS = ["source", "line", "key", "space", "reason"]
-_DTYPES = (np.int32, np.int64, np.uint64, np.uint64, np.int32, np.int32)  # of the fields of _Rows, in their order
+_DTYPES = (np.int32, np.int64, np.uint64, np.uint64, np.int32, np.int32)  # of the fields of _RejectRows, in their order
 
 
 def read_reject_groups(location: Location) -> tuple[RejectGroup, ...]:
@@ -32,7 +32,7 @@ def read_reject_groups(location: Location) -> tuple[RejectGroup, ...]:
     table = find_table(location.table(REJECTS_TABLE))
     if table is None or not table.count_rows():
         return ()
-    rows = _Rows.read(table)
+    rows = _RejectRows.read(table)
     kept = np.flatnonzero(rows.last_of_each() & ~rows.stored(location))
     reasons = rows.reason[kept]
     groups = [_group(location, table, name, kept[reasons == code]) for code, name in enumerate(rows.reasons)]
@@ -53,7 +53,7 @@ class _Codes:
 
 
 @dataclass(frozen=True)
-class _Rows:
+class _RejectRows:
     """All rows of the table, each column a number (n,); texts are given by their codes."""
 
     source: np.ndarray
@@ -66,7 +66,7 @@ class _Rows:
     reasons: tuple[str, ...]
 
     @classmethod
-    def read(cls, table: lance.LanceDataset) -> _Rows:
+    def read(cls, table: lance.LanceDataset) -> _RejectRows:
         """Read the table once, in row order, into arrays of their final size: joining parts would hold all twice."""
         codes = {name: _Codes() for name in ("source", "space", "reason")}
         columns = tuple(np.empty(table.count_rows(), dtype) for dtype in _DTYPES)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from protea_ray.errors import ConfigError, did_you_mean
 from protea_ray.pictures.drift_figure import DriftBin, DriftBins, draw_drift
+from protea_ray.pictures.figure_files import FORMATS, write_figure
 from protea_ray.pictures.flow_figure import draw_flow
 from protea_ray.pictures.lengths_figure import draw_lengths
 from protea_ray.pictures.map_data import Method
@@ -20,7 +21,7 @@ from protea_ray.pictures.rate_figure import draw_rate
 from protea_ray.pictures.rejects_figure import draw_rejects
 from protea_ray.pictures.stages_figure import draw_stages
 from protea_ray.pictures.store_data import RunFacts
-from protea_ray.pictures.style import FORMATS, INSTALL, blank_figure, drawable, write_figure
+from protea_ray.pictures.style import INSTALL, blank_figure, drawable
 from protea_ray.query.view import Pin, View
 from protea_ray.store.aliases import CURRENT
 from protea_ray.store.location import Location

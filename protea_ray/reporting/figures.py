@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from protea_ray.errors import ConfigError
 from protea_ray.pictures.drift_figure import draw_drift
+from protea_ray.pictures.figure_files import write_figure
 from protea_ray.pictures.flow_figure import draw_flow
 from protea_ray.pictures.lengths_figure import draw_lengths
 from protea_ray.pictures.map_data import SpaceMap
@@ -17,7 +18,7 @@ from protea_ray.pictures.rate_figure import draw_rate
 from protea_ray.pictures.rejects_figure import draw_rejects
 from protea_ray.pictures.stages_figure import draw_stages
 from protea_ray.pictures.store_data import StoreFacts
-from protea_ray.pictures.style import require_matplotlib, write_figure
+from protea_ray.pictures.style import require_matplotlib
 from protea_ray.query.drift import Drift
 from protea_ray.query.store_pictures import chosen_run, drift_bins
 

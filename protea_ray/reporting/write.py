@@ -21,7 +21,7 @@ _HEAD = 2_000  # bytes in which the mark stands
 
 
 @dataclass(frozen=True)
-class Report:
+class WrittenReport:
     """What was written: the page, its size, the figures beside it, and what the reader should know."""
 
     path: Path
@@ -42,7 +42,7 @@ def write_report(
     options: ReportOptions,
     figures: Path | None = None,
     phase: Callable[[str], None] = lambda text: None,
-) -> Report:
+) -> WrittenReport:
     """Read the store and write the page to `out`, and its pictures as PNG and SVG into the folder `figures`.
 
     Raises ConfigError with every mistake before anything is read, and where the extra `report` is not installed.
@@ -61,7 +61,7 @@ def write_report(
         phase("drawing the figures")
         drawn = tuple(write_figures(figures, data.facts, data.space_map, data.drift))
     shown = data.space_map
-    return Report(
+    return WrittenReport(
         out, len(text), drawn, len(shown.ids) if shown else 0, data.facts.proteins, shown.notes if shown else ()
     )
 

@@ -17,6 +17,7 @@ from matplotlib.colors import LogNorm, to_hex
 from protea_ray.errors import ConfigError
 from protea_ray.pictures.described_figure import DescribedFigure
 from protea_ray.pictures.drift_figure import DriftBin, draw_drift
+from protea_ray.pictures.figure_files import FORMATS, write_figure
 from protea_ray.pictures.flow_figure import draw_flow
 from protea_ray.pictures.lengths_figure import draw_lengths
 from protea_ray.pictures.map_data import MapColumn
@@ -25,7 +26,6 @@ from protea_ray.pictures.rate_figure import draw_rate
 from protea_ray.pictures.rejects_figure import draw_rejects
 from protea_ray.pictures.stages_figure import draw_stages
 from protea_ray.pictures.store_data import Flow, LengthBin, RejectGroup, StageTime
-from protea_ray.pictures.style import FORMATS, write_figure
 from tests.pictures import made
 
 SVG = "{http://www.w3.org/2000/svg}"

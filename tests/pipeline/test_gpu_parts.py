@@ -23,6 +23,7 @@ from protea_ray.errors import ConfigError, EncoderError
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.pipeline import acceptance, calibration, embed, pool, worker
 from protea_ray.pipeline.attempts import Attempt
+from protea_ray.pipeline.stages import Stages
 from protea_ray.pipeline.worker import EmbedUnits, EncoderSpec, Protein
 
 SPEC = EncoderSpec("a model", None, Path("nowhere"), "here", {}, "esm2", "cpu", None)
@@ -77,7 +78,9 @@ def test_a_run_calibrates_on_its_device(device: str, gpus: float, monkeypatch: p
         raise AskedError(asked)
 
     monkeypatch.setattr(embed, "calibrate", calibrate)
-    setting: Any = SimpleNamespace(device=device, options=None, encoder=None, checkpoint=None, recipes=())
+    setting: Any = SimpleNamespace(
+        device=device, options=None, encoder=None, checkpoint=None, recipes=(), stages=Stages(), recorder=None
+    )
     nothing: Any = None
     with pytest.raises(AskedError) as caught:
         embed.embed_work(setting, SimpleNamespace(proteins=1), [], nothing, nothing, nothing)  # type: ignore[arg-type]
