@@ -16,7 +16,7 @@ else
 TORCH ?= torch==2.13.0
 endif
 
-.PHONY: help setup demo test check lint pytest-test pytest-check audit chaos bench gpu simulate docs coverage figures clean
+.PHONY: help setup demo test check lint pytest-test pytest-check audit chaos bench gpu simulate interop docs coverage figures clean
 help:
 	@echo "make demo   embed examples/families.fasta and look at the result"
 	@echo "make test   set up, check, and the tests of minutes"
@@ -27,6 +27,7 @@ help:
 	@echo "make bench  residues per second beside plain transformers"
 	@echo "make gpu    runs, is right, is fast on the NVIDIA GPU here? A report in $(ACCEPTANCE)/"
 	@echo "make simulate  the pipeline on 48 GPUs that are only numbers, and a model of 4,096"
+	@echo "make interop  ProtSpace, biotrainer, scanpy and cellxgene open what export writes, each in an environment of its own"
 	@echo "make docs   these pages, the Python names and the commands as HTML under build/docs"
 	@echo "make coverage  lines that the tests reach, in every process; a report, no threshold"
 	@echo "make figures  sizes and structure of the source (AGAINST=revision puts another one beside)"
@@ -92,6 +93,9 @@ gpu: setup
 simulate: setup
 	$(BIN)/python -m benchmarks.cluster.simulate --json simulated.json
 	$(BIN)/python -m benchmarks.cluster.foretell --measured simulated.json
+
+interop: setup
+	$(BIN)/python -m tools.interop_check
 
 docs: setup
 	$(BIN)/python -m tools.cli_page

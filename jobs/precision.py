@@ -14,10 +14,10 @@ from typing import Annotated
 import typer
 
 from jobs.program import run_program
+from protea_ray.cluster.progress import reporter
 from protea_ray.errors import ConfigError
 from protea_ray.evaluate.precision import HALVES, PROTEINS, precision_table
 from protea_ray.evaluate.sampled_proteins import from_files, from_store
-from protea_ray.pipeline.progress import reporter
 
 
 def main(

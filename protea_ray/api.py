@@ -1,7 +1,8 @@
 """The commands as Python functions: embed, reembed, train_model, evaluate_spaces, compare_variants and the others.
 
-They do what the commands of the same names do and raise the same errors; progress goes to standard error. Nothing heavy
-is imported before a function is called. `protea_ray/__init__.py` lists every public name.
+They do what the commands of the same names do and raise the same errors; progress goes to standard error, or into a
+notebook's cell, unless `quiet`. Nothing heavy is imported before a function is called. `protea_ray/__init__.py` lists
+every public name.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from protea_ray._fields import RecipeFields, RunFields, TrainingFields, Training
 from protea_ray.config.paths import as_texts
 
 if TYPE_CHECKING:
+    from protea_ray.cluster.progress import Reporter
     from protea_ray.comparison.comparison import Comparison
     from protea_ray.config.recipe import EmbeddingConfig
     from protea_ray.evaluate.evaluation import Evaluation
@@ -38,6 +40,7 @@ def embed(
     model: str | Path | EmbeddingConfig | None = None,
     recipes: Sequence[RecipeFields | EmbeddingConfig] | None = None,
     run: RunFields | None = None,
+    quiet: bool = False,
     **recipe: Unpack[RecipeFields],
 ) -> Summary:
     """Embed every protein of `inputs` (files, globs, directories, URLs) into `store`, exactly once.
@@ -57,10 +60,10 @@ def embed(
     config = run_config({**base, **recipe, "recipes": recipes or [], "run": run or {}})
     require_paths(as_texts(inputs), str(store))
 
+    from protea_ray.cluster.progress import reporter
     from protea_ray.pipeline.embed import embed as run_embed  # imports Ray: a mistake above is reported at once
-    from protea_ray.pipeline.progress import reporter
 
-    with reporter() as report:
+    with reporter("quiet" if quiet else "normal") as report:
         return run_embed(as_texts(inputs), str(store), config, report)
 
 
@@ -73,6 +76,7 @@ def reembed(
     allow_untrained: bool = False,
     gate: str | Path | None = None,
     run: RunFields | None = None,
+    quiet: bool = False,
     **recipe: Unpack[RecipeFields],
 ) -> Reembedded:
     """Embed the proteins of `store` with another checkpoint, verify the new space, then move `alias` to it.
@@ -83,15 +87,15 @@ def reembed(
     (docs/evaluation.md); where it does not, the alias stays and `stays` of what is returned says why. The same call
     again resumes. Raises StoreError when the new space does not verify (the alias stays), and whatever `embed` raises.
     """
+    from protea_ray.cluster.progress import reporter
     from protea_ray.config.gate_file import require_fields_and_gate
     from protea_ray.config.recipe import EmbeddingConfig, given_fields
-    from protea_ray.pipeline.progress import reporter
     from protea_ray.pipeline.reembed import reembed as run_reembed
 
     base = given_fields(model) if isinstance(model, EmbeddingConfig) else {"model": str(model)}
     fields = {**base, **recipe, "run": run or {}}
     conditions = require_fields_and_gate(fields, str(gate) if gate is not None else None)
-    with reporter() as report:
+    with reporter("quiet" if quiet else "normal") as report:
         judge = None
         if conditions is not None:
             from protea_ray.evaluate.gate import open_gate
@@ -107,6 +111,7 @@ def train_model(
     *,
     run: TrainingRunFields | None = None,
     attribution: str | None = None,
+    quiet: bool = False,
     **recipe: Unpack[TrainingFields],
 ) -> TrainingSummary:
     """Train a masked language model on the proteins of `store` in the directory `out`; the same call again goes on.
@@ -124,7 +129,7 @@ def train_model(
     from protea_ray.train.lines import training_lines  # imports torch: a mistake above is reported at once
     from protea_ray.train.store_run import train_on_store
 
-    with training_lines() as report:
+    with training_lines("quiet" if quiet else "normal") as report:
         return train_on_store(str(store), str(out), config, options, report, attribution)
 
 
@@ -139,6 +144,7 @@ def evaluate_spaces(
     lengths: Sequence[int] = (1022, 2046),
     out: str | Path | None = None,
     run: RunFields | None = None,
+    quiet: bool = False,
 ) -> Evaluation:
     """Train probes on vectors of `store`, on labelled tasks with controls; every result is kept in the store.
 
@@ -151,10 +157,10 @@ def evaluate_spaces(
     from protea_ray.config.run import options_alone
 
     options = options_alone(run or {})
+    from protea_ray.cluster.progress import reporter
     from protea_ray.evaluate.evaluation import CONTROLS, evaluate
-    from protea_ray.pipeline.progress import reporter
 
-    with reporter() as report:
+    with reporter("quiet" if quiet else "normal") as report:
         return evaluate(
             str(store), as_texts(spaces), as_texts(tasks), report, data=None if data is None else Path(data),
             controls=CONTROLS if controls is None else controls, seeds=seeds, lengths=lengths,
@@ -173,6 +179,7 @@ def compare_variants(
     proteins_per_bin: int = 50,
     longest: int | None = None,
     device: str = "auto",
+    quiet: bool = False,
 ) -> Comparison:
     """Compare the ways to compute the vectors of `model`: nearness to exact attention, masked loss, time and memory.
 
@@ -181,12 +188,12 @@ def compare_variants(
     same call again goes on there. Computes in this process, costs in one of their own. Raises ConfigError,
     CheckpointError, InputError, and EvaluationError where such a process dies.
     """
+    from protea_ray.cluster.progress import reporter
     from protea_ray.comparison.comparison import ComparisonOptions, compare
-    from protea_ray.pipeline.progress import reporter
 
     texts = None if variants is None else tuple(variants)
     options = ComparisonOptions(texts, tuple(blocks), seed, proteins_per_bin, longest, device)
-    with reporter() as report:
+    with reporter("quiet" if quiet else "normal") as report:
         return compare(None if model is None else str(model), str(proteins), Path(out), report, options)
 
 
@@ -221,15 +228,17 @@ def import_vectors(
     store_dtype: str = "float16",
     fasta: str | Path | Sequence[str | Path] = (),
     dataset: str | None = None,
+    report: Reporter | None = None,
 ) -> Imported:
     """Store vectors that another program computed in a space of their own, matched to proteins by id or letters.
 
     `vectors` is FastESM's SQLite or .pth file, fair-esm's folder of .pt files, or an .h5 file of biotrainer,
     bio_embeddings, ProtTrans, UniProt or FANTASIA. `model` says what computed them and is part of the space's name.
     `pooling` names vectors whose file does not say how they were pooled, `layer` and `dataset` choose one of several,
-    `fasta` are proteins to add to the store first. Takes the lease. Raises InputError when nothing is stored, and
-    ConfigError, LeaseHeldError and StoreError.
+    `fasta` are proteins to add to the store first, `report` is told how far it is. Takes the lease. Raises InputError
+    when nothing is stored, and ConfigError, LeaseHeldError and StoreError.
     """
+    from protea_ray.cluster.progress import SILENT
     from protea_ray.config.run import RunOptions
     from protea_ray.exchange.formats import open_source
     from protea_ray.exchange.imported_space import ImportOptions
@@ -253,7 +262,7 @@ def import_vectors(
         if proteins:
             ingest(proteins, location, RunOptions(), run, writer)
         name_only_space(location, run, writer)
-        return take(source, location, options, run, writer)
+        return take(source, location, options, run, writer, report or SILENT)
 
 
 def forget(store: str | Path, source: str | Path, *, all_versions: bool = False, dry_run: bool = False) -> Forgotten:
@@ -288,8 +297,8 @@ def write_report(
 
     `space` (None: `current`) is mapped by `method`, `against` a second one to compare it with, `labels` a file of
     values by id that colour the map, `colour` the column that does so first, `figures` a folder for PNG and SVG. Of
-    more than `limit` proteins a sample is drawn by `seed`. Raises ConfigError with every mistake, UnknownSpaceError, InputError
-    for labels, and StoreError.
+    more than `limit` proteins a sample is drawn by `seed`. Raises ConfigError with every mistake, UnknownSpaceError,
+    InputError for labels, and StoreError.
     """
     from protea_ray.query.reader import open_store
     from protea_ray.reporting.gather import ReportOptions

@@ -82,6 +82,8 @@ class ToyEncoder:
                     yield Rejected(index, number, "too_long", f"{len(sequence)} residues")
                 else:
                     self.stats.windows += len(laid.windows)
+                    self.stats.forward_passes += len(laid.windows)  # each window a pack of its own
+                    self.stats.tokens += sum(end - start for start, end in laid.windows)
                     yield self._embedded(index, number, sequence, laid)
 
     def _embedded(self, index: int, number: int, sequence: str, laid: Layout) -> Embedded:

@@ -27,12 +27,12 @@ import typer
 from benchmarks.cluster.schedule import Schedule
 from benchmarks.cluster.simulated_cluster import SimulatedSpec, memory_of, processes_below, simulated_cluster
 from protea_ray.acceptance.drawn import accepted
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.config.cache import CACHE_VARIABLE
 from protea_ray.config.run import run_config
 from protea_ray.models.untrained import MODEL_NAME
 from protea_ray.pipeline.accounting import Summary
 from protea_ray.pipeline.embed import embed
-from protea_ray.pipeline.progress import LineReporter
 from protea_ray.plan.cost import Cost, transformer_cost
 from protea_ray.sequences.synth import synthesise
 

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from protea_ray.errors import ConfigError
+from protea_ray.pictures.style import BLUE, GREY, plain_figure, require_matplotlib
 
 _WIDE = 160  # columns where there is no terminal to ask
 
@@ -86,17 +86,14 @@ def draw(found: dict[str, Any], path: Path) -> None:
 
     Raises ConfigError where matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigError('the picture needs matplotlib: pip install "protea-ray[report]"', where="report") from error
+    require_matplotlib()
     first = found["records"][0]["model"]
     records = [r for r in found["records"] if r["model"] == first]
-    figure = Figure(figsize=(12, 5), layout="constrained")
+    figure = plain_figure(12, 5)
     bars, curves = figure.subplots(1, 2)
     names = [r["way"] for r in records] + [f"protea_ray pipeline, {p['actors']} actor(s)" for p in found["pipeline"]]
     rates = [r["rate"] for r in records] + [p["rate"] for p in found["pipeline"]]
-    colours = ["tab:blue" if name.startswith("protea_ray") else "tab:gray" for name in names]
+    colours = [BLUE if name.startswith("protea_ray") else GREY for name in names]
     bars.bar_label(bars.barh(names, rates, color=colours), fmt="{:,.0f}", padding=3)
     bars.invert_yaxis()
     bars.margins(x=0.15)

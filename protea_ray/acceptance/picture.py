@@ -9,19 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from protea_ray.acceptance.verdicts import Line
+from protea_ray.pictures.style import GREEN, GREY, INSTALL, ORANGE, PINK, drawable, plain_figure
 
-COLOURS = {"ok": "tab:green", "missed": "tab:red", "failed": "tab:purple", "not run": "tab:gray"}
+COLOURS = {"ok": GREEN, "missed": ORANGE, "failed": PINK, "not run": GREY}
 _BUCKET = re.compile(r"(?P<model>.+), (?P<low>[\d,]+)-(?P<high>[\d,]+) residues, residues/s")
 
 
 def draw(lines: Sequence[Line], path: Path) -> str | None:
     """Write the picture; returns in words why there is none where matplotlib is missing."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return 'no picture: it needs matplotlib, pip install "protea-ray[report]"'
+    if not drawable():
+        return f"no picture: it needs matplotlib, {INSTALL}"
     judged = [line for line in lines if line.value is not None and line.tolerance and math.isfinite(line.value)]
-    figure = Figure(figsize=(14, 4 + 0.2 * len(judged)), layout="constrained")
+    figure = plain_figure(14, 4 + 0.2 * len(judged))
     left, right = figure.subplots(1, 2, width_ratios=(2, 1))
     _bounds(left, judged)
     _rates(right, lines)
@@ -52,7 +51,7 @@ def _rates(axes: Any, lines: Sequence[Line]) -> None:
     found = [(m, line) for line in lines if (m := _BUCKET.fullmatch(line.line)) and line.value]
     ends = [int(m["high"].replace(",", "")) for m, _ in found]
     axes.plot(ends, [line.value for _, line in found], marker="o", label="protea_ray")
-    axes.plot(ends, [line.baseline for _, line in found], marker="o", color="tab:gray", label="transformers, sorted")
+    axes.plot(ends, [line.baseline for _, line in found], marker="o", color=GREY, label="transformers, sorted")
     if found:
         axes.set_xscale("log", base=2)
         axes.legend()

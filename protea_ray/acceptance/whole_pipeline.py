@@ -21,9 +21,9 @@ import torch
 
 from protea_ray.acceptance.measure import clock
 from protea_ray.acceptance.ways import LONGEST, ours
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.config.run import run_config
 from protea_ray.pipeline.embed import embed
-from protea_ray.pipeline.progress import LineReporter
 
 _together: Barrier
 

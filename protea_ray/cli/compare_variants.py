@@ -55,8 +55,8 @@ def compare_variants(
     from protea_ray.config.paths import require_inputs
 
     require_inputs([proteins])  # before the seconds that the imports take
+    from protea_ray.cluster.progress import reporter
     from protea_ray.comparison.comparison import ComparisonOptions, compare
-    from protea_ray.pipeline.progress import reporter
 
     wanted = tuple(block.strip() for block in blocks.split(",") if block.strip())
     options = ComparisonOptions(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,14 +17,15 @@ import typer
 from protea_ray.cli.loudness import QUIET, VERBOSE, loudness
 from protea_ray.cli.options import ASSIGNMENTS, FILE, INPUT_FIELDS, JSON, STORE, fields_of, overrides
 from protea_ray.cli.outcome import INTERRUPTED
+from protea_ray.cli.process_start import command_start
 
 if TYPE_CHECKING:
     from protea_ray.cluster.phases import Loudness
+    from protea_ray.cluster.progress import Reporter
     from protea_ray.config.gate_file import GateConfig
     from protea_ray.config.run import RunConfig
     from protea_ray.pipeline.accounting import Summary
     from protea_ray.pipeline.gate_figures import Gate
-    from protea_ray.pipeline.progress import Reporter
 
 TOO_MANY_REJECTS = 3
 RERUN = "Stopped. What was finished is committed; it is safe to rerun the same command."
@@ -35,6 +35,7 @@ UNTRAINED = (
 )
 STARTING = "starting"
 NEW_MODEL = "hub id or directory of the new checkpoint [required without --watch]"
+TIMINGS = Annotated[bool, typer.Option("--timings", help="also say how long each stage of the run took")]
 WATCH = "Watch (instead of --model)"
 
 
@@ -60,7 +61,7 @@ def ray_session(loud: Loudness) -> Iterator[None]:
             yield
     finally:
         if _ray_runs() and not before:
-            from protea_ray.pipeline.progress import reporter
+            from protea_ray.cluster.progress import reporter
 
             with suppress(KeyboardInterrupt), reporter(loud) as report:  # the result is there, or was said not to be
                 report.phase("closing Ray")
@@ -83,13 +84,14 @@ def embed(
     config: FILE = None,
     assignments: ASSIGNMENTS = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan, embed and write nothing")] = False,
+    timings: TIMINGS = False,
     as_json: JSON = False,
     verbose: VERBOSE = False,
     quiet: QUIET = False,
     **given: Any,
 ) -> None:
     """Embed every protein of INPUT... into STORE, exactly once; the same command again resumes."""
-    started = time.time()
+    started = command_start()
     loud = loudness(verbose, quiet)
     *inputs, store = split_paths(paths)
     from protea_ray.config.paths import require_paths
@@ -109,14 +111,14 @@ def embed(
         return
     with ray_session(loud):
         summary = run_now(inputs, store, settings, loud, started)
-        finish(summary, settings.run.max_rejects, summary.to_json() if as_json else None)
+        finish(summary, settings.run.max_rejects, summary.to_json() if as_json else None, timings)
 
 
 def plan_only(
     inputs: list[str], store: str, settings: RunConfig, loud: Loudness, started: float, as_json: bool
 ) -> None:
     """Print what the run would do and take."""
-    from protea_ray.pipeline.progress import reporter
+    from protea_ray.cluster.progress import reporter
 
     with ray_session(loud):
         with reporter(loud) as report:
@@ -140,7 +142,7 @@ def split_paths(paths: list[str]) -> list[str]:
 
 def run_now(inputs: list[str], store: str, settings: RunConfig, loud: Loudness, started: float) -> Summary:
     """Embed with progress on standard error; `started` is when the command was given, in seconds since the epoch."""
-    from protea_ray.pipeline.progress import reporter
+    from protea_ray.cluster.progress import reporter
 
     with reporter(loud) as report:
         report.phase(STARTING)
@@ -149,11 +151,13 @@ def run_now(inputs: list[str], store: str, settings: RunConfig, loud: Loudness, 
         return run(inputs, store, settings, report, started=started)
 
 
-def finish(summary: Summary, max_rejects: int | None, facts: dict[str, Any] | None) -> None:
-    """Print the accounting and, as JSON, `facts`; leave with code 3 when too much was rejected."""
-    from protea_ray.cli.show_run import print_summary
+def finish(summary: Summary, max_rejects: int | None, facts: dict[str, Any] | None, timings: bool = False) -> None:
+    """Print the accounting, the stages and, as JSON, `facts`; leave with code 3 when too much was rejected."""
+    from protea_ray.cli.show_run import print_summary, print_timings
 
     print_summary(summary)
+    if timings:
+        print_timings(summary)
     if not summary.trained:
         print(UNTRAINED, file=sys.stderr)
     if facts is not None:
@@ -194,6 +198,7 @@ def reembed(
     ] = None,
     config: FILE = None,
     assignments: ASSIGNMENTS = None,
+    timings: TIMINGS = False,
     as_json: JSON = False,
     verbose: VERBOSE = False,
     quiet: QUIET = False,
@@ -204,11 +209,11 @@ def reembed(
     No input files. Recipe flags that are left out are those of the space the alias points to. The same command again
     resumes; after the end it does nothing.
     """
-    started = time.time()
+    started = command_start()
     loud = loudness(verbose, quiet)
+    from protea_ray.cluster.progress import reporter
     from protea_ray.config.gate_file import require_fields_and_gate
     from protea_ray.config.run import load_fields
-    from protea_ray.pipeline.progress import reporter
 
     fields = load_fields(config, assignments or [], overrides(given))
     _require_a_model(fields, watch)
@@ -236,7 +241,7 @@ def reembed(
         from protea_ray.cli.show_reembed import leave_if_not_passed, tell
 
         tell(done)
-        finish(done.summary, planned.setting.options.max_rejects, done.to_json() if as_json else None)
+        finish(done.summary, planned.setting.options.max_rejects, done.to_json() if as_json else None, timings)
         leave_if_not_passed(done.gate)
 
 

@@ -54,8 +54,8 @@ def evaluate(
     The same command again computes what is missing only. An untrained control that the store lacks is embedded first.
     """
     loud = loudness(verbose, quiet)
+    from protea_ray.cluster.progress import reporter
     from protea_ray.config.length_groups import LENGTHS, read_lengths
-    from protea_ray.pipeline.progress import reporter
 
     options = run_options(assignments or [], address)
     ends = LENGTHS if lengths is None else read_lengths(lengths, "--lengths")

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from protea_ray.cli.embed import ray_session
+from protea_ray.cli.loudness import QUIET
 from protea_ray.cli.options import JSON, NEW_STORE, STORE, tells_untrained
 from protea_ray.cli.terminal import say
 
 if TYPE_CHECKING:
+    from protea_ray.cluster.phases import Loudness
     from protea_ray.exchange.importing import Imported
     from protea_ray.query.export import Exported
 
@@ -38,6 +40,7 @@ def import_(
         Path | None, typer.Option("--unmatched", help="write ids that match no one protein here")
     ] = None,
     as_json: JSON = False,
+    quiet: QUIET = False,
 ) -> None:
     """Import existing VECTORS into a space of STORE, matched to its proteins by id or by sequence.
 
@@ -49,15 +52,16 @@ def import_(
     require_new_store(store)
     require_inputs([vectors, *(fasta or ())])
     from protea_ray.api import import_vectors
-    from protea_ray.pipeline.progress import reporter
+    from protea_ray.cluster.progress import reporter
 
     if unmatched is not None:
         require_writable(unmatched, "--unmatched")
-    with ray_session("normal"), reporter() as report:
+    loud: Loudness = "quiet" if quiet else "normal"
+    with ray_session(loud), reporter(loud) as report:
         report.phase(f"importing {vectors}")
         done = import_vectors(
             vectors, store, model=model, pooling=pooling, layer=layer, store_dtype=store_dtype, fasta=fasta or (),
-            dataset=dataset,
+            dataset=dataset, report=report,
         )  # fmt: skip
     if unmatched is not None:
         names = [*done.unmatched_names, *done.ambiguous_names]
@@ -88,7 +92,10 @@ def export(
     store: STORE,
     out: Annotated[
         str,
-        typer.Argument(metavar="OUT", help=".parquet .arrow .csv .tsv .jsonl .npz .h5ad .h5 .pt .fasta; text also .gz"),
+        typer.Argument(
+            metavar="OUT",
+            help=".parquet .arrow .csv .tsv .jsonl .npz .h5ad .h5 .protspace.h5 .pt .fasta; text also .gz",
+        ),
     ],
     space: Annotated[str, typer.Option("--space", help="space or alias")] = "current",
     ids: Annotated[list[str] | None, typer.Option("--id", help="a protein's id; repeat for several [all]")] = None,
@@ -99,17 +106,28 @@ def export(
     ] = None,
     float32: Annotated[bool, typer.Option("--float32", help="single precision, for readers without half")] = False,
     version: Annotated[int | None, typer.Option("--version", min=1, help="of the space [the latest]")] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help=".csv, .tsv or .parquet with a column id; its columns go to .h5ad")
+    ] = None,
     as_json: JSON = False,
+    quiet: QUIET = False,
 ) -> None:
     """Write proteins of STORE with their vectors to OUT, in the format of its ending, for other programs.
 
-    Tables: Parquet, Arrow, CSV, TSV, JSON lines. Vectors: NumPy's npz, AnnData's h5ad, biotrainer's h5, fair-esm's
-    folder of .pt. Letters: FASTA. Exit code 1 when an --id is not in the store; the others are written.
+    Tables: Parquet, Arrow, CSV, TSV, JSON lines. Vectors: NumPy's npz, AnnData's h5ad, biotrainer's h5, ProtSpace's
+    protspace.h5, fair-esm's folder of .pt. Letters: FASTA. Exit code 1 when an --id is not in the store; the others are
+    written.
     """
+    from protea_ray.cluster.progress import reporter
+    from protea_ray.query.export import export as write
     from protea_ray.query.reader import open_store
 
     opened = open_store(store)
-    done = opened.export(out, space=space, ids=ids, where=where, pooling=pooling, float32=float32, version=version)
+    with reporter("quiet" if quiet else "normal") as report:
+        done = write(
+            opened, out, space=space, ids=ids, where=where, pooling=pooling, float32=float32, version=version,
+            labels=labels, report=report,
+        )  # fmt: skip
     _print_exported(done)
     if as_json:
         print(json.dumps({**done.to_json(), "trained": opened.view(space, version).info.trained}))
@@ -122,6 +140,8 @@ def _print_exported(done: Exported) -> None:
     say(f"{done.rows:,} rows written to {done.path}")
     if done.left_out:
         say(f"  {done.left_out:,} left out: they have no vector")
+    for note in done.notes:
+        say(f"  {note}")
     if done.unknown:
         more = ", ..." if len(done.unknown) > 3 else ""
         print(

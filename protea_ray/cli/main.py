@@ -25,6 +25,7 @@ from protea_ray.cli import (
 )
 from protea_ray.cli.grammar import CheckedCommand, SectionedGroup
 from protea_ray.cli.outcome import PROGRAM, carry_out, forgiving_output
+from protea_ray.cli.process_start import one_command
 
 COMMANDS = {
     "Work": {"embed": embed.embed, "reembed": embed.reembed, "train": train.train},
@@ -94,6 +95,7 @@ def whole(
 
 def run(command: str | None = None, program: str = PROGRAM) -> NoReturn:
     """Entry point, of one command alone when it is named; exit codes are those of `carry_out`."""
+    one_command()
     forgiving_output()
     everything = get_command(app)
     chosen = everything if command is None else vars(everything)["commands"][command]

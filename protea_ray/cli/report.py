@@ -56,7 +56,7 @@ def report(
     The map shows neighbours, finds ids and is coloured by any column. With --against also the drift of two spaces.
     """
     loud = loudness(verbose, quiet)
-    from protea_ray.pipeline.progress import reporter
+    from protea_ray.cluster.progress import reporter
 
     with reporter(loud) as told:
         told.phase("reading the store's tables")

@@ -33,7 +33,7 @@ class RowsOut:
         from protea_ray.query.view import CHUNK
 
         if self.file is not None:
-            return self.file.columns(view, self.file.pooling(view, pooling))
+            return self.file.columns(view, self.file.pooling(view, pooling), pooling)
         if self.vectors and pooling is None:
             return None
         vector = [pooling] if self.vectors and pooling is not None else []
@@ -93,7 +93,11 @@ def _written(rows: pa.Table, file: FileFormat, path: str, view: View | None, poo
         raise StoreError(f"0 proteins; {path} was not made")
     column = "" if view is None or file.holds != "vectors" else file.pooling(view, pooling)
     whole = rows if view is None or file.holds != "letters" else _with_letters(rows, view)
-    return write_file(Content([whole], view, column), path, file)
+    content = Content([whole], view, column)
+    written = write_file(content, path, file)
+    for note in content.notes:
+        say(note)
+    return written
 
 
 def _with_letters(rows: pa.Table, view: View) -> pa.Table:

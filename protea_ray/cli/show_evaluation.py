@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from protea_ray.cli.terminal import Column, print_table, say
-from protea_ray.evaluate.plots import drawable
 from protea_ray.evaluate.report import NOT_DRAWN, EvaluationTables
 from protea_ray.evaluate.tables.shown import ShownTable
+from protea_ray.pictures.style import drawable
 
 _NAMES = {
     "task",

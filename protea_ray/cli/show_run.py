@@ -13,6 +13,7 @@ from protea_ray.display import clock_time
 from protea_ray.pipeline import accounting
 from protea_ray.pipeline.accounting import Summary
 from protea_ray.pipeline.dry_run import DryRun
+from protea_ray.pipeline.stages import MEANINGS
 
 _REASONS = 4  # in a summary, the most frequent first
 
@@ -58,6 +59,15 @@ def print_summary(summary: Summary) -> None:
     for note in summary.current_notes:
         say(note)
     say(took(summary))
+
+
+def print_timings(summary: Summary) -> None:
+    """The stages of the run in order: when each began, how long it took, what it is; below, the first vector."""
+    rows = [(s.name, f"{s.begins:.2f} s", f"{s.seconds:.2f} s", MEANINGS[s.name]) for s in summary.stages]
+    columns = [Column("stage"), Column("begins", right=True), Column("takes", right=True), Column("what", keep=False)]
+    print_table(columns, rows)
+    if summary.first_vector_seconds is not None:
+        say(f"first vector after {summary.first_vector_seconds:.2f} s, end after {summary.seconds:.2f} s")
 
 
 def rejected_lines(summary: Summary) -> list[str]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from protea_ray.cli.loudness import QUIET, loudness
 from protea_ray.cli.options import JSON, STORE, tells_untrained
 from protea_ray.cli.outcome import FAILED
 
 if TYPE_CHECKING:
+    from protea_ray.cluster.progress import Reporter
     from protea_ray.store.location import Location
 
 STATE_CODES = {"sound": 0, "damaged": FAILED, "unfinished": 4, "being written": 5}
@@ -46,7 +49,7 @@ def status(
         print_status(opened.status())
 
 
-def verify(store: STORE, space: ONE_SPACE = None, as_json: JSON = False) -> None:
+def verify(store: STORE, space: ONE_SPACE = None, as_json: JSON = False, quiet: QUIET = False) -> None:
     """Read everything: what is missing, doubled, damaged or left over, and the commands that mend it.
 
     Exit code 0 for a sound store, 1 for a damaged one, 4 for an unfinished one, 5 for one that is being written.
@@ -56,7 +59,8 @@ def verify(store: STORE, space: ONE_SPACE = None, as_json: JSON = False) -> None
     from protea_ray.store.verify import verify
 
     location = existing(store)
-    report = verify(location, named_space(location, space))
+    with progress(quiet) as told:
+        report = verify(location, named_space(location, space), told)
     commands = ways_out(location, report)
     print_findings(report, commands)
     tell({**report.to_json(), "next": commands}, as_json)
@@ -64,7 +68,9 @@ def verify(store: STORE, space: ONE_SPACE = None, as_json: JSON = False) -> None
         raise typer.Exit(STATE_CODES[report.state])
 
 
-def repair(store: STORE, space: ONE_SPACE = None, dry_run: DRY_RUN = False, as_json: JSON = False) -> None:
+def repair(
+    store: STORE, space: ONE_SPACE = None, dry_run: DRY_RUN = False, as_json: JSON = False, quiet: QUIET = False
+) -> None:
     """Verify, and take damaged units out, so that the next embed, or evaluation, computes them again."""
     from protea_ray.cli.show_checks import print_repair
     from protea_ray.store.next_command import ways_out
@@ -73,8 +79,9 @@ def repair(store: STORE, space: ONE_SPACE = None, dry_run: DRY_RUN = False, as_j
 
     location = existing(store)
     named = named_space(location, space)
-    done = None if dry_run else repair(location, named)
-    report = verify(location, named)  # of what is left, or, for the plan, of what is there
+    with progress(quiet) as told:
+        done = None if dry_run else repair(location, named, report=told)
+        report = verify(location, named, told)  # of what is left, or, for the plan, of what is there
     done = done or plan_repair(location, report)
     commands = ways_out(location, report)
     print_repair(done, commands)
@@ -88,6 +95,7 @@ def upkeep(
     keep_hours: Annotated[float, typer.Option("--keep-hours", min=0, help="versions younger than this stay")] = 24,
     dry_run: DRY_RUN = False,
     as_json: JSON = False,
+    quiet: QUIET = False,
 ) -> None:
     """Merge small fragments and remove old versions and left-over files; tagged and pinned versions stay."""
     from datetime import timedelta
@@ -95,7 +103,9 @@ def upkeep(
     from protea_ray.cli.show_checks import print_upkeep
     from protea_ray.store.upkeep import upkeep
 
-    tables = upkeep(existing(store), keep=timedelta(hours=keep_hours), dry_run=dry_run)
+    location = existing(store)
+    with progress(quiet) as told:
+        tables = upkeep(location, keep=timedelta(hours=keep_hours), dry_run=dry_run, report=told)
     print_upkeep(tables, dry_run)
     tell({"dry_run": dry_run, "tables": [t.to_json() for t in tables]}, as_json)
 
@@ -108,6 +118,7 @@ def forget(
     all_versions: Annotated[bool, typer.Option("--all", help="every version of a path, not only one")] = False,
     dry_run: DRY_RUN = False,
     as_json: JSON = False,
+    quiet: QUIET = False,
 ) -> None:
     """Remove a source: its records, and vectors and rejects of proteins that no other source holds."""
     from protea_ray.cli.show import print_forgotten, print_sources
@@ -119,7 +130,8 @@ def forget(
         print_sources(known)
         tell({"sources": [asdict(one) for one in known]}, as_json)
     else:
-        done = forget(location, source, all_versions=all_versions, dry_run=dry_run)
+        with progress(quiet) as told:
+            done = forget(location, source, all_versions=all_versions, dry_run=dry_run, report=told)
         print_forgotten(done)
         tell(done.to_json(), as_json)
 
@@ -213,6 +225,7 @@ def index(
     force: Annotated[bool, typer.Option("--force", help="build anew, whatever the size")] = False,
     dry_run: DRY_RUN = False,
     as_json: JSON = False,
+    quiet: QUIET = False,
 ) -> None:
     """Build or extend the vector index; `query --nearest --approximate` uses it."""
     from protea_ray.cli.show_checks import print_indexed
@@ -221,9 +234,17 @@ def index(
 
     location = existing(store)
     name, _ = resolve(location, space)
-    columns = build_index(location, name, pooling, min_rows=min_rows, force=force, dry_run=dry_run)
+    with progress(quiet) as told:
+        columns = build_index(location, name, pooling, min_rows=min_rows, force=force, dry_run=dry_run, report=told)
     print_indexed(columns)
     tell({"dry_run": dry_run, "columns": [column.to_json() for column in columns]}, as_json)
+
+
+def progress(quiet: bool) -> AbstractContextManager[Reporter]:
+    """Progress on standard error while the block runs."""
+    from protea_ray.cluster.progress import reporter
+
+    return reporter(loudness(verbose=False, quiet=quiet))
 
 
 def existing(store: str) -> Location:

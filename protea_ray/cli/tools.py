@@ -57,9 +57,13 @@ def maps(
     wanted = [name.strip() for name in outputs.split(",")]
     require_map_options(Path(out), wanted)  # before the seconds that the imports take
     require_inputs([source])
+    from protea_ray.cluster.progress import reporter
     from protea_ray.encoder.maps import write_maps
 
-    done = write_maps(source, out, outputs=wanted, ids=ids, model=model, revision=revision, alphabet=alphabet)
+    with reporter() as report:
+        done = write_maps(
+            source, out, outputs=wanted, ids=ids, model=model, revision=revision, alphabet=alphabet, report=report
+        )
     print(f"maps of {done.proteins} protein(s) written to {done.path}")
     if done.left_out:
         shown = "".join(f"\n  {problem}" for problem in done.left_out[:LEFT_OUT_SHOWN])

@@ -116,8 +116,8 @@ def _conditions(location: Location, b: str, gate: str, tasks: Sequence[str], dat
 
 def _opened(conditions: GateConfig, gate: str, location: Location, loud: Loudness) -> Gate:
     """The function that judges, once its tasks are read."""
+    from protea_ray.cluster.progress import reporter
     from protea_ray.evaluate.gate import open_gate
-    from protea_ray.pipeline.progress import reporter
 
     with reporter(loud) as report:
         report.phase(STARTING)
@@ -128,8 +128,8 @@ def _judged(
     location: Location, compared: Drift, a: str, judge: Gate, options: RunOptions, loud: Loudness
 ) -> GateResult:  # fmt: skip
     """Hold the second space against the first, as the one that an alias points to."""
+    from protea_ray.cluster.progress import reporter
     from protea_ray.pipeline.gate_figures import Candidate
-    from protea_ray.pipeline.progress import reporter
 
     with ray_session(loud), reporter(loud) as report:
         report.phase(STARTING)

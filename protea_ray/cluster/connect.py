@@ -12,16 +12,15 @@ import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
 import ray
 import ray._private.ray_constants as ray_constants
-import ray._private.services as ray_services
 import ray._private.worker as ray_worker
 from ray.data import DataContext
 
 from protea_ray.cluster.address import check_address
 from protea_ray.cluster.cores import usable_cores
+from protea_ray.cluster.local_processes import fewer_processes
 from protea_ray.cluster.places import object_directory, ray_directory
 from protea_ray.cluster.start_errors import is_slow_start, join_error, start_error
 from protea_ray.cluster.token import ensure_private_token
@@ -93,7 +92,7 @@ def _start() -> None:
 def _init_local() -> None:
     """Declare one CPU more than there are cores: encoder actors take one each, and reading needs one too."""
     place = ray_directory()
-    with _silent_stderr(), _same_environment(), _no_usage_statistics():
+    with _silent_stderr(), _same_environment(), fewer_processes():
         ray.init(
             address=LOCAL,
             num_cpus=usable_cores() + 1,
@@ -115,24 +114,6 @@ def _same_environment() -> Iterator[None]:
         yield
     finally:
         ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = before
-
-
-@contextmanager
-def _no_usage_statistics() -> Iterator[None]:
-    """Start no process for Ray's usage statistics: also where they are off, it asks three clouds' metadata services.
-
-    Without a dashboard it would do nothing else.
-    """
-    start = ray_services.start_api_server
-
-    def only_a_dashboard(include_dashboard: bool | None, *rest: Any, **more: Any) -> Any:
-        return start(include_dashboard, *rest, **more) if include_dashboard else (None, None)
-
-    ray_services.start_api_server = only_a_dashboard
-    try:
-        yield
-    finally:
-        ray_services.start_api_server = start
 
 
 def _reach_this_machine_directly() -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from protea_ray.cluster.progress import Reporter
 from protea_ray.comparison.compared_rows import FidelityRow, PooledRow
 from protea_ray.comparison.compared_variant import UNCUT, ComparedVariant
 from protea_ray.comparison.finished_parts import FinishedParts, rows_of, table_of
@@ -20,7 +21,6 @@ from protea_ray.comparison.protein_bins import DrawnProtein, ProteinBins
 from protea_ray.comparison.variant_cost import CostRow, measure_cost
 from protea_ray.comparison.variant_encoders import VariantEncoders
 from protea_ray.errors import ProteaRayError
-from protea_ray.pipeline.progress import Reporter
 
 if TYPE_CHECKING:
     from protea_ray.comparison.fidelity import ExactStates

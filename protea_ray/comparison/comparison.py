@@ -19,6 +19,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from protea_ray.cluster.progress import Reporter
 from protea_ray.comparison.advice import advice
 from protea_ray.comparison.blocks import Blocks, LeftOut, grouped
 from protea_ray.comparison.compared_rows import EdgeRow, FidelityRow, LossRow, PooledRow
@@ -49,7 +50,6 @@ from protea_ray.config.paths import is_file
 from protea_ray.errors import ConfigError, ProteaRayError, did_you_mean
 from protea_ray.evaluate.tables.shown import ShownTable
 from protea_ray.models.checkpoint import Checkpoint, open_checkpoint
-from protea_ray.pipeline.progress import Reporter
 
 BLOCKS = ("fidelity", "loss", "cost")
 PER_BIN = 50  # proteins

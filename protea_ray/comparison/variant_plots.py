@@ -15,7 +15,7 @@ from protea_ray.comparison.exponents import Exponent
 from protea_ray.comparison.measured_variants import MeasuredVariants
 from protea_ray.comparison.variant_cost import CostRow, cost_exponents
 from protea_ray.comparison.variant_verdicts import LEAST_NATS
-from protea_ray.evaluate.plots import grid_of_panels, look_of, save_with_legend
+from protea_ray.pictures.style import grid_of_panels, look_of, panel, save_with_legend
 
 _CLOSE = 1.3  # ticks of lengths whose ratio is smaller would be written over each other
 _LINES = {"linestyle": "-", "linewidth": 1.0, "markersize": 4}
@@ -35,7 +35,7 @@ def draw_fidelity(found: MeasuredVariants, path: Path) -> bool:
             if own:
                 one.errorbar(*zip(*own, strict=True), label=name, **_style(found, name))
         proteins = max(row.proteins for row in rows if row.bin == bin)
-        _panel(one, f"up to {bin:,} residues, n = {proteins:,}", "layers before the last", "relative error")
+        panel(one, f"up to {bin:,} residues, n = {proteins:,}", "layers before the last", "relative error")
         one.set_yscale("log")
         one.invert_xaxis()
         one.xaxis.get_major_locator().set_params(integer=True)
@@ -61,7 +61,7 @@ def draw_losses(found: MeasuredVariants, path: Path) -> bool:
         (left, "masked loss; bars: standard error", "nats"),
         (right, f"minus that of {WINDOWS}, paired; bars: two standard errors", "nats, logarithmic beyond the band"),
     ):  # fmt: skip
-        _panel(one, title, "residues, at most", unit)
+        panel(one, title, "residues, at most", unit)
         _length_axis(one, found.trained_length, [row.bin for row in rows])
     right.set_yscale("symlog", linthresh=LEAST_NATS, linscale=0.7)
     right.axhspan(-LEAST_NATS, LEAST_NATS, color="#eeeeee", zorder=0)
@@ -87,7 +87,7 @@ def draw_costs(found: MeasuredVariants, path: Path) -> bool:
         _cost_line(right, own, lambda row: row.peak_bytes and row.peak_bytes / 1e6, style)
     clock = "CPU seconds of one thread" if rows[0].device == "cpu" else "seconds on the GPU"
     for one, title, unit in ((left, "time", clock), (right, "memory above the loaded model", "MB")):
-        _panel(one, title, "residues", unit)
+        panel(one, title, "residues", unit)
         _length_axis(one, None, [row.length for row in rows])
         one.set_yscale("log")
     figure.suptitle("One protein through the model; in the legend: exponents of length", fontsize=10)
@@ -122,15 +122,6 @@ def _cost_line(
     points = [(row.length, value) for row in rows if (value := of(row))]
     if points:
         axes.errorbar(*zip(*points, strict=True), **style)
-
-
-def _panel(axes: Any, title: str, x: str, y: str) -> None:
-    axes.set_title(title, fontsize=9)
-    axes.set_xlabel(x, fontsize=8)
-    axes.set_ylabel(y, fontsize=8)
-    axes.tick_params(labelsize=8)
-    axes.grid(color="#e5e5e5", linewidth=0.7)
-    axes.set_axisbelow(True)
 
 
 def _length_axis(axes: Any, trained: int | None, lengths: Sequence[int]) -> None:

@@ -16,9 +16,10 @@ from protea_ray.comparison.drift_file import drift_json
 from protea_ray.comparison.measured_variants import MeasuredVariants
 from protea_ray.comparison.variant_plots import draw_costs, draw_fidelity, draw_losses
 from protea_ray.display import printable
-from protea_ray.evaluate.plots import INSTALL, drawable
+from protea_ray.evaluate.plots import INSTALL
 from protea_ray.evaluate.tables.shown import ShownTable
 from protea_ray.models.measured_drift import MEASURED
+from protea_ray.pictures.style import drawable
 
 PAGE = "report.md"
 PICTURES = {"fidelity.png": draw_fidelity, "loss.png": draw_losses, "cost.png": draw_costs}

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from protea_ray.cluster.progress import SILENT, Reporter
 from protea_ray.config.attention_forms import attention_variant
 from protea_ray.config.map_options import require_map_options
 from protea_ray.config.recipe import embedding_config
@@ -108,7 +109,7 @@ class Maps:
 
 def write_maps(
     source: str, out: str | Path, *, outputs: Sequence[str] = ("attention",), ids: Sequence[str] | None = None,
-    model: str | None = None, revision: str | None = None, alphabet: str | None = None,
+    model: str | None = None, revision: str | None = None, alphabet: str | None = None, report: Reporter = SILENT,
 ) -> Maps:  # fmt: skip
     """Write maps of the proteins of `source` (all, or those in `ids`) to the npz file `out`, in float32.
 
@@ -129,6 +130,7 @@ def write_maps(
         require_no_nucleotides(places, columns)
     found = _proteins(places, source, ids, columns)
     proteins = found.proteins
+    report.phase("opening the checkpoint")
     checkpoint = open_checkpoint(model, revision)
     if checkpoint.facts.reads_3di and alphabet is None:
         require_amino_acids(places, columns)
@@ -144,8 +146,10 @@ def write_maps(
     try:
         with zipfile.ZipFile(unfinished, "w") as archive:
             _append_array(archive, "id", np.array([id for id, _ in proteins], dtype=np.str_))
+            report.work("writing maps", "maps", len(proteins) * len(outputs))
             for name, values in _arrays(encoder, proteins, outputs):
                 _append_array(archive, name, values)
+                report.worked(1)
         unfinished.replace(out)
     finally:
         unfinished.unlink(missing_ok=True)

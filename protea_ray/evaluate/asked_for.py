@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from protea_ray.cluster.progress import Reporter
 from protea_ray.config.length_groups import lengths_problem
 from protea_ray.errors import ConfigError, InputError, did_you_mean
 from protea_ray.evaluate.controls_needed import made_controls
 from protea_ray.evaluate.inputs import CONTROLS, RESIDUES_ONLY, Input
 from protea_ray.evaluate.subjects import Subject, any_view, lacking, read_subjects
 from protea_ray.evaluate.task import RESIDUE, Task
-from protea_ray.pipeline.progress import Reporter
 from protea_ray.store.location import Location
 
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
+from protea_ray.cluster.progress import Reporter
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import ProteaRayError
 from protea_ray.evaluate.inputs import RANDOM, UNTRAINED, WINDOW, Input
 from protea_ray.evaluate.letters import WINDOW_RESIDUES
 from protea_ray.evaluate.subjects import Subject, space_subject
 from protea_ray.evaluate.untrained_spaces import MissingTwins, WantedTwin, in_one_pass, missing_twins, wanted_twin
-from protea_ray.pipeline.progress import Reporter
 from protea_ray.store.keys import KeyIndex
 from protea_ray.store.location import Location
 from protea_ray.store.spaces import SpaceInfo, list_spaces

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from protea_ray.cluster.progress import Reporter
 from protea_ray.config.length_groups import LENGTHS
 from protea_ray.config.run import RunOptions
 from protea_ray.display import first_of
@@ -32,7 +33,6 @@ from protea_ray.evaluate.inputs import CONTROLS, UNTRAINED
 from protea_ray.evaluate.protocol import Protocol
 from protea_ray.evaluate.subjects import Subject
 from protea_ray.evaluate.task import Task
-from protea_ray.pipeline.progress import Reporter
 from protea_ray.query.reader import open_store
 from protea_ray.store.evaluations import read_cells, read_evaluations
 from protea_ray.store.keys import key_array

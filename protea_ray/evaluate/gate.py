@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from protea_ray.cluster.progress import Reporter
 from protea_ray.config.gate_file import GateConfig, TaskConditions
 from protea_ray.errors import ConfigError, InputError, did_you_mean
 from protea_ray.evaluate.gate_conditions import TaskRows, unjudged
@@ -21,7 +22,6 @@ from protea_ray.evaluate.subjects import newest_view
 from protea_ray.evaluate.task import CLASSIFICATION, HEADLINE, MULTILABEL, REGRESSION, RESIDUE
 from protea_ray.evaluate.tasks.named import join_task, read_labelled
 from protea_ray.pipeline.gate_figures import Candidate, Gate, GateFigure, GateResult
-from protea_ray.pipeline.progress import Reporter
 from protea_ray.store.location import open_location
 from protea_ray.store.rows import vector_facts
 from protea_ray.store.tables import open_table

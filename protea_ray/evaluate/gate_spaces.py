@@ -5,11 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 
+from protea_ray.cluster.progress import Reporter
 from protea_ray.config.gate_file import DRIFT_CONDITIONS, DriftConditions, MaskedLossConditions
 from protea_ray.errors import CheckpointError, ConfigError, EncoderError, StoreError
 from protea_ray.evaluate.gate_conditions import NO_CURRENT
 from protea_ray.pipeline.gate_figures import Candidate, GateFigure
-from protea_ray.pipeline.progress import Reporter
 from protea_ray.query.drift import Drift, drift
 from protea_ray.query.masked_drift import SpaceModel, masked_drift, space_model
 from protea_ray.query.random_vectors import UntrainedSpaceWarning

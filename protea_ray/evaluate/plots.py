@@ -7,7 +7,6 @@ and Ito's colours, which differ for colour-blind eyes too); controls are hollow 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,41 +15,11 @@ from protea_ray.evaluate.tables.estimates import Estimate, InputFacts
 from protea_ray.evaluate.tables.layers import LayerTable, OfLayer
 from protea_ray.evaluate.tables.lengths import FEW, LengthTable, OfLength
 from protea_ray.evaluate.tables.normalised import Normalised, NormalisedTable
+from protea_ray.pictures.style import GREY, GRID, Look, grid_of_panels, look_of, plain_figure, save_with_legend
 
 INSTALL = 'pip install "protea-ray[evaluate]"'
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-_MARKERS, _HOLLOW = "osD^vP*X", "o^sDv"
-_GREY = "#666666"
+_HOLLOW = "o^sDv"
 _BARS = "bars: 95 % interval over tested proteins"
-_DPI = 150
-
-
-def drawable() -> bool:
-    """Whether matplotlib is installed."""
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
-
-@dataclass(frozen=True)
-class Look:
-    """How an input is drawn everywhere: hollow and grey for a control."""
-
-    colour: str
-    marker: str
-    hollow: bool
-
-    def style(self) -> dict[str, Any]:
-        """Keywords of matplotlib's errorbar."""
-        return {"color": self.colour, "marker": self.marker, "linestyle": "none", "markersize": 5.5, "capsize": 2,
-                "elinewidth": 1.0, "markerfacecolor": "white" if self.hollow else self.colour}  # fmt: skip
-
-
-def look_of(number: int) -> Look:
-    """The look of the `number`-th thing that is compared; colours and markers turn at different paces, so 56 differ."""
-    return Look(_COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)], False)
 
 
 def looks(inputs: Sequence[InputFacts]) -> dict[InputFacts, Look]:
@@ -58,27 +27,11 @@ def looks(inputs: Sequence[InputFacts]) -> dict[InputFacts, Look]:
     subjects = [given for given in inputs if not given.control]
     controls = [given for given in inputs if given.control]
     found = {subject: look_of(n) for n, subject in enumerate(subjects)}
-    return found | {c: Look(_GREY, _HOLLOW[n % len(_HOLLOW)], True) for n, c in enumerate(controls)}
+    return found | {c: Look(GREY, _HOLLOW[n % len(_HOLLOW)], True) for n, c in enumerate(controls)}
 
 
 def _unique(inputs: Sequence[InputFacts]) -> list[InputFacts]:
     return list(dict.fromkeys(inputs))
-
-
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def save_with_legend(figure: Any, axes: Any, path: Path, entries: int) -> None:
-    """Put one legend under all panels, names whole, and write the picture."""
-    handles: dict[str, Any] = {}
-    for one in axes:
-        handles.update(dict(zip(*reversed(one.get_legend_handles_labels()), strict=True)))
-    columns = 2 if entries > 3 and max(map(len, handles), default=0) < 45 else 1
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
-    figure.savefig(path, dpi=_DPI)
 
 
 def _spread(entries: int, room: float = 0.7) -> list[float]:
@@ -103,7 +56,7 @@ def draw_normalised(tables: Sequence[NormalisedTable], path: Path) -> bool:
     inputs = _unique([mean.given for table in tables for mean in table.means])
     tasks = list(dict.fromkeys(value.task.name for table in tables for value in table.values))
     height = 1.6 + (0.25 + 0.13 * len(inputs)) * (len(tasks) + 1) + 0.2 * len(inputs) / (2 if len(inputs) > 3 else 1)
-    figure = _figure(2.4 + 4.3 * len(tables), height)
+    figure = plain_figure(2.4 + 4.3 * len(tables), height)
     axes = figure.subplots(1, len(tables), squeeze=False)[0]
     for number, (one, table) in enumerate(zip(axes, tables, strict=True)):
         _normalised_panel(one, table, tasks, inputs)
@@ -125,7 +78,7 @@ def _normalised_panel(axes: Any, table: NormalisedTable, tasks: Sequence[str], i
     by_task = {name: [value for value in table.values if value.task.name == name] for name in tasks}
     for row, values in enumerate(by_task.values()):
         if values and all(value.noise is not False for value in values):
-            axes.text(0.5, row, "range is noise or unknown", ha="center", va="center", fontsize=8, color=_GREY)
+            axes.text(0.5, row, "range is noise or unknown", ha="center", va="center", fontsize=8, color=GREY)
             continue
         for value in values:
             if value.given in look and value.n is not None:
@@ -184,7 +137,7 @@ def _length_panel(axes: Any, name: str, values: Sequence[OfLength], inputs: Sequ
     axes.set_xlabel("residues, and tested proteins", fontsize=8)
     axes.set_ylabel(values[0].task.metric, fontsize=9)
     axes.set_title(name, fontsize=10)
-    axes.grid(axis="y", color="#e5e5e5", linewidth=0.7)
+    axes.grid(axis="y", color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)
 
 
@@ -222,7 +175,7 @@ def _layer_panel(axes: Any, name: str, values: Sequence[OfLayer], models: Sequen
     axes.set_ylabel(values[0].task.metric, fontsize=9)
     axes.set_title(name, fontsize=10)
     axes.margins(x=0.15)
-    axes.grid(axis="y", color="#e5e5e5", linewidth=0.7)
+    axes.grid(axis="y", color=GRID, linewidth=0.7)
 
 
 def _layer_name(layers: tuple[int, ...]) -> str:
@@ -235,14 +188,3 @@ def _by_task(values: Sequence[Any]) -> Iterator[tuple[str, list[Any]]]:
     for value in values:
         grouped[value.task.name].append(value)
     yield from grouped.items()
-
-
-def grid_of_panels(panels: int, entries: int) -> tuple[Any, list[Any]]:
-    """A figure of at most three panels a row, the places that are too many left empty; and its axes in one list."""
-    columns = min(panels, 3)
-    rows = -(-panels // columns)
-    figure = _figure(max(4.3 * columns, 6.5), 3.1 * rows + 0.5 + 0.2 * entries)
-    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for empty in axes[panels:]:
-        empty.set_axis_off()
-    return figure, axes

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from protea_ray.cluster.progress import Reporter
 from protea_ray.config.recipe import EmbeddingConfig, embedding_config
 from protea_ray.config.resolution import misfits
 from protea_ray.display import html_table, text_table
@@ -23,7 +24,6 @@ from protea_ray.encoder.collect import Embedded
 from protea_ray.encoder.in_memory import encoder_here
 from protea_ray.errors import ConfigError, InputError
 from protea_ray.models.checkpoint import Checkpoint, open_checkpoint
-from protea_ray.pipeline.progress import Reporter
 
 if TYPE_CHECKING:
     from protea_ray.encoder.encoder import Encoder

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from protea_ray.display import markdown_table, printable
-from protea_ray.evaluate.plots import INSTALL, draw_layers, draw_lengths, draw_normalised, drawable
+from protea_ray.evaluate.plots import INSTALL, draw_layers, draw_lengths, draw_normalised
 from protea_ray.evaluate.tables.differences import DifferenceTable, differences
 from protea_ray.evaluate.tables.estimates import Estimates, InputFacts, TaskFacts
 from protea_ray.evaluate.tables.layers import LayerTable, layer_table
@@ -23,6 +23,7 @@ from protea_ray.evaluate.tables.lengths import LengthTable, length_table
 from protea_ray.evaluate.tables.normalised import NormalisedTable, normalised_table
 from protea_ray.evaluate.tables.scores import ScoreTable, score_table
 from protea_ray.evaluate.tables.shown import ShownTable
+from protea_ray.pictures.style import drawable
 
 ROWS, TABLES, PAGE = "results.parquet", "results.json", "report.md"
 PROBES, LENGTHS, LAYERS = "probes.png", "lengths.png", "layers.png"

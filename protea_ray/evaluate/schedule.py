@@ -26,6 +26,7 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
+from protea_ray.cluster.progress import Reporter
 from protea_ray.cluster.ray_metrics import CELLS, CELLS_LEFT, EVALUATION_LEFT, Recorder
 from protea_ray.display import clock_time
 from protea_ray.errors import EvaluationError, ProteaRayError
@@ -33,13 +34,11 @@ from protea_ray.evaluate import cell_work
 from protea_ray.evaluate.cells import Group
 from protea_ray.evaluate.task import RESIDUE
 from protea_ray.pipeline.pool import remote
-from protea_ray.pipeline.progress import Reporter
 from protea_ray.store.evaluations import append_cells
 from protea_ray.store.location import Location
 
 TRIES = 3  # of a cell whose worker died
 COMMIT_SECONDS = 10.0
-SAID_SECONDS = 10.0
 _LOST = (WorkerCrashedError, OutOfMemoryError, NodeDiedError, ObjectLostError, LocalRayletDiedError)
 
 
@@ -73,7 +72,7 @@ def compute(location: Location, groups: Sequence[Group], run: str, report: Repor
     """
     total = sum(len(group.seeds) for group in groups)
     progress = Progress(groups, report, in_flight())
-    report.phase(f"training probes, {total:,} cells")
+    report.work("training probes", "cells", total)
     recorder = Recorder(run=run)
     with committed(location) as add:
         for job, rows, seconds in _finished(location, groups, run, report):
@@ -200,7 +199,7 @@ def _loss(error: BaseException | None) -> str | None:
 
 @dataclass
 class Progress:
-    """Cells that are done and the time that is left, said at most every ten seconds.
+    """Counts cells that are done and foretells the time that is left.
 
     The time of a cell is that of its task's finished cells, or of all where none of that task is finished.
     """
@@ -211,11 +210,10 @@ class Progress:
     clock: Callable[[], float] = time.monotonic
     done: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    said: float = 0.0
     began: float = 0.0
 
     def __post_init__(self) -> None:
-        self.said = self.began = self.clock()
+        self.began = self.clock()
         self.wanted: dict[str, int] = {}
         for group in self.groups:
             self.wanted[group.task.name] = self.wanted.get(group.task.name, 0) + len(group.seeds)
@@ -224,17 +222,12 @@ class Progress:
         """Count a finished job."""
         self.done[task] = self.done.get(task, 0) + cells
         self.seconds[task] = self.seconds.get(task, 0.0) + seconds
-        if self.clock() - self.said >= SAID_SECONDS:
-            self.said = self.clock()
-            self.report.note(self.line())
+        self.report.worked(cells, self.left())
 
     def line(self) -> str:
-        """Counts and the time left, or at the end the time that it took."""
-        done, wanted, took = sum(self.done.values()), sum(self.wanted.values()), self.clock() - self.began
-        counts = f"{done:,} of {wanted:,} cells"
-        return (
-            f"{counts} in {clock_time(took)}" if done == wanted else f"{counts}, about {clock_time(self.left())} left"
-        )
+        """Counts, and the time that they took."""
+        done, wanted = sum(self.done.values()), sum(self.wanted.values())
+        return f"{done:,} of {wanted:,} cells in {clock_time(self.clock() - self.began)}"
 
     def left(self) -> float:
         """Predicted seconds, with `at_once` jobs running all the time."""

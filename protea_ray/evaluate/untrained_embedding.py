@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from protea_ray.cluster.progress import Reporter
 from protea_ray.cluster.waiting import waiting_is_told
 from protea_ray.config.run import RunConfig, RunOptions
 from protea_ray.evaluate.untrained_spaces import MissingTwins
@@ -18,7 +19,6 @@ from protea_ray.pipeline.embed import (
 )
 from protea_ray.pipeline.failures import interruptible, own_errors
 from protea_ray.pipeline.loop import Tally
-from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.stages import Stages
 from protea_ray.pipeline.targets import make_targets
 from protea_ray.pipeline.work import find_work

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from protea_ray.cluster.progress import Reporter
 from protea_ray.config.identity import canonical_json
 from protea_ray.config.known_models import TWIN
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.config.run import RunConfig, RunOptions
 from protea_ray.models.checkpoint import Checkpoint, open_checkpoint
-from protea_ray.pipeline.progress import Reporter
 from protea_ray.store.location import PROTEINS_TABLE, Location
 from protea_ray.store.spaces import SpaceInfo
 from protea_ray.store.tables import count_rows

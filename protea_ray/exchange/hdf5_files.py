@@ -1,7 +1,8 @@
 """HDF5 files of vectors, as streams of items. Two shapes are read, whatever program wrote them:
 
 * one data set a protein, its id in the attribute `original_id` or in its name: biotrainer, bio_embeddings (reduced or
-  per residue), ProtTrans' scripts, UniProt's per-protein.h5 and per-residue.h5;
+  per residue), ProtSpace, ProtTrans' scripts, UniProt's per-protein.h5 and per-residue.h5. Files that were exported
+  here also have the protein's key, so that an id of several sequences is no riddle;
 * one group a protein with its vectors below it, and perhaps its letters in `sequence`: FANTASIA
   (`accession_X/type_N/layer_N/embedding`). Where a group holds several vectors one must be chosen.
 
@@ -12,6 +13,7 @@ matrix and a list of ids beside it (AnnData, STRING's, pandas') are of another s
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +22,7 @@ import numpy as np
 
 from protea_ray.errors import ConfigError, InputError
 from protea_ray.exchange.vector_files import VectorItem, item_of
-from protea_ray.query.file_formats.hdf5_vectors import hdf5_id, hdf5_text, open_hdf5
+from protea_ray.query.file_formats.hdf5_vectors import hdf5_id, hdf5_key, hdf5_text, open_hdf5
 
 if TYPE_CHECKING:
     import h5py
@@ -58,7 +60,7 @@ def flat_items(path: Path) -> Iterator[VectorItem]:
 
         for name, data in file.items():
             array = np.asarray(data[()]) if isinstance(data, h5py.Dataset) and data.dtype.kind == "f" else None
-            yield item_of(hdf5_id(data, name), None, array)
+            yield replace(item_of(hdf5_id(data, name), None, array), key=hdf5_key(data))
 
 
 def group_items(path: Path, layer: int | None, dataset: str | None) -> Iterator[VectorItem]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from protea_ray.cluster.progress import SILENT, Reporter
 from protea_ray.display import record_text
 from protea_ray.errors import AccountingError, InputError, StoreError
 from protea_ray.exchange.formats import VectorFile
@@ -140,7 +141,7 @@ class Imported:
 
 
 def import_vectors(
-    source: VectorFile, location: Location, options: ImportOptions, run: str, writer: Writer
+    source: VectorFile, location: Location, options: ImportOptions, run: str, writer: Writer, report: Reporter = SILENT
 ) -> Imported:
     """Store every vector of `source` whose protein the store has and whose key the space lacks.
 
@@ -151,6 +152,7 @@ def import_vectors(
     proteins = find_table(location.table(PROTEINS_TABLE))
     if proteins is None or not proteins.count_rows():
         raise StoreError(f"{location.uri} holds no proteins to match vectors to; --fasta adds some")
+    report.work(f"importing {source.path.name}", "vectors")
     units = _units(source.items(options.layer, options.dataset))
     first = next(units, [])
     readable = next((item for item in first if not item.problem), None)
@@ -160,7 +162,9 @@ def import_vectors(
     shape = ImportShape.of(readable, options)
     info, schema = describe(shape, options, source.format, run)
     done, finder = Imported(info.name, source.format), ProteinFinder(proteins, hdf5=source.is_hdf5)
-    done.stored = _store(chain([first], units), finder, info, schema, shape, options, location, writer, done)
+    done.stored = _store(
+        _counted(chain([first], units), report), finder, info, schema, shape, options, location, writer, done
+    )
     done.check()
     done.require_some(source.path, finder.look_like())
     for sentence in finder.sentences():
@@ -194,6 +198,13 @@ def _store(
     finally:
         committer.flush()
     return committer.committed_rows
+
+
+def _counted(units: Iterable[list[VectorItem]], report: Reporter) -> Iterator[list[VectorItem]]:
+    """The units, each counted when the next one is asked for."""
+    for items in units:
+        yield items
+        report.worked(len(items))
 
 
 def _units(items: Iterable[VectorItem]) -> Iterator[list[VectorItem]]:

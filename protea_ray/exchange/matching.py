@@ -47,9 +47,10 @@ class ProteinFinder:
     def match(self, items: Sequence[VectorItem]) -> list[StoredProtein | Literal["unmatched", "ambiguous"]]:
         """The protein of each item, UNMATCHED, or AMBIGUOUS where its id stands for several sequences or proteins.
 
-        A label of several words (fair-esm keeps the whole FASTA header) is looked up whole, then by its first word.
+        A key decides before letters, and letters before an id. A label of several words (fair-esm keeps the whole FASTA
+        header) is looked up whole, then by its first word.
         """
-        keys = [_key_or_none(item.sequence) for item in items]
+        keys = [item.key or _key_or_none(item.sequence) for item in items]
         by_key = _proteins_by(self._proteins, "key", (key for key in keys if key is not None))
         ids = self._stored_ids([item.id for item, key in zip(items, keys, strict=True) if key is None and item.id])
         by_id = _proteins_by(self._proteins, "id", (id for id in ids.values() if id))

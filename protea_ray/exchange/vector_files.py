@@ -37,7 +37,8 @@ class VectorItem:
 
     `vectors`: (D,) by pooling; the name is "" where the file does not say which pooling made the vector. `residues`:
     (residues, D). `matrix_is` "whole": one row a residue; "with_ends": possibly also rows of the start and end tokens;
-    "cut": the last residues may be missing. `problem`: a word to count by when the item cannot be read.
+    "cut": the last residues may be missing. `problem`: a word to count by when the item cannot be read. `key`: of the
+    protein, in files that this package exported.
     """
 
     id: str | None
@@ -46,6 +47,7 @@ class VectorItem:
     residues: np.ndarray | None = None
     matrix_is: Literal["whole", "with_ends", "cut"] = "whole"
     problem: str | None = None
+    key: bytes | None = None
 
 
 def item_of(id: str | None, sequence: str | None, array: np.ndarray | None, *, with_ends: bool = False) -> VectorItem:
@@ -104,7 +106,11 @@ def esm_items(folder: Path, layer: int | None) -> Iterator[VectorItem]:
     """
     files = sorted(folder.rglob("*.pt"))
     if not files:
-        raise InputError(f"{folder} holds no .pt file")
+        fastplms = any(folder.rglob("*.safetensors"))
+        hint = (
+            "; of FastPLMs' files those of format='sqlite' are read, not its folder of safetensors" if fastplms else ""
+        )
+        raise InputError(f"{folder} holds no .pt file{hint}")
     for file in files:
         held = load(file, str(file))
         if not isinstance(held, dict) or "label" not in held:

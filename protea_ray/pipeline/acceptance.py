@@ -15,13 +15,13 @@ import lance
 import numpy as np
 import ray
 
+from protea_ray.cluster.progress import Reporter
 from protea_ray.encoder.canary import check_canaries
 from protea_ray.encoder.collect import Embedded
 from protea_ray.errors import CheckpointError, ProteaRayError, StoreError, numbered
 from protea_ray.models.weights import verify_digests
 from protea_ray.pipeline.embed import Setting
 from protea_ray.pipeline.pool import remote
-from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.worker import EncoderSpec, Target
 from protea_ray.store.findings import LITTER
 from protea_ray.store.ledger import FIRST_ROW, scan_proteins

@@ -9,7 +9,7 @@ from typing import Any
 from protea_ray.config.attention_forms import EXACT
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.errors import AccountingError
-from protea_ray.pictures.store_data import StageTime
+from protea_ray.pictures.store_data import Flow, StageTime
 from protea_ray.pipeline.reasons import RejectReason
 from protea_ray.plan.delta import Counts
 
@@ -49,6 +49,7 @@ class Summary:
     seconds: float  # from the command to the last commit
     embed_seconds: float  # from the first forward pass to the last commit
     startup_seconds: float  # from the command to the first forward pass
+    first_vector_seconds: float | None  # from the command to the first vectors; None where nothing was embedded
     load_seconds: float  # the longest that an actor of this run took to load its encoder
     first_forward_seconds: float | None  # of this run's calibration, compilation included; None: remembered, not run
     token_budget: int  # smallest budget of any actor at the end, in tokens of a pack
@@ -91,8 +92,14 @@ class Summary:
 
     def _repr_html_(self) -> str:
         from protea_ray.display import html_table
+        from protea_ray.pictures.flow_bar import flow_bar
 
-        return html_table(self._title(), SPACE_COLUMNS, self.space_rows())
+        bars = "".join(flow_bar(self._flow(count)) for count in self.spaces)
+        return html_table(self._title(), SPACE_COLUMNS, self.space_rows()) + bars
+
+    def _flow(self, count: SpaceCount) -> Flow:
+        places = {name: value for name, value in asdict(count).items() if name != "space"}
+        return Flow(space=count.space, records=count.total, **places)
 
 
 def in_words(recipe: EmbeddingConfig) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 
 import ray
 
+from protea_ray.cluster.progress import Reporter
 from protea_ray.config.cache import cache_directory
 from protea_ray.config.identity import canonical_json, identity
 from protea_ray.config.libraries import OF_CALIBRATION, version_or_none
@@ -29,7 +30,6 @@ from protea_ray.encoder.canary import check_canaries
 from protea_ray.models.checkpoint import Checkpoint
 from protea_ray.models.families import Shape
 from protea_ray.pipeline.pool import remote
-from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.plan.cost import Cost, keys_seen, transformer_cost
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import ray
 import ray.data
 
+from protea_ray.cluster.progress import Reporter
 from protea_ray.cluster.waiting import waiting_is_told
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.config.run import RunConfig
@@ -22,7 +23,6 @@ from protea_ray.pipeline.calibration import calibrate
 from protea_ray.pipeline.embed import MakeSpec, Setting, prepare
 from protea_ray.pipeline.ingest import columns_of, scan_all
 from protea_ray.pipeline.pool import pool_for, remote
-from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.reading import grouped
 from protea_ray.pipeline.stages import Stages
 from protea_ray.pipeline.targets import space_names

@@ -7,14 +7,17 @@ again is the resume: keys that are present are not wanted.
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from protea_ray.cluster.connect import LOCAL, connect, wanted_address
+from protea_ray.cluster.meter import Meter
+from protea_ray.cluster.progress import Reporter
 from protea_ray.cluster.ray_metrics import Recorder, addresses
 from protea_ray.cluster.waiting import waiting_is_told
 from protea_ray.config.identity import space_name
@@ -34,7 +37,6 @@ from protea_ray.pipeline.ingest import columns_of, ingest
 from protea_ray.pipeline.interrupted import committed, interruption_recorded
 from protea_ray.pipeline.loop import Job, Tally, embed_units
 from protea_ray.pipeline.pool import at_most, device_of, pool_for, require_reach, require_room
-from protea_ray.pipeline.progress import Meter, Reporter
 from protea_ray.pipeline.reasons import reasons_of
 from protea_ray.pipeline.run_metrics import RunMetrics, record_end
 from protea_ray.pipeline.run_record import RECORD, run_record
@@ -80,6 +82,7 @@ class Setting:
     run: str
     make_spec: MakeSpec = EncoderSpec
     stages: Stages = field(default_factory=Stages)
+    inputs: tuple[str, ...] = ()  # as they were given
 
     @property
     def recorder(self) -> Recorder:
@@ -143,7 +146,7 @@ def prepare(
         require_amino_acids(sources, columns)
     setting = join(location, checkpoint, config, report, make_spec, stages)
     require_reach(sources)
-    return setting, sources
+    return replace(setting, inputs=tuple(map(str, inputs))), sources
 
 
 def join(
@@ -234,7 +237,13 @@ def stops_recorded(setting: Setting, work: Work, tally: Tally, writer: Writer) -
     """Within the block, Ctrl-C and SIGTERM leave a row in `runs`."""
 
     def facts() -> dict[str, Any]:
-        return committed(tally, work.proteins, setting.checkpoint.model, setting.stages.began)
+        stages = setting.stages
+        if stages.current == ACTORS and math.isfinite(tally.began):
+            stages.enter(EMBEDDING, tally.began)
+        stages.leave()
+        done = committed(tally, work.proteins, setting.checkpoint.model, stages.began)
+        done |= {"trained": setting.checkpoint.trained, "device": setting.device}
+        return with_record({**done, "stages": [asdict(stage) for stage in stages.times()]}, setting, tally)
 
     return interruption_recorded(setting.location, setting.run, writer, facts)
 
@@ -321,6 +330,7 @@ def summarise(
         seconds=round(time.time() - setting.stages.began, 3),
         embed_seconds=round(done.seconds, 3),
         startup_seconds=round(done.startup_seconds, 3),
+        first_vector_seconds=_since(setting.stages.began, tally.first_vector),
         load_seconds=round(tally.load_seconds, 3),
         first_forward_seconds=done.calibration.measured_first_forward if done.calibration else None,
         token_budget=int(min(done.calibration.token_budget, tally.budget)) if done.calibration else 0,
@@ -329,6 +339,10 @@ def summarise(
         recipes=tuple(in_words(recipe) for recipe in setting.recipes),
         reasons=reasons_of(setting.location, labels, most.space) if most.rejected else (),
     )
+
+
+def _since(began: float, moment: float) -> float | None:
+    return round(moment - began, 3) if math.isfinite(moment) else None
 
 
 def finished(summary: Summary, setting: Setting) -> Summary:
@@ -342,8 +356,8 @@ def finished(summary: Summary, setting: Setting) -> Summary:
 
 def with_record(facts: dict[str, Any], setting: Setting, tally: Tally) -> dict[str, Any]:
     """What the row of a run holds: its summary, and the record that the report reads."""
-    record = run_record(setting.recipes, setting.options, setting.checkpoint.files, tally, setting.stages.began)
-    return {**facts, RECORD: record}
+    files, began = setting.checkpoint.files, setting.stages.began
+    return {**facts, RECORD: run_record(setting.recipes, setting.options, files, tally, began, setting.inputs)}
 
 
 def with_current(summary: Summary, current: Current) -> Summary:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from protea_ray.cluster.progress import Reporter
 from protea_ray.config.run import RunOptions
 from protea_ray.display import html_table, text_table
-from protea_ray.pipeline.progress import Reporter
 from protea_ray.store.location import Location
 
 COLUMNS = ("figure", "condition", "wanted", "found", "95 % interval", "verdict")

@@ -14,12 +14,12 @@ import pyarrow as pa
 import ray.data
 from ray.data import ActorPoolStrategy
 
+from protea_ray.cluster.progress import Reporter
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import ProteaRayError
 from protea_ray.pipeline.attempts import AttemptLog
 from protea_ray.pipeline.failures import own_errors
 from protea_ray.pipeline.pool import Pool
-from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.run_metrics import RunMetrics
 from protea_ray.pipeline.timeline import Timeline
 from protea_ray.pipeline.work import Units, unit_dataset
@@ -41,6 +41,7 @@ class Tally:
     residues: int = 0
     proteins: int = 0
     began: float = math.inf  # seconds since the epoch: the first forward pass
+    first_vector: float = math.inf  # seconds since the epoch: the end of the first unit's forward passes
     budget: float = math.inf  # the smallest token budget that an actor was left with
     load_seconds: float = 0.0  # the longest that an actor took to load its encoder
     reasons: dict[str, int] = field(default_factory=dict)
@@ -60,6 +61,7 @@ class Tally:
         self.residues += result["residues"]
         self.proteins += result["proteins"]
         self.began = min(self.began, result["began"])
+        self.first_vector = min(self.first_vector, result["began"] + result["seconds"])
         self.budget = min(self.budget, result["budget"])
         self.load_seconds = max(self.load_seconds, result["load_seconds"])
         self.packs += result["packs"]

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from protea_ray.cluster.progress import Reporter
 from protea_ray.cluster.waiting import waiting_is_told
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.config.run import RunConfig, run_config
@@ -36,7 +37,6 @@ from protea_ray.pipeline.embed import (
 from protea_ray.pipeline.failures import interruptible, own_errors
 from protea_ray.pipeline.gate_figures import Candidate, Gate, GateResult
 from protea_ray.pipeline.loop import Tally
-from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.stages import ACCOUNTING, CHECKPOINT, DELTA, VERIFICATION, Stages
 from protea_ray.pipeline.targets import make_targets, space_names
 from protea_ray.pipeline.work import find_work

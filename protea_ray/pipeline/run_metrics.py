@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from protea_ray.cluster import ray_metrics as m
+from protea_ray.cluster.meter import Meter
 from protea_ray.cluster.ray_metrics import Recorder
 from protea_ray.pictures.store_data import StageTime
-from protea_ray.pipeline.progress import Meter
 from protea_ray.pipeline.run_record import resident_peak
 from protea_ray.plan.delta import Counts
 

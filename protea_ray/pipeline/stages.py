@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 
 from protea_ray.pictures.store_data import StageTime
 
-INPUTS, CHECKPOINT, RAY, INGEST, DELTA = "inputs", "checkpoint", "ray", "ingest", "delta"
+START, INPUTS, CHECKPOINT, RAY, INGEST, DELTA = "start", "inputs", "checkpoint", "ray", "ingest", "delta"
 CALIBRATION, UNITS, ACTORS, EMBEDDING = "calibration", "units", "actors", "embedding"
 ACCOUNTING, VERIFICATION = "accounting", "verification"
+_SHORTEST = 0.01  # seconds of START that are worth a row
 MEANINGS = {
+    START: "Python starts, and this program and Ray are imported",
     INPUTS: "the inputs are listed, and their first bytes looked at",
     CHECKPOINT: "the checkpoint is found, hashed and checked",
     RAY: "Ray is started or joined",
@@ -28,7 +30,10 @@ MEANINGS = {
 
 @dataclass
 class Stages:
-    """The clock of one run; `began` is when the command was given, in seconds since the epoch."""
+    """The clock of one run; `began` is when the command was given, in seconds since the epoch.
+
+    What passed between that and the first stage is a stage of its own, START.
+    """
 
     began: float = field(default_factory=time.time)
     clock: Callable[[], float] = time.time
@@ -38,6 +43,8 @@ class Stages:
     def enter(self, name: str, at: float | None = None) -> None:
         """End the stage that goes on, if any, and begin another; `at`: seconds since the epoch [now]."""
         moment = self.clock() if at is None else at
+        if not self._done and not self._open and moment - self.began >= _SHORTEST:
+            self._open = START, self.began
         self.leave(moment)
         self._open = name, moment
 
@@ -48,6 +55,11 @@ class Stages:
             moment = max(self.clock() if at is None else at, begun)  # the clocks of two machines differ a little
             self._done.append(StageTime(name, round(begun - self.began, 3), round(moment - begun, 3)))
         self._open = None
+
+    @property
+    def current(self) -> str | None:
+        """The stage that goes on, None between stages."""
+        return self._open[0] if self._open else None
 
     def times(self) -> tuple[StageTime, ...]:
         """The stages that have ended, in their order."""

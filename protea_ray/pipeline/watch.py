@@ -15,12 +15,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from protea_ray.cluster.progress import Reporter
 from protea_ray.errors import CommitError, ConfigError, LeaseHeldError, LeaseLostError, ProteaRayError
 from protea_ray.models.adapters import MARKER
 from protea_ray.pipeline.embed import MakeSpec
 from protea_ray.pipeline.failures import interruptible
 from protea_ray.pipeline.gate_figures import Gate
-from protea_ray.pipeline.progress import Reporter
 from protea_ray.pipeline.reembed import Reembedded, Reembedding, carry_out, prepare
 from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.store.aliases import CURRENT, history

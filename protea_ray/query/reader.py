@@ -19,6 +19,7 @@ from protea_ray.errors import StoreError
 from protea_ray.query import by_id, lookup
 from protea_ray.query.residues import ResidueMatrix
 from protea_ray.query.similar import Queries, SearchOptions, similar_to_new, similar_to_stored
+from protea_ray.query.store_pictures import StorePictures
 from protea_ray.query.stored_protein import matrix_of
 from protea_ray.query.view import DESCRIBES, Pin, View, distinct, matching
 from protea_ray.store.aliases import CURRENT, Alias, resolve
@@ -50,7 +51,7 @@ def open_store(uri: str | Path) -> Store:
     return Store(location)
 
 
-class Store:
+class Store(StorePictures):
     """Queries over one store.
 
     `space` is a space's name, an alias, or a Pin; `current` is the alias of that name, or the only space there is.
@@ -380,6 +381,7 @@ class Store:
         pooling: str | None = None,
         float32: bool = False,
         version: int | None = None,
+        labels: LabelSource | None = None,
     ) -> Exported:
         """Write proteins and vectors to a local file for other programs; its ending decides the format.
 
@@ -387,7 +389,17 @@ class Store:
         """
         from protea_ray.query.export import export  # not for readers who never export
 
-        return export(self, path, space=space, ids=ids, where=where, pooling=pooling, float32=float32, version=version)
+        return export(
+            self,
+            path,
+            space=space,
+            ids=ids,
+            where=where,
+            pooling=pooling,
+            float32=float32,
+            version=version,
+            labels=labels,
+        )
 
     @outage_as_store_error()
     def rejects(self, *, space: str | None = None, reason: str | None = None) -> pa.Table:

@@ -48,7 +48,7 @@ def _range(places: np.ndarray) -> Range1d:
     """All places and a margin on both sides."""
     low, high = float(places.min()), float(places.max())
     margin = (high - low) * _MARGIN or 1.0
-    return Range1d(low - margin, high + margin)
+    return Range1d(start=low - margin, end=high + margin)
 
 
 def axis_labels(shown: SpaceMap) -> tuple[str, str]:

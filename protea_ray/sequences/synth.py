@@ -44,6 +44,7 @@ _LENGTHS = NormalDist(np.log(290.0), 0.666)  # sigma from mean / median = exp(si
 _KEPT = (0.65, 0.97)  # identity with the ancestor; squared, that between two members
 _MEAN_INDELS, _MEAN_INDEL = 1.5, 4.0  # per member; residues each
 _TESTED = 4  # of a family, every fourth protein is tested where labels are written
+_LETTERS_A_LINE = 60
 _INTERLEAVED = 64  # families that are written in turns, so that neighbours in the file are not relatives
 
 
@@ -91,7 +92,8 @@ def write_fasta(
             table.write(b"id,target,split\n")
         for protein in proteins:
             residues += len(protein.sequence)
-            file.write(fasta_text(protein.id, f"family={protein.family}", protein.sequence).encode("ascii"))
+            text = fasta_text(protein.id, f"family={protein.family}", protein.sequence, _LETTERS_A_LINE)
+            file.write(text.encode("ascii"))
             if table is not None:
                 seen[protein.family] += 1
                 split = "train" if seen[protein.family] % _TESTED else "test"

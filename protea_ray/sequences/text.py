@@ -212,11 +212,12 @@ def _first_object(source: Source) -> dict[str, Any]:
     return {}
 
 
-_LETTERS_A_LINE = 60
+def fasta_text(id: str, description: str, letters: str, width: int | None = None) -> str:
+    """One FASTA record, `width` letters a line, or all on one, which readers that know no second line need.
 
-
-def fasta_text(id: str, description: str, letters: str) -> str:
-    """One FASTA record, 60 letters a line. White space of any kind in the header becomes one space."""
-    lines = [letters[at : at + _LETTERS_A_LINE] for at in range(0, len(letters), _LETTERS_A_LINE)]
+    White space of any kind in the header becomes one space.
+    """
+    step = width or len(letters) or 1
+    lines = [letters[at : at + step] for at in range(0, len(letters), step)]
     header = " ".join(f"{id} {description}".split())  # a line end inside an id must not start a record
     return "\n".join([f">{header}", *lines, ""])

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from protea_ray.cluster.progress import SILENT, Reporter
 from protea_ray.display import record_text
 from protea_ray.errors import StoreError
 from protea_ray.sequences.records import KEY
@@ -140,6 +141,7 @@ def forget(
     all_versions: bool = False,
     dry_run: bool = False,
     heartbeat_seconds: float = 30.0,
+    report: Reporter = SILENT,
 ) -> Forgotten:
     """Remove one source from the store, under the lease; with `all_versions` every version of a path.
 
@@ -147,6 +149,7 @@ def forget(
     rejects of proteins that another source holds stay. Nothing is removed unless every table can be read. Raises
     StoreError when it names no source, or several, LeaseHeldError and CommitError.
     """
+    report.phase("finding what only this source holds")
     chosen = _choose(location, source, all_versions)
     if dry_run:
         with _readable(location):
@@ -155,6 +158,7 @@ def forget(
         chosen = _choose(location, source, all_versions)
         with _readable(location):
             plan = _plan(location, chosen, dry_run)
+        report.phase(f"removing {plan.forgotten.proteins:,} records and their vectors")
         _remove(location, plan, Writer(lease))
     return plan.forgotten
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import lance
 
+from protea_ray.cluster.progress import SILENT, Reporter
 from protea_ray.errors import ConfigError, StoreError
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location
@@ -58,6 +59,7 @@ def build_index(
     force: bool = False,
     dry_run: bool = False,
     heartbeat_seconds: float = 30.0,
+    report: Reporter = SILENT,
 ) -> tuple[Indexed, ...]:
     """Index the vector column `pooling` of a space, or all of them, under the lease; one version a column.
 
@@ -78,7 +80,7 @@ def build_index(
         table = open_table(location.table(space))
         return tuple(_plan_index(table, space, column, min_rows, force, dry_run) for column in columns)
     with Lease.acquire(location, heartbeat_seconds) as lease:
-        return tuple(_build(location, space, column, min_rows, force, lease) for column in columns)
+        return tuple(_build(location, space, column, min_rows, force, lease, report) for column in columns)
 
 
 def _columns(location: Location, space: str, pooling: str | None) -> list[str]:
@@ -123,10 +125,14 @@ def _indices(table: lance.LanceDataset, column: str) -> Iterator[Any]:
     return (index for index in table.describe_indices() if index.field_names == [column])
 
 
-def _build(location: Location, space: str, column: str, min_rows: int, force: bool, lease: Lease) -> Indexed:
+def _build(
+    location: Location, space: str, column: str, min_rows: int, force: bool, lease: Lease, report: Reporter
+) -> Indexed:
     table = open_table(location.table(space))
     planned = _plan_index(table, space, column, min_rows, force, dry_run=False)
     lease.check()
+    if planned.action != "none":
+        report.phase(f"indexing {planned.rows:,} vectors of {space} by {column}")  # one call, which counts nothing
     try:
         if planned.action == "extend":
             table.optimize.optimize_indices(index_names=[index.name for index in _indices(table, column)])

@@ -17,6 +17,7 @@ from typing import Any
 
 import lance
 
+from protea_ray.cluster.progress import SILENT, Reporter
 from protea_ray.store.commit import Writer
 from protea_ray.store.findings import Finding, Report
 from protea_ray.store.lease import Lease
@@ -59,18 +60,20 @@ class Repaired:
 
 
 def repair(
-    location: Location, space: str | None = None, *, dry_run: bool = False, heartbeat_seconds: float = 30.0
-) -> Repaired:
+    location: Location, space: str | None = None, *, dry_run: bool = False, heartbeat_seconds: float = 30.0,
+    report: Reporter = SILENT,
+) -> Repaired:  # fmt: skip
     """Verify, then remove the rows of damaged units from their spaces, and the rows in `sources` of damaged sources.
 
     Earlier versions keep their rows, so pinned readers still see them. Takes the lease unless `dry_run`. Raises
     LeaseHeldError, CommitError, UnknownSpaceError, and StoreError in an outage.
     """
     if dry_run:
-        return plan_repair(location, verify(location, space))
+        return plan_repair(location, verify(location, space, report))
     with Lease.acquire(location, heartbeat_seconds) as lease:
         writer = Writer(lease)
-        planned = plan_repair(location, verify(location, space))
+        planned = plan_repair(location, verify(location, space, report))
+        report.phase("taking damaged units out")
         for removal in planned.removals:
             _remove(location.table(removal.space), removal, writer)
         if planned.sources and location.exists(SOURCES_TABLE):

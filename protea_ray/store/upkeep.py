@@ -12,6 +12,7 @@ from typing import Any
 
 import lance
 
+from protea_ray.cluster.progress import SILENT, Reporter
 from protea_ray.errors import StoreError, UnknownSpaceError
 from protea_ray.store.aliases import list_aliases
 from protea_ray.store.lease import Lease, will_fence
@@ -49,6 +50,7 @@ def upkeep(
     dry_run: bool = False,
     heartbeat_seconds: float = 30.0,
     now: Callable[[], datetime] = datetime.now,
+    report: Reporter = SILENT,
 ) -> tuple[TableUpkeep, ...]:
     """Compact every table and remove its old versions, under the lease.
 
@@ -62,7 +64,14 @@ def upkeep(
         fenced = will_fence(location)
         return tuple(_plan_upkeep(location, name, lambda: now() - keep, fenced) for name in tables)
     with Lease.acquire(location, heartbeat_seconds) as lease:
-        return tuple(_tend(location, name, lambda: now() - keep, lease) for name in tables)
+        return tuple(_told(tables, report, lambda name: _tend(location, name, lambda: now() - keep, lease)))
+
+
+def _told(tables: list[str], report: Reporter, tend: Callable[[str], TableUpkeep]) -> Iterator[TableUpkeep]:
+    """Tend one table after the other, and say which: Lance counts nothing meanwhile."""
+    for number, name in enumerate(tables, 1):
+        report.phase(f"tending {name}, table {number} of {len(tables)}")
+        yield tend(name)
 
 
 def drop_space(

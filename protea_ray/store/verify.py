@@ -17,6 +17,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from protea_ray.cluster.progress import SILENT, Reporter
 from protea_ray.sequences.records import KEY_BYTES
 from protea_ray.store.findings import IDS_NAMED, Finding, Report, first_keys
 from protea_ray.store.keys import KeyIndex
@@ -45,32 +46,34 @@ _CHANGED = "somebody who wrote while it was read"
 
 
 @outage_as_store_error()
-def verify(location: Location, space: str | None = None) -> Report:
-    """Check one space, or all of them, and the tables beside them.
+def verify(location: Location, space: str | None = None, report: Reporter = SILENT) -> Report:
+    """Check one space, or all of them, and the tables beside them; `report` is told how far it is.
 
     Raises UnknownSpaceError for a space that does not exist, and StoreError in an outage, in which nothing is known
     of the tables. Everything else that is wrong is a finding.
     """
     writer, version = writer_of(location)
-    rows, findings = _look(location, space)
+    rows, findings = _look(location, space, report)
     writer_after, version_after = writer_of(location)
     changed = _CHANGED if version_after != version else None
     return Report(location.uri, rows, tuple(_with_ids(location, findings)), writer or writer_after or changed)
 
 
-def _look(location: Location, space: str | None) -> tuple[dict[str, int], list[Finding]]:
+def _look(location: Location, space: str | None, report: Reporter) -> tuple[dict[str, int], list[Finding]]:
     """Read all of it; returns how many rows were read, by table, and what is wrong."""
     spaces, findings = _readable_spaces(location)
     wanted = spaces if space is None else [open_space(location, space).name]
     broken = {finding.table for finding in findings}
     findings = findings if space is None else []
+    report.phase("checking the protein records")
     records = read_records(location)
     findings += [f for f in records.findings if f.kind != "unreadable" or space is not None or f.table not in broken]
     rows = {PROTEINS_TABLE: len(records.keys)}
     for name in wanted:
-        held, of_space = read_space(location, name)
+        held, of_space = read_space(location, name, report)
         rows[name] = held.count
         findings += [*of_space, *_compare(location, name, held, records)]
+    report.phase("comparing the tables")
     findings += lost_tables(location, records, {name: rows[name] for name in wanted})
     if any(f.table == PROTEINS_TABLE and f.kind in _PROTEINS_ARE_LOST for f in findings):
         findings = [f for f in findings if f.kind != "no_protein"]  # their proteins come back when it is mended

@@ -17,6 +17,7 @@ import lance
 import numpy as np
 import pyarrow as pa
 
+from protea_ray.cluster.progress import SILENT, Reporter
 from protea_ray.store.findings import Finding, first_keys
 from protea_ray.store.keys import concat_keys, words
 from protea_ray.store.location import Location
@@ -47,15 +48,16 @@ class ReadRows:
         return [value for p in self.parts for value in p.column(name).to_pylist()]
 
 
-def read_space(location: Location, name: str) -> tuple[ReadRows, list[Finding]]:
+def read_space(location: Location, name: str, report: Reporter = SILENT) -> tuple[ReadRows, list[Finding]]:
     """Read all rows of a space; returns them and what is wrong with them."""
     table = open_table(location.table(name))
     findings = list(_check_columns(table, name))
     rows = ReadRows()
     if findings:
         return rows, findings
+    report.work(f"checking {name}", "rows", table.count_rows())
     for fragment in table.get_fragments():
-        findings += _read_fragment(table, name, fragment, rows)
+        findings += _read_fragment(table, name, fragment, rows, report)
     return rows, [*findings, *_duplicates(name, rows)]
 
 
@@ -68,7 +70,7 @@ def _check_columns(table: lance.LanceDataset, name: str) -> Iterator[Finding]:
 
 
 def _read_fragment(
-    table: lance.LanceDataset, name: str, fragment: lance.LanceFragment, rows: ReadRows
+    table: lance.LanceDataset, name: str, fragment: lance.LanceFragment, rows: ReadRows, report: Reporter
 ) -> list[Finding]:
     """Check one fragment, and add to `rows` those that were read before an error, if there was one."""
     facts = vector_facts(table.schema)
@@ -80,6 +82,7 @@ def _read_fragment(
             blob_handling="all_binary",
         ).to_batches():
             rows.parts.append(batch.select(["key", "chunk_start", "unit"]))
+            report.worked(rows.parts[-1].num_rows)
             for kind, unit, key in _faults(batch, facts):
                 faults[kind, unit].append(key)
     except BaseException as error:  # a damaged file makes Lance raise, and some damage makes it panic

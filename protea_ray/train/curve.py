@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-INSTALL = 'pip install "protea-ray[report]"'
+from protea_ray.pictures.style import BLUE, GREY, ORANGE, drawable, plain_figure
+
 _PARTS = 50  # a running mean covers one of so many parts of the run
 _ABOVE, _BELOW = 0.08, 0.04  # nats of empty axis
 
@@ -51,21 +52,19 @@ def limits(curve: Curve) -> tuple[float, float] | None:
 
 def draw(curve: Curve, path: Path) -> bool:
     """Write the picture as PNG; False where matplotlib is not installed and nothing was written."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
+    if not drawable():
         return False
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = plain_figure(8, 4.5)
     axes = figure.subplots()
     if curve.training:
         tokens, losses = np.array(curve.training, dtype=float).T
-        axes.plot(tokens, losses, color="tab:blue", alpha=0.25, linewidth=0.8)
+        axes.plot(tokens, losses, color=BLUE, alpha=0.25, linewidth=0.8)
         smooth = running_mean(losses, max(1, len(losses) // _PARTS))
-        axes.plot(tokens, smooth, color="tab:blue", label="training (masks of the recipe)")
+        axes.plot(tokens, smooth, color=BLUE, label="training (masks of the recipe)")
     if curve.validation:
-        axes.plot(*np.array(curve.validation, dtype=float).T, "o-", color="tab:red", markersize=3, label="validation")
+        axes.plot(*np.array(curve.validation, dtype=float).T, "o-", color=ORANGE, markersize=3, label="validation")
     for name, nats in curve.baselines.items():
-        axes.axhline(nats, color="tab:gray", linestyle="--", linewidth=0.8)
+        axes.axhline(nats, color=GREY, linestyle="--", linewidth=0.8)
         axes.annotate(f"{name} {nats:.3f}", (1, nats), xycoords=("axes fraction", "data"), fontsize=7,
                       horizontalalignment="right", verticalalignment="bottom")  # fmt: skip
     if ends := limits(curve):

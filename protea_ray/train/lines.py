@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from protea_ray.cluster.notebook_display import notebook_line
 from protea_ray.cluster.phases import Loudness, Phase, own_stderr, repeated, write_line
 from protea_ray.display import clock_time
 
@@ -89,6 +90,11 @@ def training_lines(loudness: Loudness = "normal") -> Iterator[TrainingLines]:
         console = Console(file=stream)
         if loudness == "quiet":
             yield TrainingLines(lambda _: None, lambda text, _: None)
+        elif (show := notebook_line()) is not None:
+            say = partial(write_line, stream=stream)
+            phase = Phase(say)
+            with repeated(phase.look):
+                yield TrainingLines(say, lambda text, _: show(text), phase)
         elif console.is_terminal and not console.is_dumb_terminal:
             with _bar(console) as lines:
                 yield lines

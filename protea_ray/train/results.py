@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from protea_ray.errors import ConfigError
+from protea_ray.pictures.style import INSTALL
 from protea_ray.train.baseline_file import read_baselines
 from protea_ray.train.card import Training, learns_maps, model_card
-from protea_ray.train.curve import INSTALL, Curve, draw
+from protea_ray.train.curve import Curve, draw
 from protea_ray.train.metrics_file import FINAL, read_metrics
 from protea_ray.train.plan_file import PLAN
 

@@ -137,10 +137,10 @@ def test_damaged_weights_are_refused_before_anything_starts(
     damage: Callable[[Path], None], bench: Bench, tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the driver alone: without a cluster to start, so no actor can have loaded them."""
+    from protea_ray.cluster.progress import LineReporter
     from protea_ray.config.run import run_config
     from protea_ray.pipeline import embed as embedding
     from protea_ray.pipeline.embed import embed
-    from protea_ray.pipeline.progress import LineReporter
 
     model, store = tmp_path / "model", tmp_path / "store"
     shutil.copytree(bench.model, model)

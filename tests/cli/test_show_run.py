@@ -22,7 +22,8 @@ REASONS = (RejectReason("illegal_letter", 12, "p.fasta:3"), RejectReason("empty_
 SUMMARY = Summary(
     run="r", store="my store", model="small", trained=True, device="cpu", actors=2, records=1_000,
     spaces=(SpaceCount("small-1", 900, 80, 20, 0),), residues=300_000, seconds=42.0, embed_seconds=30.0,
-    startup_seconds=12.0, load_seconds=3.0, first_forward_seconds=None, token_budget=1, attention="sdpa",
+    startup_seconds=12.0, first_vector_seconds=13.0, load_seconds=3.0,
+    first_forward_seconds=None, token_budget=1, attention="sdpa",
     layers="eager", recipes=("layer 0 from the end, pooling mean, stored as float16",), reasons=REASONS,
     current="small-1", current_before=None, current_notes=("current -> small-1",),
 )  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.comparison import blocks, fidelity, loss
 from protea_ray.comparison.compared_variant import compared_variant
 from protea_ray.comparison.comparison import Comparison, ComparisonOptions, compare
@@ -19,7 +20,6 @@ from protea_ray.comparison.variant_encoders import VariantEncoders
 from protea_ray.encoder.collect import Embedded
 from protea_ray.encoder.masked_loss import masked_places
 from protea_ray.models.checkpoint import open_checkpoint
-from protea_ray.pipeline.progress import LineReporter
 from protea_ray.testing.random_checkpoint import build
 from tests.comparison.conftest import BINS
 from tests.encoder.test_masked_loss import Plain

@@ -66,8 +66,8 @@ def test_a_device_is_measured_in_its_own_way(
 def test_the_picture_says_which_clock(device: str, clock: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
     units: list[str] = []
-    drawn: Any = variant_plots._panel
-    monkeypatch.setattr(variant_plots, "_panel", lambda *given: units.append(given[-1]) or drawn(*given))
+    drawn: Any = variant_plots.panel
+    monkeypatch.setattr(variant_plots, "panel", lambda *given: units.append(given[-1]) or drawn(*given))
     found = made.measured(made.costs("local:512", 60.0, 520.0))
     assert draw_costs(
         replace(found, cost=tuple(replace(row, device=device) for row in found.cost)), tmp_path / "cost.png"

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from protea_ray.acceptance.by_the_book import ByTheBook
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.config.run import run_config
 from protea_ray.encoder import quantize
 from protea_ray.encoder.canary import check_canaries
@@ -27,7 +28,6 @@ from protea_ray.encoder.encoder import Encoder
 from protea_ray.encoder.packed_linear import Nf4Linear
 from protea_ray.errors import EncoderError
 from protea_ray.pipeline.embed import embed
-from protea_ray.pipeline.progress import LineReporter
 from protea_ray.testing.random_checkpoint import FAMILIES, build
 from tests import stores
 from tests.encoder.conftest import load

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.errors import ConfigError, StoreError
 from protea_ray.evaluate import cell_work, evaluation, schedule
 from protea_ray.evaluate.cells import Group
 from protea_ray.evaluate.evaluation import Evaluation
 from protea_ray.evaluate.task import RESIDUE, Task
-from protea_ray.pipeline.progress import LineReporter
 from protea_ray.store.evaluations import KEY, append_cells, read_cells, read_evaluations
 from protea_ray.store.location import Location, open_location
 from protea_ray.store.rows import space_schema

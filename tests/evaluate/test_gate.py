@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.config.gate_file import read_gate
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import ConfigError, InputError
 from protea_ray.evaluate import gate
 from protea_ray.pipeline.gate_figures import Candidate, GateResult
-from protea_ray.pipeline.progress import LineReporter
 from protea_ray.store import aliases
 from protea_ray.store.location import Location
 from protea_ray.store.rows import space_rows, space_schema

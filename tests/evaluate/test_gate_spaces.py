@@ -7,13 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.config.gate_file import MaskedLossConditions
 from protea_ray.config.quantised_gate import quantised_gate
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import ConfigError, EncoderError
 from protea_ray.evaluate import gate_spaces
 from protea_ray.pipeline.gate_figures import Candidate, GateFigure
-from protea_ray.pipeline.progress import LineReporter
 from protea_ray.query.masked_drift import MaskedDrift
 from protea_ray.store.location import Location
 from protea_ray.store.spaces import ensure_space

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from jobs import precision as job
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.encoder.in_memory import embed_dataset
 from protea_ray.errors import ConfigError, InputError
 from protea_ray.evaluate import precision
 from protea_ray.evaluate.precision import precision_table
 from protea_ray.evaluate.sampled_proteins import from_files, from_store
-from protea_ray.pipeline.progress import LineReporter
 from protea_ray.testing.random_checkpoint import build as build_checkpoint
 from tests.store import build
 

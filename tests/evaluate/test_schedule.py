@@ -31,7 +31,7 @@ class Said:
         self.lines: list[str] = []
 
     def __getattr__(self, kind: str) -> Any:
-        return lambda text: self.lines.append(f"{kind}: {text}")
+        return lambda *told: self.lines.append(f"{kind}: {', '.join(map(str, told))}")
 
 
 @pytest.fixture
@@ -132,20 +132,20 @@ def test_a_commit_that_fails_does_not_hide_the_first_error(tmp_path: Path, monke
     assert "no space left" in caught.value.__notes__[0]
 
 
-def test_progress_says_counts_and_the_time_left_every_ten_seconds() -> None:
+def test_progress_tells_counts_and_the_time_left() -> None:
     said, clock = Said(), Clock()
     slow = group(0, 1, name="composition", kind=RESIDUE)
     slow = Group(quick_cells.task("slow", RESIDUE), slow.given, slow.seeds, QUICK)
     progress = Progress([group(0, 1, 2, 3), slow], said, 2, clock)  # pyright: ignore[reportArgumentType]
     clock.now += 6
     progress.advance("made", 1, 6.0)
-    assert said.lines == []
+    assert said.lines == ["worked: 1, 15.0"], "five more of 6 s, two at once"
     clock.now += 6
     progress.advance("made", 1, 6.0)
-    assert said.lines == ["note: 2 of 6 cells, about 0:12 left"], "four more of 6 s, two at once"
+    assert said.lines[1:] == ["worked: 1, 12.0"], "four more of 6 s, two at once"
     clock.now += 48
     progress.advance("slow", 1, 48.0)
-    assert said.lines[1:] == ["note: 3 of 6 cells, about 0:30 left"], "2 x 6 s and 48 s, two at once"
+    assert said.lines[2:] == ["worked: 1, 30.0"], "2 x 6 s and 48 s, two at once"
     progress.advance("slow", 1, 48.0)
     progress.advance("made", 2, 12.0)
     assert progress.line() == "6 of 6 cells in 1:00"

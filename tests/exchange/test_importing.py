@@ -205,6 +205,8 @@ def test_a_pickle_that_is_more_than_tensors_is_refused_and_not_run(store: Store,
 def test_what_is_no_file_of_vectors_is_said(store: Store, tmp_path: Path) -> None:
     (tmp_path / "text").write_text(">a\nACD\n")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "run-0.safetensors").touch()
     torch.save([1, 2], tmp_path / "list.pth")
     with closing(sqlite3.connect(tmp_path / "other.db")) as file, file:
         file.execute("CREATE TABLE mail (subject TEXT)")
@@ -212,7 +214,8 @@ def test_what_is_no_file_of_vectors_is_said(store: Store, tmp_path: Path) -> Non
     for name, message in (
         ("nothing", "cannot be read"),
         ("text", "is not a file of vectors"),
-        ("empty", "no .pt"),
+        ("empty", "no .pt file$"),
+        ("shards", "those of format='sqlite' are read"),
         ("list.pth", "no mapping"),
         ("other.db", "holds the tables mail"),
         ("cut.h5", "as HDF5"),

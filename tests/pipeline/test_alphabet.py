@@ -11,6 +11,7 @@ import lance
 import numpy as np
 import pytest
 
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.config.run import run_config
 from protea_ray.encoder.collect import Embedded, Rejected
@@ -18,7 +19,6 @@ from protea_ray.errors import ConfigError
 from protea_ray.pipeline import embed as embedding
 from protea_ray.pipeline.dry_run import dry_run
 from protea_ray.pipeline.embed import embed
-from protea_ray.pipeline.progress import LineReporter
 from protea_ray.pipeline.reembed import reembed
 from protea_ray.query.reader import open_store
 from protea_ray.store.location import open_location

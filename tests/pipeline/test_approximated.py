@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.config.run import run_config
 from protea_ray.pipeline.embed import embed
-from protea_ray.pipeline.progress import LineReporter
 from tests import stores
 
 pytestmark = pytest.mark.usefixtures("cluster")

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.config.run import run_config
 from protea_ray.errors import ConfigError
 from protea_ray.pipeline.accounting import Summary
 from protea_ray.pipeline.embed import embed
-from protea_ray.pipeline.progress import LineReporter
 from protea_ray.pipeline.reembed import reembed
 from protea_ray.query.reader import open_store
 from protea_ray.store import aliases

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.config.run import run_config
 from protea_ray.errors import ConfigError, InputError
 from protea_ray.pipeline.accounting import Summary
 from protea_ray.pipeline.embed import embed
-from protea_ray.pipeline.progress import LineReporter
 from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.sequences.synth import write_fasta
 from tests import stores

@@ -14,9 +14,9 @@ import lance
 import numpy as np
 import pytest
 
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.config.run import run_config
 from protea_ray.pipeline.embed import embed
-from protea_ray.pipeline.progress import LineReporter
 from protea_ray.query.reader import open_store
 from protea_ray.testing.random_checkpoint import FAMILIES, build
 from tests.encoder.conftest import ALL_LETTERS, proteins

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import CommitError
 from protea_ray.pipeline import reembed as module
 from protea_ray.pipeline.accounting import SpaceCount, Summary
 from protea_ray.pipeline.gate_figures import Candidate, GateFigure, GateResult
-from protea_ray.pipeline.progress import LineReporter
 from protea_ray.pipeline.reembed import Reembedded, Reembedding, carry_out
 from protea_ray.store import aliases
 from protea_ray.store.lease import Lease
@@ -31,7 +31,8 @@ IDLE = GateFigure("drift", "overlap_at_least", 0.5, None, None, why="the alias p
 SUMMARY = Summary(
     run="r", store="s", model="small", trained=True, device="cpu", actors=2, records=20,
     spaces=(SpaceCount("new", 20, 0, 0, 0),), residues=600, seconds=4.0, embed_seconds=3.0, startup_seconds=1.0,
-    load_seconds=1.0, first_forward_seconds=None, token_budget=1, attention="sdpa", layers="eager", recipes=("r",),
+    first_vector_seconds=2.0, load_seconds=1.0,
+    first_forward_seconds=None, token_budget=1, attention="sdpa", layers="eager", recipes=("r",),
     reasons=(), current="old", current_before="old",
 )  # fmt: skip
 NEW = "new"

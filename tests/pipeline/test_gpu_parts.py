@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from protea_ray.cli import doctor
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.config.run import RunConfig, RunOptions
 from protea_ray.encoder.encoder import Encoder
@@ -22,7 +23,6 @@ from protea_ray.errors import ConfigError, EncoderError
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.pipeline import acceptance, calibration, embed, pool, worker
 from protea_ray.pipeline.attempts import Attempt
-from protea_ray.pipeline.progress import LineReporter
 from protea_ray.pipeline.worker import EmbedUnits, EncoderSpec, Protein
 
 SPEC = EncoderSpec("a model", None, Path("nowhere"), "here", {}, "esm2", "cpu", None)

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.config.run import RunOptions, run_config
 from protea_ray.errors import InputError, LeaseLostError
 from protea_ray.pipeline import ingest as ingesting
@@ -20,7 +21,6 @@ from protea_ray.pipeline import reading
 from protea_ray.pipeline.dry_run import dry_run
 from protea_ray.pipeline.embed import embed
 from protea_ray.pipeline.ingest import Ingested, ingest, limit_suffix, scan_all
-from protea_ray.pipeline.progress import LineReporter
 from protea_ray.pipeline.reading import LabelledPart, grouped, read_job
 from protea_ray.sequences.inputs import Columns, expand, scan
 from protea_ray.store import commit, retries

@@ -11,12 +11,12 @@ import pytest
 import torch
 from transformers import EsmcForMaskedLM, EsmForMaskedLM
 
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.config.run import run_config
 from protea_ray.errors import ConfigError, StoreError
 from protea_ray.models.checkpoint import logit_tokens, open_checkpoint
 from protea_ray.pipeline.dry_run import dry_run
 from protea_ray.pipeline.embed import embed
-from protea_ray.pipeline.progress import LineReporter
 from protea_ray.query.reader import Store, open_store
 from protea_ray.store.location import open_location
 from protea_ray.store.verify import verify

@@ -10,11 +10,11 @@ import lance
 import numpy as np
 import pytest
 
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.config.run import run_config
 from protea_ray.pipeline.accounting import Summary
 from protea_ray.pipeline.dry_run import dry_run
 from protea_ray.pipeline.embed import embed
-from protea_ray.pipeline.progress import LineReporter
 from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.query.reader import open_store
 from tests.encoder.conftest import proteins

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pytest
 
 import protea_ray
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.config.run import run_config
 from protea_ray.errors import StoreError
 from protea_ray.pipeline import embed as embedding
 from protea_ray.pipeline.accounting import Summary
 from protea_ray.pipeline.embed import embed
-from protea_ray.pipeline.progress import LineReporter
 from protea_ray.store.location import open_location
 from protea_ray.store.repair import repair
 from protea_ray.store.verify import verify

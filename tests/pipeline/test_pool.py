@@ -131,7 +131,7 @@ import ray
 from protea_ray.cluster import waiting
 from protea_ray.config.run import run_config
 from protea_ray.pipeline.embed import embed
-from protea_ray.pipeline.progress import LineReporter
+from protea_ray.cluster.progress import LineReporter
 from tests.toy import ToySpec
 waiting.SILENT_SECONDS = 20.0  # says what waits, should it hang
 fasta, model, store, cpus, held = sys.argv[1:]

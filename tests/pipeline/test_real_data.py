@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.config.run import run_config
 from protea_ray.pipeline.accounting import Summary
 from protea_ray.pipeline.embed import embed
-from protea_ray.pipeline.progress import LineReporter
 from protea_ray.pipeline.worker import EncoderSpec
 from tests import stores
 from tests.plain import PlainEsm

@@ -17,12 +17,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.config.run import run_config
 from protea_ray.errors import CheckpointError, ConfigError, StoreError
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.pipeline import embed as driver
 from protea_ray.pipeline.embed import embed
-from protea_ray.pipeline.progress import LineReporter
 from protea_ray.pipeline.reembed import Reembedded, inherited, prepare, reembed, wanted_config
 from protea_ray.pipeline.targets import make_targets
 from protea_ray.pipeline.watch import watch

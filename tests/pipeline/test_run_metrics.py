@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from protea_ray.cluster import ray_metrics as m
+from protea_ray.cluster.meter import Meter
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.cluster.ray_metrics import Metric, Recorder, addresses
 from protea_ray.config.run import run_config
 from protea_ray.pipeline.accounting import Summary
 from protea_ray.pipeline.embed import embed
-from protea_ray.pipeline.progress import LineReporter, Meter
 from protea_ray.pipeline.run_metrics import RunMetrics, record_unit
 from protea_ray.pipeline.run_record import RECORD
 from protea_ray.pipeline.worker import EncoderSpec

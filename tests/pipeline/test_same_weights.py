@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.config.identity import space_name
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.config.resolution import resolve
@@ -23,7 +24,6 @@ from protea_ray.models.checkpoint import Checkpoint, open_checkpoint
 from protea_ray.pipeline import embed as embedding
 from protea_ray.pipeline.dry_run import dry_run
 from protea_ray.pipeline.embed import embed
-from protea_ray.pipeline.progress import LineReporter
 from protea_ray.pipeline.reembed import reembed
 from protea_ray.pipeline.targets import make_targets, space_names
 from protea_ray.pipeline.watch import watch

@@ -11,10 +11,10 @@ from types import SimpleNamespace
 import lance
 import pytest
 
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.config.run import run_config
 from protea_ray.pipeline.accounting import Summary
 from protea_ray.pipeline.embed import embed
-from protea_ray.pipeline.progress import LineReporter
 from protea_ray.sequences import spool
 from tests import stores
 from tests.toy import ToySpec

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.config.cache import cache_directory
 from protea_ray.config.run import run_config
 from protea_ray.errors import AccountingError
@@ -15,7 +16,6 @@ from protea_ray.pipeline.accounting import account
 from protea_ray.pipeline.dry_run import dry_run
 from protea_ray.pipeline.embed import embed
 from protea_ray.pipeline.loop import Tally
-from protea_ray.pipeline.progress import LineReporter
 from protea_ray.pipeline.reasons import RejectReason
 from protea_ray.plan.delta import Counts
 from tests.toy import ToySpec

@@ -62,12 +62,12 @@ def test_stages_follow_one_another_and_the_last_moment_is_the_end() -> None:
     stages.enter("embedding", at=107.0)
     stages.leave()
     found = [(stage.name, stage.begins, stage.seconds) for stage in stages.times()]
-    assert found == [("ray", 1.0, 3.0), ("actors", 4.0, 3.0), ("embedding", 7.0, 3.0)]
+    assert found == [("start", 0.0, 1.0), ("ray", 1.0, 3.0), ("actors", 4.0, 3.0), ("embedding", 7.0, 3.0)]
 
 
 def test_a_stage_that_another_clock_begins_earlier_takes_no_negative_time() -> None:
-    stages = Stages(100.0, lambda: 105.0)
+    stages = Stages(105.0, lambda: 105.0)
     stages.enter("actors")
     stages.enter("embedding", at=104.0)
     stages.leave()
-    assert [stage.seconds for stage in stages.times()] == [0.0, 1.0]
+    assert [(stage.name, stage.seconds) for stage in stages.times()] == [("actors", 0.0), ("embedding", 1.0)]

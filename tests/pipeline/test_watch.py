@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from protea_ray.cluster.progress import LineReporter
 from protea_ray.errors import ConfigError, LeaseHeldError
 from protea_ray.pipeline import watch as watching
-from protea_ray.pipeline.progress import LineReporter
 from protea_ray.pipeline.watch import NewCheckpoints, Seen, Taken, head_of, looker, newest_in, watch
 
 COMMITS = ["1" * 40, "2" * 40]

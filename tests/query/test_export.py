@@ -107,7 +107,7 @@ def test_rejects_as_fasta(store: Store, tmp_path: Path) -> None:
     assert "".join(lines[1 : lines.index(headers[1])]) == build.sequence(20)
 
 
-def test_rejects_of_several_lines_keep_every_residue(tmp_path: Path) -> None:
+def test_long_rejects_keep_every_residue_on_one_line(tmp_path: Path) -> None:
     location = build.store(tmp_path / "s", range(2))
     letters = [build.sequence(70 + n) * 9 for n in range(3)]
     letters = [letters[0][:60], letters[1][:61], letters[2][:180]]
@@ -125,6 +125,7 @@ def test_rejects_of_several_lines_keep_every_residue(tmp_path: Path) -> None:
     records = (tmp_path / "r.fasta").read_text().removeprefix(">").split("\n>")
     found = {record.split()[0]: "".join(record.split("\n")[1:]) for record in records}
     assert found == dict(zip(["l60", "l61", "l180"], letters, strict=True))
+    assert {record.count("\n") for record in records[:-1]} == {1}  # letters on one line, for readers that know no other
 
 
 def test_nothing_to_write_is_an_error_and_leaves_no_file(store: Store, tmp_path: Path) -> None:

@@ -118,6 +118,13 @@ def test_a_number_that_is_unknown_is_counted_and_no_zero() -> None:
 def test_what_was_not_recorded_is_said() -> None:
     nothing = {"seconds": None, "residues": None, "rate": (), "stages": (), "packing": None, "actors": None}
     old = run_facts(**nothing, peak_memory={}, config={}, digests={}, versions={})
+    said = "\n".join(Elements(page(report_data(facts=store_facts(runs=(old,))))).texts)
+    assert said.count("not recorded") >= 5
+    assert "There is no map." in said
+
+
+def test_a_store_of_nothing_opens() -> None:
+    facts = store_facts(proteins=0, residues=0, lengths=(), longest=0, rejects=(), runs=())
     said = "\n".join(Elements(page(report_data(facts=facts))).texts)
     assert "This store records no run." in said and "This store holds no proteins." in said
     assert "No record was rejected." in said

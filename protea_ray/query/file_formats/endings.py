@@ -11,10 +11,12 @@ from typing import Literal
 
 from protea_ray.config.paths import unwritable
 from protea_ray.errors import ConfigError, StoreError
+from protea_ray.query.file_formats.anndata_file import h5ad_file
 from protea_ray.query.file_formats.arrow_files import arrow_file, parquet_file
 from protea_ray.query.file_formats.content import NO_POOLING, Content
 from protea_ray.query.file_formats.esm_folder import esm_folder
-from protea_ray.query.file_formats.matrix_files import h5_file, h5ad_file, npz_file
+from protea_ray.query.file_formats.hdf5_layouts import h5_file, protspace_file
+from protea_ray.query.file_formats.npz_file import npz_file
 from protea_ray.query.file_formats.text_files import csv_lines, fasta_lines, json_lines, text_file, tsv_lines
 from protea_ray.query.search import pooling_of
 from protea_ray.query.view import CHUNK, View
@@ -28,13 +30,17 @@ class FileFormat:
     """How files of one ending are written.
 
     `holds`: any rows, vectors of one pooling, or letters. `libraries` come with the [bio] extra, `matrices`: residue
-    matrices are possible, `is_folder`: it makes a directory.
+    matrices are possible, `several`: poolings beside the one asked for, `labels`: columns of a user's, `letters`: names
+    are made of them, `is_folder`: it makes a directory.
     """
 
     write: Callable[[Content, Path], int]
     holds: Holds = "rows"
     libraries: tuple[str, ...] = ()
     matrices: bool = False
+    several: bool = False
+    labels: bool = False
+    letters: bool = False
     is_folder: bool = False
 
     def pooling(self, view: View, asked: str | None) -> str:
@@ -46,13 +52,16 @@ class FileFormat:
             return ""
         return NO_POOLING if asked == NO_POOLING else pooling_of(view, asked)
 
-    def columns(self, view: View, pooling: str) -> list[str] | None:
-        """What must be read of the proteins and the space; None: what `Store.get` gives unasked."""
+    def columns(self, view: View, pooling: str, asked: str | None = None) -> list[str] | None:
+        """What must be read of the proteins and the space for the pooling that `pooling(view, asked)` gave.
+
+        None: what `Store.get` gives unasked.
+        """
         if self.holds == "letters":
             return ["description", "sequence", "chunk_start"]
-        vector = [] if pooling == NO_POOLING else [pooling]
+        vector = [] if pooling == NO_POOLING else view.poolings if self.several and asked is None else [pooling]
         if self.holds == "vectors":
-            return ["length", "description", *CHUNK, *vector]
+            return ["length", "description", *(["sequence"] if self.letters else []), *CHUNK, *vector]
         return ["length", "description", *(CHUNK if view.info.chunked else ()), *vector] if pooling else None
 
 
@@ -66,8 +75,9 @@ FORMATS = {
     ".jsonl": FileFormat(text_file(json_lines)),
     ".jsonl.gz": FileFormat(text_file(json_lines)),
     ".npz": FileFormat(npz_file, "vectors"),
-    ".h5ad": FileFormat(h5ad_file, "vectors", ("anndata", "pandas")),
-    ".h5": FileFormat(h5_file, "vectors", ("h5py",), matrices=True),
+    ".h5ad": FileFormat(h5ad_file, "vectors", ("anndata", "pandas", "h5py"), several=True, labels=True),
+    ".h5": FileFormat(h5_file, "vectors", ("h5py",), matrices=True, letters=True),
+    ".protspace.h5": FileFormat(protspace_file, "vectors", ("h5py",)),
     ".pt": FileFormat(esm_folder, "vectors", matrices=True, is_folder=True),
     ".fasta": FileFormat(text_file(fasta_lines), "letters"),
     ".fasta.gz": FileFormat(text_file(fasta_lines), "letters"),

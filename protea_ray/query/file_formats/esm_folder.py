@@ -29,9 +29,9 @@ def esm_folder(content: Content, path: Path) -> int:
     field, layer = _field(content.pooling), _layer(content.view)
     path.mkdir()
     taken: set[str] = set()
-    for id, key, values in content.by_id():
-        held = {"label": id, field: {layer: torch.from_numpy(np.array(values))}}
-        torch.save(held, path / _file_name(id, key, taken))
+    for row in content.named():
+        held = {"label": row.label, field: {layer: torch.from_numpy(np.array(row.values))}}
+        torch.save(held, path / _file_name(row.label, row.key, taken))
     return len(taken)
 
 

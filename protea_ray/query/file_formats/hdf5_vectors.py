@@ -19,7 +19,8 @@ from protea_ray.sequences.accessions import StoredIds, match_ids
 if TYPE_CHECKING:
     import h5py
 
-_ID = "original_id"
+ID_ATTRIBUTE = "original_id"
+KEY_ATTRIBUTE = "protea_key"  # of our own exports: ids may stand for several sequences
 
 
 @contextmanager
@@ -44,7 +45,15 @@ def hdf5_text(value: Any) -> str:
 
 def hdf5_id(member: Any, name: str) -> str:
     """What a data set or group says that its protein is called, else its own name."""
-    return hdf5_text(member.attrs.get(_ID, name))
+    return hdf5_text(member.attrs.get(ID_ATTRIBUTE, name))
+
+
+def hdf5_key(member: Any) -> bytes | None:
+    """The key of the protein in a file that was exported here; None in another one."""
+    try:
+        return bytes.fromhex(hdf5_text(member.attrs.get(KEY_ATTRIBUTE, ""))) or None
+    except ValueError:
+        return None
 
 
 def vectors_by_id(path: Path, ids: Sequence[str]) -> list[np.ndarray | None]:

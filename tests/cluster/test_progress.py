@@ -8,9 +8,10 @@ import sys
 import pytest
 from rich.console import Console
 
+from protea_ray.cluster.meter import Meter
 from protea_ray.cluster.phases import Loudness
+from protea_ray.cluster.progress import BarReporter, LineReporter
 from protea_ray.display import clock_time
-from protea_ray.pipeline.progress import BarReporter, LineReporter, Meter
 from tests.clock import Clock
 
 

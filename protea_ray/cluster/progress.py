@@ -1,11 +1,13 @@
-"""What a run says while it goes on: its phase while it starts, then what is done, how fast, and the time left.
+"""What a long command says while it goes on: its phase while it starts, then what is done, how fast, the time left.
 
-The time left is predicted from cost and not from the number of proteins: the last proteins of a sort group are its
-longest. Before the first unit is back it is the prediction itself, start-up of the actors included.
+Embedding foretells from cost and not from the number of proteins: the last proteins of a sort group are its longest.
+Before the first unit is back it is the prediction itself, start-up of the actors included. All other work is counted in
+its own units.
 """
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,13 +20,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from protea_ray.cluster.meter import Measured, Meter, WorkMeter
+from protea_ray.cluster.notebook_display import notebook_line
 from protea_ray.cluster.phases import Loudness, Phase, own_stderr, repeated, write_line
-from protea_ray.display import clock_time, printable
+from protea_ray.display import printable
 
 LINE_EVERY_SECONDS = 30.0
 BAR_COLUMNS = 20
+NOTEBOOK_COLUMNS = 100
 _LEAST_BAR = 5  # columns; a shorter bar tells nothing
-_THOUSANDS = 10_000  # residues/s from which they are given in thousands
 
 
 class Reporter(Protocol):
@@ -59,76 +63,13 @@ class Reporter(Protocol):
         """Report a finished unit; `seconds`: its predicted cost, `took`: what its forward passes took."""
         ...
 
+    def work(self, text: str, unit: str, total: int | None = None) -> None:
+        """Report that countable work begins: `unit` in the plural, `total` None where it is not known."""
+        ...
 
-class Meter:
-    """Counts, rate and time left, for both displays."""
-
-    def __init__(
-        self,
-        proteins: int,
-        residues: int,
-        seconds: float,
-        clock: Callable[[], float],
-        rejects: int = 0,
-        foretold: float = 0.0,
-    ) -> None:
-        self.proteins, self.residues, self.seconds = proteins, residues, max(seconds, 1e-9)
-        self.done_proteins = self.done_residues = 0
-        self.rejects = rejects
-        self.done_seconds = 0.0
-        self._clock, self._started = clock, clock()
-        self._foretold = foretold
-
-    def advance(self, proteins: int, residues: int, seconds: float, took: float, rejects: int) -> None:
-        """Count one unit. Time runs from the start of the first one, not from the loading of models."""
-        if not self.done_proteins:
-            self._started = self._clock() - took
-        self.done_proteins += proteins
-        self.done_residues += residues
-        self.done_seconds += seconds
-        self.rejects += rejects
-
-    @property
-    def fraction(self) -> float:
-        """Share of the predicted cost that is done, 0 to 1."""
-        return min(1.0, self.done_seconds / self.seconds)
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the first unit began; before one is back, since the actors began to load their model."""
-        return max(self._clock() - self._started, 1e-9)
-
-    @property
-    def seconds_left(self) -> float:
-        """Time left in seconds; 0 as well where the first unit takes longer than foretold."""
-        if not self.done_seconds:
-            return max(self._foretold - self.elapsed, 0.0)
-        return self.elapsed * (1 / self.fraction - 1)
-
-    def words(self) -> list[tuple[int, str]]:
-        """Share of the work, counts, rejects, rate and time left, each with its rank: 0 matters most."""
-        left = self.seconds_left
-        share = f"{self.fraction:.0%}".replace("%", " %")
-        counts = [(0, share), (2, f"{self.done_proteins:,}/{self.proteins:,} proteins")]
-        rejected = [(3, f"{self.rejects:,} rejected")] if self.rejects else []
-        if not self.done_seconds:
-            return [*counts, *rejected, (1, f"about {clock_time(left)} left" if left else "longer than foretold")]
-        return [*counts, *rejected, (4, _rate(self.done_residues / self.elapsed)), (1, f"{clock_time(left)} left")]
-
-    def line(self, width: int | None = None) -> str:
-        """The words in one line; with a width those that fit into so many columns, of those that matter most."""
-        words = self.words()
-        while width is not None and len(words) > 1 and cell_len(_joined(words)) > width:
-            words.remove(max(words))
-        return _joined(words)
-
-
-def _joined(words: list[tuple[int, str]]) -> str:
-    return "  ".join(word for _, word in words)
-
-
-def _rate(residues: float) -> str:
-    return f"{residues / 1000:,.0f}k residues/s" if residues >= _THOUSANDS else f"{residues:,.0f} residues/s"
+    def worked(self, count: int, seconds_left: float | None = None) -> None:
+        """Report `count` more of it; `seconds_left`: a better prediction than the rate gives."""
+        ...
 
 
 class LineReporter:
@@ -144,11 +85,14 @@ class LineReporter:
         stream: TextIO | None = None,
     ) -> None:
         self._clock, self._loudness, self._stream = clock, loudness, stream
-        self._meter, self._last = Meter(0, 0, 0.0, clock), clock()
+        self._meter: Measured | None = None
+        self._last = clock()
         self._phase = Phase(self._say, clock)
 
     def phase(self, text: str | None) -> None:
-        """Print what begins."""
+        """Print what begins; counted work is over then."""
+        if isinstance(self._meter, WorkMeter):
+            self._end_work()
         self._phase.begin(text)
 
     def note(self, text: str) -> None:
@@ -174,16 +118,35 @@ class LineReporter:
     def advance(self, proteins: int, residues: int, seconds: float, took: float, rejects: int) -> None:
         """Count, and print when it is time or everything is done."""
         self._phase.begin(None)
-        self._meter.advance(proteins, residues, seconds, took, rejects)
-        if self._meter.done_proteins == self._meter.proteins:
-            self._told()
-        else:
+        if isinstance(self._meter, Meter):
+            self._meter.advance(proteins, residues, seconds, took, rejects)
+            self._tell_counted()
+
+    def work(self, text: str, unit: str, total: int | None = None) -> None:
+        """Say what begins as a phase, until something of it is done."""
+        self.phase(text)
+        self._meter, self._last = WorkMeter(text, unit, total, self._clock), self._clock()
+
+    def worked(self, count: int, seconds_left: float | None = None) -> None:
+        """Count, and print when it is time, or at the end when anything was said of it before."""
+        if isinstance(self._meter, WorkMeter):
+            self._phase.begin(None)
+            self._meter.advance(count, seconds_left)
             self._tell_when_due()
+
+    def _end_work(self) -> None:
+        self._meter = None
 
     def look(self) -> None:
         """Print what is due although nothing was reported; called by a thread."""
         self._phase.look()
-        if 0 < self._meter.done_proteins < self._meter.proteins:
+        if self._meter and self._meter.begun and not self._meter.finished:
+            self._tell_when_due()
+
+    def _tell_counted(self) -> None:
+        if self._meter and self._meter.finished:
+            self._told()
+        else:
             self._tell_when_due()
 
     def _tell_when_due(self) -> None:
@@ -192,7 +155,8 @@ class LineReporter:
 
     def _told(self) -> None:
         self._last = self._clock()
-        self.note(self._meter.line())
+        if self._meter:
+            self.note(self._meter.line())
 
     def _say(self, text: str) -> None:
         if self._loudness != "quiet":
@@ -204,7 +168,7 @@ class BarReporter:
 
     def __init__(self, console: Console, loudness: Loudness = "normal") -> None:
         self._console, self._loudness = console, loudness
-        self._meter: Meter | None = None
+        self._meter: Measured | None = None
         self._phase = Phase(lambda _: None)
         # standard output is left alone: what is printed there must reach a file that it leads to
         self._live = Live(
@@ -218,11 +182,9 @@ class BarReporter:
     def phase(self, text: str | None) -> None:
         """Show what begins; None takes the live line away."""
         self._phase.begin(text)
-        if text is None:
+        if text is None or isinstance(self._meter, WorkMeter):
             self._meter = None
-            self._live.stop()
-        else:
-            self._live.start(refresh=True)
+        self._shown(text is not None)
 
     def note(self, text: str) -> None:
         """Print it above the live line."""
@@ -238,33 +200,102 @@ class BarReporter:
     def start(self, proteins: int, residues: int, seconds: float, rejects: int = 0, foretold: float = 0.0) -> None:
         """Show the bar."""
         self._meter = Meter(proteins, residues, seconds, time.monotonic, rejects, foretold)
-        self._live.start(refresh=True)
+        self._shown(True)
 
     def advance(self, proteins: int, residues: int, seconds: float, took: float, rejects: int) -> None:
         """Move the bar."""
-        if self._meter is not None:
+        if isinstance(self._meter, Meter):
             self._phase.begin(None)
             self._meter.advance(proteins, residues, seconds, took, rejects)
+
+    def work(self, text: str, unit: str, total: int | None = None) -> None:
+        """Show what begins, and its bar as soon as something of it is done."""
+        self.phase(text)
+        self._meter = WorkMeter(text, unit, total, time.monotonic)
+
+    def worked(self, count: int, seconds_left: float | None = None) -> None:
+        """Move the bar."""
+        if isinstance(self._meter, WorkMeter):
+            self._phase.begin(None)
+            self._meter.advance(count, seconds_left)
+
+    def _shown(self, shown: bool) -> None:
+        """Show the live line, or take it away."""
+        if shown:
+            self._live.start(refresh=True)
+        else:
+            self._live.stop()
 
     def render(self) -> Table | Text:
         """The live line at this moment, never wider than the terminal."""
         phase, width = self._phase.line(), self._console.width - 1
-        if self._meter is None:
+        if self._meter is None or (phase and not self._meter.begun and isinstance(self._meter, WorkMeter)):
             return Text(phase or "", overflow="ellipsis", no_wrap=True)
         words = self._meter.line(width) + (f"  {phase}" if phase else "")
         room = min(BAR_COLUMNS, width - cell_len(words) - 2)
         line = Table.grid(padding=(0, 2))
         shown = Text(words, overflow="ellipsis", no_wrap=True)
-        if room >= _LEAST_BAR:
+        if room >= _LEAST_BAR and self._meter.fraction is not None:
             line.add_row(ProgressBar(total=1.0, completed=self._meter.fraction, width=room), shown)
         else:
             line.add_row(shown)
         return line
 
 
+class NotebookReporter(BarReporter):
+    """For a notebook: one line of the cell's output that is replaced in place; what is said goes to standard error."""
+
+    def __init__(self, show: Callable[[str], None], stream: TextIO, loudness: Loudness = "normal") -> None:
+        super().__init__(Console(file=io.StringIO(), width=NOTEBOOK_COLUMNS), loudness)
+        self._show, self._stream = show, stream
+
+    def look(self) -> None:
+        """Show the line as it is now; called by a thread."""
+        self._show(self.text())
+
+    def _shown(self, shown: bool) -> None:
+        """Nothing: the thread shows the line."""
+
+    def text(self) -> str:
+        """The live line without a bar."""
+        phase = self._phase.line()
+        counted = self._meter.line(NOTEBOOK_COLUMNS) if self._meter and (self._meter.begun or not phase) else ""
+        return "  ".join(words for words in (counted, phase) if words)
+
+    def note(self, text: str) -> None:
+        """Print it."""
+        write_line(printable_lines(text), self._stream)
+
+    warn = note
+
+
 def printable_lines(text: str) -> str:
     """The lines of a text with control characters replaced: names of files may come from anybody."""
     return "\n".join(printable(line) for line in text.split("\n"))
+
+
+class Silent:
+    """A reporter of nothing, for callers that show no progress."""
+
+    def phase(self, text: str | None) -> None:
+        """Say nothing."""
+
+    note = detail = warn = phase
+
+    def start(self, proteins: int, residues: int, seconds: float, rejects: int = 0, foretold: float = 0.0) -> None:
+        """Say nothing."""
+
+    def advance(self, proteins: int, residues: int, seconds: float, took: float, rejects: int) -> None:
+        """Say nothing."""
+
+    def work(self, text: str, unit: str, total: int | None = None) -> None:
+        """Say nothing."""
+
+    def worked(self, count: int, seconds_left: float | None = None) -> None:
+        """Say nothing."""
+
+
+SILENT = Silent()
 
 
 @contextmanager
@@ -274,6 +305,8 @@ def reporter(loudness: Loudness = "normal") -> Iterator[Reporter]:
         console = Console(file=stream)
         if loudness == "quiet":
             yield LineReporter(loudness=loudness, stream=stream)
+        elif (show := notebook_line()) is not None:
+            yield from _in_a_notebook(show, stream, loudness)
         elif console.is_terminal and not console.is_dumb_terminal:
             live = BarReporter(console, loudness)
             try:
@@ -284,3 +317,13 @@ def reporter(loudness: Loudness = "normal") -> Iterator[Reporter]:
             lines = LineReporter(loudness=loudness, stream=stream)
             with repeated(lines.look):
                 yield lines
+
+
+def _in_a_notebook(show: Callable[[str], None], stream: TextIO, loudness: Loudness) -> Iterator[Reporter]:
+    """One line that is replaced twice a second, and empty at the end."""
+    live = NotebookReporter(show, stream, loudness)
+    try:
+        with repeated(live.look):
+            yield live
+    finally:
+        show("")
