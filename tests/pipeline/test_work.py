@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from protea_ray.cluster.ray_metrics import ACTOR_MEMORY, ACTOR_RESIDUES, BUDGET, WAITING
 from protea_ray.config.recipe import embedding_config
 from protea_ray.config.resolution import resolve
 from protea_ray.encoder.collect import Embedded
@@ -26,7 +27,9 @@ from protea_ray.plan.cost import Cost
 from protea_ray.sequences.records import KEY
 from protea_ray.store.location import Location, open_location
 from protea_ray.store.spaces import ensure_space
+from tests.recorded_metrics import RecordedMetrics
 from tests.store import build
+from tests.toy import BUDGET as BUDGET_OF_TOY
 from tests.toy import ToySpec
 
 KEYS = [bytes([n]) * 16 for n in range(5)]
@@ -90,6 +93,21 @@ def test_a_protein_that_one_space_lacks_is_written_to_that_one(
     assert [result["spaces"][space]["stored"] for space in spaces] == [3, 2]
     assert [len(result["spaces"][space]["fragments"]) for space in spaces] == [1, 1]
     assert result["rejects"] == []
+
+
+def test_an_actor_records_each_unit(
+    esm2: Path, location: Location, monkeypatch: pytest.MonkeyPatch, recorded: RecordedMetrics
+) -> None:
+    worker, _ = embed_units(esm2, location, monkeypatch)
+    table = pa.Table.from_pylist([unit(masks=[0b11] * 5)])
+    residues = sum(10 + n for n in range(5))
+
+    worker(table)
+    worker(table)
+
+    assert recorded.total(ACTOR_RESIDUES, run="run", family="esm2") == 2 * residues
+    assert recorded.total(WAITING) > 0 and recorded.last(BUDGET) == BUDGET_OF_TOY
+    assert recorded.last(ACTOR_MEMORY) > 1 << 20
 
 
 def test_a_protein_that_killed_its_worker_twice_is_a_reject_and_the_others_are_stored(
