@@ -1,7 +1,7 @@
 """The commands as Python functions: embed, reembed, train_model, evaluate_spaces, compare_variants and the others.
 
-They do what the commands of the same names do and raise the same errors; progress goes to standard error, or into the
-cell of a notebook, unless `quiet`. Nothing heavy is imported before a function is called. `protea_ray/__init__.py` lists
+They do what the commands of the same names do and raise the same errors; progress goes to standard error, or into a
+notebook's cell, unless `quiet`. Nothing heavy is imported before a function is called. `protea_ray/__init__.py` lists
 every public name.
 """
 

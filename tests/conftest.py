@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
 from protea_ray.config.cache import CACHE_VARIABLE
 from protea_ray.testing import random_checkpoint as checkpoints
+
+if TYPE_CHECKING:
+    from tests.recorded_metrics import RecordedMetrics
 
 # tests compare float32 numbers of a CPU, and `auto` would take a GPU; what a GPU does is checked by `make gpu`
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
@@ -64,6 +67,14 @@ def cluster() -> Iterator[None]:
     connect(RunOptions())
     yield
     ray.shutdown()
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> RecordedMetrics:
+    """What this process records as Ray metrics; none of it reaches Ray."""
+    from tests.recorded_metrics import kept
+
+    return kept(monkeypatch)
 
 
 @pytest.fixture(scope="module", params=["toy", pytest.param("real", marks=pytest.mark.slow)])

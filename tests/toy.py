@@ -66,6 +66,7 @@ class ToyEncoder:
     seed: str = "0"
     seconds_per_residue: float = 0.0
     token_budget: int = BUDGET
+    peak_gpu_memory: int = 0
     stats: Stats = field(default_factory=Stats)
     attention: Any = field(default_factory=lambda: SimpleNamespace(name="toy", why="a test's encoder"))
     products: Any = field(default_factory=lambda: SimpleNamespace(name="nobody", why="a test's encoder"))
@@ -81,6 +82,8 @@ class ToyEncoder:
                     yield Rejected(index, number, "too_long", f"{len(sequence)} residues")
                 else:
                     self.stats.windows += len(laid.windows)
+                    self.stats.forward_passes += len(laid.windows)  # each window a pack of its own
+                    self.stats.tokens += sum(end - start for start, end in laid.windows)
                     yield self._embedded(index, number, sequence, laid)
 
     def _embedded(self, index: int, number: int, sequence: str, laid: Layout) -> Embedded:

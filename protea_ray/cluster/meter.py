@@ -123,11 +123,16 @@ class Meter:
         return self.done_proteins >= self.proteins
 
     @property
-    def seconds_left(self) -> float | None:
-        """Seconds until the last unit is back; before the first what was foretold, None when that is over."""
+    def elapsed(self) -> float:
+        """Seconds since the first unit began; before one is back, since the actors began to load their model."""
+        return self._left.elapsed
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the last unit is back; before the first what was foretold, 0 when that is over."""
         if self.begun:
-            return self._left.seconds()
-        return max(self._foretold - self._left.elapsed, 0.0) or None
+            return self._left.seconds() or 0.0
+        return max(self._foretold - self.elapsed, 0.0)
 
     def words(self) -> Words:
         """Share of the work, counts, rejects, rate and time left, each with its rank."""
@@ -137,8 +142,8 @@ class Meter:
         left = self.seconds_left
         if not self.begun:
             return [*counts, *rejected, (1, f"about {clock_time(left)} left" if left else "longer than foretold")]
-        rate = in_thousands(self.done_residues / self._left.elapsed, "residues")
-        return [*counts, *rejected, (4, rate), (1, f"{clock_time(left or 0.0)} left")]
+        rate = in_thousands(self.done_residues / self.elapsed, "residues")
+        return [*counts, *rejected, (4, rate), (1, f"{clock_time(left)} left")]
 
     def line(self, width: int | None = None) -> str:
         """The words in one line; with a width those that fit, of those that matter most."""

@@ -67,8 +67,12 @@ def space_name(config: EmbeddingConfig, files: Mapping[str, str]) -> str:
     >>> space_name(moved, {"model.safetensors": "00ff"}) == space_name(recipe, {"model.safetensors": "00ff"})
     True
     """
-    digest = hashlib.sha256(canonical_json(identity(config, files)).encode()).hexdigest()
-    return f"{short_name(config.model)}-{digest[:8]}"
+    return f"{short_name(config.model)}-{identity_digest(config, files)[:8]}"
+
+
+def identity_digest(config: EmbeddingConfig, files: Mapping[str, str]) -> str:
+    """The sha256 of the identity in hex: what two runs share whose vectors may be compared."""
+    return hashlib.sha256(canonical_json(identity(config, files)).encode()).hexdigest()
 
 
 def short_name(model: str) -> str:

@@ -27,6 +27,7 @@ from ray.exceptions import (
 )
 
 from protea_ray.cluster.progress import Reporter
+from protea_ray.cluster.ray_metrics import CELLS, CELLS_LEFT, EVALUATION_LEFT, Recorder
 from protea_ray.display import clock_time
 from protea_ray.errors import EvaluationError, ProteaRayError
 from protea_ray.evaluate import cell_work
@@ -72,10 +73,14 @@ def compute(location: Location, groups: Sequence[Group], run: str, report: Repor
     total = sum(len(group.seeds) for group in groups)
     progress = Progress(groups, report, in_flight())
     report.work("training probes", "cells", total)
+    recorder = Recorder(run=run)
     with committed(location) as add:
         for job, rows, seconds in _finished(location, groups, run, report):
             add(rows)
             progress.advance(job.shared.group.task.name, len(job.seeds), seconds)
+            recorder.add(CELLS, len(job.seeds))
+            recorder.set(CELLS_LEFT, total - sum(progress.done.values()))
+            recorder.set(EVALUATION_LEFT, progress.left())
     report.note(progress.line())
 
 

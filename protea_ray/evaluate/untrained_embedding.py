@@ -66,5 +66,5 @@ def _fill(setting: Setting, writer: Writer, report: Reporter) -> None:
         done = embed_work(setting, work, targets, writer, report, tally)
     if work.proteins:
         summary = summarise(setting, work.counts[0].records, 0, None, work, done)
-        summary = finished(summary, setting.stages)
+        summary = finished(summary, setting)
         record_run(location, setting.run, with_record(summary.to_json(), setting, tally), writer=writer)

@@ -12,11 +12,13 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from protea_ray.cluster.connect import LOCAL, connect, wanted_address
+from protea_ray.cluster.meter import Meter
 from protea_ray.cluster.progress import Reporter
+from protea_ray.cluster.ray_metrics import Recorder, addresses
 from protea_ray.cluster.waiting import waiting_is_told
 from protea_ray.config.identity import space_name
 from protea_ray.config.paths import require_paths
@@ -36,6 +38,7 @@ from protea_ray.pipeline.interrupted import committed, interruption_recorded
 from protea_ray.pipeline.loop import Job, Tally, embed_units
 from protea_ray.pipeline.pool import at_most, device_of, pool_for, require_reach, require_room
 from protea_ray.pipeline.reasons import reasons_of
+from protea_ray.pipeline.run_metrics import RunMetrics, record_end
 from protea_ray.pipeline.run_record import RECORD, run_record
 from protea_ray.pipeline.stages import (
     ACCOUNTING,
@@ -79,6 +82,12 @@ class Setting:
     run: str
     make_spec: MakeSpec = EncoderSpec
     stages: Stages = field(default_factory=Stages)
+    inputs: tuple[str, ...] = ()  # as they were given
+
+    @property
+    def recorder(self) -> Recorder:
+        """Records this run's figures as Ray metrics."""
+        return Recorder(run=self.run, family=self.checkpoint.facts.family)
 
     @property
     def encoder(self) -> EncoderSpec:
@@ -137,7 +146,7 @@ def prepare(
         require_amino_acids(sources, columns)
     setting = join(location, checkpoint, config, report, make_spec, stages)
     require_reach(sources)
-    return setting, sources
+    return replace(setting, inputs=tuple(map(str, inputs))), sources
 
 
 def join(
@@ -154,6 +163,9 @@ def join(
     address = wanted_address(config.run)
     report.phase("starting Ray" if address == LOCAL else f"joining the Ray cluster at {address}")
     connect(config.run)
+    report.detail(
+        f"metrics of this run: {', '.join(f'http://{place}/metrics' for place in addresses()) or 'not served'}"
+    )
     require_room()
     device = device_of(config.run)
     recipes = tuple(resolve(r, checkpoint.facts, device, checkpoint.revision) for r in config.recipes)
@@ -215,7 +227,7 @@ def embed(
         report.phase("checking the accounting")
         summary = summarise(setting, ingested.records, ingested.rejects, ingested.labels, work, done)
         summary = with_current(summary, settle_current(setting.location, spaces, setting.run, writer))
-        summary = finished(summary, stages)
+        summary = finished(summary, setting)
         if work.proteins or ingested.read_now:
             record_run(setting.location, summary.run, with_record(summary.to_json(), setting, tally), writer=writer)
         return summary
@@ -225,7 +237,13 @@ def stops_recorded(setting: Setting, work: Work, tally: Tally, writer: Writer) -
     """Within the block, Ctrl-C and SIGTERM leave a row in `runs`."""
 
     def facts() -> dict[str, Any]:
-        return committed(tally, work.proteins, setting.checkpoint.model, setting.stages.began)
+        stages = setting.stages
+        if stages.current == ACTORS and math.isfinite(tally.began):
+            stages.enter(EMBEDDING, tally.began)
+        stages.leave()
+        done = committed(tally, work.proteins, setting.checkpoint.model, stages.began)
+        done |= {"trained": setting.checkpoint.trained, "device": setting.device}
+        return with_record({**done, "stages": [asdict(stage) for stage in stages.times()]}, setting, tally)
 
     return interruption_recorded(setting.location, setting.run, writer, facts)
 
@@ -242,8 +260,10 @@ def embed_work(
     """Calibrate, cut into units, embed and commit under the lease; nothing at all when no protein is wanted.
 
     `tally` counts what was done, also when the run is stopped. `ingest_rejects`: records of this run's inputs that are
-    no proteins, for the progress line alone.
+    no proteins, for the progress line and the metrics alone.
     """
+    metrics = RunMetrics(setting.recorder, setting.stages.began)
+    metrics.planned(dict(zip(tally.stored, work.counts, strict=True)), ingest_rejects)
     if not work.proteins:
         return Embedding(tally)
     options, stages = setting.options, setting.stages
@@ -270,8 +290,10 @@ def embed_work(
     report.start(work.proteins, work.residues, units.seconds, rejects, foretold)
     stages.enter(ACTORS)
     report.phase(f"loading {setting.checkpoint.model} in {pool.actors} {setting.device} actor(s)")
-    job = Job(setting.location, tuple(targets), encoder, pool, options, setting.run, writer)
-    embed_units(job, units, report, tally)
+    job = Job(setting.location, tuple(targets), encoder, pool, options, setting.run, writer, metrics)
+    meter = Meter(work.proteins, work.residues, units.seconds, time.monotonic, rejects, foretold)
+    with metrics.embedding(units.count, meter):
+        embed_units(job, units, report, tally)
     stages.enter(EMBEDDING, tally.began)
     stages.leave()
     if tally.budget < calibration.token_budget:
@@ -323,16 +345,19 @@ def _since(began: float, moment: float) -> float | None:
     return round(moment - began, 3) if math.isfinite(moment) else None
 
 
-def finished(summary: Summary, stages: Stages) -> Summary:
+def finished(summary: Summary, setting: Setting) -> Summary:
     """The summary of a run that ends now."""
+    stages = setting.stages
     stages.leave()
-    return replace(summary, seconds=round(time.time() - stages.began, 3), stages=stages.times())
+    summary = replace(summary, seconds=round(time.time() - stages.began, 3), stages=stages.times())
+    record_end(setting.recorder, summary.seconds, summary.stages)
+    return summary
 
 
 def with_record(facts: dict[str, Any], setting: Setting, tally: Tally) -> dict[str, Any]:
     """What the row of a run holds: its summary, and the record that the report reads."""
-    record = run_record(setting.recipes, setting.options, setting.checkpoint.files, tally, setting.stages.began)
-    return {**facts, RECORD: record}
+    files, began = setting.checkpoint.files, setting.stages.began
+    return {**facts, RECORD: run_record(setting.recipes, setting.options, files, tally, began, setting.inputs)}
 
 
 def with_current(summary: Summary, current: Current) -> Summary:

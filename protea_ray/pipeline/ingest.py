@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,11 +21,13 @@ from typing import Any
 import ray
 import ray.data
 
+from protea_ray.cluster.ray_metrics import Recorder
 from protea_ray.config.recipe import AlphabetName
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import InputError
 from protea_ray.pipeline.pool import remote
 from protea_ray.pipeline.reading import LabelledPart, grouped, is_small, read_job
+from protea_ray.pipeline.run_metrics import record_ingested
 from protea_ray.sequences.inputs import Columns, Scan, Source, scan
 from protea_ray.store.commit import Writer
 from protea_ray.store.ledger import alphabet_suffix, recorded_sources
@@ -143,6 +146,15 @@ def label_of(found: Scan) -> str:
     return f"{found.source.name}#{found.digest[:12]}"
 
 
+@dataclass(frozen=True)
+class _Whole:
+    """A source that was read whole: its row in `sources`, and its rejects by reason and bytes for the metrics."""
+
+    row: SourceRow
+    reasons: dict[str, int]
+    size: int
+
+
 @dataclass
 class _Fresh:
     """A source that has to be read. `results`: what the tasks gave that read parts of it alone, by first part."""
@@ -162,13 +174,15 @@ class _Fresh:
         """How many tasks read it when it shares none."""
         return 1 if self.is_small else len(self.scan.parts)
 
-    def row(self, counts: Sequence[dict[str, int]]) -> SourceRow:
-        """Its row in `sources`, from the counts of what was read."""
+    def whole(self, counts: Sequence[dict[str, Any]]) -> _Whole:
+        """What it holds, from the counts of what was read."""
         records, rejects, residues = (sum(c[name] for c in counts) for name in ("records", "rejects", "residues"))
         source = self.scan.source
-        return SourceRow(
+        row = SourceRow(
             self.label, self.scan.digest, self.variant, source.name, source.format, records, rejects, residues
         )
+        reasons: Counter[str] = sum((Counter(c["reasons"]) for c in counts), Counter())
+        return _Whole(row, dict(reasons), source.size)
 
 
 def _jobs(fresh: Sequence[_Fresh], limit: int | None) -> list[list[LabelledPart]]:
@@ -213,10 +227,10 @@ def _add_finished(
     group: _CommitGroup, fresh: Sequence[_Fresh], job: Sequence[LabelledPart], result: dict[str, Any]
 ) -> None:
     """Add the sources that are whole with this result: all that a task read together, or one with its last part."""
-    counts: dict[int, dict[str, int]] = dict(result["counts"])
+    counts: dict[int, dict[str, Any]] = dict(result["counts"])
     if len({piece.source for piece in job}) > 1:
-        rows = [fresh[number].row([counted]) for number, counted in counts.items()]
-        group.add(rows, result["proteins"], result["rejects"])
+        whole = [fresh[number].whole([counted]) for number, counted in counts.items()]
+        group.add(whole, result["proteins"], result["rejects"])
         return
     source = fresh[job[0].source]
     if counts:
@@ -224,7 +238,7 @@ def _add_finished(
     if len(source.results) == source.pieces:
         parts = [source.results[index] for index in sorted(source.results)]
         proteins, rejects = ([f for part in parts for f in part[table]] for table in ("proteins", "rejects"))
-        group.add([source.row([part["counts"] for part in parts])], proteins, rejects)
+        group.add([source.whole([part["counts"] for part in parts])], proteins, rejects)
 
 
 class _CommitGroup:
@@ -238,14 +252,14 @@ class _CommitGroup:
     ) -> None:
         self._location, self._run, self._writer, self._clock = location, run, writer, clock
         self._last = -math.inf
-        self._rows: list[SourceRow] = []
+        self._whole: list[_Whole] = []
         self._proteins: list[str] = []
         self._rejects: list[str] = []
         self.recorded: list[SourceRow] = []
 
-    def add(self, rows: Sequence[SourceRow], proteins: Sequence[str], rejects: Sequence[str]) -> None:
+    def add(self, whole: Sequence[_Whole], proteins: Sequence[str], rejects: Sequence[str]) -> None:
         """Add sources and the fragments that hold their rows and no others; commit when it is time."""
-        self._rows += rows
+        self._whole += whole
         self._proteins += proteins
         self._rejects += rejects
         if self._clock() - self._last >= COMMIT_SECONDS:
@@ -253,16 +267,19 @@ class _CommitGroup:
 
     def flush(self) -> None:
         """Commit all that wait; without any there is no new version."""
-        if not self._rows:
+        if not self._whole:
             return
+        rows, recorder = [whole.row for whole in self._whole], Recorder(run=self._run)
         record_sources(
             self._location,
-            self._rows,
+            rows,
             protein_fragments=self._proteins,
             reject_fragments=self._rejects,
             run=self._run,
             writer=self._writer,
         )
-        self.recorded += self._rows
-        self._rows, self._proteins, self._rejects = [], [], []
+        self.recorded += rows
+        for whole in self._whole:
+            record_ingested(recorder, whole.row.records, whole.size, whole.reasons)
+        self._whole, self._proteins, self._rejects = [], [], []
         self._last = self._clock()

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from protea_ray.errors import ProteaRayError
 from protea_ray.pipeline.attempts import AttemptLog
 from protea_ray.pipeline.failures import own_errors
 from protea_ray.pipeline.pool import Pool
+from protea_ray.pipeline.run_metrics import RunMetrics
 from protea_ray.pipeline.timeline import Timeline
 from protea_ray.pipeline.work import Units, unit_dataset
 from protea_ray.pipeline.worker import EmbedUnits, EncoderSpec, Target
@@ -76,7 +78,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Job:
-    """Where the units of one run go and who works on them; `writer` commits them."""
+    """Where the units of one run go and who works on them; `writer` commits them, `metrics` records them."""
 
     location: Location
     targets: tuple[Target, ...]
@@ -85,11 +87,15 @@ class Job:
     options: RunOptions
     run: str
     writer: Writer
+    metrics: RunMetrics
 
     def committers(self) -> dict[str, GroupCommitter]:
         """One committer for each space."""
         limits = {"max_units": self.options.commit_units, "max_seconds": self.options.commit_seconds}
-        return {t.space: GroupCommitter(self.writer, t.uri, **limits) for t in self.targets}
+        return {
+            t.space: GroupCommitter(self.writer, t.uri, **limits, committed=partial(self.metrics.committed, t.space))
+            for t in self.targets
+        }
 
 
 def embed_units(job: Job, units: Units, report: Reporter, tally: Tally) -> None:
@@ -101,13 +107,9 @@ def embed_units(job: Job, units: Units, report: Reporter, tally: Tally) -> None:
                 result = json.loads(row["result"])
                 _take(result, row["unit"], job, committers)
                 tally.add(result)
-                report.advance(
-                    result["proteins"],
-                    result["residues"],
-                    result["predicted"],
-                    result["seconds"],
-                    len({reject["key"] for reject in result["rejects"]}),  # one protein may miss several spaces
-                )
+                rejects = len({reject["key"] for reject in result["rejects"]})  # one protein may miss several spaces
+                job.metrics.finished(result, rejects)
+                report.advance(result["proteins"], result["residues"], result["predicted"], result["seconds"], rejects)
             report.phase("committing the last units")
     finally:
         AttemptLog(job.run).forget()

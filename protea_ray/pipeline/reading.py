@@ -7,7 +7,7 @@ fragment may hold the rows of several sources: each row names its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -38,17 +38,23 @@ class LabelledPart:
 
 @dataclass(slots=True)
 class SourceCounts:
-    """Records of one source that a task read; rejects are records too, residues those of accepted ones."""
+    """Records of one source that a task read; rejects are records too, residues those of accepted ones.
+
+    `reasons`: the rejects by reason.
+    """
 
     records: int = 0
     rejects: int = 0
     residues: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
 
     def add(self, batch: Batch) -> None:
         """Count the records of a batch."""
         self.records += batch.proteins.num_rows + batch.rejects.num_rows
         self.rejects += batch.rejects.num_rows
         self.residues += sum(batch.proteins["length"].to_pylist())
+        for reason in batch.rejects["reason"].to_pylist():
+            self.reasons[reason] = self.reasons.get(reason, 0) + 1
 
 
 def is_small(size: int) -> bool:

@@ -305,7 +305,7 @@ def _settle(planned: Reembedding, filled: _Filled, judged: GateResult | None, wr
     if moved:
         move(location, planned.alias, filled.space, run=run, writer=writer)
     summary = with_current(filled.summary, where_current(location, filled.current))
-    summary = finished(summary, planned.setting.stages)
+    summary = finished(summary, planned.setting)
     was = before.space if before else None
     after = filled.space if moved else was
     outcome = Reembedded(summary, planned.alias, was, after, moved, filled.accepted, stays, judged)

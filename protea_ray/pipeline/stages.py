@@ -56,6 +56,11 @@ class Stages:
             self._done.append(StageTime(name, round(begun - self.began, 3), round(moment - begun, 3)))
         self._open = None
 
+    @property
+    def current(self) -> str | None:
+        """The stage that goes on, None between stages."""
+        return self._open[0] if self._open else None
+
     def times(self) -> tuple[StageTime, ...]:
         """The stages that have ended, in their order."""
         return tuple(self._done)

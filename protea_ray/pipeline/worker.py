@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from protea_ray.cluster.ray_metrics import Recorder
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.encoder.collect import Embedded, Rejected
 from protea_ray.errors import EncoderError, ProteaRayError
@@ -26,6 +27,7 @@ from protea_ray.models.checkpoint import locate, read_config, with_base
 from protea_ray.models.families import recognise
 from protea_ray.models.weights import verify_digests
 from protea_ray.pipeline.attempts import Attempt, AttemptLog
+from protea_ray.pipeline.run_metrics import record_unit
 from protea_ray.pipeline.run_record import resident_peak
 from protea_ray.sequences.records import Reason
 from protea_ray.store.commit import write_fragments
@@ -123,14 +125,18 @@ class EmbedUnits:
         self._targets = tuple(targets)
         self._run = run
         self._log = AttemptLog(run)
+        self._recorder = Recorder(run=run, family=spec.family)
         self._computing = threading.Lock()
         began = time.perf_counter()
         self._encoder = spec.load([t.config for t in targets])
         self._load_seconds = time.perf_counter() - began
+        self._idle_since = time.time()
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        results = [json.dumps(self._embed(row)) for row in table.to_pylist()]
-        return pa.table({"unit": table["unit"], "result": results})
+        results = [self._embed(row) for row in table.to_pylist()]
+        for result in results:
+            record_unit(self._recorder, result)
+        return pa.table({"unit": table["unit"], "result": [json.dumps(result) for result in results]})
 
     def _embed(self, row: dict[str, Any]) -> dict[str, Any]:
         unit, masks = row["unit"], row["masks"]
@@ -140,6 +146,7 @@ class EmbedUnits:
             began, before = time.time(), replace(self._encoder.stats)
             found = self._forward(unit, proteins, attempt)
             seconds, after = time.time() - began, replace(self._encoder.stats)
+            waited, self._idle_since = max(began - self._idle_since, 0.0), began + seconds
         found = [r for r in found if masks[r.index] >> r.recipe & 1]
         stored = [r for r in found if isinstance(r, Embedded)]
         fragments = {t.space: self._write(i, t, unit, proteins, stored) for i, t in enumerate(self._targets)}
@@ -152,11 +159,13 @@ class EmbedUnits:
             "predicted": row["seconds"],
             "began": began,
             "seconds": seconds,
+            "waited": waited,
             "attempt": attempt.number,
             "budget": self._encoder.token_budget,
             "load_seconds": self._load_seconds,
             "packs": after.forward_passes - before.forward_passes,
             "tokens": after.tokens - before.tokens,
+            "out_of_memory": after.out_of_memory - before.out_of_memory,
             "peak_memory": resident_peak(),
             "peak_gpu_memory": self._encoder.peak_gpu_memory,
         }

@@ -24,6 +24,7 @@ from protea_ray.store.tables import find_table
 EXAMPLES = 20  # of each reason
 LONGEST_TEXT = 300  # characters of an id or a detail; a rejected id may be a megabyte
 _COLUMNS = ["source", "line", "key", "space", "reason"]
+_DTYPES = (np.int32, np.int64, np.uint64, np.uint64, np.int32, np.int32)  # of the fields of _Rows, in their order
 
 
 def read_reject_groups(location: Location) -> tuple[RejectGroup, ...]:
@@ -66,17 +67,22 @@ class _Rows:
 
     @classmethod
     def read(cls, table: lance.LanceDataset) -> _Rows:
-        """Read the table once, in row order."""
+        """Read the table once, in row order, into arrays of their final size: joining parts would hold all twice."""
         codes = {name: _Codes() for name in ("source", "space", "reason")}
-        parts = [_numbers(batch, codes) for batch in table.to_batches(columns=_COLUMNS)]
-        source, line, high, low, space, reason = (np.concatenate(column) for column in zip(*parts, strict=True))
+        columns = tuple(np.empty(table.count_rows(), dtype) for dtype in _DTYPES)
+        begin = 0
+        for batch in table.to_batches(columns=_COLUMNS):
+            for column, numbers in zip(columns, _numbers(batch, codes), strict=True):
+                column[begin : begin + batch.num_rows] = numbers
+            begin += batch.num_rows
+        source, line, high, low, space, reason = columns
         spaces, reasons = tuple(codes["space"].of), tuple(str(name) for name in codes["reason"].of)
         return cls(source, line, high, low, space, reason, spaces, reasons)
 
     def last_of_each(self) -> np.ndarray:
         """Whether a row is the last one of its record and space; (n,) booleans."""
         columns = (self.source, self.line, self.high, self.low, self.space)
-        order = np.lexsort((np.arange(len(self.line)), *columns))
+        order = np.lexsort(columns)  # stable: equal rows stay in row order
         same = np.ones(max(len(order) - 1, 0), bool)
         for column in columns:
             ordered = column[order]

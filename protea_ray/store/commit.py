@@ -242,7 +242,8 @@ class GroupCommitter:
 
     One commit costs 1 ms at 100 fragments and 101 ms at 50,000, and each leaves a version, so units are committed
     `max_units` at a time or when one has waited `max_seconds`, whichever comes first. Both limits are looked at when a
-    unit is added, so the last units of a run wait for `flush`. After a failed commit every later one fails too: what
+    unit is added, so the last units of a run wait for `flush`. `committed` is told the rows of each commit and the
+    seconds that it took. After a failed commit every later one fails too: what
     the table holds is not known here, so the next run reads it.
     """
 
@@ -254,6 +255,7 @@ class GroupCommitter:
         max_units: int = 64,
         max_seconds: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
+        committed: Callable[[int, float], None] = lambda rows, seconds: None,
     ) -> None:
         self.committed_rows = 0
         self.commits = 0
@@ -262,6 +264,7 @@ class GroupCommitter:
         self._max_units = max_units
         self._max_seconds = max_seconds
         self._clock = clock
+        self._committed = committed
         self._oldest = 0.0  # when the first waiting unit was added
         self._units: set[str] = set()
         self._waiting: list[tuple[list[str], int]] = []
@@ -291,11 +294,14 @@ class GroupCommitter:
             raise self._failed
         if not self._waiting:
             return
+        began = self._clock()
         try:
             self._writer.append(self._uri, [f for fragments, _ in self._waiting for f in fragments])
         except BaseException as error:  # an interrupt in the middle leaves the outcome open as well
             self._failed = CommitError(f"an earlier commit to {self._uri} did not finish: {error}")
             raise
-        self.committed_rows += sum(rows for _, rows in self._waiting)
+        rows = sum(rows for _, rows in self._waiting)
+        self.committed_rows += rows
         self.commits += 1
         self._waiting.clear()
+        self._committed(rows, self._clock() - began)

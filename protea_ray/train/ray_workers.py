@@ -22,6 +22,7 @@ from protea_ray.train.proteins import Proteins
 from protea_ray.train.run_start import require_place
 from protea_ray.train.stopping import STOP_FILE, stop_signals
 from protea_ray.train.train_here import Report, TrainingSummary, train_here
+from protea_ray.train.training_metrics import recorded
 
 if TYPE_CHECKING:
     from ray.util.queue import Queue
@@ -57,7 +58,7 @@ def train_on_workers(
 
             events = Queue(actor_options={"num_cpus": 0})
             fit = pool.submit(_fit, config, options, proteins, out, events)
-            _pass_on(events, fit, report or (lambda _: None), asked)
+            _pass_on(events, fit, recorded(report or (lambda _: None), out), asked)
             return fit.result()
     finally:
         (out / STOP_FILE).unlink(missing_ok=True)

@@ -48,6 +48,8 @@ class Encoder:
 
     recipes: tuple[EmbeddingConfig, ...]
     token_budget: int = 1024
+    peak_gpu_memory: int = 0
+    stats: Stats = field(default_factory=Stats)
     attention: Any = field(default_factory=lambda: SimpleNamespace(name="toy", why="the chaos suite's encoder"))
     products: Any = field(default_factory=lambda: SimpleNamespace(name="nobody", why="the chaos suite's encoder"))
     layers: Any = field(default_factory=lambda: SimpleNamespace(name="no layers", why="the chaos suite's encoder"))

@@ -8,8 +8,9 @@ import sys
 import pytest
 from rich.console import Console
 
+from protea_ray.cluster.meter import Meter
 from protea_ray.cluster.phases import Loudness
-from protea_ray.cluster.progress import BarReporter, LineReporter, Meter
+from protea_ray.cluster.progress import BarReporter, LineReporter
 from protea_ray.display import clock_time
 from tests.clock import Clock
 

@@ -21,12 +21,13 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs/files.md").read_text(encodin
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty directory with a store `store` in it, which holds SYN000001 and two rejects."""
+    """A directory with a store `store`, which holds SYN000001 and two rejects, and labels in `families.csv`."""
     location = build.store(tmp_path / "store", range(20))
     build.ingest(location, build.proteins([20, 21], "b", ids=["SYN000001", "long"]), "b", "d2")
     build.fill(location, "esm2-00000001", [20], "u2", build.schema())
     rows = pa.Table.from_pylist([reject(), embedding(21)], REJECTS_SCHEMA)
     build.writer().append_table(location.table("rejects"), rows)
+    (tmp_path / "families.csv").write_text("id,target\nSYN000001,F1\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -38,7 +39,7 @@ def blocks(language: str) -> list[str]:
 def test_every_command_of_the_page_runs(store: Path) -> None:
     lines = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("protea-ray")]
     for line in [line for line in lines if " embed " not in line]:  # which tests/docs/test_followed.py runs
-        program, *arguments = shlex.split(line)
+        program, *arguments = shlex.split(line, comments=True)
         done = call(*arguments)
         assert (program, done.returncode) == ("protea-ray", 0), (line, done)
     assert len((store / "rejects.csv").read_text().splitlines()) == 3

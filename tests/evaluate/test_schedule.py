@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from protea_ray.cluster.ray_metrics import CELLS, CELLS_LEFT, EVALUATION_LEFT
 from protea_ray.errors import CommitError, EvaluationError, InputError
 from protea_ray.evaluate import cell_work, schedule
 from protea_ray.evaluate.cells import Group
@@ -20,6 +21,7 @@ from protea_ray.store.location import open_location
 from tests.clock import Clock
 from tests.evaluate import quick_cells
 from tests.evaluate.quick_cells import POISON, QUICK
+from tests.recorded_metrics import RecordedMetrics
 
 
 class Said:
@@ -47,7 +49,9 @@ def content(table: pa.Table) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["cell"], row["probe"]))
 
 
-def test_rows_from_ray_are_those_of_the_functions(tmp_path: Path, cluster: None, quick: None) -> None:
+def test_rows_from_ray_are_those_of_the_functions(
+    tmp_path: Path, cluster: None, quick: None, recorded: RecordedMetrics
+) -> None:
     location = open_location(tmp_path)
     groups = [group(0, 1, 2), group(0, 5, name="composition", kind=RESIDUE)]
     said = Said()
@@ -60,6 +64,8 @@ def test_rows_from_ray_are_those_of_the_functions(tmp_path: Path, cluster: None,
     assert content(read_evaluations(location)) == content(pa.concat_tables(here))
     assert said.lines[0] == "phase: training probes, 5 cells"
     assert said.lines[-1].startswith("note: 5 of 5 cells in ")
+    assert recorded.total(CELLS, run="r1") == 5
+    assert (recorded.last(CELLS_LEFT, run="r1"), recorded.last(EVALUATION_LEFT, run="r1")) == (0, 0)
 
 
 def test_a_process_that_dies_is_tried_again(tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:

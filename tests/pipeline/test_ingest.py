@@ -88,7 +88,8 @@ def test_a_write_that_fails_once_counts_its_records_once(tmp_path: Path, monkeyp
     monkeypatch.setattr(retries, "PAUSES", (0.0, 0.0))
     tables = Tables(tmp_path)
     result = tables.read(fasta)
-    assert result["counts"] == [(0, {"records": 3, "rejects": 1, "residues": 6})]
+    once = {"records": 3, "rejects": 1, "residues": 6, "reasons": {"illegal_letter": 1}}
+    assert result["counts"] == [(0, once)]
     assert tables.committed(result) == (["a", "b"], ["bad"])
 
 
@@ -99,7 +100,8 @@ def test_many_rejects_are_written_once(tmp_path: Path, monkeypatch: pytest.Monke
     fasta.write_text("".join(f">g{n}\nM-K\n" for n in range(20_000)) + ">good\nMKT\n")
     tables = Tables(tmp_path)
     result = tables.read(fasta)
-    assert result["counts"] == [(0, {"records": 20_001, "rejects": 20_000, "residues": 3})]
+    counts = {"records": 20_001, "rejects": 20_000, "residues": 3, "reasons": {"illegal_letter": 20_000}}
+    assert result["counts"] == [(0, counts)]
     assert len(result["rejects"]) == 3
     proteins, rejects = tables.committed(result)
     assert proteins == ["good"]

@@ -14,6 +14,7 @@ from protea_ray.errors import LeaseLostError
 from protea_ray.pipeline.embed import embed
 from protea_ray.pipeline.interrupted import committed, interruption_recorded
 from protea_ray.pipeline.loop import Tally
+from protea_ray.query.run_facts import run_facts
 from protea_ray.store.location import open_location
 from protea_ray.store.runs import last_run
 from tests import stores
@@ -42,6 +43,7 @@ def test_a_stopped_run_says_what_it_committed_and_the_next_one_the_rest(esm2: Pa
     whole = embed([str(fasta)], store, config, LineReporter(), ToySpec)
 
     assert stopped is not None
+    told = run_facts(stopped)
     assert stopped["kind"] == "interrupted"
     facts = stopped["summary"]
     assert (facts["wanted"], facts["rejected"], facts["model"]) == (100, 0, str(esm2))
@@ -49,6 +51,9 @@ def test_a_stopped_run_says_what_it_committed_and_the_next_one_the_rest(esm2: Pa
     assert facts["spaces"] == [{"space": whole.spaces[0].space, "stored": facts["stored"], "rejected": 0}]
     assert (whole.spaces[0].already_present, whole.spaces[0].stored) == (facts["stored"], 100 - facts["stored"])
     assert len(stores.vectors(Path(store))) == 100
+    assert [stage.name for stage in told.stages][-2:] == ["actors", "embedding"]
+    assert told.packing is not None and told.packing.residues == told.residues == facts["stored"] * 8
+    assert (told.flows, told.device, told.config["inputs"]) == ((), "cpu", [str(fasta)])
 
 
 def test_who_lost_the_lease_leaves_no_row_and_still_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,8 @@ def rejecting(tmp_path: Path) -> Any:
     rows = [embedding(3), embedding(5, reason="out_of_memory"), embedding(5, attempts=2), embedding(6),
             embedding(6, "other"), *(reject(line=n, reason="empty_sequence", id="<b>" * n) for n in range(1, 41)),
             reject(line=99, id="x" * 5000, detail="d" * 5000)]  # fmt: skip
-    build.writer().append_table(location.table("rejects"), pa.Table.from_pylist(rows, REJECTS_SCHEMA))
+    for part in (rows[:2], rows[2:]):  # two runs: the table is read in two batches
+        build.writer().append_table(location.table("rejects"), pa.Table.from_pylist(part, REJECTS_SCHEMA))
     return location
 
 

@@ -13,10 +13,12 @@ import psutil
 import pytest
 import torch
 
+from protea_ray.cluster import ray_metrics as m
 from protea_ray.config.training import TrainingOptions
 from protea_ray.errors import ConfigError
 from protea_ray.train.ray_workers import train_on_workers
 from protea_ray.train.train_here import train_here
+from tests.recorded_metrics import RecordedMetrics
 from tests.train.runs import newest, proteins, recipe, train, weights
 
 TWO = TrainingOptions(device="cpu", workers=2)
@@ -43,7 +45,7 @@ def _words(process: psutil.Process) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_worker_killed_right_after_a_report(cluster: None, tmp_path: Path) -> None:
+def test_a_worker_killed_right_after_a_report(cluster: None, tmp_path: Path, recorded: RecordedMetrics) -> None:
     """Two workers, one killed hard: the group starts again from the last checkpoint and ends as one process does."""
     config = recipe(tmp_path, dropout=0.1)
     killed: list[int] = []
@@ -60,6 +62,9 @@ def test_a_worker_killed_right_after_a_report(cluster: None, tmp_path: Path) -> 
 
     done = train_on_workers(config, TWO, proteins(), tmp_path / "two", report)
     assert killed and (done.stopped, done.step) == (None, 20)
+    assert recorded.last(m.STEP, run="two") == recorded.last(m.STEPS, run="two") == 20
+    assert done.validation is not None and recorded.last(m.VALIDATION_LOSS) == done.validation.loss
+    assert recorded.last(m.TRAINED) == done.tokens and recorded.last(m.TRAINING_LEFT) == 0
     state = json.loads((newest(tmp_path / "two") / "state.json").read_text())
     assert (state["step"], state["world"]) == (20, 2)
     train(config, tmp_path / "one")
