@@ -1,11 +1,10 @@
 """Draw the two pictures of the README: docs/map.png and docs/benchmark.png.
 
-    python -m tools.pictures                    # both, the benchmark from docs/benchmark.json
-    python -m tools.pictures --measured FILE    # first take what `python -m benchmarks.encoder --json` printed last
+    python -m tools.pictures
 
-The map is that of the first 15 families of examples/families.fasta under `small`, embedded here and now: more than 19
-colours cannot be told apart. UMAP places points a little differently from one release of its libraries to the next. The benchmark's numbers are what one
-run of benchmarks.encoder measured; nothing else is drawn.
+The map is that of the first 15 families of examples/families.fasta under `small`, embedded here and now, for more than
+19 colours cannot be told apart; UMAP's places differ a little from one release of its libraries to the next. The
+benchmark's numbers are docs/benchmark.json, what one run of benchmarks.encoder measured (docs/performance.md, the log).
 """
 
 from __future__ import annotations
@@ -13,9 +12,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 import protea_ray
 from protea_ray.pictures.described_figure import DescribedFigure
@@ -23,19 +20,13 @@ from protea_ray.pictures.style import BLUE, GREY, count_axis, drawing, named_row
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-MEASURED = DOCS / "benchmark.json"
 OURS = "protea_ray"
 FAMILIES = 15
 
 
-def main(
-    measured: Annotated[Path | None, typer.Option(help="output of `python -m benchmarks.encoder --json`")] = None,
-) -> None:
+def main() -> None:
     """Write both pictures."""
-    if measured is not None:
-        found = json.loads(measured.read_text().splitlines()[-1])
-        MEASURED.write_text(json.dumps(found, indent=1) + "\n")
-    write_figure(draw_benchmark(json.loads(MEASURED.read_text())), DOCS / "benchmark.png", "png")
+    write_figure(draw_benchmark(json.loads((DOCS / "benchmark.json").read_text())), DOCS / "benchmark.png", "png")
     draw_families(DOCS / "map.png")
 
 
@@ -51,27 +42,26 @@ def draw_families(path: Path) -> None:
 
 
 def draw_benchmark(found: dict[str, Any]) -> DescribedFigure:
-    """Draw the residues/s of each way of the first model, and of the pipeline where it was measured."""
-    model = found["records"][0]["model"]
-    records = [record for record in found["records"] if record["model"] == model]
-    rows = [(record["way"], record["rate"]) for record in records]
-    rows += [(f"{OURS} pipeline, {one['actors']} actor(s)", one["rate"]) for one in found["pipeline"]]
-    first = rows[0][1]
-    said = "; ".join(f"{name}: {rate:,.0f} residues/s, {rate / first:.1f} times the first" for name, rate in rows)
+    """Draw the residues/s of each way on the same proteins, with the spread of its repetitions as written."""
+    rows, first = found["records"], found["records"][0]
+    times = [f"{row['rate'] / first['rate']:.2f} times the first" for row in rows]
+    said = "; ".join(f"{row['way']}: {row['rate']:,} residues/s, {of}" for row, of in zip(rows, times, strict=True))
+    title = f"{first['model']}: {first['proteins']:,} proteins, {first['residues']:,} residues; {found['when']}"
     with drawing():
-        title = f"{model}: {records[0]['proteins']:,} proteins, {records[0]['residues']:,} residues, one run"
         figure = new_figure(title, said, 8.0, 1.2 + 0.36 * len(rows))
         axes = figure.subplots()
-        colours = [BLUE if name.startswith(OURS) else GREY for name, _ in rows]
-        bars = axes.barh(range(len(rows)), [rate for _, rate in rows], color=colours, height=0.7)
-        axes.bar_label(bars, [f"{rate:,.0f} ({rate / first:.1f}×)" for _, rate in rows], padding=3, fontsize=8)
-        named_rows(axes, [name for name, _ in rows], 60)
-        axes.margins(x=0.18)
-        axes.set_xlim(left=0)
-        axes.set_xlabel(f"residues/s, one thread each ({found['device']})")
+        colours = [BLUE if row["way"].startswith(OURS) else GREY for row in rows]
+        bars = axes.barh(range(len(rows)), [row["rate"] for row in rows], color=colours, height=0.7)
+        axes.bar_label(
+            bars, [f"{row['rate']:,}, {of}" for row, of in zip(rows, times, strict=True)], padding=3, fontsize=8
+        )
+        named_rows(axes, [row["way"] for row in rows], 60)
+        axes.set_xlim(0, 1.4 * max(row["rate"] for row in rows))
+        axes.set_xlabel("residues/s of one thread, loading apart; spread of repetitions at most "
+                        f"{max(row['spread'] for row in rows):.0%}")  # fmt: skip
         count_axis(axes.xaxis)
     return figure
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    main()
