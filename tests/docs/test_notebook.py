@@ -46,3 +46,6 @@ def test_it_runs(tmp_path: Path) -> None:
     assert "loss " in outputs
     assert "120 of 120 labelled ids are used" in outputs
     assert (work / "store").is_dir()
+    shown = [out["data"].get("text/html", "") for cell in notebook.cells for out in cell.get("outputs", ())
+             if "data" in out]  # fmt: skip
+    assert any(page.startswith('<img alt="120 proteins, pooling mean, of space small-') for page in shown)
