@@ -16,6 +16,7 @@ import torch
 
 from protea_ray.cli import doctor
 from protea_ray.cluster.progress import LineReporter
+from protea_ray.cluster.ray_metrics import Recorder
 from protea_ray.config.recipe import EmbeddingConfig
 from protea_ray.config.run import RunConfig, RunOptions
 from protea_ray.encoder.encoder import Encoder
@@ -23,6 +24,7 @@ from protea_ray.errors import ConfigError, EncoderError
 from protea_ray.models.checkpoint import open_checkpoint
 from protea_ray.pipeline import acceptance, calibration, embed, pool, worker
 from protea_ray.pipeline.attempts import Attempt
+from protea_ray.pipeline.loop import Tally
 from protea_ray.pipeline.stages import Stages
 from protea_ray.pipeline.worker import EmbedUnits, EncoderSpec, Protein
 
@@ -79,11 +81,17 @@ def test_a_run_calibrates_on_its_device(device: str, gpus: float, monkeypatch: p
 
     monkeypatch.setattr(embed, "calibrate", calibrate)
     setting: Any = SimpleNamespace(
-        device=device, options=None, encoder=None, checkpoint=None, recipes=(), stages=Stages(), recorder=None
+        device=device,
+        options=None,
+        encoder=None,
+        checkpoint=None,
+        recipes=(),
+        stages=Stages(),
+        recorder=Recorder(run="r"),
     )
     nothing: Any = None
     with pytest.raises(AskedError) as caught:
-        embed.embed_work(setting, SimpleNamespace(proteins=1), [], nothing, nothing, nothing)  # type: ignore[arg-type]
+        embed.embed_work(setting, SimpleNamespace(proteins=1, counts=()), [], nothing, nothing, Tally.of([]))  # type: ignore[arg-type]
     assert caught.value.options == gpus
 
 
