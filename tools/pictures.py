@@ -16,7 +16,8 @@ from typing import Any
 
 import protea_ray
 from protea_ray.pictures.described_figure import DescribedFigure
-from protea_ray.pictures.style import BLUE, GREY, count_axis, drawing, named_rows, new_figure, write_figure
+from protea_ray.pictures.figure_files import write_figure
+from protea_ray.pictures.style import BLUE, GREY, count_axis, drawing, named_rows, new_figure
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
