@@ -127,6 +127,12 @@ def test_every_class_has_its_points_its_colour_and_its_count() -> None:
     assert [drawn[colour] for colour in colours] == [[1, 3, 5], [0, 4], [2]]
 
 
+def test_the_classes_without_a_colour_of_their_own_come_last_in_the_legend() -> None:
+    kinds = MapColumn("kind", ["a", "a", "b", "c", "d", "e"])
+    figure = draw_map(made.space_map(columns=(kinds,)), "kind", most=1)
+    assert [text.get_text().strip() for text in figure.legends[0].get_texts()] == ["a (2)", "other (4 values) (4)"]
+
+
 def test_a_class_that_begins_with_an_underscore_is_in_the_legend() -> None:
     kinds = MapColumn("kind", ["_a"] * 5 + ["b"])
     figure = draw_map(made.space_map(columns=(kinds,)), "kind")
@@ -224,7 +230,7 @@ def test_drift_shows_cosines_down_to_the_5th_percentile_and_shared_neighbours() 
 
 
 def test_texts_of_a_store_are_data_in_every_picture() -> None:
-    column = MapColumn(made.HOSTILE, [made.HOSTILE, "$\\frac{", "b" * 1_000_000, "", "_", "a"])
+    column = MapColumn(made.HOSTILE, [made.HOSTILE, "$\\frac$", "b" * 1_000_000, "", "_", "a"])
     found = made.space_map(columns=(MapColumn("length", np.arange(6.0)), column), space=made.HOSTILE,
                            model=made.HOSTILE, pooling=made.HOSTILE, notes=(made.HOSTILE, "x" * 1_000_000))  # fmt: skip
     run = made.run(run=made.HOSTILE, kind=made.HOSTILE, flows=(Flow(made.HOSTILE, 1, 1, 0, 0, 0),),
@@ -241,7 +247,9 @@ def test_texts_of_a_store_are_data_in_every_picture() -> None:
         assert len(svg) < 200_000
         assert all(as_bytes(figure, kind) for kind in ("png", "pdf"))
     assert "alert('&amp;')&lt;/script" in as_bytes(figures[1], "svg").decode()
-    assert "$x_1$" in texts_of(figures[2])
+    for figure in figures[:7]:
+        drawn = ElementTree.fromstring(as_bytes(figure, "svg")).iter(f"{SVG}text")
+        assert any("$x_1$" in (text.text or "") for text in drawn), figure.title
 
 
 def test_a_users_own_style_stays_and_is_not_taken_over() -> None:
