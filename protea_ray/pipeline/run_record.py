@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 RECORD = "record"  # the key in the summary of a row of `runs`
 MOST_INPUTS = 20  # that are recorded by name; a shell may give a million
 _WEB_QUERY = re.compile(r"(?<=://)([^?#]*)[?#].*")  # signed links carry their signature there
+_USER = re.compile(r"^([a-z][a-z0-9+.-]*://)[^/@]*@")
 _KIB = 1 if sys.platform == "darwin" else 1024  # bytes in the unit of ru_maxrss
 
 
@@ -55,7 +56,7 @@ def run_record(
         "config": {
             "recipes": [recipe.model_dump(mode="json") for recipe in recipes],
             "run": options.model_dump(mode="json", exclude={"address"}),
-            "inputs": [_without_query(given) for given in inputs[:MOST_INPUTS]],
+            "inputs": [_without_secrets(given) for given in inputs[:MOST_INPUTS]],
             "inputs_given": len(inputs),
         },
         "digests": {**files, **_recipe_digests(recipes, files)},
@@ -64,12 +65,15 @@ def run_record(
     }
 
 
-def _without_query(given: str) -> str:
-    """A web address without what follows the path; globs of files and buckets may hold `?` and stay as they are.
+def _without_secrets(given: str) -> str:
+    """An address without a user's name and password, and of the web without what follows the path.
 
-    >>> _without_query("https://host/a.fasta?signature=s"), _without_query("s3://bucket/a?.fasta")
+    Globs of files and buckets may hold `?` and stay as they are.
+
+    >>> _without_secrets("https://me:word@host/a.fasta?signature=s"), _without_secrets("s3://bucket/a?.fasta")
     ('https://host/a.fasta', 's3://bucket/a?.fasta')
     """
+    given = _USER.sub(r"\1", given)
     return _WEB_QUERY.sub(r"\1", given) if given.startswith(("http://", "https://")) else given
 
 

@@ -130,9 +130,21 @@ def settings(run: RunFacts) -> list[tuple[str, Table]]:
         prefix = f"recipe {place + 1}: " if len(run.config["recipes"]) > 1 else ""
         config |= {f"{prefix}{name}": _written(value) for name, value in recipe.items()}
     config |= {f"run.{name}": _written(value) for name, value in run.config.get("run", {}).items()}
-    parts = [("Configuration", config), ("Digests (sha256)", run.digests), ("Versions", run.versions)]
+    parts = [
+        ("Inputs", _inputs(run)),
+        ("Configuration", config),
+        ("Digests (sha256)", run.digests),
+        ("Versions", run.versions),
+    ]
     return [(title, Table(("name", "value"), tuple((k, str(v)) for k, v in values.items())))
             for title, values in parts if values]  # fmt: skip
+
+
+def _inputs(run: RunFacts) -> dict[str, str]:
+    """The inputs as they were given, those that were recorded; how many there were if that is more."""
+    held = run.config.get("inputs", ())
+    more = run.config.get("inputs_given", 0) - len(held)
+    return {str(place): given for place, given in enumerate(held, 1)} | ({"and": f"{more:,} more"} if more > 0 else {})
 
 
 def _written(value: object) -> str:
