@@ -33,7 +33,7 @@ def test_a_file_is_written_and_accounted_for(location: Location, tmp_path: Path)
         "export", location.uri, out, "--space", SPACE, "--id", "P00003", "--id", "P00009", "--id", "other", code=1
     )
 
-    assert done == {"path": str(out), "rows": 2, "left_out": 0, "unknown": ["other"], "trained": True}
+    assert done == {"path": str(out), "rows": 2, "left_out": 0, "unknown": ["other"], "notes": [], "trained": True}
     with np.load(out, allow_pickle=False) as arrays:
         assert arrays["id"].tolist() == ["P00003", "P00009"]
         assert np.array_equal(arrays["mean"][1], build.vector(9))

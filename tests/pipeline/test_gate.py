@@ -17,6 +17,7 @@ from protea_ray.errors import CommitError
 from protea_ray.pipeline import reembed as module
 from protea_ray.pipeline.accounting import SpaceCount, Summary
 from protea_ray.pipeline.gate_figures import Candidate, GateFigure, GateResult
+from protea_ray.pipeline.loop import Tally
 from protea_ray.pipeline.reembed import Reembedded, Reembedding, carry_out
 from protea_ray.store import aliases
 from protea_ray.store.lease import Lease
@@ -68,7 +69,7 @@ def reembedded(location: Location, monkeypatch: pytest.MonkeyPatch) -> Callable[
     ) -> Reembedded:
         def fill(*_: Any) -> Any:
             before, current = (aliases.list_aliases(location).get(name) for name in (alias, "current"))
-            return module._Filled(NEW, SUMMARY, before, current, **filled)
+            return module._Filled(NEW, SUMMARY, Tally.of([NEW]), before, current, **filled)
 
         monkeypatch.setattr(module, "_fill", fill)
         monkeypatch.setattr(module, "find_work", lambda *_, **__: SimpleNamespace(proteins=came))
@@ -210,7 +211,7 @@ def test_a_version_of_the_same_space_is_nothing_to_be_compared_with(
 def test_a_first_space_that_fails_is_current_all_the_same_and_that_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    filled: Any = module._Filled(NEW, SUMMARY, None, None)
+    filled: Any = module._Filled(NEW, SUMMARY, Tally.of([NEW]), None, None)
     planned: Any = SimpleNamespace(alias="current")
 
     said = module._why_it_stays(planned, filled, GateResult("g.yaml", (MISSED,)))
