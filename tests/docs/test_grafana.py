@@ -50,10 +50,10 @@ def test_a_query_names_metrics_and_tags_that_are_recorded(title: str, query: str
         assert not (re.search(rf"rate\({name}\{{", query) and not name.endswith(("_total", "_bucket"))), title
 
 
-@pytest.mark.parametrize(("title", "query"), QUERIES, ids=lambda value: value[:60])
-def test_a_query_can_be_read(title: str, query: str) -> None:
+def test_every_query_can_be_parsed() -> None:
     parser = pytest.importorskip("promql_parser", reason="promql-parser is not installed: queries are not parsed")
-    parser.parse(query.replace("$__rate_interval", "1m").replace("$run", ".*"))
+    for _, query in QUERIES:
+        parser.parse(query.replace("$__rate_interval", "1m").replace("$run", ".*"))
 
 
 def test_a_legend_names_labels_that_its_query_keeps() -> None:
