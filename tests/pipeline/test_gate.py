@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from protea_ray.cluster.progress import LineReporter
+from protea_ray.cluster.ray_metrics import Recorder
 from protea_ray.config.run import RunOptions
 from protea_ray.errors import CommitError
 from protea_ray.pipeline import reembed as module
@@ -19,6 +20,7 @@ from protea_ray.pipeline.accounting import SpaceCount, Summary
 from protea_ray.pipeline.gate_figures import Candidate, GateFigure, GateResult
 from protea_ray.pipeline.loop import Tally
 from protea_ray.pipeline.reembed import Reembedded, Reembedding, carry_out
+from protea_ray.pipeline.stages import Stages
 from protea_ray.store import aliases
 from protea_ray.store.lease import Lease
 from protea_ray.store.location import Location
@@ -72,9 +74,11 @@ def reembedded(location: Location, monkeypatch: pytest.MonkeyPatch) -> Callable[
             return module._Filled(NEW, SUMMARY, Tally.of([NEW]), before, current, **filled)
 
         monkeypatch.setattr(module, "_fill", fill)
+        monkeypatch.setattr(module, "with_record", lambda facts, *_: facts)
         monkeypatch.setattr(module, "find_work", lambda *_, **__: SimpleNamespace(proteins=came))
         recipes = (SimpleNamespace(alphabet="aa", quantization=bits),)
-        setting: Any = SimpleNamespace(location=location, options=RunOptions(), run="r2", recipes=recipes)
+        known = {"stages": Stages(), "recorder": Recorder(run="r2"), "options": RunOptions()}
+        setting: Any = SimpleNamespace(location=location, run="r2", recipes=recipes, **known)
         return carry_out(Reembedding(setting, alias, None), LineReporter(loudness="quiet"), gate=gate)
 
     return run
