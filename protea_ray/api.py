@@ -260,7 +260,7 @@ def import_vectors(
     with Lease.acquire(location) as lease:
         writer = Writer(lease)
         if proteins:
-            ingest(proteins, location, RunOptions(), run, writer)
+            ingest(proteins, location, RunOptions(), run, writer, report=report or SILENT)
         name_only_space(location, run, writer)
         return take(source, location, options, run, writer, report or SILENT)
 

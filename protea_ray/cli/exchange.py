@@ -107,7 +107,7 @@ def export(
     float32: Annotated[bool, typer.Option("--float32", help="single precision, for readers without half")] = False,
     version: Annotated[int | None, typer.Option("--version", min=1, help="of the space [the latest]")] = None,
     labels: Annotated[
-        Path | None, typer.Option("--labels", help=".csv, .tsv or .parquet with a column id; its columns go to .h5ad")
+        Path | None, typer.Option("--labels", help=".csv, .tsv or .parquet with a column id, for .h5ad [none]")
     ] = None,
     as_json: JSON = False,
     quiet: QUIET = False,

@@ -23,13 +23,14 @@ def report(
         "report.html"
     ),
     space: Annotated[str | None, typer.Option("--space", help="space or alias [current]")] = None,
-    against: Annotated[str | None, typer.Option("--against", help="a second space: how far the two are apart")] = None,
+    against: Annotated[str | None, typer.Option("--against", help="a second space, for their drift [none]")] = None,
     figures: Annotated[
-        Path | None, typer.Option("--figures", metavar="DIR", help="also write the pictures as PNG and SVG there")
+        Path | None,
+        typer.Option("--figures", metavar="DIR", help="also write the pictures there, PNG and SVG [none]"),
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option("--labels", metavar="FILE", help="values by id that colour the map", rich_help_panel=MAP),
+        typer.Option("--labels", metavar="FILE", help="values by id that colour the map [none]", rich_help_panel=MAP),
     ] = None,
     label_column: Annotated[
         list[str] | None,

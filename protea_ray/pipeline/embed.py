@@ -209,8 +209,7 @@ def embed(
         writer = Writer(lease)
         alphabet = setting.recipes[0].alphabet
         stages.enter(INGEST)
-        report.phase(f"reading {first_of([source.name for source in sources])} into {store}")
-        ingested = ingest(sources, setting.location, setting.options, setting.run, writer, alphabet)
+        ingested = ingest(sources, setting.location, setting.options, setting.run, writer, alphabet, report)
         if ingested.repeated:
             report.note(f"{first_of(ingested.repeated)}: byte for byte another input of this run; read once.")
         name_only_space(setting.location, setting.run, writer)

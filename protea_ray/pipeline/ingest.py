@@ -21,9 +21,11 @@ from typing import Any
 import ray
 import ray.data
 
+from protea_ray.cluster.progress import SILENT, Reporter
 from protea_ray.cluster.ray_metrics import Recorder
 from protea_ray.config.recipe import AlphabetName
 from protea_ray.config.run import RunOptions
+from protea_ray.display import first_of
 from protea_ray.errors import InputError
 from protea_ray.pipeline.pool import remote
 from protea_ray.pipeline.reading import LabelledPart, grouped, is_small, read_job
@@ -62,6 +64,7 @@ def ingest(
     run: str,
     writer: Writer,
     alphabet: AlphabetName | None = None,
+    report: Reporter = SILENT,
 ) -> Ingested:
     """Bring the store's proteins up to date with `sources`; raises InputError that lists every unusable file.
 
@@ -78,8 +81,10 @@ def ingest(
     left = options.limit and options.limit - sum(row["records"] for row in known.values())
     group = _CommitGroup(location, run, writer)
     problems: list[str] = []
+    report.work(f"reading {first_of([source.name for source in sources])}", "records")
     for job, result in _read(_jobs(fresh, left), location, columns, left, run):
         problems += [problem for _, problem in result["errors"]]
+        report.worked(sum(counted["records"] for _, counted in result["counts"]))
         _add_finished(group, fresh, job, result)
     group.flush()
     if problems:

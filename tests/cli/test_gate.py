@@ -41,7 +41,7 @@ def finished(monkeypatch: pytest.MonkeyPatch, done: Reembedded) -> None:
     """Let the command end with `done`, without a model, a store or Ray."""
     setting = SimpleNamespace(options=SimpleNamespace(max_rejects=None))
     monkeypatch.setattr(running, "prepare", lambda *_, **__: SimpleNamespace(setting=setting))
-    monkeypatch.setattr(running, "carry_out", lambda *given: done if given[4] == "judge" else None)
+    monkeypatch.setattr(running, "carry_out", lambda *given: done if given[3] == "judge" else None)
     monkeypatch.setattr(judging, "open_gate", lambda *_: "judge")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +53,12 @@ def test_a_gpu_that_is_not_here_is_refused_before_weights_are_read(
     machine(monkeypatch, False)
     with pytest.raises(ConfigError, match="this machine has no CUDA device; use cpu or auto"):
         encoder_here(open_checkpoint(str(esm2)), EmbeddingConfig.model_validate({"model": str(esm2)}), asked)
+
+
+def test_the_peak_of_a_gpu_is_torchs_own_and_a_cpu_has_none(esm2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = open_checkpoint(str(esm2))
+    encoder = encoder_here(found, EmbeddingConfig(model=str(esm2)), device="cpu")
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: {"cuda:0": 4321}[str(device)])
+    assert encoder.peak_gpu_memory == 0
+    encoder.core = replace(encoder.core, device=torch.device("cuda:0"))
+    assert encoder.peak_gpu_memory == 4321

@@ -62,7 +62,7 @@ def test_rows_from_ray_are_those_of_the_functions(
         quick_cells.residue_rows("", groups[1].task, groups[1].given, (0, 5), QUICK, "r1"),
     ]
     assert content(read_evaluations(location)) == content(pa.concat_tables(here))
-    assert said.lines[0] == "phase: training probes, 5 cells"
+    assert said.lines[0] == "work: training probes, cells, 5"
     assert said.lines[-1].startswith("note: 5 of 5 cells in ")
     assert recorded.total(CELLS, run="r1") == 5
     assert (recorded.last(CELLS_LEFT, run="r1"), recorded.last(EVALUATION_LEFT, run="r1")) == (0, 0)

@@ -88,7 +88,8 @@ def test_a_second_run_does_not_print_the_first_ones_start_up(mixed: Path, esm2: 
 
 def test_the_longest_load_of_the_actors_is_the_runs_load() -> None:
     tally = Tally.of(["space"])
-    unit = {"residues": 5, "proteins": 1, "began": 1.0, "budget": 9, "spaces": {}, "rejects": []}
+    unit = {"residues": 5, "proteins": 1, "began": 1.0, "budget": 9, "spaces": {}, "rejects": [], "seconds": 1.0,
+            "packs": 1, "tokens": 7, "peak_memory": 3, "peak_gpu_memory": 0}  # fmt: skip
 
     for seconds in (2.0, 3.5, 1.0):
         tally.add({**unit, "load_seconds": seconds})
