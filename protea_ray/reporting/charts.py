@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bokeh.embed import json_item
-from bokeh.models import ColumnDataSource, HoverTool, NumeralTickFormatter, Span
+from bokeh.models import BasicTicker, ColumnDataSource, HoverTool, NumeralTickFormatter, Span
 from bokeh.plotting import figure
 
 from protea_ray.pictures.store_data import Flow, LengthBin, RatePoint, RejectGroup, StageTime
@@ -44,6 +44,12 @@ def plot(height: int, **options: Any) -> Any:
     return drawn
 
 
+def _counts(axis: Any) -> None:
+    """An axis of whole numbers: no tick between two of them."""
+    axis.formatter = NumeralTickFormatter(format="0,0")
+    axis.ticker = BasicTicker(min_interval=1)
+
+
 def flow_chart(flows: Sequence[Flow]) -> Any:
     """Where the records of a run went: one bar for each space, its parts one after the other."""
     if not any(flow.records for flow in flows):
@@ -61,7 +67,7 @@ def flow_chart(flows: Sequence[Flow]) -> Any:
     for name, bar in zip(FLOW, bars, strict=True):
         drawn.add_tools(HoverTool(renderers=[bar], tooltips=[(name, f"@{{{name}}}{{0,0}}"), ("space", "@space")]))
     drawn.x_range.start = 0
-    drawn.xaxis.formatter = NumeralTickFormatter(format="0,0")
+    _counts(drawn.xaxis)
     drawn.ygrid.visible = False
     return drawn
 
@@ -119,7 +125,8 @@ def length_chart(bins: Sequence[LengthBin]) -> Any:
     tips = [("residues", "@left{0,0} to @last{0,0}"), ("proteins", "@top{0,0}")]
     drawn.add_tools(HoverTool(renderers=[bars], tooltips=tips))
     drawn.y_range.start = 0
-    drawn.axis.formatter = NumeralTickFormatter(format="0,0")
+    drawn.xaxis.formatter = NumeralTickFormatter(format="0,0")
+    _counts(drawn.yaxis)
     return drawn
 
 
@@ -136,7 +143,7 @@ def reject_chart(groups: Sequence[RejectGroup]) -> Any:
     tips = [("reason", "@reason"), ("rejects", "@count{0,0}"), ("", "@meaning")]
     drawn.add_tools(HoverTool(renderers=[bars], tooltips=tips))
     drawn.x_range.start = 0
-    drawn.xaxis.formatter = NumeralTickFormatter(format="0,0")
+    _counts(drawn.xaxis)
     drawn.ygrid.visible = False
     return drawn
 

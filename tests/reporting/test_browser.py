@@ -112,6 +112,7 @@ def test_colours_follow_the_chosen_column(browser: Any, report: Path) -> None:
         page.wait_for_function("document.body.dataset.mapColour === 'length'")
         by_length = colours(page)
         assert len(set(by_length)) == len(IDS)
+        assert all(contrast(dot, ground) >= 3 for dot in by_length for ground in ("#ffffff", "#16191f"))
         assert "length" in page.locator("#map-legend").inner_text()
 
 

@@ -48,7 +48,8 @@
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
 
   // ---- the map --------------------------------------------------------------------------------------------------
-  const SCALE = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"];
+  // from blue to ochre, each with a contrast of 3 to both backgrounds: the ends of the usual scales vanish in one of them
+  const SCALE = ["#2a7fd4", "#6a76d8", "#9a66cc", "#c4569f", "#d6546c", "#d06a2c", "#a88000"];
   const STEPS = 256;
   const UNKNOWN = "#6c6c6c";
   const format = (value, whole) => value.toLocaleString("en", { maximumFractionDigits: whole ? 0 : 3 });
