@@ -5,6 +5,7 @@ All times are in seconds since one origin, `cost` is what a unit takes on a GPU 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -58,12 +59,13 @@ class Schedule:
     def utilisation(self, start: float = 0.0, end: float = MOST_OF_THE_WORK) -> float:
         """Work done between two shares of it, over the time that ready actors had for it.
 
-        Without `start` time counts from the moment that each actor was ready.
+        Without `start` time counts from the moment that each actor was ready. NaN where ready actors had no time, as
+        where the work was over before the last of them was ready.
         """
         low = self.when(start) if start else -np.inf
         high = self.when(end)
         there = float(np.clip(high - np.maximum(self.ready, low), 0.0, None).sum())
-        return float(self.cost.sum()) * (end - start) / there
+        return float(self.cost.sum()) * (end - start) / there if there else math.nan
 
     def over_time(self, parts: int = 10) -> list[float]:
         """Utilisation of each equal part of the time until most of the work was done."""
