@@ -32,6 +32,7 @@ def readme(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)  # the first page of a process waits for the README's commands too, a minute or several
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_page_is_followed(page: Path, readme: Path, home: Path, tmp_path: Path) -> None:
     run = [block for block in blocks(page) if block.why_not is None]
