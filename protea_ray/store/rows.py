@@ -84,16 +84,25 @@ def space_schema(
     return pa.schema(fields, metadata={**metadata, VECTORS.decode(): json.dumps(facts)})
 
 
+_VECTOR_FACTS = ("widths", "store_dtype", "residue_width", "tokens")
+
+
 def vector_facts(schema: pa.Schema) -> dict[str, Any]:
     """Read `widths`, `store_dtype`, `residue_width` and `tokens` from a space's schema.
 
-    Raises StoreError for the schema of another table.
+    Raises StoreError for the schema of another table, and for a description that is damaged.
     """
     metadata: dict[bytes, bytes] = schema.metadata or {}
     raw = metadata.get(VECTORS)
     if raw is None:
         raise StoreError("the table is not a vector space of this package: its schema metadata says nothing")
-    return {"tokens": None, **json.loads(raw)}
+    try:
+        facts: dict[str, Any] = {"tokens": None, **json.loads(raw)}
+    except ValueError as error:
+        raise StoreError(f"the description of a space's vectors cannot be read: {error}") from error
+    if missing := [name for name in _VECTOR_FACTS if name not in facts]:
+        raise StoreError(f"the description of a space's vectors lacks {', '.join(missing)}")
+    return facts
 
 
 def matrix_widths(facts: Mapping[str, Any]) -> dict[str, int]:

@@ -31,7 +31,7 @@ from protea_ray.store.location import (
     Location,
 )
 from protea_ray.store.object_store_errors import message, outage_as_store_error, raise_unless_damage
-from protea_ray.store.rows import CHECKSUM
+from protea_ray.store.rows import CHECKSUM, vector_facts
 from protea_ray.store.spaces import SpaceInfo, open_space
 from protea_ray.store.tables import open_table
 from protea_ray.store.upkeep import DROPPED
@@ -93,6 +93,8 @@ def _readable_spaces(location: Location) -> tuple[list[str], list[Finding]]:
         try:
             schema = open_table(location.table(name)).schema
             info = SpaceInfo.from_schema(schema) if name not in OWN_TABLES else None
+            if info is not None:
+                vector_facts(schema)
         except BaseException as error:
             raise_unless_damage(error)
             broken.append(Finding("unreadable", name, message(error)[:300]))

@@ -124,6 +124,19 @@ def test_a_damaged_file_is_a_state_and_never_a_traceback(rich_location: Location
     carry_out(rich_location)
 
 
+@pytest.mark.parametrize("damaged", [b'{2widths"', b'{"2idths"'])
+def test_a_damaged_description_of_vectors_is_a_state_too(rich_location: Location, damaged: bytes) -> None:
+    versions = Path(rich_location.table("taken-00000003")) / "_versions"
+    newest = min(versions.glob("*.manifest"))
+    content = newest.read_bytes()
+    assert content.count(b'{"widths"') == 1
+    newest.write_bytes(content.replace(b'{"widths"', damaged))
+    done = commands.call("verify", rich_location.uri)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "unreadable: taken-00000003" in done.stdout
+    assert "vectors" in done.stdout
+
+
 def test_a_store_with_proteins_and_no_vectors_is_unfinished(tmp_path: Path) -> None:
     location = build.store(tmp_path / "s", range(10))
     build.ingest(location, build.proteins(range(10, 18), "/in/b c.fasta#d2"), "/in/b c.fasta#d2", "d2")
