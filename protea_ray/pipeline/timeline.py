@@ -41,12 +41,12 @@ class Timeline:
         """The rate in each interval, with its end in seconds after `since`; before them the beginning, at rate 0."""
         if not self.residues:
             return ()
-        found = [RatePoint(round(self.began - since, 3), 0.0)]
+        found = [RatePoint(round(self.began - since, 6), 0.0)]
         for index, residues in enumerate(self.residues):
             begins = self.began + index * self.width
             ends = min(begins + self.width, self.ended)
             if ends > begins:
-                found.append(RatePoint(round(ends - since, 3), round(residues / (ends - begins), 1)))
+                found.append(RatePoint(round(ends - since, 6), round(residues / (ends - begins), 1)))
         return tuple(found)
 
     def _begin_at(self, began: float) -> None:

@@ -57,7 +57,7 @@ def test_residues_are_the_same_in_the_summary_the_packs_and_under_the_rate(
         assert run.packing is not None and run.packing.residues == expected
         assert run.packing.tokens > expected  # special tokens, and what two windows of a long protein share
         area = sum(b.residues_per_second * (b.seconds - a.seconds) for a, b in itertools.pairwise(run.rate))
-        assert area == pytest.approx(expected, rel=0.02)  # rates are kept to a tenth of a residue/s, times to 1 ms
+        assert area == pytest.approx(expected, rel=0.02)  # rates are kept to a tenth of a residue/s
 
 
 def test_a_run_says_what_it_was_given_and_under_which_options(runs: tuple[str, tuple[RunFacts, ...]]) -> None:

@@ -127,7 +127,7 @@ def test_the_record_of_a_run_adds_up(tmp_path: Path, esm2: Path) -> None:
     assert first.packing.tokens == sum(10 * (n + 1) + 2 for n in range(30))  # two special tokens a protein
     line = first.rate
     spread = sum(b.residues_per_second * (b.seconds - a.seconds) for a, b in itertools.pairwise(line))
-    assert spread == pytest.approx(first.residues, rel=0.02)  # rates are kept to a tenth of a residue/s, times to 1 ms
+    assert spread == pytest.approx(first.residues, rel=0.02)  # rates are kept to a tenth of a residue/s
     assert [stage.name for stage in first.stages] == [
         "inputs", "checkpoint", "ray", "ingest", "delta", "calibration", "units", "actors", "embedding", "accounting"
     ]  # fmt: skip
