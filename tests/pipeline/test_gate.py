@@ -77,7 +77,7 @@ def reembedded(location: Location, monkeypatch: pytest.MonkeyPatch) -> Callable[
         monkeypatch.setattr(module, "with_record", lambda facts, *_: facts)
         monkeypatch.setattr(module, "find_work", lambda *_, **__: SimpleNamespace(proteins=came))
         recipes = (SimpleNamespace(alphabet="aa", quantization=bits),)
-        known = {"stages": Stages(), "recorder": Recorder(run="r2"), "options": RunOptions()}
+        known = {"stages": Stages(), "recorder": Recorder(run="r2", family="esm2"), "options": RunOptions()}
         setting: Any = SimpleNamespace(location=location, run="r2", recipes=recipes, **known)
         return carry_out(Reembedding(setting, alias, None), LineReporter(loudness="quiet"), gate=gate)
 

@@ -87,7 +87,7 @@ def test_a_run_calibrates_on_its_device(device: str, gpus: float, monkeypatch: p
         checkpoint=None,
         recipes=(),
         stages=Stages(),
-        recorder=Recorder(run="r"),
+        recorder=Recorder(run="r", family="esm2"),
     )
     nothing: Any = None
     with pytest.raises(AskedError) as caught:
