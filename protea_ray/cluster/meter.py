@@ -38,9 +38,13 @@ class Counted(Protocol):
         """Whether everything came back."""
         ...
 
+    def words(self) -> Words:
+        """What is to be said, each with its rank."""
+        ...
+
     def line(self, width: int | None = None) -> str:
         """The words in one line; with a width those that fit, of those that matter most."""
-        ...
+        return fitting(self.words(), width)
 
 
 class TimeLeft:
@@ -78,7 +82,7 @@ class TimeLeft:
         return max(left - (self._clock() - last), 0.0)
 
 
-class Meter:
+class Meter(Counted):
     """Counts, rate and time left of embedding: the share is that of the predicted cost."""
 
     def __init__(
@@ -136,8 +140,7 @@ class Meter:
 
     def words(self) -> Words:
         """Share of the work, counts, rejects, rate and time left, each with its rank."""
-        share = f"{self.fraction:.0%}".replace("%", " %")
-        counts: Words = [(0, share), (2, f"{self.done_proteins:,}/{self.proteins:,} proteins")]
+        counts: Words = [(0, _percent(self.fraction)), (2, f"{self.done_proteins:,}/{self.proteins:,} proteins")]
         rejected: Words = [(3, f"{self.rejects:,} rejected")] if self.rejects else []
         left = self.seconds_left
         if not self.begun:
@@ -145,12 +148,8 @@ class Meter:
         rate = in_thousands(self.done_residues / self.elapsed, "residues")
         return [*counts, *rejected, (4, rate), (1, f"{clock_time(left)} left")]
 
-    def line(self, width: int | None = None) -> str:
-        """The words in one line; with a width those that fit, of those that matter most."""
-        return fitting(self.words(), width)
 
-
-class WorkMeter:
+class WorkMeter(Counted):
     """Counts of any work: `unit` in the plural, `total` None where it is not known; `seconds_left` may be given."""
 
     def __init__(self, text: str, unit: str, total: int | None, clock: Callable[[], float]) -> None:
@@ -187,14 +186,10 @@ class WorkMeter:
         rate = (4, in_thousands(self.done / self._left.elapsed, self.unit))
         if self.fraction is None:
             return [(3, self.text), (0, counts), rate]
-        share = (0, f"{self.fraction:.0%}".replace("%", " %"))
+        share = (0, _percent(self.fraction))
         left = self._foretold if self._foretold is not None else self._left.seconds()
         foretold = [] if left is None or self.finished else [(1, f"{clock_time(left)} left")]
         return [(3, self.text), share, (2, counts), rate, *foretold]
-
-    def line(self, width: int | None = None) -> str:
-        """The words in one line; with a width those that fit, of those that matter most."""
-        return fitting(self.words(), width)
 
 
 def fitting(words: Words, width: int | None) -> str:
@@ -203,6 +198,10 @@ def fitting(words: Words, width: int | None) -> str:
     while width is not None and len(left) > 1 and cell_len(_joined(left)) > width:
         left.remove(max(left))
     return _joined(left)
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}".replace("%", " %")
 
 
 def _joined(words: Words) -> str:

@@ -92,7 +92,7 @@ class LineReporter:
     def phase(self, text: str | None) -> None:
         """Print what begins; counted work is over then."""
         if isinstance(self._meter, WorkMeter):
-            self._end_work()
+            self._meter = None
         self._phase.begin(text)
 
     def note(self, text: str) -> None:
@@ -120,7 +120,10 @@ class LineReporter:
         self._phase.begin(None)
         if isinstance(self._meter, Meter):
             self._meter.advance(proteins, residues, seconds, took, rejects)
-            self._tell_counted()
+            if self._meter.finished:
+                self._told()
+            else:
+                self._tell_when_due()
 
     def work(self, text: str, unit: str, total: int | None = None) -> None:
         """Say what begins as a phase, until something of it is done."""
@@ -128,25 +131,16 @@ class LineReporter:
         self._meter, self._last = WorkMeter(text, unit, total, self._clock), self._clock()
 
     def worked(self, count: int, seconds_left: float | None = None) -> None:
-        """Count, and print when it is time, or at the end when anything was said of it before."""
+        """Count, and print when it is time."""
         if isinstance(self._meter, WorkMeter):
             self._phase.begin(None)
             self._meter.advance(count, seconds_left)
             self._tell_when_due()
 
-    def _end_work(self) -> None:
-        self._meter = None
-
     def look(self) -> None:
         """Print what is due although nothing was reported; called by a thread."""
         self._phase.look()
         if self._meter and self._meter.begun and not self._meter.finished:
-            self._tell_when_due()
-
-    def _tell_counted(self) -> None:
-        if self._meter and self._meter.finished:
-            self._told()
-        else:
             self._tell_when_due()
 
     def _tell_when_due(self) -> None:

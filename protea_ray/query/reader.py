@@ -356,19 +356,9 @@ class Store(StorePictures):
 
         known = wanted_labels(labels, where=labels_where, classes=classes, per_residue=residue_labels)
         return torch_dataset(
-            self.view(space, version),
-            columns,
-            where,
-            known,
-            dtype,
-            batch_size=batch_size,
-            token_budget=token_budget,
-            shuffle=shuffle,
-            seed=seed,
-            rank=rank,
-            world_size=world_size,
-            drop_last=drop_last,
-        )
+            self.view(space, version), columns, where, known, dtype, batch_size=batch_size, token_budget=token_budget,
+            shuffle=shuffle, seed=seed, rank=rank, world_size=world_size, drop_last=drop_last,
+        )  # fmt: skip
 
     @outage_as_store_error()
     def export(
@@ -390,16 +380,9 @@ class Store(StorePictures):
         from protea_ray.query.export import export  # not for readers who never export
 
         return export(
-            self,
-            path,
-            space=space,
-            ids=ids,
-            where=where,
-            pooling=pooling,
-            float32=float32,
-            version=version,
+            self, path, space=space, ids=ids, where=where, pooling=pooling, float32=float32, version=version,
             labels=labels,
-        )
+        )  # fmt: skip
 
     @outage_as_store_error()
     def rejects(self, *, space: str | None = None, reason: str | None = None) -> pa.Table:
