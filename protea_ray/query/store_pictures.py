@@ -62,7 +62,7 @@ class StorePictures:
         from protea_ray.query.space_map import space_map
 
         check_picture(out)
-        if sentence := _why_no_map(self.location, space, pooling):
+        if sentence := why_no_map(self.location, space, pooling):
             return written(blank_figure("Map", sentence), out)
         found = space_map(self.location, space, method=method, pooling=pooling, limit=limit, seed=seed, labels=labels,
                           neighbours=False)  # fmt: skip
@@ -88,19 +88,19 @@ class StorePictures:
     def plot_flow(self, run: str | None = None, *, out: str | Path | None = None) -> DescribedFigure:
         """Draw where the records of a run went: of `run` by name, or of the last that accounted for its records."""
         check_picture(out)
-        return written(draw_flow(chosen_run(self._runs(), run, lambda one: bool(one.flows))), out)
+        return written(draw_flow(flow_run(self._runs(), run)), out)
 
     @outage_as_store_error()
     def plot_rate(self, run: str | None = None, *, out: str | Path | None = None) -> DescribedFigure:
         """Draw residues/s over a run: of `run` by name, or of the last that recorded them."""
         check_picture(out)
-        return written(draw_rate(chosen_run(self._runs(), run, lambda one: len(one.rate) > 1)), out)
+        return written(draw_rate(rate_run(self._runs(), run)), out)
 
     @outage_as_store_error()
     def plot_stages(self, run: str | None = None, *, out: str | Path | None = None) -> DescribedFigure:
         """Draw where the time of a run went: of `run` by name, or of the last that recorded its stages."""
         check_picture(out)
-        return written(draw_stages(chosen_run(self._runs(), run, lambda one: bool(one.stages))), out)
+        return written(draw_stages(stages_run(self._runs(), run)), out)
 
     @outage_as_store_error()
     def plot_drift(
@@ -157,6 +157,21 @@ def chosen_run(
     raise ConfigError(f"there is no run {name!r}{did_you_mean(name, names)}; the last are {listed}", where="picture")
 
 
+def flow_run(runs: Sequence[RunFacts], name: str | None = None) -> RunFacts | None:
+    """The run of that name, or the last that accounted for its records."""
+    return chosen_run(runs, name, lambda one: bool(one.flows))
+
+
+def rate_run(runs: Sequence[RunFacts], name: str | None = None) -> RunFacts | None:
+    """The run of that name, or the last that recorded residues/s."""
+    return chosen_run(runs, name, lambda one: len(one.rate) > 1)
+
+
+def stages_run(runs: Sequence[RunFacts], name: str | None = None) -> RunFacts | None:
+    """The run of that name, or the last that recorded its stages."""
+    return chosen_run(runs, name, lambda one: bool(one.stages))
+
+
 def drift_bins(found: Drift) -> DriftBins:
     """A comparison of two spaces as a figure takes it."""
     return DriftBins(found.a.space, found.b.space, found.k, found.chance, _bin(found.whole),
@@ -167,7 +182,7 @@ def _bin(found: Agreement) -> DriftBin:
     return DriftBin(found.residues, found.proteins, found.cosine_mean, found.cosine_low, found.overlap)
 
 
-def _why_no_map(location: Location, space: str | Pin, pooling: str | None) -> str | None:
+def why_no_map(location: Location, space: str | Pin, pooling: str | None) -> str | None:
     """Why a space that was named rightly has no map; None where it has one."""
     if space == CURRENT and not list_spaces(location):
         return "The store has no space yet: nothing was embedded into it."

@@ -20,7 +20,7 @@ from protea_ray.pictures.stages_figure import draw_stages
 from protea_ray.pictures.store_data import StoreFacts
 from protea_ray.pictures.style import require_matplotlib
 from protea_ray.query.drift import Drift
-from protea_ray.query.store_pictures import chosen_run, drift_bins
+from protea_ray.query.store_pictures import drift_bins, flow_run, rate_run, stages_run
 
 if TYPE_CHECKING:
     from protea_ray.pictures.described_figure import DescribedFigure
@@ -51,9 +51,9 @@ def _figures(
     """A file's name without its ending, and the figure, one at a time: a large map is not kept."""
     yield "lengths", draw_lengths(facts)
     yield "rejects", draw_rejects(facts.rejects)
-    yield "flow", draw_flow(chosen_run(facts.runs, None, lambda one: bool(one.flows)))
-    yield "rate", draw_rate(chosen_run(facts.runs, None, lambda one: len(one.rate) > 1))
-    yield "stages", draw_stages(chosen_run(facts.runs, None, lambda one: bool(one.stages)))
+    yield "flow", draw_flow(flow_run(facts.runs))
+    yield "rate", draw_rate(rate_run(facts.runs))
+    yield "stages", draw_stages(stages_run(facts.runs))
     if space_map is not None:
         for column, name in _map_names(space_map):
             yield name, draw_map(space_map, column)

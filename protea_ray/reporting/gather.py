@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from protea_ray.errors import ConfigError, InputError, ProteaRayError, StoreError, UnknownSpaceError
+from protea_ray.errors import ConfigError, InputError, ProteaRayError, StoreError, UnknownSpaceError, did_you_mean
 from protea_ray.evaluate.report import EvaluationTables
 from protea_ray.pictures.map_data import Method, SpaceMap
 from protea_ray.pictures.store_data import StoreFacts
@@ -15,6 +15,7 @@ from protea_ray.query.drift import Drift, drift
 from protea_ray.query.space_map import LIMIT, space_map
 from protea_ray.query.status import StoreStatus, status
 from protea_ray.query.store_facts import read_store_facts
+from protea_ray.query.store_pictures import why_no_map
 from protea_ray.query.view import View
 from protea_ray.store.aliases import CURRENT
 from protea_ray.store.evaluations import read_evaluations
@@ -92,23 +93,21 @@ def _sentences(error: ProteaRayError) -> list[str]:
 
 
 def _map(location: Location, options: ReportOptions, held: StoreStatus, phase: Phase) -> tuple[SpaceMap | None, str]:
-    if not held.spaces:
-        return None, "This store holds no vectors yet, so there is no map."
-    wanted = options.space
-    if wanted is None:
+    wanted = options.space or CURRENT
+    if options.space is None and held.spaces:
         try:
             View.open(location, CURRENT)
         except UnknownSpaceError as error:
             return None, f"No space was chosen, and {error}"
+    if sentence := why_no_map(location, wanted, options.pooling):
+        return None, sentence
     phase("laying out the map")
     found = space_map(
-        location, wanted or CURRENT, method=cast(Method, options.method), pooling=options.pooling, limit=options.limit,
+        location, wanted, method=cast(Method, options.method), pooling=options.pooling, limit=options.limit,
         seed=options.seed, labels=options.labels, label_columns=options.label_columns,
     )  # fmt: skip
     names = [column.name for column in found.columns]
     if options.colour is not None and options.colour not in names:
-        from protea_ray.errors import did_you_mean
-
         hint = did_you_mean(options.colour, names)
         raise ConfigError(f"colour: the map has no column {options.colour!r}{hint}; it has {', '.join(names)}")
     return found, "" if len(found.ids) else "This space holds no vectors yet, so there is nothing to draw."

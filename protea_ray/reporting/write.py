@@ -12,10 +12,10 @@ from typing import Any
 
 from protea_ray.config.paths import is_file
 from protea_ray.errors import ConfigError
+from protea_ray.pictures.style import INSTALL, drawable
 from protea_ray.reporting.gather import ReportOptions, gather
 from protea_ray.store.location import Location
 
-INSTALL = '`pip install "protea-ray[report]"`'
 _MARK = b'name="generator" content="protea_ray '
 _HEAD = 2_000  # bytes in which the mark stands
 
@@ -69,8 +69,8 @@ def write_report(
 def require_writable(out: Path, figures: Path | None) -> None:
     """Raise ConfigError with all that stands in the way of the files, and what must be installed."""
     problems: list[str] = []
-    if importlib.util.find_spec("bokeh") is None or importlib.util.find_spec("matplotlib") is None:
-        problems.append(f"a report needs Bokeh and matplotlib: {INSTALL}")
+    if importlib.util.find_spec("bokeh") is None or not drawable():
+        problems.append(f"a report needs Bokeh and matplotlib: `{INSTALL}`")
     if out.is_dir():
         problems.append(f"out: {out} is a directory; name a file in it, such as {out / 'report.html'}")
     elif not out.parent.is_dir():
