@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from protea_ray.errors import ConfigError, StoreError
 from protea_ray.query.file_formats.content import Content
 from protea_ray.query.file_formats.endings import require_format, write_file
+from protea_ray.query.standing_rejects import COMPARED, RejectRows
 from protea_ray.sequences.records import KEY, PROTEINS_SCHEMA, REJECTS_SCHEMA, Reason
 from protea_ray.store import aliases
 from protea_ray.store.keys import KeyIndex
-from protea_ray.store.ledger import present_keys, scan_proteins
+from protea_ray.store.ledger import scan_proteins
 from protea_ray.store.location import REJECTS_TABLE, SOURCES_TABLE, Location
 from protea_ray.store.sql import both, equals
 from protea_ray.store.tables import find_table
@@ -40,29 +40,9 @@ def rejects(location: Location, space: str | None = None, reason: str | None = N
     of_space = None if name is None else f"space IS NULL OR {equals('space', name)}"
     wanted = both(of_space, None if reason is None else equals("reason", reason))
     rows = REJECTS_SCHEMA.empty_table() if table is None else table.to_table(filter=wanted)
-    left = _last_of_each(_without_stored(location, rows))
+    standing = RejectRows.read(rows.select(COMPARED).to_batches(), len(rows)).standing(location)
+    left = rows.filter(pa.array(standing))
     return left.append_column("file", files_of(location, left["source"])).select(COLUMNS)
-
-
-def _without_stored(location: Location, rows: pa.Table) -> pa.Table:
-    """The rejects whose protein is still missing in the space that rejected it."""
-    spaces = rows["space"].to_pylist()
-    keep = np.ones(len(rows), bool)
-    for space in sorted({name for name in spaces if name is not None}):
-        mine = np.array([name == space for name in spaces])
-        keys = rows["key"].filter(pa.array(mine)).combine_chunks()
-        rejected = KeyIndex(keys.drop_null())
-        stored = {key for part in present_keys(location, space)
-                  for key in part.filter(pa.array(rejected.contains(part))).to_pylist()}  # fmt: skip
-        keep[mine] = [key not in stored for key in keys.to_pylist()]
-    return rows.filter(pa.array(keep))
-
-
-def _last_of_each(rows: pa.Table) -> pa.Table:
-    """The last row of each record and space: a run that tries again writes another one."""
-    places = zip(*(rows[name].to_pylist() for name in ("source", "line", "key", "space")), strict=True)
-    last = {place: row for row, place in enumerate(places)}
-    return rows.take(pa.array(sorted(last.values()), pa.int64()))
 
 
 def files_of(location: Location, labels: pa.ChunkedArray) -> pa.Array:

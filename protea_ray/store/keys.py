@@ -64,6 +64,13 @@ class KeyIndex:
         """Whether each key is in the array; (n,) booleans."""
         return self.find(keys)[1] > 0
 
+    def hits(self, keys: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+        """Every pair of a row of `keys` and a position of its key here, (rows, positions), each (m,), in row order."""
+        first, count = self.find(keys)
+        rows = np.repeat(np.arange(len(first)), count)
+        within = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
+        return rows, self.order[np.repeat(first, count) + within]
+
 
 def _disordered(high: np.ndarray, low: np.ndarray) -> bool:
     """Whether keys that share their first half are out of order in the second."""
@@ -72,11 +79,7 @@ def _disordered(high: np.ndarray, low: np.ndarray) -> bool:
 
 def join(left: pa.ChunkedArray, right: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     """Row numbers of an inner join, (left, right), each (m,): in the order of left, then in that of right."""
-    index = KeyIndex(right)
-    first, count = index.find(left)
-    rows = np.repeat(np.arange(len(first)), count)
-    within = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
-    return rows, index.order[np.repeat(first, count) + within]
+    return KeyIndex(right).hits(left)
 
 
 def concat_keys(keys: Sequence[pa.Array]) -> pa.Array:
