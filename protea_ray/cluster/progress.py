@@ -7,7 +7,6 @@ its own units.
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -72,7 +71,53 @@ class Reporter(Protocol):
         ...
 
 
-class LineReporter:
+class _Display:
+    """What all displays share: the phase that goes on, and the meter of what is counted."""
+
+    def __init__(self, phase: Phase, clock: Callable[[], float]) -> None:
+        self._phase, self._clock = phase, clock
+        self._meter: Counted | None = None
+
+    def phase(self, text: str | None) -> None:
+        """Show what begins; counted work is over then, and embedding where nothing begins."""
+        if text is None or isinstance(self._meter, WorkMeter):
+            self._meter = None
+        self._phase.begin(text)
+        self._began()
+
+    def start(self, proteins: int, residues: int, seconds: float, rejects: int = 0, foretold: float = 0.0) -> None:
+        """Count units of embedding from now on."""
+        self._meter = Meter(proteins, residues, seconds, self._clock, rejects, foretold)
+        self._began()
+
+    def advance(self, proteins: int, residues: int, seconds: float, took: float, rejects: int) -> None:
+        """Count a unit."""
+        if isinstance(self._meter, Meter):
+            self._phase.begin(None)
+            self._meter.advance(proteins, residues, seconds, took, rejects)
+            self._came()
+
+    def work(self, text: str, unit: str, total: int | None = None) -> None:
+        """Show what begins as a phase, until something of it is done."""
+        self.phase(text)
+        self._meter = WorkMeter(text, unit, total, self._clock)
+        self._began()
+
+    def worked(self, count: int, seconds_left: float | None = None) -> None:
+        """Count some of it."""
+        if isinstance(self._meter, WorkMeter):
+            self._phase.begin(None)
+            self._meter.advance(count, seconds_left)
+            self._came()
+
+    def _began(self) -> None:
+        """Something began, or nothing goes on any more."""
+
+    def _came(self) -> None:
+        """Something was counted."""
+
+
+class LineReporter(_Display):
     """For logs: a line for each phase and each ten seconds of it, one each 30 seconds of embedding, one at its end.
 
     Lines that come while nothing is reported need `look` to be called (`reporter` does).
@@ -84,16 +129,9 @@ class LineReporter:
         loudness: Loudness = "normal",
         stream: TextIO | None = None,
     ) -> None:
-        self._clock, self._loudness, self._stream = clock, loudness, stream
-        self._meter: Counted | None = None
+        self._loudness, self._stream = loudness, stream
         self._last = clock()
-        self._phase = Phase(self._say, clock)
-
-    def phase(self, text: str | None) -> None:
-        """Print what begins; counted work is over then."""
-        if isinstance(self._meter, WorkMeter):
-            self._meter = None
-        self._phase.begin(text)
+        super().__init__(Phase(self._say, clock), clock)
 
     def note(self, text: str) -> None:
         """Print it, unless the run is quiet."""
@@ -110,37 +148,21 @@ class LineReporter:
         self._phase.heard()
         write_line(printable_lines(text), self._stream)
 
-    def start(self, proteins: int, residues: int, seconds: float, rejects: int = 0, foretold: float = 0.0) -> None:
-        """Reset the meter."""
-        self._meter = Meter(proteins, residues, seconds, self._clock, rejects, foretold)
-        self._last = self._clock()
-
-    def advance(self, proteins: int, residues: int, seconds: float, took: float, rejects: int) -> None:
-        """Count, and print when it is time or everything is done."""
-        self._phase.begin(None)
-        if isinstance(self._meter, Meter):
-            self._meter.advance(proteins, residues, seconds, took, rejects)
-            if self._meter.finished:
-                self._told()
-            else:
-                self._tell_when_due()
-
-    def work(self, text: str, unit: str, total: int | None = None) -> None:
-        """Say what begins as a phase, until something of it is done."""
-        self.phase(text)
-        self._meter, self._last = WorkMeter(text, unit, total, self._clock), self._clock()
-
-    def worked(self, count: int, seconds_left: float | None = None) -> None:
-        """Count, and print when it is time."""
-        if isinstance(self._meter, WorkMeter):
-            self._phase.begin(None)
-            self._meter.advance(count, seconds_left)
-            self._tell_when_due()
-
     def look(self) -> None:
         """Print what is due although nothing was reported; called by a thread."""
         self._phase.look()
         if self._meter and self._meter.begun and not self._meter.finished:
+            self._tell_when_due()
+
+    def _began(self) -> None:
+        if self._meter and not self._meter.begun:
+            self._last = self._clock()
+
+    def _came(self) -> None:
+        """Print when it is time, and when all proteins are back."""
+        if isinstance(self._meter, Meter) and self._meter.finished:
+            self._told()
+        else:
             self._tell_when_due()
 
     def _tell_when_due(self) -> None:
@@ -157,13 +179,12 @@ class LineReporter:
             write_line(printable_lines(text), self._stream)
 
 
-class BarReporter:
+class BarReporter(_Display):
     """For a terminal: one live line below everything that is said, the phase or a bar of the predicted cost."""
 
     def __init__(self, console: Console, loudness: Loudness = "normal") -> None:
+        super().__init__(Phase(lambda _: None), time.monotonic)
         self._console, self._loudness = console, loudness
-        self._meter: Counted | None = None
-        self._phase = Phase(lambda _: None)
         # standard output is left alone: what is printed there must reach a file that it leads to
         self._live = Live(
             console=console,
@@ -172,13 +193,6 @@ class BarReporter:
             transient=True,
             redirect_stdout=False,
         )
-
-    def phase(self, text: str | None) -> None:
-        """Show what begins; None takes the live line away."""
-        self._phase.begin(text)
-        if text is None or isinstance(self._meter, WorkMeter):
-            self._meter = None
-        self._shown(text is not None)
 
     def note(self, text: str) -> None:
         """Print it above the live line."""
@@ -191,31 +205,9 @@ class BarReporter:
 
     warn = note
 
-    def start(self, proteins: int, residues: int, seconds: float, rejects: int = 0, foretold: float = 0.0) -> None:
-        """Show the bar."""
-        self._meter = Meter(proteins, residues, seconds, time.monotonic, rejects, foretold)
-        self._shown(True)
-
-    def advance(self, proteins: int, residues: int, seconds: float, took: float, rejects: int) -> None:
-        """Move the bar."""
-        if isinstance(self._meter, Meter):
-            self._phase.begin(None)
-            self._meter.advance(proteins, residues, seconds, took, rejects)
-
-    def work(self, text: str, unit: str, total: int | None = None) -> None:
-        """Show what begins, and its bar as soon as something of it is done."""
-        self.phase(text)
-        self._meter = WorkMeter(text, unit, total, time.monotonic)
-
-    def worked(self, count: int, seconds_left: float | None = None) -> None:
-        """Move the bar."""
-        if isinstance(self._meter, WorkMeter):
-            self._phase.begin(None)
-            self._meter.advance(count, seconds_left)
-
-    def _shown(self, shown: bool) -> None:
-        """Show the live line, or take it away."""
-        if shown:
+    def _began(self) -> None:
+        """Show the live line, or take it away where nothing goes on."""
+        if self._meter or self._phase.line() is not None:
             self._live.start(refresh=True)
         else:
             self._live.stop()
@@ -236,19 +228,16 @@ class BarReporter:
         return line
 
 
-class NotebookReporter(BarReporter):
+class NotebookReporter(_Display):
     """For a notebook: one line of the cell's output that is replaced in place; what is said goes to standard error."""
 
     def __init__(self, show: Callable[[str], None], stream: TextIO, loudness: Loudness = "normal") -> None:
-        super().__init__(Console(file=io.StringIO(), width=NOTEBOOK_COLUMNS), loudness)
-        self._show, self._stream = show, stream
+        super().__init__(Phase(lambda _: None), time.monotonic)
+        self._show, self._stream, self._loudness = show, stream, loudness
 
     def look(self) -> None:
         """Show the line as it is now; called by a thread."""
         self._show(self.text())
-
-    def _shown(self, shown: bool) -> None:
-        """Nothing: the thread shows the line."""
 
     def text(self) -> str:
         """The live line without a bar."""
@@ -259,6 +248,11 @@ class NotebookReporter(BarReporter):
     def note(self, text: str) -> None:
         """Print it."""
         write_line(printable_lines(text), self._stream)
+
+    def detail(self, text: str) -> None:
+        """Print it when the run is verbose."""
+        if self._loudness == "verbose":
+            self.note(text)
 
     warn = note
 

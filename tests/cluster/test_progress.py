@@ -10,7 +10,7 @@ from rich.console import Console
 
 from protea_ray.cluster.meter import Meter
 from protea_ray.cluster.phases import Loudness
-from protea_ray.cluster.progress import BarReporter, LineReporter
+from protea_ray.cluster.progress import BarReporter, LineReporter, NotebookReporter
 from protea_ray.display import clock_time
 from tests.clock import Clock
 
@@ -115,3 +115,37 @@ def test_results_go_where_standard_output_leads_while_the_live_line_is_shown() -
     reporter.phase("starting Ray")
     assert sys.stdout is before
     reporter.phase(None)
+
+
+def test_a_notebook_has_one_line_that_is_replaced_and_what_is_said_beside_it() -> None:
+    shown: list[str] = []
+    said = io.StringIO()
+    live = NotebookReporter(shown.append, said)
+    live.phase("starting Ray")
+    live.look()
+    live.work("checking s", "rows", 4)
+    live.look()
+    live.worked(1)
+    live.look()
+    live.note("a name\x1b[2J of a file")
+    live.phase(None)
+    live.look()
+    assert [text.split("  ")[0] for text in shown] == ["starting Ray", "checking s", "checking s", ""]
+    assert "1/4 rows" in shown[2] and "1/4" not in shown[1]
+    assert "\x1b" not in said.getvalue() and "of a file" in said.getvalue()
+
+
+def test_counted_work_is_over_when_something_else_begins() -> None:
+    stream, clock = io.StringIO(), Clock(5.0)
+    lines, live = LineReporter(clock, stream=stream), bar(80)
+    for reporter in (lines, live):
+        reporter.work("checking s", "rows", 4)
+        reporter.worked(1)
+        reporter.phase("comparing")
+        reporter.worked(3)  # of work that is over: not counted any more
+    clock.now += 40
+    lines.look()
+    shown = str(live.render())
+    live.phase(None)
+    assert "comparing" in shown and "rows" not in shown
+    assert stream.getvalue().splitlines() == ["checking s ...", "comparing ..."]
