@@ -13,7 +13,6 @@ from protea_ray.reporting.packed import Values
 LONGEST_ID, LONGEST_DESCRIPTION = 120, 160  # characters on the page
 MANY, LONGEST_OF_MANY = 20_000, 60  # points, from which descriptions are shorter: the file stays under 15 MB
 COSINE_STEPS = 65_535  # cosines travel as 16-bit numbers from -1 to 1: 0.00003 apart
-COLOUR_STEPS = 255
 
 
 def map_payload(shown: SpaceMap, colour: str | None) -> dict[str, Values]:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from rich.filesize import decimal
 
@@ -183,8 +182,3 @@ def map_sentences(shown: SpaceMap) -> list[str]:
 def store_name(uri: str) -> str:
     """The last part of a store's URI, for a title."""
     return uri.rstrip("/").rsplit("/", 1)[-1] or uri
-
-
-def anchor(text: str) -> str:
-    """A text as part of an element's id."""
-    return quote(text, safe="")
