@@ -2,8 +2,9 @@
 
 The least is what no run can do without: import torch, import Ray, start Ray, load the model, one after the other in a
 fresh process. A run is `protea-ray embed` of ten proteins with a warm cache, from the start of its process. Both, and
-an earlier revision where one is named, take turns, so that whatever else the machine does hits them alike; medians and
-their ratio are printed. Afterwards two runs at once, which share the cores, are set beside one.
+an earlier revision where one is named, take turns, so that whatever else the machine does hits them alike. Medians and
+their ratio are printed; of an earlier revision, which does not say when its process began, the end. Afterwards two runs
+at once, which share the cores, are set beside one.
 """
 
 from __future__ import annotations
@@ -53,9 +54,12 @@ print(json.dumps(marks))
 
 @dataclass(frozen=True)
 class Measured:
-    """One run: seconds from the start of its process to its first vector and to its end, and its stages."""
+    """One run: seconds from the start of its process to its first vector and to its end, and its stages.
 
-    first: float
+    A revision that does not say when its process began has no first vector.
+    """
+
+    first: float | None
     total: float
     stages: Mapping[str, float]
 
@@ -97,13 +101,7 @@ def ended(process: subprocess.Popen[str], began: float) -> Measured:
         raise SystemExit(f"a run ended with {process.returncode}: {said}")
     total, facts = time.time() - began, json.loads(said.strip().splitlines()[-1])
     stages = {stage["name"]: stage["seconds"] for stage in facts.get("stages", ())}
-    first = facts.get("first_vector_seconds")
-    if first is None:  # an earlier revision counts from the call: its start-up, and the time before and after it
-        first = facts["startup_seconds"] + facts["embed_seconds"] + (total - facts["seconds"] - CLOSING)
-    return Measured(first, total, stages)
-
-
-CLOSING = 1.5  # seconds that closing Ray takes, for revisions that do not say when their process began
+    return Measured(facts.get("first_vector_seconds"), total, stages)
 
 
 def least(code: Path) -> dict[str, float]:
@@ -154,7 +152,14 @@ def _ten_proteins(folder: Path) -> Path:
 def _two_at_once(fasta: Path, store: Path) -> float:
     """Seconds until both of two runs have their first vector."""
     started = [start_run(HERE, fasta, store.with_name(f"{store.name}-{side}")) for side in "ab"]
-    return max(ended(*one).first for one in started)
+    return max(_known(ended(*one)) for one in started)
+
+
+def _known(run: Measured) -> float:
+    """The first vector of a run of this revision, which says it."""
+    if run.first is None:
+        raise SystemExit("a run did not say when its first vector was there")
+    return run.first
 
 
 def _figures(
@@ -162,12 +167,12 @@ def _figures(
 ) -> dict[str, Any]:
     floor = medians(parts)
     beside = floor.pop(NOT_LEAST)
-    first = {which: statistics.median(run.first for run in found) for which, found in runs.items()}
+    first = statistics.median(map(_known, runs["now"]))
     return {
         "least": {**floor, "sum": sum(floor.values())},
         NOT_LEAST: beside,
         "first vector": first,
-        "share of the least": {which: seconds / sum(floor.values()) for which, seconds in first.items()},
+        "share of the least": first / sum(floor.values()),
         "end": {which: statistics.median(run.total for run in found) for which, found in runs.items()},
         "stages": medians([run.stages for run in runs["now"]]),
         "two at once": statistics.median(together),
