@@ -20,6 +20,7 @@ from ray.data import DataContext
 
 from protea_ray.cluster.address import check_address
 from protea_ray.cluster.cores import usable_cores
+from protea_ray.cluster.helper_actors import with_helper_actors, without_helper_actors
 from protea_ray.cluster.local_processes import fewer_processes
 from protea_ray.cluster.places import object_directory, ray_directory
 from protea_ray.cluster.start_errors import is_slow_start, join_error, start_error
@@ -30,6 +31,7 @@ LOCAL_OBJECT_STORE = 512 << 20  # bytes; units in flight are a few MB, Ray's def
 LOCAL = "local"
 _DIRECT = "no_grpc_proxy"  # hosts that gRPC reaches without a proxy; it reads small letters only
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_started_here: str | None = None  # session of the newest cluster that this process started
 
 
 def connect(options: RunOptions) -> None:
@@ -37,8 +39,11 @@ def connect(options: RunOptions) -> None:
 
     Raises ConfigError for an address at which no cluster lets us in, and ClusterError when none starts here.
     """
+    global _started_here
     _quieten()
     if ray.is_initialized():
+        if _session() != _started_here:  # somebody else's cluster, after one of ours was shut down
+            with_helper_actors()
         return
     address = wanted_address(options)
     # Ray's C++ side writes to our standard error: a warning on every actor pool of Ray Data, which the level
@@ -50,13 +55,22 @@ def connect(options: RunOptions) -> None:
         warnings.filterwarnings("ignore", message="lance is not fork-safe")
         if address == LOCAL:
             _start()
+            _started_here = _session()
+            without_helper_actors()
         else:
+            with_helper_actors()
             _join(address)
 
 
 def wanted_address(options: RunOptions) -> str:
     """The cluster that was named, by option or RAY_ADDRESS; LOCAL for one on this machine."""
     return (options.address or os.environ.get("RAY_ADDRESS") or LOCAL).strip()
+
+
+def _session() -> str | None:
+    """Name of the cluster that this process is in; unique in time."""
+    node = ray_worker._global_node
+    return node.session_name if node else None
 
 
 def hush() -> None:
