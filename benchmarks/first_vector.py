@@ -85,11 +85,14 @@ def environment(code: Path) -> dict[str, str]:
 
 
 def start_run(code: Path, fasta: Path, store: Path) -> tuple[subprocess.Popen[str], float]:
-    """Start `protea-ray embed`, and the moment in which its process began."""
+    """Start `protea-ray embed`, and the moment in which its process began.
+
+    It runs in the folder of its code, because `python -m` looks there before it looks at PYTHONPATH.
+    """
     command = [sys.executable, "-m", "protea_ray.cli.main", "embed", str(fasta), str(store), "--json", "--quiet"]
     began = time.time()
     process = subprocess.Popen(
-        command, env=environment(code), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command, cwd=code, env=environment(code), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     return process, began
 

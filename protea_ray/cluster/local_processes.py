@@ -14,9 +14,8 @@ import ray._private.parameter as ray_parameter
 import ray._private.services as ray_services
 
 # the log monitor reads workers' files for a driver that prints them, which ours does not; the monitor is an
-# autoscaler's, and nothing scales one machine. Without them a run of ten proteins ends no sooner (docs/performance.md),
-# but two runs at once share the machine with four processes less. The agent takes a free port: the usual one is taken
-# where another Ray runs on the machine, and the agent then waits for it
+# autoscaler's, and nothing scales one machine. Two runs at once share the machine with four processes less. The agent
+# takes a free port: the usual one is taken where another Ray runs on the machine, and the agent then waits for it
 _LESS = {"include_log_monitor": False, "no_monitor": True, "dashboard_agent_listen_port": 0}
 
 
