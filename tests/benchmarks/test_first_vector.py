@@ -8,7 +8,9 @@ import pytest
 
 from benchmarks.first_vector import ended, start_run
 
-SAYS = 'import json, sys\nprint(json.dumps({"first_vector_seconds": 1.5, "stages": [{"name": "start", "seconds": 0.5}]}))\n'
+SAYS = """import json
+print(json.dumps({"first_vector_seconds": 1.5, "stages": [{"name": "start", "seconds": 0.5}]}))
+"""
 
 
 def test_a_run_is_that_of_the_named_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
