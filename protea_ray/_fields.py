@@ -78,6 +78,8 @@ class RunFields(TypedDict, total=False):
     """units of one commit, at most"""
     commit_seconds: float
     """seconds between commits, at most"""
+    task_memory: int
+    """bytes that one task may take which plans the work"""
     part_bytes: int
     """bytes of one parallel part of a plain FASTA"""
     id_column: str

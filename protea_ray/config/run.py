@@ -53,6 +53,9 @@ class RunOptions(BaseModel):
     unit_seconds: float = Field(default=20.0, gt=0, description="predicted compute of one unit")
     commit_units: int = Field(default=64, gt=0, description="units of one commit, at most")
     commit_seconds: float = Field(default=30.0, gt=0, description="seconds between commits, at most")
+    task_memory: int = Field(
+        default=1 << 30, ge=64 << 20, description="bytes that one task may take which plans the work"
+    )
     part_bytes: int = Field(default=64 << 20, ge=1 << 10, description="bytes of one parallel part of a plain FASTA")
     id_column: str = Field(default="id", min_length=1, description="column of tabular inputs that holds the id")
     sequence_column: str = Field(default="sequence", min_length=1, description="column that holds the letters")

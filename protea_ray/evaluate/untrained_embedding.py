@@ -19,9 +19,9 @@ from protea_ray.pipeline.embed import (
 )
 from protea_ray.pipeline.failures import interruptible, own_errors
 from protea_ray.pipeline.loop import Tally
+from protea_ray.pipeline.missing import find_work
 from protea_ray.pipeline.stages import Stages
 from protea_ray.pipeline.targets import make_targets
-from protea_ray.pipeline.work import find_work
 from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.store.commit import Writer
 from protea_ray.store.lease import Lease
@@ -60,7 +60,9 @@ def _fill(setting: Setting, writer: Writer, report: Reporter) -> None:
     spaces = [target.space for target in targets]
     report.phase(f"finding the proteins that have no vector in {', '.join(spaces)}")
     alphabet = setting.recipes[0].alphabet
-    work = find_work(location, None, spaces, setting.options.retry_rejects, alphabet=alphabet)
+    work = find_work(
+        location, None, spaces, setting.options.retry_rejects, alphabet=alphabet, memory=setting.options.task_memory
+    )
     tally = Tally.of(spaces)
     with stops_recorded(setting, work, tally, writer):
         done = embed_work(setting, work, targets, writer, report, tally)

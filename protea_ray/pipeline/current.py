@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from protea_ray.errors import ConfigError, UnknownSpaceError
-from protea_ray.pipeline.work import find_work
+from protea_ray.pipeline.missing import find_work
 from protea_ray.store.aliases import CURRENT, Alias, list_aliases, move, resolve
 from protea_ray.store.commit import Writer
 from protea_ray.store.location import Location

@@ -22,11 +22,11 @@ from protea_ray.models.families.base import Shape
 from protea_ray.pipeline.calibration import calibrate
 from protea_ray.pipeline.embed import MakeSpec, Setting, prepare
 from protea_ray.pipeline.ingest import columns_of, scan_all
+from protea_ray.pipeline.missing import missing_of
 from protea_ray.pipeline.pool import pool_for, remote
 from protea_ray.pipeline.reading import grouped
 from protea_ray.pipeline.stages import Stages
 from protea_ray.pipeline.targets import space_names
-from protea_ray.pipeline.work import missing_of
 from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.plan.delta import Counts
 from protea_ray.sequences.parts import Part, Source

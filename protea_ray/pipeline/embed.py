@@ -36,6 +36,7 @@ from protea_ray.pipeline.failures import interruptible, own_errors
 from protea_ray.pipeline.ingest import columns_of, ingest
 from protea_ray.pipeline.interrupted import committed, interruption_recorded
 from protea_ray.pipeline.loop import Job, Tally, embed_units
+from protea_ray.pipeline.missing import Work, find_work
 from protea_ray.pipeline.pool import at_most, device_of, pool_for, require_reach, require_room
 from protea_ray.pipeline.reasons import reasons_of
 from protea_ray.pipeline.run_metrics import RunMetrics, record_end
@@ -54,7 +55,7 @@ from protea_ray.pipeline.stages import (
     Stages,
 )
 from protea_ray.pipeline.targets import make_targets
-from protea_ray.pipeline.work import UnitPolicy, Work, cut_units, find_work
+from protea_ray.pipeline.units import UnitPolicy, plan_units
 from protea_ray.pipeline.worker import EncoderSpec, Target
 from protea_ray.plan.units import Sizes
 from protea_ray.sequences.inputs import expand
@@ -218,7 +219,10 @@ def embed(
         spaces = [t.space for t in targets]
         stages.enter(DELTA)
         report.phase("finding the proteins that have no vector yet")
-        work = find_work(setting.location, ingested.labels, spaces, setting.options.retry_rejects, alphabet=alphabet)
+        work = find_work(
+            setting.location, ingested.labels, spaces, setting.options.retry_rejects, alphabet=alphabet,
+            memory=setting.options.task_memory,
+        )  # fmt: skip
         tally = Tally.of(spaces)
         with stops_recorded(setting, work, tally, writer):
             done = embed_work(setting, work, targets, writer, report, tally, ingested.rejects)
@@ -282,7 +286,7 @@ def embed_work(
     sizes = Sizes(options.unit_seconds, pool.actors)
     pooled_only = not any(r.keeps_residues or r.keeps_logits for r in setting.recipes)
     policy = UnitPolicy(setting.run, calibration.cost, options.window_proteins, sizes, widens=pooled_only)
-    units = cut_units(work.wanted, policy)
+    units = plan_units(work, policy)
     pool = at_most(pool, units.count)
     rejects = ingest_rejects + max(count.rejected for count in work.counts)
     foretold = calibration.load_seconds + calibration.first_forward_seconds + units.seconds / pool.actors

@@ -22,7 +22,7 @@ from protea_ray.pipeline.failures import own_errors
 from protea_ray.pipeline.pool import Pool
 from protea_ray.pipeline.run_metrics import RunMetrics
 from protea_ray.pipeline.timeline import Timeline
-from protea_ray.pipeline.work import Units, unit_dataset
+from protea_ray.pipeline.units import Units, unit_dataset
 from protea_ray.pipeline.worker import EmbedUnits, EncoderSpec, Target
 from protea_ray.sequences.records import REJECTS_SCHEMA
 from protea_ray.store.commit import GroupCommitter, Writer
@@ -133,7 +133,7 @@ def _flushed(committers: Iterable[GroupCommitter]) -> Iterator[None]:
 
 def _results(job: Job, units: Units) -> ray.data.Dataset:
     """Send the units through the actor pool; one row of JSON comes back for each, in any order."""
-    return unit_dataset(job.location, units.tables).map_batches(
+    return unit_dataset(job.location, units).map_batches(
         EmbedUnits,
         fn_constructor_args=(job.encoder, job.targets, job.run),
         batch_format="pyarrow",

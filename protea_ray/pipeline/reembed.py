@@ -37,9 +37,9 @@ from protea_ray.pipeline.embed import (
 from protea_ray.pipeline.failures import interruptible, own_errors
 from protea_ray.pipeline.gate_figures import Candidate, Gate, GateResult
 from protea_ray.pipeline.loop import Tally
+from protea_ray.pipeline.missing import find_work
 from protea_ray.pipeline.stages import ACCOUNTING, CHECKPOINT, DELTA, VERIFICATION, Stages
 from protea_ray.pipeline.targets import make_targets, space_names
-from protea_ray.pipeline.work import find_work
 from protea_ray.pipeline.worker import EncoderSpec
 from protea_ray.store.aliases import CURRENT, Alias, check_name, list_aliases, move, resolve
 from protea_ray.store.commit import Writer
@@ -248,7 +248,10 @@ def _fill(planned: Reembedding, report: Reporter, since: int | None, writer: Wri
     space = targets[0].space
     setting.stages.enter(DELTA)
     report.phase(f"finding the proteins that have no vector in {space}")
-    work = find_work(location, None, [space], setting.options.retry_rejects, since, setting.recipes[0].alphabet)
+    work = find_work(
+        location, None, [space], setting.options.retry_rejects, since, setting.recipes[0].alphabet,
+        setting.options.task_memory,
+    )  # fmt: skip
     tally = Tally.of([space])
     with stops_recorded(setting, work, tally, writer):
         done = embed_work(setting, work, targets, writer, report, tally)

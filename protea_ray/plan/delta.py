@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,11 @@ class Counts:
     duplicate: int  # the key came earlier in this run
     rejected: int  # an earlier run rejected the key while embedding it into this space
     wanted: int  # the first record of its key, to be embedded now
+
+
+def sum_of(parts: Sequence[Counts]) -> Counts:
+    """The counts of records that were compared in parts."""
+    return Counts(*(sum(counted) for counted in zip(*map(astuple, parts), strict=True)))
 
 
 @dataclass(frozen=True)

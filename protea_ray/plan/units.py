@@ -84,19 +84,22 @@ class Unit:
         return f"{self.window:06d}.{self.index:03d}"
 
 
-def cut(lengths: np.ndarray, costs: np.ndarray, window: int, sizes: Sizes) -> Iterator[Unit]:
+def cut(
+    lengths: np.ndarray, costs: np.ndarray, window: int, sizes: Sizes, left: float | None = None, first: int = 0
+) -> Iterator[Unit]:
     """Cut proteins into units, one sort group of `window` proteins after the other.
 
     `lengths` in residues and `costs` in seconds are (n,). Every position is in exactly one unit. A protein that costs
-    more than a whole unit is a unit of its own or the last of one.
+    more than a whole unit is a unit of its own or the last of one. Where others of the run follow, `left` are the
+    seconds of all that are in no unit yet, and sort groups count on from `first`.
 
     >>> lengths = np.array([400, 100, 300, 200])
     >>> units = list(cut(lengths, costs=lengths / 100, window=4, sizes=Sizes(seconds=4.0, actors=1)))
     >>> [(unit.name, unit.members.tolist(), unit.cost) for unit in units]
     [('000000.000', [1, 3], 3.0), ('000000.001', [2], 3.0), ('000000.002', [0], 4.0)]
     """
-    left = float(costs.sum())
-    for number, start in enumerate(range(0, len(lengths), window)):
+    left = float(costs.sum()) if left is None else left
+    for number, start in enumerate(range(0, len(lengths), window), first):
         stop = min(start + window, len(lengths))
         members = start + np.argsort(lengths[start:stop], kind="stable")
         ends = np.cumsum(costs[members])

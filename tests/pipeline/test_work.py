@@ -18,13 +18,12 @@ from protea_ray.config.resolution import resolve
 from protea_ray.encoder.collect import Embedded
 from protea_ray.errors import CheckpointError
 from protea_ray.models.checkpoint import open_checkpoint
-from protea_ray.pipeline import attempts, work
+from protea_ray.pipeline import attempts
 from protea_ray.pipeline.acceptance import RECOMPUTED, _first_row, _sample
 from protea_ray.pipeline.calibration import Calibration
 from protea_ray.pipeline.targets import make_targets
 from protea_ray.pipeline.worker import EmbedUnits
 from protea_ray.plan.cost import Cost
-from protea_ray.sequences.records import KEY
 from protea_ray.store.location import Location, open_location
 from protea_ray.store.spaces import ensure_space
 from tests.recorded_metrics import RecordedMetrics
@@ -33,26 +32,6 @@ from tests.toy import BUDGET as BUDGET_OF_TOY
 from tests.toy import ToySpec
 
 KEYS = [bytes([n]) * 16 for n in range(5)]
-
-
-def keys(*numbers: int) -> pa.Array:
-    return pa.array([KEYS[n] for n in numbers], KEY)
-
-
-@pytest.mark.parametrize(("retry", "wanted"), [(False, [2, 4]), (True, [1, 2, 3, 4])])
-def test_rejects_of_earlier_runs_are_wanted_only_when_they_are_retried(
-    retry: bool, wanted: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Protein 0 has its vector, 1 and 3 were rejected, 2 and 4 are new."""
-    records = pa.table({"key": keys(0, 1, 2, 3, 4), "length": [10, 11, 12, 13, 14], "_rowid": [70, 71, 72, 73, 74]})
-    monkeypatch.setattr(work, "proteins_of", lambda *_, **__: records)
-    monkeypatch.setattr(work, "rejected_keys", lambda *_: keys(1, 3))
-    monkeypatch.setattr(work, "keys_of", lambda *_: keys(0))
-
-    facts, found = work._find(open_location(tmp_path), None, ["space"], retry, None, None)
-
-    assert found["row"].to_pylist() == [70 + n for n in wanted]
-    assert (facts["proteins"], facts["residues"]) == (len(wanted), sum(10 + n for n in wanted))
 
 
 @pytest.fixture
