@@ -19,7 +19,7 @@ import ray
 from protea_ray.config.recipe import AlphabetName
 from protea_ray.pipeline.pool import remote
 from protea_ray.plan.delta import Counts, Delta, delta, sum_of
-from protea_ray.plan.key_ranges import Parts, by_range, grouped_rows
+from protea_ray.plan.key_ranges import Partition, by_range, grouped_rows
 from protea_ray.sequences.records import KEY
 from protea_ray.store.key_columns import KeyRows, present_rows, protein_rows, read_columns, rejected_rows
 from protea_ray.store.keys import KeyIndex, concat_keys, words
@@ -69,7 +69,7 @@ class _Comparison:
     spaces: tuple[KeyRows | None, ...]
     rejects: tuple[KeyRows | None, ...]
     before: KeyRows | None
-    parts: Parts
+    partition: Partition
 
     @property
     def held(self) -> tuple[KeyRows | None, ...]:
@@ -97,8 +97,8 @@ def find_work(
     present = tuple(present_rows(location, space) for space in spaces)
     rejects = tuple(None if retry_rejects else rejected_rows(location, space) for space in spaces)
     held = sum(rows.most for rows in (before, *present, *rejects) if rows)
-    job = _Comparison(records, present, rejects, before, Parts.of(records.most if records else 0, held, memory))
-    return _work(job, *(_in_one_task(job) if job.parts.ranges == 1 else _compare(job, _as_task)))
+    job = _Comparison(records, present, rejects, before, Partition.of(records.most if records else 0, held, memory))
+    return _work(job, *(_in_one_task(job) if job.partition.ranges == 1 else _compare(job, _as_task)))
 
 
 def missing_of(location: Location, keys: pa.Array, spaces: Sequence[str], retry_rejects: bool) -> Delta:
@@ -137,10 +137,11 @@ def _compare_here(job: _Comparison) -> list[Any]:
 
 def _compare(job: _Comparison, call: Call) -> tuple[list[Any], list[Any], list[Any]]:
     """Counts of each range; proteins and residues of each slice; the table of each slice."""
-    ranges, slices = job.parts.ranges, _slices(job)
+    ranges, slices = job.partition.ranges, _slices(job)
     records = [call(_split_records, ranges, job.records, group, ranges) for group in slices]
     held = [
-        [call(_split_keys, ranges, rows, group, ranges) for group in _groups(rows, job.parts.keys)] for rows in job.held
+        [call(_split_keys, ranges, rows, group, ranges) for group in _groups(rows, job.partition.keys)]
+        for rows in job.held
     ]
     compared: list[Any] = []
     wanted: list[list[Any]] = []
@@ -166,7 +167,7 @@ def _as_task(function: Callable[..., Sequence[Any]], results: int, *arguments: A
 
 
 def _slices(job: _Comparison) -> list[tuple[int, ...]]:
-    return _groups(job.records, job.parts.records)
+    return _groups(job.records, job.partition.records)
 
 
 def _groups(rows: KeyRows | None, most: int) -> list[tuple[int, ...]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 # Bytes that a task takes at its largest, beside the 300 MB of a process with Arrow, Lance and Ray in it; measured by
-# `python -m benchmarks.plan_memory`
+# `python -m benchmarks.plan`
 OF_RECORD_READ = 120  # key, length and row id while they are read and parted
 OF_KEY_READ = 64
 OF_RECORD_COMPARED = 200  # with the tables of hashes that find its first copy
@@ -21,7 +21,7 @@ LEAST = 64 << 20  # bytes; below it a task would be all overhead
 
 
 @dataclass(frozen=True)
-class Parts:
+class Partition:
     """How a comparison is parted: `ranges` of keys, and how many records or keys are read together at most."""
 
     ranges: int
@@ -29,12 +29,12 @@ class Parts:
     keys: int
 
     @classmethod
-    def of(cls, records: int, held: int, memory: int) -> Parts:
+    def of(cls, records: int, held: int, memory: int) -> Partition:
         """As few as `memory` bytes of a task allow, for so many records and keys that are held.
 
-        >>> Parts.of(records=1_000_000, held=1_000_000, memory=1 << 30)
-        Parts(ranges=1, records=8947848, keys=16777216)
-        >>> Parts.of(records=1_000_000_000, held=1_000_000_000, memory=1 << 30).ranges
+        >>> Partition.of(records=1_000_000, held=1_000_000, memory=1 << 30)
+        Partition(ranges=1, records=8947848, keys=16777216)
+        >>> Partition.of(records=1_000_000_000, held=1_000_000_000, memory=1 << 30).ranges
         246
         """
         compared = records * OF_RECORD_COMPARED + held * OF_KEY_COMPARED
