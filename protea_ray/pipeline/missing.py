@@ -59,7 +59,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class _Comparison:
+class _DeltaJob:
     """Records, and the sources of the keys that they are compared with.
 
     `spaces` and `rejects` have one source for each space, None where there is no table.
@@ -97,7 +97,7 @@ def find_work(
     present = tuple(present_rows(location, space) for space in spaces)
     rejects = tuple(None if retry_rejects else rejected_rows(location, space) for space in spaces)
     held = sum(rows.most for rows in (before, *present, *rejects) if rows)
-    job = _Comparison(records, present, rejects, before, Partition.of(records.most if records else 0, held, memory))
+    job = _DeltaJob(records, present, rejects, before, Partition.of(records.most if records else 0, held, memory))
     return _work(job, *(_in_one_task(job) if job.partition.ranges == 1 else _compare(job, _as_task)))
 
 
@@ -112,7 +112,7 @@ def _all_keys(rows: KeyRows | None) -> pa.Array:
     return concat_keys(list(_key_batches(rows, rows.fragments)) if rows else [])
 
 
-def _work(job: _Comparison, compared: Sequence[Any], gathered: Sequence[Any], tables: Sequence[Any]) -> Work:
+def _work(job: _DeltaJob, compared: Sequence[Any], gathered: Sequence[Any], tables: Sequence[Any]) -> Work:
     """Add up what was counted in each range and in each slice; slices in which nothing is wanted are left out."""
     counts = [sum_of(found) for found in zip(*_values(compared), strict=True)]
     sizes = _values(gathered)
@@ -124,18 +124,18 @@ def _values(found: Sequence[Any]) -> list[Any]:
     return ray.get(list(found)) if found and isinstance(found[0], ray.ObjectRef) else list(found)
 
 
-def _in_one_task(job: _Comparison) -> tuple[list[Any], list[Any], list[Any]]:
+def _in_one_task(job: _DeltaJob) -> tuple[list[Any], list[Any], list[Any]]:
     facts, *tables = _as_task(_compare_here, 1 + len(_slices(job)), job)
     compared, gathered = _values([facts])[0]
     return compared, gathered, tables[: len(gathered)]
 
 
-def _compare_here(job: _Comparison) -> list[Any]:
+def _compare_here(job: _DeltaJob) -> list[Any]:
     compared, gathered, tables = _compare(job, _directly)
     return [(compared, gathered), *(tables or [None])]
 
 
-def _compare(job: _Comparison, call: Call) -> tuple[list[Any], list[Any], list[Any]]:
+def _compare(job: _DeltaJob, call: Call) -> tuple[list[Any], list[Any], list[Any]]:
     """Counts of each range; proteins and residues of each slice; the table of each slice."""
     ranges, slices = job.partition.ranges, _slices(job)
     records = [call(_split_records, ranges, job.records, group, ranges) for group in slices]
@@ -166,7 +166,7 @@ def _as_task(function: Callable[..., Sequence[Any]], results: int, *arguments: A
     return list(found)
 
 
-def _slices(job: _Comparison) -> list[tuple[int, ...]]:
+def _slices(job: _DeltaJob) -> list[tuple[int, ...]]:
     return _groups(job.records, job.partition.records)
 
 
@@ -199,7 +199,7 @@ def _compare_range(sizes: Sequence[int], spaces: int, *parts: Any) -> list[Any]:
     """Counts of each space, then what is wanted of each slice; all of one range of keys.
 
     `parts` are `sizes[0]` tables of records, one for each slice, then as many arrays of keys of each source as `sizes`
-    says, the sources as `_Comparison.held` orders them.
+    says, the sources as `_DeltaJob.held` orders them.
     """
     ends = np.cumsum(sizes)
     tables = parts[: ends[0]]
