@@ -53,6 +53,15 @@ def ray_head(folder: Path) -> Iterator[dict[str, str]]:
         yield {**environment, "RAY_ADDRESS": f"http://127.0.0.1:{dashboard}"}
 
 
+def wait_for_head(environment: dict[str, str]) -> None:
+    """Until the head at RAY_ADDRESS (HOST:PORT) of this environment answers; AssertionError after two minutes."""
+    deadline = time.monotonic() + 120
+    ask = [RAY, "health-check", "--address", environment["RAY_ADDRESS"]]
+    while subprocess.run(ask, env=environment, capture_output=True, check=False).returncode:
+        assert time.monotonic() < deadline, f"no head at {environment['RAY_ADDRESS']}"
+        time.sleep(1)
+
+
 def submit_when_ready(
     submit: Sequence[str | Path], environment: dict[str, str], folder: Path | None = None
 ) -> subprocess.CompletedProcess[str]:

@@ -16,7 +16,7 @@ from protea_ray.config.cache import CACHE_VARIABLE
 from protea_ray.sequences.synth import write_fasta
 from tests import stores
 from tests.deploy.files import ROOT
-from tests.ray_head import RAY, free_port, programs, started
+from tests.ray_head import RAY, free_port, programs, started, wait_for_head
 
 HEAD = "f" * 51 + "00000"  # Ray's fake provider numbers its nodes from this one
 
@@ -52,34 +52,34 @@ def end_nodes(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_named_actors_bring_the_nodes_that_there_are(tmp_path: Path) -> None:
-    write_fasta(tmp_path / "p.fasta", 240, seed=3, max_length=60)
+def test_named_actors_bring_the_nodes_that_there_are(folder: Path) -> None:
+    write_fasta(folder / "p.fasta", 240, seed=3, max_length=60)
     port = free_port()
-    (tmp_path / "autoscaling.json").write_text(json.dumps(autoscaling(port)))
+    (folder / "autoscaling.json").write_text(json.dumps(autoscaling(port)))
     environment = programs() | {
         "RAY_AUTH_MODE": "disabled", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0", "PYTHONPATH": str(ROOT),
-        "HOME": str(tmp_path), CACHE_VARIABLE: str(tmp_path / "cache"),
+        "HOME": str(folder), CACHE_VARIABLE: str(folder / "cache"),
     }  # fmt: skip
     environment.pop("CUDA_VISIBLE_DEVICES", None)  # GPUs are numbers here, and Ray would count those that it names
     of_provider = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_CLOUD_INSTANCE_ID": HEAD,
                    "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD, "RAY_NODE_TYPE_NAME": "ray.head.default"}  # fmt: skip
     head = [RAY, "start", "--head", "--block", f"--port={port}", "--node-ip-address=127.0.0.1", "--num-cpus=2",
             "--num-gpus=0", "--object-store-memory=100000000", "--include-dashboard=false", "--disable-usage-stats",
-            f"--autoscaling-config={tmp_path / 'autoscaling.json'}", f"--temp-dir={tmp_path / 'ray'}",
+            f"--autoscaling-config={folder / 'autoscaling.json'}", f"--temp-dir={folder / 'ray'}",
             "--dashboard-agent-listen-port=0"]  # fmt: skip
-    run = [sys.executable, "-m", "tests.deploy.growing_run", tmp_path / "p.fasta", tmp_path / "store"]
+    run = [sys.executable, "-m", "tests.deploy.growing_run", folder / "p.fasta", folder / "store"]
 
     try:
-        with started(head, environment | of_provider, tmp_path / "head.log"):
+        with started(head, environment | of_provider, folder / "head.log"):
             reach = environment | {"RAY_ADDRESS": f"127.0.0.1:{port}"}
-            subprocess.run([RAY, "health-check", "--address", reach["RAY_ADDRESS"]], env=reach, check=False, timeout=60)
+            wait_for_head(reach)
             done = subprocess.run(
                 [*run, '{"actors": 3}'], env=reach, capture_output=True, text=True, timeout=500, check=False
             )
     finally:
-        end_nodes(tmp_path)
+        end_nodes(folder)
 
     assert done.returncode == 0, done.stdout + done.stderr
     (said,) = [json.loads(line.removeprefix("said:")) for line in done.stdout.splitlines() if line.startswith("said:")]
     assert said == {"stored": 240, "actors": 3, "gpus": 2.0}  # the third node never came, and the run did not wait
-    assert len(stores.vectors(tmp_path / "store")) == 240
+    assert len(stores.vectors(folder / "store")) == 240

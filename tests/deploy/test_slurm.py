@@ -64,7 +64,7 @@ def free_number() -> int:
 
 
 @contextmanager
-def submitted(folder: Path, *arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
+def submitted(folder: Path, *arguments: str | Path, **changed: str) -> Iterator[subprocess.Popen[str]]:
     """The script as SLURM starts it, on two nodes that are this machine; killed at the end if it still runs."""
     tools = folder / "bin"
     tools.mkdir()
@@ -74,7 +74,7 @@ def submitted(folder: Path, *arguments: str | Path) -> Iterator[subprocess.Popen
     environment = {name: value for name, value in programs().items() if not name.startswith("RAY_")}
     environment |= {
         "PATH": f"{tools}{os.pathsep}{environment['PATH']}", "PYTHONPATH": str(ROOT), "SLURM_CPUS_PER_TASK": "2",
-        "SLURM_JOB_ID": str(free_number()), "SLURM_JOB_NODELIST": "node[1-2]", "RAY_TMPDIR": str(folder),
+        "SLURM_JOB_ID": str(free_number()), "SLURM_JOB_NODELIST": "node[1-2]", "RAY_TMPDIR": str(folder), **changed,
     }  # fmt: skip
     command = ["bash", SCRIPT, *arguments, "--model", "small", "--device", "cpu"]
     with (folder / "log").open("w") as log:
@@ -93,34 +93,44 @@ def processes_of(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_job_embeds_on_its_nodes_and_leaves_no_process(tmp_path: Path) -> None:
-    write_fasta(tmp_path / "p.fasta", 30, seed=2, max_length=60)
+def test_a_job_embeds_on_its_nodes_and_leaves_no_process(folder: Path) -> None:
+    write_fasta(folder / "p.fasta", 30, seed=2, max_length=60)
 
-    with submitted(tmp_path, tmp_path / "p.fasta", tmp_path / "store", "--json") as job:
+    with submitted(folder, folder / "p.fasta", folder / "store", "--json") as job:
         code = job.wait(500)
 
-    log = (tmp_path / "log").read_text()
+    log = (folder / "log").read_text()
     assert code == 0, log
     assert '"in": 30' in log
     assert "not all of" not in log  # both nodes joined
-    assert embedded(tmp_path / "store") == 30
-    steps = (tmp_path / "bin/srun.log").read_text()
+    assert embedded(folder / "store") == 30
+    steps = (folder / "bin/srun.log").read_text()
     assert len(re.findall(r"--nodelist=node1 ray start --head", steps)) == 1
     assert len(re.findall(r"--nodelist=node2 ray start --address=", steps)) == 1
-    assert processes_of(tmp_path) == []
+    assert processes_of(folder) == []
 
 
 @pytest.mark.slow
-def test_a_job_whose_time_is_up_commits_and_ends(tmp_path: Path) -> None:
-    write_fasta(tmp_path / "p.fasta", 20_000, seed=2, max_length=400)
-    with submitted(tmp_path, tmp_path / "p.fasta", tmp_path / "store", "--set", "run.commit_seconds=1") as job:
+def test_a_head_that_does_not_start_ends_the_job(folder: Path) -> None:
+    long = folder / ("x" * 60)  # no room for the names of sockets
+    with submitted(folder, "p.fasta", "store", RAY_TMPDIR=str(long)) as job:
+        code = job.wait(200)
+
+    assert code == 1
+    assert (folder / "log").read_text().endswith("head did not start on node1; its own words are above\n")
+
+
+@pytest.mark.slow
+def test_a_job_whose_time_is_up_commits_and_ends(folder: Path) -> None:
+    write_fasta(folder / "p.fasta", 20_000, seed=2, max_length=400)
+    with submitted(folder, folder / "p.fasta", folder / "store", "--set", "run.commit_seconds=1") as job:
         deadline = time.monotonic() + 400
-        while "proteins" not in (tmp_path / "log").read_text() and time.monotonic() < deadline:
-            assert job.poll() is None, (tmp_path / "log").read_text()
+        while "proteins" not in (folder / "log").read_text() and time.monotonic() < deadline:
+            assert job.poll() is None, (folder / "log").read_text()
             time.sleep(1)
         job.send_signal(signal.SIGTERM)
         code = job.wait(120)
 
-    assert code == 130, (tmp_path / "log").read_text()
-    assert 0 < len(stores.vectors(tmp_path / "store")) < 20_000
-    assert processes_of(tmp_path) == []
+    assert code == 130, (folder / "log").read_text()
+    assert 0 < len(stores.vectors(folder / "store")) < 20_000
+    assert processes_of(folder) == []
