@@ -42,24 +42,28 @@ class Pool:
 
 
 def device_of(options: RunOptions) -> str:
-    """`cuda` where the cluster has GPUs and nobody said otherwise; raises ConfigError for a GPU that is not there."""
+    """`cuda` where it is asked for, or the cluster has GPUs and nobody said otherwise.
+
+    Raises ConfigError for a GPU that is not there and that no autoscaler may bring.
+    """
     gpus = int(ray.cluster_resources().get("GPU", 0))
-    if options.device == "cuda" and not gpus:
+    if options.device == "cuda" and not gpus and not _can_grow():
         raise ConfigError("device: cuda was asked for, but the cluster has no GPU; use --device cpu")
-    return "cuda" if gpus and options.device != "cpu" else "cpu"
+    return "cuda" if options.device == "cuda" or (gpus and options.device != "cpu") else "cpu"
 
 
 def pool_for(options: RunOptions, device: str, units: int) -> Pool:
     """Size the pool by what is free: one actor a GPU, else one a CPU with one left to read; never more than units.
 
-    Where no more than one CPU is free, it is kept for reading, and one actor runs beside it.
+    Where no more than one CPU is free, it is kept for reading, and one actor runs beside it. Where an autoscaler makes
+    the cluster larger, `options.actors` are asked for, free or not: it starts nodes for those that wait.
     """
     kind = "GPU" if device == "cuda" else "CPU"
     kept = int(kind == "CPU")  # for reading
     free, total = free_by_node(kind), float(ray.cluster_resources().get(kind, 0))
     room = sum(math.floor(node) for node in free) - kept  # an actor's share must be free on one node
     wanted = max(1, min(options.actors or int(total) - kept, units))
-    actors = max(1, min(wanted, room))
+    actors = wanted if options.actors and _can_grow() else max(1, min(wanted, room))
     num_cpus = 0.0 if kind == "GPU" else 1.0 if room > 0 else BESIDE_THE_READER
     shortage = None
     if actors < wanted:

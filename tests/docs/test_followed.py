@@ -14,7 +14,8 @@ import pytest
 from tests.docs.pages import ROOT, Block, Reader, blocks
 
 PAGES = sorted(page for page in (ROOT / "docs").glob("*.md") if any(blocks(page)))
-NOT_RUN = {"needs a cluster": 1, "needs a GPU": 2, "takes most of an hour": 1}  # reasons, and how many blocks have them
+# reasons, and how many blocks have them
+NOT_RUN = {"needs a cluster": 6, "needs Docker": 1, "needs a GPU": 2, "takes most of an hour": 1}
 
 
 @pytest.fixture(scope="module")

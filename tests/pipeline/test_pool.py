@@ -28,6 +28,12 @@ def cluster(
     )
     monkeypatch.setattr(pool.ray, "nodes", lambda: [{"Alive": True, "Resources": node} for node in total])
     monkeypatch.setattr(pool, "available_resources_per_node", lambda: dict(enumerate(total if free is None else free)))
+    autoscaler(monkeypatch, b"")
+
+
+def autoscaler(monkeypatch: pytest.MonkeyPatch, status: bytes) -> None:
+    """What the cluster's autoscaler reports; nothing where there is none."""
+    monkeypatch.setattr(pool.internal_kv, "_internal_kv_get", {b"__autoscaling_status": status}.get)
 
 
 def test_cpu_actors_leave_one_cpu_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,6 +56,17 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 
     with pytest.raises(ConfigError, match="no GPU"):
         device_of(RunOptions(device="cuda"))
+
+
+def test_gpus_that_an_autoscaler_may_bring_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster(monkeypatch, [{"CPU": 2}])
+    autoscaler(monkeypatch, b'{"autoscaler_report": {}}')
+
+    assert device_of(RunOptions(device="cuda")) == "cuda"
+    assert device_of(RunOptions()) == "cpu"  # nobody knows whether GPUs would come
+    assert pool_for(RunOptions(actors=8), "cuda", 100) == Pool("cuda", 8, 8, 0.0, 1.0)
+    assert pool_for(RunOptions(actors=8, min_actors=2), "cuda", 5) == Pool("cuda", 5, 2, 0.0, 1.0)
+    assert pool_for(RunOptions(), "cuda", 100).actors == 1  # without a number, what is there
 
 
 @pytest.mark.parametrize(
@@ -101,8 +118,7 @@ def caller(monkeypatch: pytest.MonkeyPatch, own: float, status: bytes = b"") -> 
     worker = SimpleNamespace(mode=pool.ray.WORKER_MODE if own else pool.ray.SCRIPT_MODE)
     context = SimpleNamespace(worker=worker, get_assigned_resources=lambda: {"CPU": own})
     monkeypatch.setattr(pool.ray, "get_runtime_context", lambda: context)
-    values = {b"__autoscaling_status": status}
-    monkeypatch.setattr(pool.internal_kv, "_internal_kv_get", values.get)
+    autoscaler(monkeypatch, status)
 
 
 @pytest.mark.parametrize(("nodes", "own"), [([0.0], 0.0), ([0.5, 0.5], 0.0), ([1.0], 1.0), ([2.0], 1.5)])

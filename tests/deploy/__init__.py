@@ -1,0 +1,1 @@
+"""What deploy/ holds, read as its readers do: the image, manifests, scripts, and the commands in them."""
