@@ -20,7 +20,7 @@ LINEAR_PROBE = "linear"  # the only one of residues, and whose outcomes are take
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedResults:
     """What is to be made of cells: `rows` for the store, `outcomes` by protein. Outcomes alone need no other probe than
     the linear one, and no metric."""
 
@@ -44,7 +44,13 @@ def read_features(given: Input, task: Task, location_uri: str) -> np.ndarray:
 
 
 def protein_cells(
-    features: np.ndarray, task: Task, given: Input, seeds: tuple[int, ...], protocol: Protocol, run: str, wanted: Wanted
+    features: np.ndarray,
+    task: Task,
+    given: Input,
+    seeds: tuple[int, ...],
+    protocol: Protocol,
+    run: str,
+    wanted: WantedResults,
 ) -> CellResults:
     """The cells of a task per protein."""
     from protea_ray.evaluate.probe import PROBES, predictions
@@ -55,7 +61,13 @@ def protein_cells(
 
 
 def residue_cells(
-    location_uri: str, task: Task, given: Input, seeds: tuple[int, ...], protocol: Protocol, run: str, wanted: Wanted
+    location_uri: str,
+    task: Task,
+    given: Input,
+    seeds: tuple[int, ...],
+    protocol: Protocol,
+    run: str,
+    wanted: WantedResults,
 ) -> CellResults:
     """The cells of a task per residue: all seeds share the passes over the stored matrices."""
     from protea_ray.evaluate.residue_probe import residue_counts
@@ -66,7 +78,7 @@ def residue_cells(
 
 
 def _results(
-    group: Group, scored: Iterable[tuple[int, Mapping[str, np.ndarray]]], run: str, wanted: Wanted
+    group: Group, scored: Iterable[tuple[int, Mapping[str, np.ndarray]]], run: str, wanted: WantedResults
 ) -> CellResults:
     """What is wanted of the scores of each seed by probe."""
     from protea_ray.evaluate.outcomes import outcomes_of

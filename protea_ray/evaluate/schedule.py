@@ -32,7 +32,7 @@ from protea_ray.cluster.ray_metrics import CELLS, CELLS_LEFT, EVALUATION_LEFT, R
 from protea_ray.display import clock_time
 from protea_ray.errors import EvaluationError, ProteaRayError
 from protea_ray.evaluate import cell_work
-from protea_ray.evaluate.cell_work import CellResults, Wanted
+from protea_ray.evaluate.cell_work import CellResults, WantedResults
 from protea_ray.evaluate.cells import Group
 from protea_ray.evaluate.task import RESIDUE
 from protea_ray.pipeline.pool import remote
@@ -50,7 +50,7 @@ class _Shared:
     """What the cells of a group share: references to the task and to the vectors, made when first used."""
 
     group: Group
-    wanted: Wanted
+    wanted: WantedResults
     task: Any
     vectors: Any = None
     open: int = 0  # jobs that are not done
@@ -84,7 +84,7 @@ def compute(
     committed. Raises what reading and training raise, EvaluationError for a cell whose worker died three times,
     CommitError.
     """
-    new, held = Wanted(outcomes=take is not None), Wanted(rows=False, outcomes=True)
+    new, held = WantedResults(outcomes=take is not None), WantedResults(rows=False, outcomes=True)
     jobs = _jobs([*((group, new) for group in groups), *((group, held) for group in again)])
     total = sum(len(group.seeds) for group in (*groups, *again))
     progress = Progress([*groups, *again], report, in_flight())
@@ -164,7 +164,7 @@ def in_flight() -> int:
     return max(1, math.floor(ray.cluster_resources().get("CPU", 1)) - 1)
 
 
-def _jobs(groups: Iterable[tuple[Group, Wanted]]) -> Iterator[_Job]:
+def _jobs(groups: Iterable[tuple[Group, WantedResults]]) -> Iterator[_Job]:
     """All jobs, those of one task after each other, so that few inputs are held at once."""
     tasks: dict[str, Any] = {}
     for group, wanted in groups:

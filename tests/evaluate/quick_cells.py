@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from protea_ray.errors import InputError
-from protea_ray.evaluate.cell_work import CellResults, Wanted
+from protea_ray.evaluate.cell_work import CellResults, WantedResults
 from protea_ray.evaluate.cells import Group, cell_rows
 from protea_ray.evaluate.inputs import Input
 from protea_ray.evaluate.protocol import Protocol
@@ -72,7 +72,13 @@ def residue_rows(
 
 
 def protein_cells(
-    features: np.ndarray, task: Task, given: Input, seeds: tuple[int, ...], protocol: Protocol, run: str, wanted: Wanted
+    features: np.ndarray,
+    task: Task,
+    given: Input,
+    seeds: tuple[int, ...],
+    protocol: Protocol,
+    run: str,
+    wanted: WantedResults,
 ) -> CellResults:
     """The outcome of every tested protein is the seed."""
     rows = protein_rows(features, task, given, seeds, protocol, run)
@@ -81,13 +87,25 @@ def protein_cells(
 
 
 def residue_cells(
-    location_uri: str, task: Task, given: Input, seeds: tuple[int, ...], protocol: Protocol, run: str, wanted: Wanted
+    location_uri: str,
+    task: Task,
+    given: Input,
+    seeds: tuple[int, ...],
+    protocol: Protocol,
+    run: str,
+    wanted: WantedResults,
 ) -> CellResults:
     return protein_cells(np.ones((1, given.width or 40)), task, given, seeds, protocol, run, wanted)
 
 
 def dies_twice(
-    features: np.ndarray, task: Task, given: Input, seeds: tuple[int, ...], protocol: Protocol, run: str, wanted: Wanted
+    features: np.ndarray,
+    task: Task,
+    given: Input,
+    seeds: tuple[int, ...],
+    protocol: Protocol,
+    run: str,
+    wanted: WantedResults,
 ) -> CellResults:
     """As `protein_cells`; the process dies the first two times, which files in the folder of the input's name count."""
     for attempt in ("first", "second"):

@@ -16,7 +16,7 @@ import pytest
 from protea_ray.cluster.progress import LineReporter
 from protea_ray.errors import ConfigError, StoreError
 from protea_ray.evaluate import cell_work, evaluation, schedule
-from protea_ray.evaluate.cell_work import Wanted
+from protea_ray.evaluate.cell_work import WantedResults
 from protea_ray.evaluate.cells import Group
 from protea_ray.evaluate.evaluation import Evaluation
 from protea_ray.evaluate.task import RESIDUE, Task
@@ -56,7 +56,10 @@ class Engine:
         again: Sequence[Group] = (),
         take: schedule.Take | None = None,
     ) -> None:
-        asked = [*((g, Wanted(outcomes=take is not None)) for g in groups), *((g, Wanted(False, True)) for g in again)]
+        asked = [
+            *((g, WantedResults(outcomes=take is not None)) for g in groups),
+            *((g, WantedResults(False, True)) for g in again),
+        ]
         with schedule.committed(location) as add:
             for group, wanted in asked:
                 for seed in group.seeds:

@@ -11,7 +11,7 @@ import pytest
 
 from protea_ray.errors import StoreError
 from protea_ray.evaluate import outcomes_file
-from protea_ray.evaluate.cell_work import LINEAR_PROBE, Wanted, protein_cells
+from protea_ray.evaluate.cell_work import LINEAR_PROBE, WantedResults, protein_cells
 from protea_ray.evaluate.cells import Group
 from protea_ray.evaluate.inputs import Input
 from protea_ray.evaluate.metrics import measure
@@ -85,7 +85,7 @@ def test_the_linear_probe_alone_gives_the_outcomes_that_it_gives_beside_the_othe
     features = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32) + 0.5 * targets[:, None]
     both, alone = (
         protein_cells(features, task, Input("s", 4), (0, 1), Protocol(resamples=1), "r", wanted)
-        for wanted in (Wanted(True, True), Wanted(False, True))
+        for wanted in (WantedResults(True, True), WantedResults(False, True))
     )
     assert both.outcomes is not None and alone.outcomes is not None
     assert both.rows is not None and alone.rows is None
