@@ -143,6 +143,7 @@ def evaluate_spaces(
     seeds: int = 5,
     lengths: Sequence[int] = (1022, 2046),
     out: str | Path | None = None,
+    outcomes: str | Path | None = None,
     run: RunFields | None = None,
     quiet: bool = False,
 ) -> Evaluation:
@@ -151,8 +152,9 @@ def evaluate_spaces(
     `spaces` are names, `NAME:POOLING`, `NAME@VERSION`, `all`, or .h5 files of one vector for each protein; `tasks` are
     names (localization, go-mf, go-cc, go-bp, secondary-structure, whose files are in `data`) or paths, with `:KIND` if
     needed. `controls` None: all. `lengths` are the ends of the groups by length, in residues. `out` is a folder for
-    tables, plots, JSON and Parquet. The same call again computes what is missing only. Raises ConfigError, InputError,
-    StoreError, and EvaluationError for a probe whose process died.
+    tables, plots, JSON and Parquet. `outcomes` is a .tsv, .csv or .parquet file that gets what the linear probe made of
+    each tested protein, as labels that colour a map. The same call again computes what is missing only. Raises
+    ConfigError, InputError, StoreError, and EvaluationError for a probe whose process died.
     """
     from protea_ray.config.run import options_alone
 
@@ -164,7 +166,8 @@ def evaluate_spaces(
         return evaluate(
             str(store), as_texts(spaces), as_texts(tasks), report, data=None if data is None else Path(data),
             controls=CONTROLS if controls is None else controls, seeds=seeds, lengths=lengths,
-            out=None if out is None else Path(out), options=options,
+            out=None if out is None else Path(out), outcomes=None if outcomes is None else Path(outcomes),
+            options=options,
         )  # fmt: skip
 
 

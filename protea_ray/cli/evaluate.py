@@ -41,6 +41,9 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FOLDER", help="write tables, plots, JSON and Parquet there")
     ] = None,
+    outcomes: Annotated[
+        Path | None, typer.Option("--outcomes", metavar="FILE", help="right or wrong by protein: .tsv, .csv, .parquet")
+    ] = None,
     address: Annotated[
         str | None, typer.Option("--address", help="a running Ray cluster; unset: RAY_ADDRESS, else local")
     ] = None,
@@ -67,7 +70,8 @@ def evaluate(
 
             done = run(
                 store, listed(spaces or ["current"]), listed(tasks or []), report, data=data,
-                controls=chosen(controls, CONTROLS), seeds=seeds, out=out, lengths=ends, options=options,
+                controls=chosen(controls, CONTROLS), seeds=seeds, out=out, lengths=ends, outcomes=outcomes,
+                options=options,
             )  # fmt: skip
         finish(done, as_json)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from protea_ray.cli.terminal import Column, print_table, say
-from protea_ray.evaluate.report import NOT_DRAWN, EvaluationTables
+from protea_ray.evaluate.report import NOT_DRAWN, PAGE, EvaluationTables
 from protea_ray.evaluate.tables.shown import ShownTable
 from protea_ray.pictures.style import drawable
 
@@ -52,7 +52,7 @@ def print_shown(table: ShownTable) -> None:
 
 
 def print_written(paths: Sequence[Path]) -> None:
-    """The files of a report, and why there are no pictures where there are none."""
+    """The files of a report and of outcomes, and why there are no pictures where there are none."""
     say(f"written: {', '.join(map(str, paths))}")
-    if not drawable():
+    if not drawable() and any(path.name == PAGE for path in paths):
         say(NOT_DRAWN)

@@ -10,6 +10,7 @@ from protea_ray.config.length_groups import lengths_problem
 from protea_ray.errors import ConfigError, InputError, did_you_mean
 from protea_ray.evaluate.controls_needed import made_controls
 from protea_ray.evaluate.inputs import CONTROLS, RESIDUES_ONLY, Input
+from protea_ray.evaluate.outcomes_file import outcomes_problems
 from protea_ray.evaluate.subjects import Subject, any_view, lacking, read_subjects
 from protea_ray.evaluate.task import RESIDUE, Task
 from protea_ray.store.location import Location
@@ -41,7 +42,12 @@ def sound_subjects(
 
 
 def option_problems(
-    tasks: Sequence[str], controls: Sequence[str], seeds: int, out: Path | None, lengths: Sequence[int]
+    tasks: Sequence[str],
+    controls: Sequence[str],
+    seeds: int,
+    out: Path | None,
+    lengths: Sequence[int],
+    outcomes: Path | None = None,
 ) -> list[str]:
     """In words, all that is wrong with options that need no look at the store."""
     problems = [
@@ -59,7 +65,7 @@ def option_problems(
         problems.append(f"seeds: {seeds} is less than 1")
     if out is not None and out.exists() and not out.is_dir():
         problems.append(f"out: {out} is a file; name a folder")
-    return problems
+    return [*problems, *(outcomes_problems(outcomes, tasks) if outcomes is not None else ())]
 
 
 def read_tasks(

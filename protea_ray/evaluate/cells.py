@@ -48,6 +48,10 @@ class Group:
         """The same with the seeds whose cells are not among `present`."""
         return replace(self, seeds=tuple(seed for seed in self.seeds if self.cell(seed) not in present))
 
+    def within(self, present: Collection[str]) -> Group:
+        """The same with the seeds whose cells are among `present`."""
+        return replace(self, seeds=tuple(seed for seed in self.seeds if self.cell(seed) in present))
+
     def __str__(self) -> str:
         return f"{self.task.name} from {self.given.name}"
 

@@ -30,10 +30,12 @@ from protea_ray.evaluate.asked_for import (
 from protea_ray.evaluate.cells import Group, asked_rows
 from protea_ray.evaluate.controls_needed import Untrained, untrained_controls
 from protea_ray.evaluate.inputs import CONTROLS, UNTRAINED
+from protea_ray.evaluate.outcomes_file import Outcomes, write_outcomes
 from protea_ray.evaluate.protocol import Protocol
-from protea_ray.evaluate.subjects import Subject
+from protea_ray.evaluate.subjects import Subject, any_view
 from protea_ray.evaluate.task import Task
 from protea_ray.query.reader import open_store
+from protea_ray.query.view import View
 from protea_ray.store.evaluations import read_cells, read_evaluations
 from protea_ray.store.keys import key_array
 from protea_ray.store.location import Location
@@ -43,12 +45,14 @@ if TYPE_CHECKING:
     from protea_ray.evaluate.tables.scores import ScoreTable
 
 SEEDS = 5
+TRAINED_AGAIN = ", whose linear probes are trained again for the outcomes"
 
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
     """`results` are the rows (schema EVALUATIONS) of exactly the cells that were asked for, in the order of tasks,
-    inputs and seeds; `computed` of these cells now, `found` in the store. `written` are the files of the report."""
+    inputs and seeds; `computed` of these cells now, `found` in the store. `written` are the files of the report, and
+    that of the outcomes."""
 
     store: str
     results: pa.Table = field(repr=False)
@@ -100,20 +104,23 @@ def evaluate(
     seeds: int = SEEDS,
     out: Path | None = None,
     lengths: Sequence[int] = LENGTHS,
+    outcomes: Path | None = None,
     options: RunOptions | None = None,
     protocol: Protocol | None = None,
 ) -> Evaluation:
     """Train and measure what is missing, and return all that was asked for.
 
     `spaces` and `tasks` as in the modules `subjects` and `tasks`; `data` holds the files of named tasks. `seeds` is how
-    many, from 0. `out` is a folder for the report. `lengths` are the ends of the groups by length. Raises ConfigError,
-    InputError and StoreError before Ray is started, EvaluationError for a cell whose process died, CommitError.
-    Interrupted, it keeps what was finished.
+    many, from 0. `out` is a folder for the report. `lengths` are the ends of the groups by length. `outcomes` is a file
+    that gets, by protein, what the linear probe made of it; cells that the store holds are trained again for it, and
+    not committed again. Raises ConfigError, InputError and StoreError before Ray is started, EvaluationError for a cell
+    whose process died, CommitError. Interrupted, it keeps what was finished.
     """
     how = options or RunOptions()
     location = open_store(store).location
     report.phase(f"looking at {location.uri}")
-    subjects = sound_subjects(location, spaces, tasks, data, option_problems(tasks, controls, seeds, out, lengths))
+    problems = option_problems(tasks, controls, seeds, out, lengths, outcomes)
+    subjects = sound_subjects(location, spaces, tasks, data, problems)
     read = read_tasks(location, tasks, data, subjects, report)
     require_fitting_inputs(read, subjects)
     untrained = Untrained()
@@ -126,12 +133,18 @@ def evaluate(
         for task in read
         for given in inputs_of(task, subjects, controls)
     ]
-    missing, found = _compute_missing(location, groups, how, report)
+    taken = None if outcomes is None else Outcomes(groups)
+    missing, found = _compute_missing(location, groups, how, report, taken)
     report.phase(None)
     wanted = list(dict.fromkeys(cell for group in groups for cell in group.cells()))
     results = asked_rows(read_evaluations(location, cell=wanted), groups)
     notes = tuple(dict.fromkeys([*notes_of(read, subjects), *untrained.notes]))
     written = _report(results, notes, out, report)
+    if taken is not None and outcomes is not None:
+        report.phase(f"writing the outcomes into {outcomes}")
+        notes = (*notes, _write_outcomes(taken, any_view(location, subjects), outcomes, found))
+        written = (*written, outcomes)
+        report.phase(None)
     return Evaluation(location.uri, results, missing, found, notes, written)
 
 
@@ -159,17 +172,21 @@ def _untrained(
 
 
 def _compute_missing(
-    location: Location, groups: Sequence[Group], options: RunOptions, report: Reporter
+    location: Location, groups: Sequence[Group], options: RunOptions, report: Reporter, taken: Outcomes | None
 ) -> tuple[int, int]:
-    """Compute the cells that the store lacks; returns how many these were, and how many it held."""
+    """Compute the cells that the store lacks; returns how many these were, and how many it held.
+
+    Where outcomes are `taken`, those that it holds are trained again, for the store has none of these.
+    """
     present = read_cells(location)
     left = [rest for group in groups if (rest := group.without(present)).seeds]
+    again = [held for group in groups if (held := group.within(present)).seeds] if taken is not None else []
     missing = sum(len(group.seeds) for group in left)
     found = sum(len(group.seeds) for group in groups) - missing
-    if not missing:
+    if not missing and not again:
         report.note(f"all {found:,} cells are in the store")
         return 0, found
-    report.note(f"{missing:,} cells to compute, {found:,} found in the store")
+    report.note(f"{missing:,} cells to compute, {found:,} found in the store" + TRAINED_AGAIN * bool(again))
     report.phase("starting Ray")
     from protea_ray.cluster.connect import connect  # these import Ray
     from protea_ray.cluster.waiting import waiting_is_told
@@ -180,8 +197,18 @@ def _compute_missing(
     connect(options)
     require_room()
     with interruptible(), own_errors(), waiting_is_told(report, report.warn) as told:
-        compute(location, left, new_run_id(), told)
+        take = None if taken is None else taken.take
+        compute(location, left, new_run_id(), told, again=again, take=take)
     return missing, found
+
+
+def _write_outcomes(taken: Outcomes, view: View, path: Path, again: int) -> str:
+    """Write the file; returns a sentence on what it holds and what it took."""
+    table, nameless = taken.table(view)
+    write_outcomes(table, path)
+    said = f"{path}: the outcomes of {len(table):,} tested proteins in {table.num_columns - 1:,} columns"
+    said += f"; {again:,} cells of the store were trained again for them" * bool(again)
+    return said + f"; {nameless:,} tested proteins are left out: their ids mean newer sequences" * bool(nameless)
 
 
 def _report(results: pa.Table, notes: Sequence[str], out: Path | None, report: Reporter) -> tuple[Path, ...]:

@@ -7,6 +7,7 @@ anew, with them: a tenth more proteins are worth more than the weights of that v
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,26 +24,30 @@ from protea_ray.evaluate.task import CLASSIFICATION, MULTILABEL, REGRESSION, Tas
 _SMALLEST_SPREAD = 1e-6  # of a feature; one that varies less is constant and stays 0
 
 
-def predictions(task: Task, features: np.ndarray, seed: int, protocol: Protocol) -> dict[str, np.ndarray]:
+def predictions(
+    task: Task, features: np.ndarray, seed: int, protocol: Protocol, probes: Sequence[str] = PROBES
+) -> dict[str, np.ndarray]:
     """Train on `features` (n, width), float16 or float32, in the order of the task's proteins.
 
     Returns by probe, in the order of `task.tested`, float32: (tested, classes) probabilities; (tested, terms) in
     [0, 1], 0 for a term that is not learnable in the protein's fold and no term less likely than one below it; or
-    (tested,) numbers. The same arguments give the same bits on one kind of machine. Raises InputError that names the
-    proteins whose features are not finite.
+    (tested,) numbers. The same arguments give the same bits on one kind of machine, whichever other `probes` are
+    trained. Raises InputError that names the proteins whose features are not finite.
     """
     refuse_not_finite(features, task, "its features")
     width = {CLASSIFICATION: (len(task.names),), MULTILABEL: (len(task.names),), REGRESSION: ()}[task.kind]
-    found = {name: np.zeros((len(task.tested), *width), np.float32) for name in PROBES}
+    found = {name: np.zeros((len(task.tested), *width), np.float32) for name in probes}
     with one_thread():
         for fold in task.folds:
             rows = np.flatnonzero(task.fold[task.tested] == fold)
-            for name, scores in _of_fold(task, features, fold, seed, protocol).items():
+            for name, scores in _of_fold(task, features, fold, seed, protocol, probes).items():
                 found[name][rows] = scores
     return found
 
 
-def _of_fold(task: Task, features: np.ndarray, fold: int, seed: int, protocol: Protocol) -> dict[str, np.ndarray]:
+def _of_fold(
+    task: Task, features: np.ndarray, fold: int, seed: int, protocol: Protocol, probes: Sequence[str]
+) -> dict[str, np.ndarray]:
     """Scores of the proteins of one fold by probe, in ascending order of their numbers."""
     side = sides(task, fold, seed, protocol.validation_share)
     tested = np.flatnonzero(task.fold == fold)
@@ -56,7 +61,7 @@ def _of_fold(task: Task, features: np.ndarray, fold: int, seed: int, protocol: P
     learns, judges, all_of_them = (Labelled(inputs[r], targets[r]) for r in (side.fitted, chooses, side.learned))
     above = _ancestors(task, learnable)
     scores = {}
-    for name in PROBES:
+    for name in probes:
         number = seed_of(seed, fold, name)
         probe = fit(name, outputs, learns, judges, task.kind, protocol, number)
         if side.drawn and len(chooses):

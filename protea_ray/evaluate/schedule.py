@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import ray
 from ray.exceptions import (
@@ -31,6 +32,7 @@ from protea_ray.cluster.ray_metrics import CELLS, CELLS_LEFT, EVALUATION_LEFT, R
 from protea_ray.display import clock_time
 from protea_ray.errors import EvaluationError, ProteaRayError
 from protea_ray.evaluate import cell_work
+from protea_ray.evaluate.cell_work import CellResults, WantedResults
 from protea_ray.evaluate.cells import Group
 from protea_ray.evaluate.task import RESIDUE
 from protea_ray.pipeline.pool import remote
@@ -39,6 +41,7 @@ from protea_ray.store.location import Location
 
 TRIES = 3  # of a cell whose worker died
 COMMIT_SECONDS = 10.0
+Take = Callable[[Group, Sequence[int], np.ndarray], None]  # outcomes (seeds, tested) of some seeds of a group
 _LOST = (WorkerCrashedError, OutOfMemoryError, NodeDiedError, ObjectLostError, LocalRayletDiedError)
 
 
@@ -47,6 +50,7 @@ class _Shared:
     """What the cells of a group share: references to the task and to the vectors, made when first used."""
 
     group: Group
+    wanted: WantedResults
     task: Any
     vectors: Any = None
     open: int = 0  # jobs that are not done
@@ -65,18 +69,33 @@ class _Job:
         return f"{self.shared.group}, seed{'s' if len(self.seeds) > 1 else ''} {seeds}"
 
 
-def compute(location: Location, groups: Sequence[Group], run: str, report: Reporter) -> None:
+def compute(
+    location: Location,
+    groups: Sequence[Group],
+    run: str,
+    report: Reporter,
+    *,
+    again: Sequence[Group] = (),
+    take: Take | None = None,
+) -> None:
     """Compute every cell of `groups` and append its rows to the store; on any way out, finished cells are committed.
 
-    Raises what reading and training raise, EvaluationError for a cell whose worker died three times, CommitError.
+    `take` gets the outcomes of these cells, and of those in `again`, which the store holds: nothing of them is
+    committed. Raises what reading and training raise, EvaluationError for a cell whose worker died three times,
+    CommitError.
     """
-    total = sum(len(group.seeds) for group in groups)
-    progress = Progress(groups, report, in_flight())
+    new, held = WantedResults(outcomes=take is not None), WantedResults(rows=False, outcomes=True)
+    jobs = _jobs([*((group, new) for group in groups), *((group, held) for group in again)])
+    total = sum(len(group.seeds) for group in (*groups, *again))
+    progress = Progress([*groups, *again], report, in_flight())
     report.work("training probes", "cells", total)
     recorder = Recorder(run=run)
     with committed(location) as add:
-        for job, rows, seconds in _finished(location, groups, run, report):
-            add(rows)
+        for job, found, seconds in _finished(location, jobs, run, report):
+            if found.rows is not None:
+                add(found.rows)
+            if take is not None and found.outcomes is not None:
+                take(job.shared.group, job.seeds, found.outcomes)
             progress.advance(job.shared.group.task.name, len(job.seeds), seconds)
             recorder.add(CELLS, len(job.seeds))
             recorder.set(CELLS_LEFT, total - sum(progress.done.values()))
@@ -114,10 +133,10 @@ def committed(location: Location, clock: Callable[[], float] = time.monotonic) -
 
 
 def _finished(
-    location: Location, groups: Sequence[Group], run: str, report: Reporter
-) -> Iterator[tuple[_Job, pa.Table, float]]:
-    """Jobs with their rows and seconds, in any order."""
-    queue = deque(_jobs(groups))
+    location: Location, jobs: Iterable[_Job], run: str, report: Reporter
+) -> Iterator[tuple[_Job, CellResults, float]]:
+    """Jobs with their results and seconds, in any order."""
+    queue = deque(jobs)
     limit, running = in_flight(), dict[Any, tuple[_Job, float]]()
     try:
         while queue or running:
@@ -127,14 +146,14 @@ def _finished(
             done, _ = ray.wait(list(running), num_returns=1, timeout=1.0)
             for reference in done:
                 job, started = running.pop(reference)
-                rows = _rows_of(reference, job, report)
-                if rows is None:
+                found = _results_of(reference, job, report)
+                if found is None:
                     queue.appendleft(job)
                     continue
                 job.shared.open -= 1
                 if not job.shared.open:
                     job.shared.vectors = None  # the last reference: Ray frees them
-                yield job, rows, time.monotonic() - started
+                yield job, found, time.monotonic() - started
     finally:
         for reference in running:
             ray.cancel(reference, force=True)
@@ -145,13 +164,13 @@ def in_flight() -> int:
     return max(1, math.floor(ray.cluster_resources().get("CPU", 1)) - 1)
 
 
-def _jobs(groups: Sequence[Group]) -> Iterator[_Job]:
+def _jobs(groups: Iterable[tuple[Group, WantedResults]]) -> Iterator[_Job]:
     """All jobs, those of one task after each other, so that few inputs are held at once."""
     tasks: dict[str, Any] = {}
-    for group in groups:
+    for group, wanted in groups:
         if group.task.digest not in tasks:
             tasks[group.task.digest] = ray.put(group.task)
-        shared = _Shared(group, tasks[group.task.digest])
+        shared = _Shared(group, wanted, tasks[group.task.digest])
         parts = [group.seeds] if group.task.kind == RESIDUE else [(seed,) for seed in group.seeds]
         shared.open = len(parts)
         yield from (_Job(shared, seeds) for seeds in parts)
@@ -161,16 +180,16 @@ def _start(location: Location, job: _Job, run: str) -> Any:
     """Submit a job. Ray does not repeat it by itself: of a worker without memory it would do so for ever."""
     group, shared, once = job.shared.group, job.shared, {"num_cpus": 1, "max_retries": 0}
     job.tries += 1
-    rest = (shared.task, group.given, job.seeds, group.protocol, run)
+    rest = (shared.task, group.given, job.seeds, group.protocol, run, shared.wanted)
     if group.task.kind == RESIDUE:
-        return remote(cell_work.residue_rows, **once).remote(location.uri, *rest)
+        return remote(cell_work.residue_cells, **once).remote(location.uri, *rest)
     if shared.vectors is None:
         shared.vectors = remote(cell_work.read_features, **once).remote(group.given, shared.task, location.uri)
-    return remote(cell_work.protein_rows, **once).remote(shared.vectors, *rest)
+    return remote(cell_work.protein_cells, **once).remote(shared.vectors, *rest)
 
 
-def _rows_of(reference: Any, job: _Job, report: Reporter) -> pa.Table | None:
-    """The rows of a finished job, None where its worker was lost and it is to be tried again."""
+def _results_of(reference: Any, job: _Job, report: Reporter) -> CellResults | None:
+    """What is wanted of a finished job, None where its worker was lost and it is to be tried again."""
     try:
         return ray.get(reference)
     except RayError as error:

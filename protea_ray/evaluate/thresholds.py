@@ -79,13 +79,29 @@ def fmax(counted: ThresholdCounts, weights: np.ndarray) -> np.ndarray:
     Precision is the mean over proteins with a prediction at the threshold, recall over all. Counts of bits give the
     weighted Fmax (Jiang et al. 2016, doi:10.1186/s13059-016-1037-6).
     """
+    by_threshold, size = _f_by_threshold(counted, weights)
+    return np.where(size > 0, by_threshold.max(axis=1), np.nan)
+
+
+def _f_by_threshold(counted: ThresholdCounts, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(draws, thresholds) F, and (draws,) how many proteins count."""
     counting, counted = weights[:, counted.counts], counted.at(counted.counts)
     covered = weighted_sums(counting, (counted.predicted > 0).astype(np.float64))
     precision = _ratio(weighted_sums(counting, _ratio(counted.hits, counted.predicted)), covered)
     size = counting.sum(axis=1)
     recall = _ratio(weighted_sums(counting, _ratio(counted.hits, counted.true[:, None])), size[:, None])
-    best = _ratio(2 * precision * recall, precision + recall).max(axis=1)
-    return np.where(size > 0, best, np.nan)
+    return _ratio(2 * precision * recall, precision + recall), size
+
+
+def own_f1(counted: ThresholdCounts) -> np.ndarray:
+    """(proteins,) F1 of each protein's own terms at the threshold of Fmax; nan for a protein that does not count.
+
+    Of several thresholds that give Fmax it is the lowest.
+    """
+    by_threshold, _ = _f_by_threshold(counted, np.ones((1, len(counted.true))))
+    best = by_threshold[0].argmax()
+    f1 = _ratio(2 * counted.hits[:, best], counted.predicted[:, best] + counted.true)
+    return np.where(counted.counts, f1, np.nan)
 
 
 def smin(weighed: ThresholdCounts, plain: ThresholdCounts, weights: np.ndarray) -> np.ndarray:

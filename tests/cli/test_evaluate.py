@@ -50,6 +50,18 @@ def test_mistakes_are_exit_code_2_and_name_what_there_is(tmp_path: Path) -> None
     assert "tasks: name at least one" in call("evaluate", store.uri).stderr
 
 
+def test_a_file_of_outcomes_that_no_labels_are_read_from_is_refused_before_ray(tmp_path: Path) -> None:
+    store = build.store(tmp_path / "store")
+    labels = tmp_path / "labels.csv"
+    labels.write_text("id,target\n" + "".join(f"P{n:05d},{'ab'[n % 2]}\n" for n in range(20)))
+    done = call("evaluate", store.uri, "--tasks", labels, "--controls", "compositon", "--outcomes", tmp_path / "o.txt")
+    assert done.returncode == 2
+    for part in ("o.txt: labels have one of the endings .parquet, .csv, .tsv", "did you mean composition?"):
+        assert part in done.stderr
+    assert "Ray" not in done.stderr
+    assert not (tmp_path / "o.txt").exists()
+
+
 def test_a_store_that_is_not_there_is_said(tmp_path: Path) -> None:
     done = call("evaluate", tmp_path / "none", "--tasks", "localization")
     assert done.returncode == 1

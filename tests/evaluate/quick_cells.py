@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from protea_ray.errors import InputError
+from protea_ray.evaluate.cell_work import CellResults, WantedResults
 from protea_ray.evaluate.cells import Group, cell_rows
 from protea_ray.evaluate.inputs import Input
 from protea_ray.evaluate.protocol import Protocol
@@ -70,16 +71,49 @@ def residue_rows(
     return protein_rows(np.ones((1, given.width or 40)), task, given, seeds, protocol, run)
 
 
+def protein_cells(
+    features: np.ndarray,
+    task: Task,
+    given: Input,
+    seeds: tuple[int, ...],
+    protocol: Protocol,
+    run: str,
+    wanted: WantedResults,
+) -> CellResults:
+    """The outcome of every tested protein is the seed."""
+    rows = protein_rows(features, task, given, seeds, protocol, run)
+    outcomes = np.tile(np.array(seeds, np.float64)[:, None], (1, len(task.tested)))
+    return CellResults(rows if wanted.rows else None, outcomes if wanted.outcomes else None)
+
+
+def residue_cells(
+    location_uri: str,
+    task: Task,
+    given: Input,
+    seeds: tuple[int, ...],
+    protocol: Protocol,
+    run: str,
+    wanted: WantedResults,
+) -> CellResults:
+    return protein_cells(np.ones((1, given.width or 40)), task, given, seeds, protocol, run, wanted)
+
+
 def dies_twice(
-    features: np.ndarray, task: Task, given: Input, seeds: tuple[int, ...], protocol: Protocol, run: str
-) -> pa.Table:
-    """As `protein_rows`; the process dies the first two times, which files in the folder that the input names count."""
+    features: np.ndarray,
+    task: Task,
+    given: Input,
+    seeds: tuple[int, ...],
+    protocol: Protocol,
+    run: str,
+    wanted: WantedResults,
+) -> CellResults:
+    """As `protein_cells`; the process dies the first two times, which files in the folder of the input's name count."""
     for attempt in ("first", "second"):
         mark = Path(given.name) / attempt
         if not mark.exists():
             mark.touch()
             os._exit(1)
-    return protein_rows(features, task, given, seeds, protocol, run)
+    return protein_cells(features, task, given, seeds, protocol, run, wanted)
 
 
 def value(total: float, seed: int, probe: str) -> Value:

@@ -16,6 +16,7 @@ import pytest
 from protea_ray.cluster.progress import LineReporter
 from protea_ray.errors import ConfigError, StoreError
 from protea_ray.evaluate import cell_work, evaluation, schedule
+from protea_ray.evaluate.cell_work import WantedResults
 from protea_ray.evaluate.cells import Group
 from protea_ray.evaluate.evaluation import Evaluation
 from protea_ray.evaluate.task import RESIDUE, Task
@@ -45,16 +46,33 @@ class Engine:
     def read_labelled(self, wanted: str, data: Path | None) -> None:
         self.read_task(wanted, data, None)
 
-    def compute(self, location: Location, groups: Sequence[Group], run: str, report: Any) -> None:
+    def compute(
+        self,
+        location: Location,
+        groups: Sequence[Group],
+        run: str,
+        report: Any,
+        *,
+        again: Sequence[Group] = (),
+        take: schedule.Take | None = None,
+    ) -> None:
+        asked = [
+            *((g, WantedResults(outcomes=take is not None)) for g in groups),
+            *((g, WantedResults(False, True)) for g in again),
+        ]
         with schedule.committed(location) as add:
-            for group in groups:
+            for group, wanted in asked:
                 for seed in group.seeds:
                     if len(self.ran) == self.stop_after:
                         raise KeyboardInterrupt
-                    rows = cell_work.residue_rows if group.task.kind == RESIDUE else cell_work.protein_rows
+                    work = cell_work.residue_cells if group.task.kind == RESIDUE else cell_work.protein_cells
                     vectors = cell_work.read_features(group.given, group.task, location.uri)
                     first: Any = location.uri if group.task.kind == RESIDUE else vectors
-                    add(rows(first, group.task, group.given, (seed,), group.protocol, run))
+                    found = work(first, group.task, group.given, (seed,), group.protocol, run, wanted)
+                    if found.rows is not None:
+                        add(found.rows)
+                    if take is not None and found.outcomes is not None:
+                        take(group, (seed,), found.outcomes)
                     self.ran.append(f"{group}, {seed}")
 
 
@@ -65,7 +83,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
         module = ModuleType(name)
         vars(module).update(read_task=made.read_task, read_labelled=made.read_labelled)
         monkeypatch.setitem(sys.modules, name, module)
-    for name in ("read_features", "protein_rows", "residue_rows"):
+    for name in ("read_features", "protein_cells", "residue_cells"):
         monkeypatch.setattr(cell_work, name, getattr(quick_cells, name))
     monkeypatch.setattr(schedule, "compute", made.compute)
     monkeypatch.setattr("protea_ray.cluster.connect.connect", lambda options: None)
@@ -221,16 +239,17 @@ def test_every_mistake_in_one_message_before_anything_starts(tmp_path: Path, eng
     a_file.touch()
     spaces = ["esm2-0000001", "esm2-00000001:max", "esm2-00000001:men", "esm2-00000001@99", "gone.h5", "a:b:c"]
     with pytest.raises(ConfigError) as caught:
-        run(location, *spaces, tasks=["mad"], controls=["randm"], seeds=0, out=a_file, lengths=(510, 254))
+        run(location, *spaces, tasks=["mad"], controls=["randm"], seeds=0, out=a_file, lengths=(510, 254),
+            outcomes=tmp_path / "outcomes.txt")  # fmt: skip
     said = "\n".join(caught.value.problems)
     for part in (
         "'randm' is none of", "did you mean random?", "seeds: 0", f"{a_file} is a file", "no such task",
-        "lengths: the ends of length groups",
+        "lengths: the ends of length groups", "outcomes.txt: labels have one of the endings .parquet, .csv, .tsv",
         "no space or alias 'esm2-0000001'", "has no pooling max; it has mean", "'men' is no pooling; did you mean",
         "version 99", "gone.h5: there is no", "'a:b:c' is no space",
     ):  # fmt: skip
         assert part in said
-    assert len(caught.value.problems) == 11
+    assert len(caught.value.problems) == 12
     assert engine.ran == []
     assert read_cells(location) == set()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -36,7 +38,7 @@ class Said:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("read_features", "protein_rows", "residue_rows"):
+    for name in ("read_features", "protein_cells", "residue_cells"):
         monkeypatch.setattr(cell_work, name, getattr(quick_cells, name))
 
 
@@ -68,9 +70,29 @@ def test_rows_from_ray_are_those_of_the_functions(
     assert (recorded.last(CELLS_LEFT, run="r1"), recorded.last(EVALUATION_LEFT, run="r1")) == (0, 0)
 
 
+def test_outcomes_are_of_every_cell_and_what_is_made_again_is_not_committed(
+    tmp_path: Path, cluster: None, quick: None
+) -> None:
+    location, taken = open_location(tmp_path), dict[str, list[float]]()
+
+    def take(of: Group, seeds: Sequence[int], values: np.ndarray) -> None:
+        taken.update({f"{of}, {seed}": row.tolist() for seed, row in zip(seeds, values, strict=True)})
+
+    groups, again = [group(0, 2)], [group(1), group(3, 4, name="composition", kind=RESIDUE)]
+    said = Said()
+    compute(location, groups, "r1", said, again=again, take=take)  # pyright: ignore[reportArgumentType]
+    assert taken == {
+        f"made from {name}, {seed}": [float(seed)] * 20
+        for name, seeds in (("random 8", (0, 1, 2)), ("composition", (3, 4)))
+        for seed in seeds
+    }
+    assert read_cells(location) == set(groups[0].cells())
+    assert said.lines[-1].startswith("note: 5 of 5 cells in ")
+
+
 def test_a_process_that_dies_is_tried_again(tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cell_work, "read_features", quick_cells.read_features)
-    monkeypatch.setattr(cell_work, "protein_rows", quick_cells.dies_twice)
+    monkeypatch.setattr(cell_work, "protein_cells", quick_cells.dies_twice)
     marks, said = tmp_path / "marks", Said()
     marks.mkdir()
     location = open_location(tmp_path / "store")
@@ -89,7 +111,7 @@ def test_a_process_that_always_dies_is_named_and_the_rest_is_kept(tmp_path: Path
 
 def test_an_error_of_reading_is_that_of_the_cell(tmp_path: Path, cluster: None, monkeypatch: Any) -> None:
     monkeypatch.setattr(cell_work, "read_features", quick_cells.no_features)
-    monkeypatch.setattr(cell_work, "protein_rows", quick_cells.protein_rows)
+    monkeypatch.setattr(cell_work, "protein_cells", quick_cells.protein_cells)
     with pytest.raises(InputError, match="random 8 has no vector of 3 proteins"), own_errors():
         compute(open_location(tmp_path), [group(0)], "r1", Said())  # pyright: ignore[reportArgumentType]
 

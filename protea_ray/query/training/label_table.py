@@ -25,6 +25,7 @@ else:
     LabelSource = Any
 
 _FORMATS = {".csv": "csv", ".tsv": "tsv"}
+LABEL_ENDINGS = (".parquet", *_FORMATS)
 _BLOCK = 1 << 20
 _SHOWN = 5  # lines named in a message
 
@@ -65,7 +66,7 @@ def _read(path: Path, id_column: str) -> pa.Table:
             return pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path} cannot be read as labels: {error}") from error
-    raise InputError(f"{path}: labels are read from .parquet, .csv or .tsv")
+    raise InputError(f"{path}: labels are read from {', '.join(LABEL_ENDINGS)}")
 
 
 def _typed(rows: Iterator[TableRow], name: str, id_column: str) -> pa.Table:
