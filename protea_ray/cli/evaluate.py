@@ -42,7 +42,8 @@ def evaluate(
         Path | None, typer.Option("--out", metavar="FOLDER", help="write tables, plots, JSON and Parquet there")
     ] = None,
     outcomes: Annotated[
-        Path | None, typer.Option("--outcomes", metavar="FILE", help="right or wrong by protein: .tsv, .csv, .parquet")
+        Path | None,
+        typer.Option("--outcomes", metavar="FILE", help="right or wrong by protein: .tsv, .csv, .parquet [none]"),
     ] = None,
     address: Annotated[
         str | None, typer.Option("--address", help="a running Ray cluster; unset: RAY_ADDRESS, else local")

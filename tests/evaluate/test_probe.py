@@ -92,13 +92,12 @@ def test_the_same_bits_whatever_the_threads_and_the_other_probe(monkeypatch: pyt
     monkeypatch.setattr(probe, "fit", lambda *given: (seen.add(torch.get_num_threads()), fit(*given))[1])
     again = predictions(task, features, 0, QUICK)
     assert (seen, torch.get_num_threads()) == ({1}, 2)
-    monkeypatch.setattr(probe, "PROBES", ("mlp",))
     torch.manual_seed(99)
-    alone = predictions(task, features, 0, QUICK)
+    alone = predictions(task, features, 0, QUICK, ("mlp",))
     assert all(np.array_equal(found[name], again[name]) for name in found)
     assert list(alone) == ["mlp"]
     assert np.array_equal(alone["mlp"], found["mlp"])
-    other = predictions(task, features, 1, QUICK)
+    other = predictions(task, features, 1, QUICK, ("mlp",))
     assert not np.array_equal(other["mlp"], alone["mlp"])
 
 
