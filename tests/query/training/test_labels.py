@@ -193,7 +193,7 @@ def test_what_is_not_labels_is_said(store: Store, tmp_path: Path) -> None:
         store.torch(labels=tmp_path / "nothing.csv", batch_size=1)
     with pytest.raises(InputError, match="cannot be read as labels"):
         store.torch(labels=tmp_path / "x.parquet", batch_size=1)
-    with pytest.raises(InputError, match=r"from \.parquet, \.csv or \.tsv"):
+    with pytest.raises(InputError, match=r"from \.parquet, \.csv, \.tsv"):
         store.torch(labels=tmp_path / "x.json", batch_size=1)
     with pytest.raises(ConfigError, match="has no column id; it has name, label"):
         store.torch(labels=tmp_path / "x.csv", batch_size=1)
