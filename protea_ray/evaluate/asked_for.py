@@ -65,7 +65,7 @@ def option_problems(
         problems.append(f"seeds: {seeds} is less than 1")
     if out is not None and out.exists() and not out.is_dir():
         problems.append(f"out: {out} is a file; name a folder")
-    return [*problems, *(outcomes_problems(outcomes, tasks) if outcomes is not None else ())]
+    return [*problems, *(outcomes_problems(outcomes, tasks, out) if outcomes is not None else ())]
 
 
 def read_tasks(

@@ -24,14 +24,19 @@ from protea_ray.query.view import View
 from protea_ray.sequences.rows import DELIMITERS
 
 
-def outcomes_problems(path: Path, tasks: Sequence[str]) -> list[str]:
-    """In words, all that would keep a file of outcomes from being written to `path`, or should."""
+def outcomes_problems(path: Path, tasks: Sequence[str], made: Path | None = None) -> list[str]:
+    """In words, all that would keep a file of outcomes from being written to `path`, or should.
+
+    `made` is a folder that will be there by then.
+    """
     problems = []
     if path.suffix not in LABEL_ENDINGS:
         problems.append(f"outcomes: {path.name}: labels have one of the endings {', '.join(LABEL_ENDINGS)}")
     read = {Path(name).expanduser().resolve() for task in tasks for name in (task, task.rpartition(":")[0]) if name}
     if path.is_file() and path.resolve() in read:
         problems.append(f"outcomes: {path} holds the labels of a task; name another file")
+    if made is not None and not made.exists() and path.parent.resolve() == made.resolve():
+        return problems
     return [*problems, *(f"outcomes: {problem}" for problem in unwritable(path))]
 
 

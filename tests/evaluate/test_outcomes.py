@@ -197,3 +197,7 @@ def test_what_keeps_a_file_from_being_written_is_said(tmp_path: Path) -> None:
         (own,) = outcomes_problems(labels, [task])
         assert "holds the labels of a task; name another file" in own
     assert "is not a directory; make it first" in outcomes_problems(tmp_path / "none" / "new.tsv", [])[0]
+    folder = tmp_path / "report"
+    assert outcomes_problems(folder / "new.tsv", [], folder) == []
+    assert outcomes_problems(folder / "new.txt", [], folder) != []
+    assert outcomes_problems(folder / "below" / "new.tsv", [], folder) != []
