@@ -15,7 +15,6 @@ from protea_ray._fields import RecipeFields, RunFields, TrainingFields, Training
 from protea_ray.config.paths import as_texts
 
 if TYPE_CHECKING:
-    from protea_ray.cluster.progress import Reporter
     from protea_ray.comparison.comparison import Comparison
     from protea_ray.config.recipe import EmbeddingConfig
     from protea_ray.evaluate.evaluation import Evaluation
@@ -231,17 +230,17 @@ def import_vectors(
     store_dtype: str = "float16",
     fasta: str | Path | Sequence[str | Path] = (),
     dataset: str | None = None,
-    report: Reporter | None = None,
+    quiet: bool = False,
 ) -> Imported:
     """Store vectors that another program computed in a space of their own, matched to proteins by id or letters.
 
     `vectors` is FastESM's SQLite or .pth file, fair-esm's folder of .pt files, or an .h5 file of biotrainer,
     bio_embeddings, ProtTrans, UniProt or FANTASIA. `model` says what computed them and is part of the space's name.
     `pooling` names vectors whose file does not say how they were pooled, `layer` and `dataset` choose one of several,
-    `fasta` are proteins to add to the store first, `report` is told how far it is. Takes the lease. Raises InputError
-    when nothing is stored, and ConfigError, LeaseHeldError and StoreError.
+    `fasta` are proteins to add to the store first. Takes the lease. Raises InputError when nothing is stored, and
+    ConfigError, LeaseHeldError and StoreError.
     """
-    from protea_ray.cluster.progress import SILENT
+    from protea_ray.cluster.progress import reporter
     from protea_ray.config.run import RunOptions
     from protea_ray.exchange.formats import open_source
     from protea_ray.exchange.imported_space import ImportOptions
@@ -253,19 +252,21 @@ def import_vectors(
     from protea_ray.store.runs import new_run_id
 
     options = ImportOptions(model, pooling, layer, store_dtype, dataset)
-    source, location, run = open_source(vectors, dataset), open_location(store), new_run_id()
-    from protea_ray.pipeline.current import name_only_space  # these import Ray, which a mistake need not wait for
-    from protea_ray.pipeline.ingest import ingest
+    with reporter("quiet" if quiet else "normal") as report:
+        report.phase(f"importing {vectors}")
+        source, location, run = open_source(vectors, dataset), open_location(store), new_run_id()
+        from protea_ray.pipeline.current import name_only_space  # these import Ray, which a mistake need not wait for
+        from protea_ray.pipeline.ingest import ingest
 
-    proteins = _sources(as_texts(fasta), location.uri)
-    if not proteins:
-        open_store(location.uri)  # a store that is not there has nothing to match, and must not be made by the lease
-    with Lease.acquire(location) as lease:
-        writer = Writer(lease)
-        if proteins:
-            ingest(proteins, location, RunOptions(), run, writer, report=report or SILENT)
-        name_only_space(location, run, writer)
-        return take(source, location, options, run, writer, report or SILENT)
+        proteins = _sources(as_texts(fasta), location.uri)
+        if not proteins:
+            open_store(location.uri)  # a store that is not there has nothing to match, and the lease must not make it
+        with Lease.acquire(location) as lease:
+            writer = Writer(lease)
+            if proteins:
+                ingest(proteins, location, RunOptions(), run, writer, report=report)
+            name_only_space(location, run, writer)
+            return take(source, location, options, run, writer, report)
 
 
 def forget(store: str | Path, source: str | Path, *, all_versions: bool = False, dry_run: bool = False) -> Forgotten:

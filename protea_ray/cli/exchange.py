@@ -15,7 +15,6 @@ from protea_ray.cli.options import JSON, NEW_STORE, STORE, tells_untrained
 from protea_ray.cli.terminal import say
 
 if TYPE_CHECKING:
-    from protea_ray.cluster.phases import Loudness
     from protea_ray.exchange.importing import Imported
     from protea_ray.query.export import Exported
 
@@ -52,16 +51,13 @@ def import_(
     require_new_store(store)
     require_inputs([vectors, *(fasta or ())])
     from protea_ray.api import import_vectors
-    from protea_ray.cluster.progress import reporter
 
     if unmatched is not None:
         require_writable(unmatched, "--unmatched")
-    loud: Loudness = "quiet" if quiet else "normal"
-    with ray_session(loud), reporter(loud) as report:
-        report.phase(f"importing {vectors}")
+    with ray_session("quiet" if quiet else "normal"):
         done = import_vectors(
             vectors, store, model=model, pooling=pooling, layer=layer, store_dtype=store_dtype, fasta=fasta or (),
-            dataset=dataset, report=report,
+            dataset=dataset, quiet=quiet,
         )  # fmt: skip
     if unmatched is not None:
         names = [*done.unmatched_names, *done.ambiguous_names]

@@ -8,6 +8,10 @@ from typing import Literal
 
 import numpy as np
 
+from protea_ray.display import first_of, printable
+from protea_ray.errors import ConfigError, did_you_mean
+
+LENGTH = "length"  # the column, in residues, that every map has
 Method = Literal["pca", "umap"]
 
 
@@ -42,7 +46,7 @@ class SpaceMap:
     """One space in two dimensions, n points of the `total` proteins that it holds.
 
     `x`, `y`: (n,) float32. `explained`: share of the variance along x and y, None where the method is not linear, or
-    nothing varies. `seed` drew the sample where n < total. `columns` always has `length`. A space without vectors has
+    nothing varies. `seed` drew the sample where n < total. `columns` always has LENGTH. A space without vectors has
     n = 0.
     """
 
@@ -66,3 +70,10 @@ class SpaceMap:
     def sampled(self) -> bool:
         """Whether the map shows fewer proteins than the space holds."""
         return len(self.ids) < self.total
+
+
+def require_column(names: Sequence[str], colour: str) -> None:
+    """Raise ConfigError, which lists the columns that the map has, where none of `names` is `colour`."""
+    if colour not in names:
+        listed = first_of([printable(one[:60]) for one in names], 20)
+        raise ConfigError(f"colour is {colour!r}{did_you_mean(colour, names)}; the map has {listed}", where="map")

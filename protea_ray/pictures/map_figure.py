@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from protea_ray.display import first_of, printable
-from protea_ray.errors import ConfigError, did_you_mean
+from protea_ray.display import printable
 from protea_ray.pictures.colours import MOST_CLASSES, UNKNOWN, UNKNOWN_COLOUR, colour_classes
 from protea_ray.pictures.figure_files import drawing
-from protea_ray.pictures.map_data import MapColumn, SpaceMap
+from protea_ray.pictures.map_data import LENGTH, MapColumn, SpaceMap, require_column
 from protea_ray.pictures.style import GREY, blank_figure, label, marker_of, new_figure, panel
 
 if TYPE_CHECKING:
     from protea_ray.pictures.described_figure import DescribedFigure
 
-LENGTH = "length"
 _IN_WORDS = {LENGTH: "length, residues"}  # columns whose unit is known
 _LOGARITHMIC = 20  # the largest by the smallest value, from which a scale of colours is logarithmic
 _AS_SHAPES = 5_000  # points: more become one picture inside an SVG, for a browser is slow with so many shapes
@@ -54,9 +52,7 @@ def draw_map(found: SpaceMap, colour: str = LENGTH, *, most: int = MOST_CLASSES)
 def column_of(found: SpaceMap, name: str) -> MapColumn:
     """The column of that name; raises ConfigError that lists what there is."""
     names = [column.name for column in found.columns]
-    if name not in names:
-        listed = first_of([printable(one[:60]) for one in names], 20)
-        raise ConfigError(f"colour is {name!r}{did_you_mean(name, names)}; the map has {listed}", where="map")
+    require_column(names, name)
     return found.columns[names.index(name)]
 
 

@@ -43,11 +43,9 @@ from protea_ray.pipeline.run_metrics import RunMetrics, record_end
 from protea_ray.pipeline.run_record import RECORD, run_record
 from protea_ray.pipeline.stages import (
     ACCOUNTING,
-    ACTORS,
     CALIBRATION,
     CHECKPOINT,
     DELTA,
-    EMBEDDING,
     INGEST,
     INPUTS,
     RAY,
@@ -241,8 +239,6 @@ def stops_recorded(setting: Setting, work: Work, tally: Tally, writer: Writer) -
 
     def facts() -> dict[str, Any]:
         stages = setting.stages
-        if stages.current == ACTORS and math.isfinite(tally.began):
-            stages.enter(EMBEDDING, tally.began)
         stages.leave()
         done = committed(tally, work.proteins, setting.checkpoint.model, stages.began)
         done |= {"trained": setting.checkpoint.trained, "device": setting.device}
@@ -291,14 +287,11 @@ def embed_work(
     rejects = ingest_rejects + max(count.rejected for count in work.counts)
     foretold = calibration.load_seconds + calibration.first_forward_seconds + units.seconds / pool.actors
     report.start(work.proteins, work.residues, units.seconds, rejects, foretold)
-    stages.enter(ACTORS)
     report.phase(f"loading {setting.checkpoint.model} in {pool.actors} {setting.device} actor(s)")
     job = Job(setting.location, tuple(targets), encoder, pool, options, setting.run, writer, metrics)
     meter = Meter(work.proteins, work.residues, units.seconds, time.monotonic, rejects, foretold)
-    with metrics.embedding(units.count, meter):
+    with stages.actors_work(lambda: tally.began), metrics.embedding(units.count, meter):
         embed_units(job, units, report, tally)
-    stages.enter(EMBEDDING, tally.began)
-    stages.leave()
     if tally.budget < calibration.token_budget:
         smaller = replace(calibration, token_budget=int(tally.budget))
         remember(setting.encoder, setting.checkpoint, setting.recipes, smaller)

@@ -38,7 +38,7 @@ class RunMetrics:
 
     @contextmanager
     def embedding(self, units: int, meter: Meter) -> Iterator[None]:
-        """While the block runs, the run is under way; `meter` is a fresh one, for its time left."""
+        """While the block runs, the run is under way; `meter` is its own: a reporter may keep none."""
         self._units, self._meter = units, meter
         self._recorder.set(m.RUNNING, 1)
         self._recorder.set(m.PREDICTED, meter.seconds)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from protea_ray.pictures.store_data import StageTime
@@ -56,10 +58,19 @@ class Stages:
             self._done.append(StageTime(name, round(begun - self.began, 3), round(moment - begun, 3)))
         self._open = None
 
-    @property
-    def current(self) -> str | None:
-        """The stage that goes on, None between stages."""
-        return self._open[0] if self._open else None
+    @contextmanager
+    def actors_work(self, began: Callable[[], float]) -> Iterator[None]:
+        """Time the block as ACTORS until `began()`, and from there to its end, however it ends, as EMBEDDING.
+
+        `began` is asked at the end: the first forward pass, in seconds since the epoch, inf where none came back.
+        """
+        self.enter(ACTORS)
+        try:
+            yield
+        finally:
+            if math.isfinite(began()):
+                self.enter(EMBEDDING, began())
+            self.leave()
 
     def times(self) -> tuple[StageTime, ...]:
         """The stages that have ended, in their order."""

@@ -122,7 +122,7 @@ def drift(
     both.
     """
     left, right = View.open(location, a), View.open(location, b)
-    pooling = _common_pooling(left, right, pooling)
+    pooling = common_pooling(left, right, pooling)
     keys = [protein_keys(view) for view in (left, right)]
     shared = _in_both(*keys)
     if len(shared) < 3:
@@ -162,7 +162,8 @@ def _in_both(ours: pa.Array, theirs: pa.Array) -> pa.Array:
     return ours.filter(pa.array(KeyIndex(theirs).contains(ours)))
 
 
-def _common_pooling(left: View, right: View, wanted: str | None) -> str:
+def common_pooling(left: View, right: View, wanted: str | None) -> str:
+    """The pooling that both spaces have: `wanted`, else mean, else the first; raises ConfigError without one."""
     common = [p for p in left.poolings if p in right.poolings]
     if wanted is None and common:
         return "mean" if "mean" in common else common[0]

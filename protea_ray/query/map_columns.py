@@ -75,17 +75,21 @@ def _is_number(kind: pa.DataType) -> bool:
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
 
 
+def label_column_names(labels: Labels, taken: Sequence[str]) -> list[str]:
+    """What the columns of labels are called on a map; one whose name is `taken` gets "(labels)" behind it."""
+    return [f"{name} (labels)" if name in taken else name for name in labels.columns.column_names]
+
+
 def labels_as_columns(labels: Labels, rows: np.ndarray, taken: Sequence[str]) -> tuple[list[MapColumn], list[str]]:
     """One column for each of the labels, (n,), from `rows` (n,) of them, -1 where a point has none.
 
-    A column whose name is `taken` gets "(labels)" behind it. Sentences say how many points have a value, and as what
-    it was read.
+    They are called as `label_column_names` says. Sentences say how many points have a value, and as what it was read.
     """
     columns, notes = [], []
     at = pa.array(np.maximum(rows, 0), mask=rows < 0)
-    for name in labels.columns.column_names:
-        values, read_as = _values(labels.columns[name], at)
-        column = MapColumn(f"{name} (labels)" if name in taken else name, values)
+    for name, values_by_row in zip(label_column_names(labels, taken), labels.columns.columns, strict=True):
+        values, read_as = _values(values_by_row, at)
+        column = MapColumn(name, values)
         known = int(np.isfinite(values).sum()) if isinstance(values, np.ndarray) else sum(map(bool, values))
         columns.append(column)
         notes.append(

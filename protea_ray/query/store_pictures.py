@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from protea_ray.errors import ConfigError, did_you_mean
+from protea_ray.mistakes import Mistakes
 from protea_ray.pictures.drift_figure import DriftBin, DriftBins, draw_drift
 from protea_ray.pictures.figure_files import FORMATS, write_figure
 from protea_ray.pictures.flow_figure import draw_flow
 from protea_ray.pictures.lengths_figure import draw_lengths
-from protea_ray.pictures.map_data import Method
-from protea_ray.pictures.map_figure import LENGTH, draw_map
+from protea_ray.pictures.map_data import LENGTH, Method
+from protea_ray.pictures.map_figure import draw_map
 from protea_ray.pictures.rate_figure import draw_rate
 from protea_ray.pictures.rejects_figure import draw_rejects
 from protea_ray.pictures.stages_figure import draw_stages
@@ -56,16 +57,19 @@ class StorePictures:
         """Draw the proteins of a space in two dimensions, coloured by `length`, a field of descriptions or a label.
 
         `labels` are a file or table by id; `method` is pca or umap (extra `umap`); of more than `limit` proteins as
-        many are drawn with `seed`. `out` is a .png, .svg or .pdf file. Raises ConfigError, InputError for the labels,
-        and UnknownSpaceError.
+        many are drawn with `seed`. `out` is a .png, .svg or .pdf file. Raises ConfigError with every mistake before a
+        vector is read; a single one may be an InputError for the labels, or UnknownSpaceError.
         """
+        from protea_ray.query.map_request import MapOptions, map_request
         from protea_ray.query.space_map import space_map
 
-        check_picture(out)
-        if sentence := why_no_map(self.location, space, pooling):
+        mistakes = Mistakes("picture")
+        mistakes.catch(lambda: check_picture(out))
+        if sentence := mistakes.catch(lambda: why_no_map(self.location, space, pooling)):
+            mistakes.tell()
             return written(blank_figure("Map", sentence), out)
-        found = space_map(self.location, space, method=method, pooling=pooling, limit=limit, seed=seed, labels=labels,
-                          neighbours=False)  # fmt: skip
+        options = MapOptions(method, pooling, limit, seed, labels, colour=colour)
+        found = space_map(map_request(self.location, space, options, mistakes), neighbours=False)
         return written(draw_map(found, colour), out)
 
     @outage_as_store_error()

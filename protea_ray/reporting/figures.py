@@ -12,8 +12,8 @@ from protea_ray.pictures.drift_figure import draw_drift
 from protea_ray.pictures.figure_files import write_figure
 from protea_ray.pictures.flow_figure import draw_flow
 from protea_ray.pictures.lengths_figure import draw_lengths
-from protea_ray.pictures.map_data import SpaceMap
-from protea_ray.pictures.map_figure import LENGTH, draw_map
+from protea_ray.pictures.map_data import LENGTH, SpaceMap
+from protea_ray.pictures.map_figure import draw_map
 from protea_ray.pictures.rate_figure import draw_rate
 from protea_ray.pictures.rejects_figure import draw_rejects
 from protea_ray.pictures.stages_figure import draw_stages

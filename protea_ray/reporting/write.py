@@ -12,8 +12,9 @@ from typing import Any
 
 from protea_ray.config.paths import is_file
 from protea_ray.errors import ConfigError
+from protea_ray.mistakes import Mistakes
 from protea_ray.pictures.style import INSTALL, drawable
-from protea_ray.reporting.gather import ReportOptions, gather
+from protea_ray.reporting.gather import ReportOptions, gather, report_request
 from protea_ray.store.location import Location
 
 _MARK = b'name="generator" content="protea_ray '
@@ -45,10 +46,13 @@ def write_report(
 ) -> WrittenReport:
     """Read the store and write the page to `out`, and its pictures as PNG and SVG into the folder `figures`.
 
-    Raises ConfigError with every mistake before anything is read, and where the extra `report` is not installed.
+    Raises ConfigError with every mistake before anything slow begins, the extra `report` that is not installed among
+    them; a single one is what it is, as `report_request` says.
     """
-    require_writable(out, figures)
-    data = gather(location, options, phase)
+    mistakes = Mistakes("report")
+    mistakes.catch(lambda: require_writable(out, figures))
+    phase("checking what is asked for")
+    data = gather(report_request(location, options, mistakes), phase)
     phase("writing the page")
     from protea_ray.reporting.page import page
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+import protea_ray
 from protea_ray.errors import ConfigError, InputError, LeaseHeldError
 from protea_ray.exchange.formats import open_source
 from protea_ray.exchange.imported_space import ImportOptions
@@ -236,6 +237,17 @@ def test_what_was_exported_comes_back(store: Store, tmp_path: Path) -> None:
     second = take(store, tmp_path / "out.h5", "r2")
     assert second.stored == 10
     assert all(np.array_equal(v, held(store, second.space)[n]) for n, v in held(store, first.space).items())
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_the_public_function_says_how_far_it_is_unless_it_is_to_be_quiet(
+    store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str], quiet: bool
+) -> None:
+    path = files.pth(tmp_path / "v.pth", BY_SEQUENCE)
+    done = protea_ray.import_vectors(path, store.uri, model="lab/model", quiet=quiet)
+    assert done.stored == 10
+    said = capfd.readouterr().err
+    assert (f"importing {path} ..." in said) is not quiet
 
 
 @pytest.mark.slow

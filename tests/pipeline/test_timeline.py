@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
+from contextlib import suppress
 
 import pytest
 
@@ -71,3 +73,19 @@ def test_a_stage_that_another_clock_begins_earlier_takes_no_negative_time() -> N
     stages.enter("embedding", at=104.0)
     stages.leave()
     assert [(stage.name, stage.seconds) for stage in stages.times()] == [("actors", 0.0), ("embedding", 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("began", "expected"),
+    [(107.0, [("actors", 3.0), ("embedding", 5.0)]), (math.inf, [("actors", 8.0)])],
+)
+@pytest.mark.parametrize("stopped", [False, True])
+def test_actors_start_until_the_first_forward_pass_and_embed_until_they_end_or_are_stopped(
+    began: float, expected: list[tuple[str, float]], stopped: bool
+) -> None:
+    now = iter([104.0, 112.0])
+    stages = Stages(104.0, lambda: next(now))
+    with suppress(KeyboardInterrupt), stages.actors_work(lambda: began):
+        if stopped:
+            raise KeyboardInterrupt
+    assert [(stage.name, stage.seconds) for stage in stages.times()] == expected

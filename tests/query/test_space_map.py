@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,10 +14,12 @@ import pytest
 from sklearn.decomposition import PCA
 
 from protea_ray.errors import ConfigError, InputError, UnknownSpaceError
+from protea_ray.mistakes import Mistakes
 from protea_ray.pictures.map_data import SpaceMap
+from protea_ray.query import space_map as laying_out
 from protea_ray.query.drift import draw, drift
-from protea_ray.query.space_map import space_map
-from protea_ray.query.view import View
+from protea_ray.query.map_request import MapOptions, map_request
+from protea_ray.query.view import Pin, View
 from protea_ray.sequences.records import PROTEINS_SCHEMA
 from protea_ray.store.keys import key_array
 from protea_ray.store.location import Location, open_location
@@ -30,6 +33,12 @@ N = 40
 @pytest.fixture(scope="module")
 def location(tmp_path_factory: pytest.TempPathFactory) -> Location:
     return build.store(tmp_path_factory.mktemp("map") / "s", range(N))
+
+
+def space_map(location: Location, space: str | Pin = "current", *, neighbours: bool = True, **options: Any) -> SpaceMap:
+    """The map of a space, checked and laid out."""
+    asked = map_request(location, space, MapOptions(**options), Mistakes("map"))
+    return laying_out.space_map(asked, neighbours=neighbours)
 
 
 def described(root: Path, ids: Sequence[str], descriptions: Sequence[str], numbers: Sequence[int] = ()) -> Location:
@@ -335,13 +344,49 @@ def test_approximate_neighbours_say_how_many_are_true(location: Location, monkey
 
 def test_all_mistakes_are_in_one_message(location: Location, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as raised:
-        space_map(location, "nowhere", method="pac", limit=0, seed=-1, labels=tmp_path / "none.csv")  # type: ignore
+        space_map(location, "nowhere", method="pac", limit=0, seed=-1, labels=tmp_path / "none.csv")
     assert len(raised.value.problems) == 5
     for words in ("did you mean pca", "limit is 0", "seed is -1", "no space or alias 'nowhere'", "none.csv"):
         assert words in str(raised.value)
     with pytest.raises(ConfigError, match="2 problem") as raised:
         space_map(location, pooling="max", labels=pa.table({"id": ["a"], "x": ["b"]}), label_columns=["y"])
     assert "no pooling 'max'" in str(raised.value) and "no column y" in str(raised.value)
+
+
+def test_a_colour_that_is_no_column_is_refused_before_a_vector_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    location = described(tmp_path / "s", list("abc"), ["family=F1", "family=F2", "OS=Bos taurus OX=9"])
+    labels = pa.table({"id": ["a", "b"], "place": ["x", "y"], "family": ["u", "v"]})
+    names = "the map has length, family, place, family (labels)"
+    monkeypatch.setattr(laying_out, "mean_vectors", too_early)
+
+    with pytest.raises(ConfigError, match=r"colour is 'plaec'; did you mean place") as raised:
+        space_map(location, labels=labels, colour="plaec")
+    assert names in str(raised.value)
+    with pytest.raises(ConfigError, match="colour is 'organism'"):  # which fewer than half have
+        space_map(location, labels=labels, colour="organism")
+    with pytest.raises(ConfigError, match="2 problem") as raised:
+        space_map(location, labels=labels, colour="plaec", method="pac")
+    assert names in str(raised.value) and "did you mean pca" in str(raised.value)
+    for colour in ("length", "family", "place", "family (labels)"):
+        with pytest.raises(VectorsReadError):
+            space_map(location, labels=labels, colour=colour)
+
+
+class VectorsReadError(Exception):
+    """Vectors were read."""
+
+
+def too_early(*_: object) -> None:
+    raise VectorsReadError
+
+
+def test_no_columns_are_guessed_where_labels_or_the_sample_cannot_be_read(location: Location, tmp_path: Path) -> None:
+    for wrong in ({"labels": tmp_path / "none.csv"}, {"limit": 0}):
+        with pytest.raises((ConfigError, InputError)) as raised:
+            space_map(location, colour="place", **wrong)
+        assert "colour" not in str(raised.value)
 
 
 def test_one_mistake_is_what_it_is(location: Location, tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from protea_ray.errors import ConfigError, UnknownSpaceError
+from protea_ray.mistakes import Mistakes
 from protea_ray.pictures.described_figure import DescribedFigure
 from protea_ray.query import store_pictures
 from protea_ray.query.drift import drift
+from protea_ray.query.map_request import MapOptions, map_request
 from protea_ray.query.reader import Store, open_store
 from protea_ray.query.space_map import space_map
 from protea_ray.query.store_pictures import chosen_run, drift_bins
@@ -42,7 +44,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def test_a_map_has_the_places_of_the_space(store: Store) -> None:
-    found = space_map(store.location, SPACE)
+    found = space_map(map_request(store.location, SPACE, MapOptions(), Mistakes("map")))
     (points,) = store.plot_map(SPACE).axes[0].collections
     np.testing.assert_array_equal(points.get_offsets(), np.column_stack([found.x, found.y]))
 
@@ -79,8 +81,15 @@ def test_mistakes_are_named_before_anything_is_read(
 ) -> None:
     monkeypatch.setattr(store_pictures, "drawable", lambda: False)
     with pytest.raises(ConfigError) as raised:
-        store.plot_map("nothing", out=tmp_path / "none" / "map.jpg")
-    for said in ('pip install "protea-ray[report]"', "one of .png, .svg, .pdf", "there is no folder"):
+        store.plot_map("nothing", limit=0, out=tmp_path / "none" / "map.jpg")
+    assert len(raised.value.problems) == 5
+    for said in (
+        "no space or alias 'nothing'",
+        "limit is 0",
+        'pip install "protea-ray[report]"',
+        "one of .png, .svg, .pdf",
+        "there is no folder",
+    ):
         assert said in str(raised.value)
 
 
@@ -91,6 +100,16 @@ def test_typing_errors_are_guessed(store: Store) -> None:
         store.plot_map("esm2-0000001")
     with pytest.raises(ConfigError, match="there is no run 'r'; the last are none"):
         store.plot_rate("r")
+
+
+def test_the_columns_of_a_map_are_named_before_its_vectors_are_read(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("protea_ray.query.space_map.mean_vectors", lambda *_: pytest.fail("vectors were read"))
+    with pytest.raises(ConfigError, match="2 problem") as raised:
+        store.plot_map(SPACE, colour="labl", labels={"P00001": "a"}, out=tmp_path / "map.jpg")
+    assert "did you mean label?; the map has length, label" in str(raised.value)
+    assert "one of .png, .svg, .pdf" in str(raised.value)
 
 
 def test_the_last_run_that_recorded_it_is_drawn() -> None:
