@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from protea_ray.errors import ConfigError, InputError
+from protea_ray.mistakes import Mistakes
+from protea_ray.query.map_request import MapOptions, map_request
 from protea_ray.query.reader import Store, open_store
 from protea_ray.query.space_map import space_map
 from protea_ray.store.commit import write_fragments
@@ -92,7 +94,8 @@ def test_every_pooling_is_there_and_that_of_x_is_stored_once(store: Store, tmp_p
 def test_x_pca_is_the_map(store: Store, tmp_path: Path) -> None:
     store.export(tmp_path / "v.h5ad", space="both")
     found = read(tmp_path / "v.h5ad")
-    drawn = space_map(store.location, "both", neighbours=False)
+    asked = map_request(store.location, "both", MapOptions(), Mistakes("map"))
+    drawn = space_map(asked, neighbours=False)
     at = {id: (x, y) for id, x, y in zip(drawn.ids, drawn.x, drawn.y, strict=True)}
     for row, id in enumerate(IDS):
         if id in at and id != "same":
