@@ -169,6 +169,7 @@ def _trained(
                 raise typer.Exit(INTERRUPTED)
             models[name] = str(out / name / "model")
         except (ConfigError, CheckpointError, EncoderError) as error:
+            typer.echo(f"{name} is left out: {error}")  # now: the rest takes hours
             left_out[name] = str(error)
     return models, left_out
 

@@ -152,7 +152,7 @@ def test_three_models_are_trained_and_nine_spaces_evaluated(
 
 
 def test_a_row_that_cannot_be_made_says_why_and_the_job_ends_with_1(
-    tmp_path: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def train(store: str, out: Path, **fields: Any) -> Any:
         if fields.get("adapter") == "qlora":
@@ -173,6 +173,7 @@ def test_a_row_that_cannot_be_made_says_why_and_the_job_ends_with_1(
         run_program(replica, arguments)
 
     assert left.value.code == 1
+    assert capsys.readouterr().out.startswith("adapted-qlora is left out: 4 bits need a library that is not here\n")
     facts = json.loads((tmp_path / "out" / "replica.json").read_text())
     assert facts["left_out"] == {
         "S global": "m: attention: not for this model", "Q": "4 bits need a library that is not here",
