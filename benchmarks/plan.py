@@ -111,24 +111,30 @@ class Memory(threading.Thread):
         self._ended = threading.Event()
 
     def run(self) -> None:
-        """Look until ended."""
+        """Look until ended, and once more then: a short plan is over before the second look."""
         while not self._ended.wait(EVERY):
-            self.driver = max(self.driver, _anonymous(os.getpid()))
-            for place in Path("/proc").iterdir():
-                if place.name.isdigit() and _is_worker(place):
-                    self.worker = max(self.worker, _anonymous(int(place.name)))
+            self._look()
+        self._look()
 
     def end(self) -> None:
         """Stop looking."""
         self._ended.set()
         self.join()
 
+    def _look(self) -> None:
+        self.driver = max(self.driver, _anonymous(os.getpid()))
+        for place in Path("/proc").iterdir():
+            if place.name.isdigit() and _is_worker(place):
+                self.worker = max(self.worker, _anonymous(int(place.name)))
+
 
 def _is_worker(place: Path) -> bool:
+    """Whether a process is a worker of Ray, at a task or between two; Ray's own agents are none."""
     try:
-        return (place / "cmdline").read_bytes().startswith(b"ray::_")
+        name = (place / "cmdline").read_bytes()
     except OSError:
         return False
+    return name.startswith((b"ray::_", b"ray::IDLE"))
 
 
 def _anonymous(process: int) -> int:
