@@ -3,8 +3,8 @@
 Ray Data starts one actor for statistics, one that asks an autoscaler for machines, and one that knows on which node
 each actor of a pool is. Each is a process that imports Ray Data, a second of a core, while the encoder is loaded; the
 driver waits for the first before it makes a data set and for the second before it starts the pool. On two cores the
-first vector of ten proteins comes 0.7 to 1.3 s sooner without them (decision 0017). On one machine
-that nothing scales their answers are known; only Ray Data's dashboard, which a local cluster has not, loses figures.
+first vector of ten proteins comes 0.7 to 1.3 s sooner without them (decision 0017). On one machine that nothing scales
+their answers are known; only Ray Data's dashboard, which a local cluster has not, loses figures.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from protea_ray.plan.key_ranges import Partition, by_range, grouped_rows
 from protea_ray.sequences.records import KEY
 from protea_ray.store.key_columns import KeyRows, present_rows, protein_rows, read_columns, rejected_rows
 from protea_ray.store.keys import KeyIndex, concat_keys, words
-from protea_ray.store.ledger import ROW_ID, of_alphabet
+from protea_ray.store.ledger import ROW_ID, of_alphabet, present_keys, rejected_keys
 from protea_ray.store.location import Location
 from protea_ray.store.sql import among, both
 
@@ -98,35 +98,30 @@ def find_work(
     rejects = tuple(None if retry_rejects else rejected_rows(location, space) for space in spaces)
     held = sum(rows.most for rows in (before, *present, *rejects) if rows)
     job = _DeltaJob(records, present, rejects, before, Partition.of(records.most if records else 0, held, memory))
-    return _work(job, *(_in_one_task(job) if job.partition.ranges == 1 else _compare(job, _as_task)))
+    return _work(*(_in_one_task(job) if job.partition.ranges == 1 else _in_many_tasks(job)))
 
 
 def missing_of(location: Location, keys: pa.Array, spaces: Sequence[str], retry_rejects: bool) -> Delta:
     """Which of `keys` each space lacks; keys that it rejected before are not missing, unless they are to be retried."""
-    present = [_all_keys(present_rows(location, space)) for space in spaces]
-    rejects = [_all_keys(None if retry_rejects else rejected_rows(location, space)) for space in spaces]
-    return delta(keys, present, rejects)
+    rejects = [concat_keys([]) if retry_rejects else rejected_keys(location, space) for space in spaces]
+    return delta(keys, [concat_keys(list(present_keys(location, space))) for space in spaces], rejects)
 
 
-def _all_keys(rows: KeyRows | None) -> pa.Array:
-    return concat_keys(list(_key_batches(rows, rows.fragments)) if rows else [])
-
-
-def _work(job: _DeltaJob, compared: Sequence[Any], gathered: Sequence[Any], tables: Sequence[Any]) -> Work:
+def _work(compared: Sequence[Any], gathered: Sequence[Any], tables: Sequence[Any]) -> Work:
     """Add up what was counted in each range and in each slice; slices in which nothing is wanted are left out."""
-    counts = [sum_of(found) for found in zip(*_values(compared), strict=True)]
-    sizes = _values(gathered)
-    slices = tuple(Slice(n, table) for (n, _), table in zip(sizes, tables, strict=True) if n)
-    return Work(tuple(counts), sum(n for n, _ in sizes), sum(residues for _, residues in sizes), slices)
+    counts = [sum_of(found) for found in zip(*compared, strict=True)]
+    slices = tuple(Slice(n, table) for (n, _), table in zip(gathered, tables, strict=True) if n)
+    return Work(tuple(counts), sum(n for n, _ in gathered), sum(residues for _, residues in gathered), slices)
 
 
-def _values(found: Sequence[Any]) -> list[Any]:
-    return ray.get(list(found)) if found and isinstance(found[0], ray.ObjectRef) else list(found)
+def _in_many_tasks(job: _DeltaJob) -> tuple[list[Any], list[Any], list[Any]]:
+    compared, gathered, tables = _compare(job, _as_task)
+    return ray.get(compared), ray.get(gathered), tables
 
 
 def _in_one_task(job: _DeltaJob) -> tuple[list[Any], list[Any], list[Any]]:
     facts, *tables = _as_task(_compare_here, 1 + len(_slices(job)), job)
-    compared, gathered = _values([facts])[0]
+    compared, gathered = ray.get(facts)
     return compared, gathered, tables[: len(gathered)]
 
 

@@ -82,12 +82,8 @@ def plan_units(work: Work, policy: UnitPolicy) -> Units:
         Cutting(one.wanted, policy, group, int(first), float(seconds))
         for one, first, seconds in zip(work.slices, groups[:-1], left, strict=True)
     )
-    count = (
-        found[0][1]
-        if alone
-        else sum(_about(seconds, at, policy.sizes) for (seconds, _), at in zip(found, left, strict=True))
-    )
-    return Units(count, total, slices)
+    about = sum(_about(seconds, at, policy.sizes) for (seconds, _), at in zip(found, left, strict=True))
+    return Units(found[0][1] if alone else about, total, slices)
 
 
 def _group(policy: UnitPolicy, mean_cost: float) -> int:

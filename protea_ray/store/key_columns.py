@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from protea_ray.store.ledger import FIRST_ROW
+from protea_ray.store.ledger import FIRST_ROW, of_space
 from protea_ray.store.location import PROTEINS_TABLE, REJECTS_TABLE, Location
-from protea_ray.store.sql import both, equals
 from protea_ray.store.tables import find_table, open_table
 
 
@@ -47,8 +46,7 @@ def present_rows(location: Location, space: str) -> KeyRows | None:
 
 def rejected_rows(location: Location, space: str) -> KeyRows | None:
     """Rows with the keys that earlier runs rejected while embedding into `space`; a key may come several times."""
-    of_space = both(equals("stage", "embed"), equals("space", space), "key IS NOT NULL")
-    return _rows(location.table(REJECTS_TABLE), of_space)
+    return _rows(location.table(REJECTS_TABLE), of_space(space))
 
 
 def _rows(uri: str, filter: str | None, version: int | None = None) -> KeyRows | None:

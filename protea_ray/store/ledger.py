@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from protea_ray.config.recipe import AlphabetName
-from protea_ray.sequences.records import KEY, PROTEINS_SCHEMA
+from protea_ray.sequences.records import KEY
 from protea_ray.store.location import PROTEINS_TABLE, REJECTS_TABLE, SOURCES_TABLE, Location
 from protea_ray.store.sql import among, both, equals
 from protea_ray.store.tables import find_table, open_table
@@ -61,8 +61,12 @@ def rejected_keys(location: Location, space: str) -> pa.Array:
     table = find_table(location.table(REJECTS_TABLE))
     if table is None:
         return pa.array([], KEY)
-    of_space = both(equals("stage", "embed"), equals("space", space), "key IS NOT NULL")
-    return table.to_table(columns=["key"], filter=of_space)["key"].combine_chunks().unique()
+    return table.to_table(columns=["key"], filter=of_space(space))["key"].combine_chunks().unique()
+
+
+def of_space(space: str) -> str | None:
+    """Filter for the rejects, with keys, of runs that embedded into `space`."""
+    return both(equals("stage", "embed"), equals("space", space), "key IS NOT NULL")
 
 
 def scan_proteins(
@@ -82,20 +86,6 @@ def scan_proteins(
         return
     wanted = both(among("source", labels) if labels is not None else None, filter)
     yield from table.to_batches(columns=list(columns), filter=wanted, with_row_id=True)
-
-
-def proteins_of(
-    location: Location,
-    labels: Sequence[str] | None,
-    columns: Sequence[str],
-    *,
-    filter: str | None = None,
-    version: int | None = None,
-) -> pa.Table:
-    """Read the same records as `scan_proteins` into one table; key, length and row id take 28 bytes a record."""
-    fields = [*(PROTEINS_SCHEMA.field(c) for c in columns), pa.field(ROW_ID, pa.uint64())]
-    batches = list(scan_proteins(location, labels, columns, filter=filter, version=version))
-    return pa.Table.from_batches(batches) if batches else pa.schema(fields).empty_table()
 
 
 def take_proteins(

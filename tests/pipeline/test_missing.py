@@ -113,6 +113,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return [*function(*arguments)]
 
     monkeypatch.setattr(missing, "_as_task", at_once)
+    monkeypatch.setattr(missing.ray, "get", lambda found: found)
     return called
 
 
@@ -146,7 +147,7 @@ def test_parts_of_any_size_find_what_dictionaries_find(
 
 
 def test_a_part_holds_what_its_memory_allows(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Slices of at most 20,000 / 120 records, in fragments of 50; each range has about a seventh of the records."""
+    """Slices of at most 20,000 / 120 records, in fragments of 50; each range has about a quarter of the records."""
     sizes: list[list[int]] = []
     compare = missing._compare_range
 

@@ -245,14 +245,14 @@ def test_columns_of_every_table_that_may_be_null() -> None:
 def test_proteins_are_read_by_source_and_by_row(tmp_path: Path) -> None:
     location = build.store(tmp_path / "s", range(10))
     build.ingest(location, build.proteins(range(10, 16), "it's b#2"), "it's b#2", "d2")
-    found = ledger.proteins_of(location, ["it's b#2"], ["id", "length"])
+    found = pa.Table.from_batches(ledger.scan_proteins(location, ["it's b#2"], ["id", "length"]))
     assert found["id"].to_pylist() == [f"P{n:05d}" for n in range(10, 16)]
     picked = [found["_rowid"][i].as_py() for i in (5, 0, 3)]
     taken = ledger.take_proteins(location, picked, ["id", "sequence"])
     assert taken["id"].to_pylist() == ["P00015", "P00010", "P00013"]
-    assert ledger.proteins_of(location, None, ["id"]).num_rows == 16
-    assert ledger.proteins_of(location, [], ["id"]).num_rows == 0
-    assert ledger.proteins_of(open_location(tmp_path / "new"), None, ["id"]).schema.names == ["id", "_rowid"]
+    assert sum(batch.num_rows for batch in ledger.scan_proteins(location, None, ["id"])) == 16
+    assert sum(batch.num_rows for batch in ledger.scan_proteins(location, [], ["id"])) == 0
+    assert list(ledger.scan_proteins(open_location(tmp_path / "new"), None, ["id"])) == []
 
 
 def test_runs_are_told_newest_first(tmp_path: Path) -> None:
